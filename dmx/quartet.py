@@ -1,0 +1,98 @@
+"""The words of the problem as types: quartet, batch, prediction and how depth is to be read.
+
+Conventions: pictures are RGB; arrays of one sample are (H, W, C) in numpy, batches are (B, C, H, W) in torch. The four
+pictures of a quartet come from the same camera in the same place and stay geometrically aligned always.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class DepthSpec:
+    """How the depth of a data set is to be read.
+
+    Attributes:
+        kind: `metric` in metres, or `relative` without a unit.
+        low: The least depth that occurs, in metres (`metric`), or 0 (`relative`).
+        high: The greatest depth that occurs, in metres (`metric`), or 1 (`relative`).
+        near: Which end is near: `low` as in metric depth, or `high` as in disparity.
+    """
+
+    kind: Literal["metric", "relative"]
+    low: float
+    high: float
+    near: Literal["low", "high"] = "low"
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"`low` must be below `high`, but got low={self.low}, high={self.high}; swap them.")
+
+
+@dataclass(frozen=True)
+class Quartet:
+    """One sample as arrays, before or after the paired transform.
+
+    `background` is None where the data set has none (a triplet). `mask` is 1 on the object and 0 elsewhere; where
+    `mask_valid` is False nobody knows. `depth` is in the unit of the data set's `DepthSpec`; where `valid` is False it
+    is unknown and its value means nothing.
+    """
+
+    id: str
+    group: str
+    image: UInt8[np.ndarray, "H W 3"]
+    background: UInt8[np.ndarray, "H W 3"] | None
+    mask: UInt8[np.ndarray, "H W"]
+    mask_valid: Bool[np.ndarray, "H W"]
+    depth: Float32[np.ndarray, "H W"]
+    valid: Bool[np.ndarray, "H W"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B quartets of one size as tensors; `image` and `background` are normalised, the rest is as in `Quartet`."""
+
+    ids: tuple[str, ...]
+    image: Float[Tensor, "B 3 H W"]
+    background: Float[Tensor, "B 3 H W"] | None
+    mask: Float[Tensor, "B 1 H W"]
+    mask_valid: Bool[Tensor, "B 1 H W"]
+    depth: Float[Tensor, "B 1 H W"]
+    valid: Bool[Tensor, "B 1 H W"]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device, memory_format: torch.memory_format = torch.preserve_format) -> Self:
+        """The same batch on `device`; copies from pinned memory do not wait."""
+        moved = {
+            field.name: value.to(device, non_blocking=True, memory_format=memory_format)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **moved)
+
+    def pin_memory(self) -> Self:
+        """The same batch in page-locked memory, from which copies to a GPU do not wait."""
+        pinned = {
+            field.name: value.pin_memory()
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **pinned)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of a batch: the mask as logits, the depth in the unit of the data set's `DepthSpec`.
+
+    The head's link has been applied to `depth` already; nobody applies another. Both are float32.
+    """
+
+    mask_logits: Float[Tensor, "B 1 H W"]
+    depth: Float[Tensor, "B 1 H W"]

@@ -1,0 +1,37 @@
+"""Components by name, each with its parameters, legal ranges and search ranges in one place."""
+
+from dmx.registry.catalogue import (
+    REGISTRIES,
+    depth_losses,
+    depth_metrics,
+    importers,
+    load,
+    mask_losses,
+    mask_metrics,
+    models,
+    optimizers,
+    schedules,
+    weightings,
+)
+from dmx.registry.component import Component, Params, Registry
+from dmx.registry.ranges import Choice, Range, Search
+
+__all__ = [
+    "REGISTRIES",
+    "Choice",
+    "Component",
+    "Params",
+    "Range",
+    "Registry",
+    "Search",
+    "depth_losses",
+    "depth_metrics",
+    "importers",
+    "load",
+    "mask_losses",
+    "mask_metrics",
+    "models",
+    "optimizers",
+    "schedules",
+    "weightings",
+]

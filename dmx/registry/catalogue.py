@@ -1,0 +1,70 @@
+"""The registries, and how they are filled: by our own packages, by installed plug-ins and by named modules.
+
+A plug-in is any module that registers components when it is imported. An installed distribution names it as an entry
+point of the group `dmx.components`; a configuration names it under `plugins:`.
+"""
+
+import importlib
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from typing import Any
+
+from dmx.errors import ConfigError, Problem
+from dmx.registry.component import Registry
+
+models: Registry[Any] = Registry("model")
+mask_losses: Registry[Any] = Registry("mask loss")
+depth_losses: Registry[Any] = Registry("depth loss")
+weightings: Registry[Any] = Registry("weighting")
+optimizers: Registry[Any] = Registry("optimizer")
+schedules: Registry[Any] = Registry("schedule")
+mask_metrics: Registry[Any] = Registry("mask metric")
+depth_metrics: Registry[Any] = Registry("depth metric")
+importers: Registry[Any] = Registry("importer")
+
+REGISTRIES: dict[str, Registry[Any]] = {
+    "models": models,
+    "mask_losses": mask_losses,
+    "depth_losses": depth_losses,
+    "weightings": weightings,
+    "optimizers": optimizers,
+    "schedules": schedules,
+    "mask_metrics": mask_metrics,
+    "depth_metrics": depth_metrics,
+    "importers": importers,
+}
+
+OURS = (
+    "dmx.models",
+    "dmx.losses",
+    "dmx.metrics",
+    "dmx.weighting",
+    "dmx.training.optimizers",
+    "dmx.training.schedules",
+    "dmx.data.importers",
+)
+GROUP = "dmx.components"
+
+
+def load(plugins: Iterable[str] = ()) -> None:
+    """Import every module that registers components; a second call costs nothing.
+
+    Args:
+        plugins: Modules to import beside our own and the installed ones.
+
+    Raises:
+        ConfigError: A plug-in cannot be imported.
+    """
+    for module in OURS:
+        importlib.import_module(module)
+    installed = {point.value.partition(":")[0]: f"entry point '{point.name}'" for point in entry_points(group=GROUP)}
+    problems = []
+    for module, where in {**installed, **dict.fromkeys(plugins, "plugins")}.items():
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            problems.append(
+                Problem(where, f"module '{module}' cannot be imported ({error}); install it or put it on PYTHONPATH")
+            )
+    if problems:
+        raise ConfigError("the list of plug-ins", problems)

@@ -1,0 +1,129 @@
+"""Components: a name, a function, and its parameters with default, legal range and search range in one place.
+
+The keyword-only parameters of the registered function *are* the component's parameters:
+
+    @depth_losses.register("silog", source="Eigen et al. 2014, eq. 4")
+    def silog(prediction, batch, *, lam: Annotated[float, Field(ge=0, le=1), Range(0.1, 1.0)] = 0.5): ...
+
+Its annotation gives the type and the legal range (pydantic), `Range` or `Choice` gives the search range, and the
+default is the default. Parameters without a search range are never searched unless a study names a range itself.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from dmx.registry.ranges import Choice, Range, Search
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Params(BaseModel):
+    """The parameters of one component, validated and frozen; each component has a subclass of its own."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+    component: ClassVar["Component"]
+
+    def bind(self) -> Callable[..., Any]:
+        """The component's function with these parameters filled in."""
+        return partial(self.component.function, **{name: getattr(self, name) for name in type(self).model_fields})
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered function and what is known of it.
+
+    Attributes:
+        kind: The registry it is in, in the singular: `model`, `mask loss`, ...
+        name: Its name there.
+        function: What is called, with `Params.bind`, positional arguments by kind and the parameters by keyword.
+        params: Its parameters.
+        source: Where it comes from: paper and equation, or the library it wraps.
+        facts: What else the kind asks for (a metric's direction, a loss's depth kinds, ...).
+    """
+
+    kind: str
+    name: str
+    function: Callable[..., Any]
+    params: type[Params]
+    source: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the function's docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    def search_space(self) -> dict[str, Search]:
+        """The parameters that are searched by default, with their ranges."""
+        found = {}
+        for name, info in self.params.model_fields.items():
+            for annotation in info.metadata:
+                if isinstance(annotation, Range | Choice):
+                    found[name] = annotation
+        return found
+
+
+class Registry(dict[str, Component], Generic[T]):
+    """The components of one kind by name: a dict that also takes functions in.
+
+    Raises:
+        ValueError: A name is taken already by another function, or a default or search range is not legal.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def register(self, name: str, *, source: str, **facts: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Take the decorated function in under `name`; it stays an ordinary function."""
+
+        def take(function: Callable[P, R]) -> Callable[P, R]:
+            if name in self and self[name].function.__module__ != function.__module__:
+                raise ValueError(
+                    f"{self.kind} '{name}' is registered by {self[name].function.__module__} already; "
+                    f"choose another name in {function.__module__}."
+                )
+            params = params_of(function)
+            params.component = Component(self.kind, name, function, params, source, facts)
+            check_ranges(params.component)
+            self[name] = params.component
+            return function
+
+        return take
+
+
+def params_of(function: Callable[..., Any]) -> type[Params]:
+    """Make the `Params` model from the keyword-only parameters of `function`."""
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+            fields[parameter.name] = (hints[parameter.name], default)
+    name = "".join(part.title() for part in function.__name__.split("_")) + "Params"
+    return create_model(name, __base__=Params, __module__=function.__module__, **fields)
+
+
+def check_ranges(component: Component) -> None:
+    """Make sure that every value a study may pick is a legal one."""
+    for name, search in component.search_space().items():
+        values = search.values if isinstance(search, Choice) else (search.low, search.high)
+        for value in values:
+            try:
+                component.params.__pydantic_validator__.validate_assignment(
+                    component.params.model_construct(), name, value
+                )
+            except ValueError as error:
+                raise ValueError(
+                    f"{component.kind} '{component.name}': search range of `{name}` has {value!r}, which its own "
+                    f"legal range forbids: {error}"
+                ) from error
