@@ -1,0 +1,1 @@
+"""From folders of pictures to batches: layout, split, reading, transform, loader, and what makes such folders."""

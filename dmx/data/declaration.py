@@ -1,0 +1,125 @@
+"""What a data set says of itself in its `dataset.yaml`: how depth and mask are stored and what is unknown.
+
+    name: kitchen
+    depth:
+      kind: metric            # metres; or: relative, in [0, 1]
+      scale: 0.001            # depth = raw * scale + offset
+      range: [0.3, 12.0]      # no known depth lies outside
+      unknown: [0]            # raw values that mean "nobody knows"
+    mask: {threshold: null}   # null: exactly two values; 127: the object is where raw > 127
+
+This module is light on purpose: the processes that render or import do not need torch.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from dmx.errors import ConfigError, DataError, Problem, did_you_mean
+
+FILE = "dataset.yaml"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class DepthDeclaration(_Strict):
+    """How depth is stored: depth = raw * scale + offset."""
+
+    kind: Literal["metric", "relative"]
+    """`metric`: metres along the optical axis; `relative`: in [0, 1], without a unit."""
+    scale: float = Field(default=1.0, gt=0)
+    offset: float = 0.0
+    range: tuple[float, float]
+    """The least and the greatest depth that may occur; [0, 1] where the kind is relative."""
+    unknown: tuple[int, ...] = ()
+    """Raw values that stand for unknown depth."""
+    near: Literal["low", "high"] = "low"
+    """Which end is near."""
+
+    @field_validator("range")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        low, high = value
+        if not low < high:
+            raise ValueError(f"`low` must be below `high`, but got low={low}, high={high}; swap them")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> Self:
+        if self.kind == "metric" and self.range[0] <= 0:
+            raise ValueError(f"metric depth must start above 0 m, but `range` is {list(self.range)}; raise its low end")
+        if self.kind == "relative" and self.range != (0.0, 1.0):
+            raise ValueError(
+                f"relative depth must span [0, 1], but `range` is {list(self.range)}; choose `scale` and `offset` so"
+            )
+        return self
+
+
+class MaskDeclaration(_Strict):
+    """How the mask is stored."""
+
+    threshold: int | None = Field(default=None, ge=0, le=65534)
+    """The object is where raw > threshold; without one the picture has two values, 0 and one other."""
+    unknown: int | None = Field(default=None, ge=0, le=65535)
+    """The raw value of pixels of which nobody knows whether they are on the object."""
+
+
+class Declaration(_Strict):
+    """The whole `dataset.yaml`."""
+
+    name: str = Field(min_length=1)
+    depth: DepthDeclaration
+    mask: MaskDeclaration = MaskDeclaration()
+    source: str | None = None
+    """Where the data come from; for synthetic sets the command that makes them again."""
+    license: str | None = None
+
+    def write(self, folder: Path) -> None:
+        """Write it as `dataset.yaml` into `folder`."""
+        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        (folder / FILE).write_text(text, encoding="utf-8")
+
+
+def read_declaration(root: Path) -> Declaration:
+    """Read and validate `dataset.yaml` in `root`.
+
+    Raises:
+        DataError: The folder or the file is not there.
+        ConfigError: The file is not YAML, or anything in it is wrong: every problem at once.
+    """
+    path = root / FILE
+    if not root.is_dir():
+        raise DataError(
+            f"{root}: no such folder of data; make one by `dmx data synth {root}` or "
+            f"`dmx data import KIND SOURCE {root}`."
+        )
+    if not path.is_file():
+        raise DataError(
+            f"{root}: has no {FILE}, so nothing says how depth is to be read; write one (see dmx/data/declaration.py), "
+            f"or bring foreign data into shape by `dmx data import KIND {root} OUT`."
+        )
+    try:
+        return Declaration.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [Problem("", f"is not YAML: {error}")]) from error
+    except ValidationError as error:
+        raise ConfigError(str(path), [_problem(dict(one)) for one in error.errors()]) from error
+
+
+def _problem(error: dict[str, Any]) -> Problem:
+    """One of pydantic's findings in our words."""
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        sections: dict[str, type[BaseModel]] = {"depth": DepthDeclaration, "mask": MaskDeclaration}
+        model = sections[str(error["loc"][0])] if len(error["loc"]) > 1 else Declaration
+        return Problem(where, f"unknown key; {did_you_mean(str(error['loc'][-1]), model.model_fields)}")
+    if error["type"] == "missing":
+        return Problem(where, "is missing; add it")
+    reason = (
+        str(error["ctx"]["error"]) if error["type"] == "value_error" else f"{error['msg']}, but got {error['input']!r}"
+    )
+    return Problem(where, reason)

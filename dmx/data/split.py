@@ -1,0 +1,130 @@
+"""Train, val and test: by group, seeded, disjoint, the same whatever the order of the rows."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, Self
+
+import numpy as np
+
+from dmx.data.layout import DatasetIndex
+from dmx.data.samples import Record
+from dmx.errors import DataError, UserError
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The ids of each part, sorted. A part that was not wanted is empty."""
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of who is where."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """As text, for storing."""
+        return json.dumps(asdict(self), indent=0)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """From the text that `to_json` gave.
+
+        Raises:
+            DataError: It is another text.
+        """
+        try:
+            parts = json.loads(text)
+            return cls(**{part: tuple(map(str, parts.pop(part))) for part in PARTS}, **parts)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"stored split: cannot be read ({type(error).__name__}: {error}); it must be what `to_json` wrote, "
+                "so restore it or make the split anew."
+            ) from error
+
+
+def split(index: DatasetIndex, *, val: float, test: float, seed: int, by: Literal["group", "sample"]) -> Split:
+    """Divide the samples of a data set.
+
+    An official `test` or `val` stays what it is; what is missing of the wanted parts is drawn from the rest (the
+    official `train`, or all samples), and `val` and `test` are fractions of that rest. A part takes whole groups in
+    seeded order as long as each brings it nearer to its fraction, and at least one.
+
+    Args:
+        index: The data set.
+        val: The fraction for validation, in [0, 1); 0 draws none.
+        test: The fraction for the test, in [0, 1); 0 draws none.
+        seed: 0 is a seed like every other.
+        by: `group` keeps groups whole; `sample` does not (the way of the published recipe, which leaks backgrounds).
+
+    Raises:
+        UserError: The fractions are not in [0, 1), or leave nothing for training.
+        DataError: There are fewer groups than parts, or the official split tears a group apart.
+    """
+    if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
+        raise UserError(
+            f"`val` and `test` must be in [0, 1) and leave something for training, but got val={val}, test={test}; "
+            "lower them."
+        )
+    if by == "group":
+        _check_official(index)
+    kept = {part: [r.id for r in index.samples if r.split == part] for part in ("val", "test")}
+    units: dict[str, list[str]] = defaultdict(list)
+    for record in index.samples:
+        if record.split in (None, "train"):
+            units[record.group if by == "group" else record.id].append(record.id)
+    wanted = {part: share for part, share in (("test", test), ("val", val)) if share > 0 and not kept[part]}
+    drawn = _draw(index, units, wanted, np.random.default_rng(seed), by)
+    return Split(**{part: tuple(sorted(drawn.get(part, []) + kept.get(part, []))) for part in PARTS})
+
+
+def _check_official(index: DatasetIndex) -> None:
+    """Look that the official split keeps groups whole."""
+    first: dict[str, Record] = {}
+    for record in index.samples:
+        other = first.setdefault(record.group, record)
+        if other.split != record.split:
+            raise DataError(
+                f"{index.root}: the official split puts group '{record.group}' into {other.split} ('{other.id}') and "
+                f"into {record.split} ('{record.id}'); mend `split` or `group` in samples.csv, or split by sample."
+            )
+
+
+def _draw(
+    index: DatasetIndex, units: Mapping[str, list[str]], wanted: Mapping[str, float], rng: np.random.Generator, by: str
+) -> dict[str, list[str]]:
+    """Give each wanted part its units; training gets the rest."""
+    if len(units) < len(wanted) + 1:
+        raise DataError(
+            f"{index.root}: {len(units)} {by}{'' if len(units) == 1 else 's'} to divide, but {', '.join(wanted)} and "
+            f"train need one each; add data, set the fraction of a part to 0"
+            f"{', or split by sample.' if by == 'group' else '.'}"
+        )
+    names = sorted(units)
+    order = [names[i] for i in rng.permutation(len(names))]
+    total = sum(map(len, units.values()))
+    drawn = {}
+    for place, (part, share) in enumerate(wanted.items()):
+        spare = len(order) - (len(wanted) - place)
+        taken = _take({name: len(units[name]) for name in order}, share * total, spare)
+        drawn[part] = [one for name in taken for one in units[name]]
+        order = [name for name in order if name not in taken]
+    return drawn | {"train": [one for name in order for one in units[name]]}
+
+
+def _take(sizes: Mapping[str, int], target: float, spare: int) -> set[str]:
+    """At least one and at most `spare` of the units, in their order, whose sizes come near to `target`."""
+    taken: set[str] = set()
+    have = 0
+    for name, size in sizes.items():
+        if len(taken) < spare and abs(have + size - target) < abs(have - target):
+            taken.add(name)
+            have += size
+    return taken or {min(sizes, key=lambda name: sizes[name])}

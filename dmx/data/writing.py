@@ -1,0 +1,90 @@
+"""A new data set appears whole or not at all: it is written beside its place and renamed at the end."""
+
+import csv
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dmx.data.samples import FILE, OPTIONAL, REQUIRED, Record
+from dmx.errors import DataError
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many are done."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was written.
+
+    Attributes:
+        out: The folder.
+        samples: How many samples it holds.
+        groups: How many groups they are in.
+        left_out: How many were left out, by reason.
+        existed: The same set was there already, and nothing was written.
+    """
+
+    out: Path
+    samples: int
+    groups: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    existed: bool = False
+
+    def __str__(self) -> str:
+        """One line for people."""
+        verb = "holds already" if self.existed else "now holds"
+        text = f"{self.out} {verb} {self.samples} samples in {self.groups} groups"
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.left_out.items()))
+        return f"{text}; left out: {reasons}" if reasons else text
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """A folder beside `out` to write into; it becomes `out` when all went well and is removed otherwise.
+
+    Raises:
+        DataError: `out` is there and not empty, before or after the writing.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise _taken(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        stage = Path(scratch) / out.name  # not the scratch folder itself, which only its owner may read
+        stage.mkdir()
+        yield stage
+        try:
+            stage.rename(out)
+        except OSError as error:
+            raise _taken(out) from error
+
+
+def _taken(out: Path) -> DataError:
+    return DataError(f"{out}: is there already and is not overwritten; choose another folder or remove it yourself.")
+
+
+def write_samples(folder: Path, records: Iterable[Record]) -> None:
+    """Write `samples.csv`."""
+    with (folder / FILE).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, REQUIRED + OPTIONAL, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(record) for record in records)
+
+
+def write_picture(path: Path, pixels: np.ndarray) -> None:
+    """Write a grey (H, W) or RGB (H, W, 3) picture, 8 or 16 bit, as PNG; OSError where the disk refuses."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
+    if not cv2.imwrite(str(path), bgr):
+        raise OSError(f"{path}: cannot be written; is the disk full?")
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a picture as it is."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
