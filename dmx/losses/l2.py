@@ -1,0 +1,18 @@
+"""Mean squared error of depth.
+
+Equation: L = mean (y - t)² over all known pixels of the batch. Deviations: none.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from dmx.losses.masked import depth_pair, masked_mean
+from dmx.quartet import Batch, Prediction
+from dmx.registry import depth_losses
+
+
+@depth_losses.register("l2", source="Mean squared error", kinds=("metric", "relative"))
+def l2(prediction: Prediction, batch: Batch) -> Float[Tensor, ""]:
+    """Mean squared error. Unit: the depth's, squared; 0 or more."""
+    y, t, valid = depth_pair(prediction, batch)
+    return masked_mean((y - t).square(), valid)

@@ -1,0 +1,151 @@
+r"""DepthMaskNet, the baseline: two stems, one dilated encoder, two pixel-shuffle decoders.
+
+    background -> stem \
+                        concatenate -> fuse -> encoder, 4 blocks -> decoder, 4 blocks -> head -> mask logits
+    image      -> stem /                                        \-> decoder, 4 blocks -> head -> raw depth
+
+With the defaults it is the published network: 5,230,720 parameters, no biases. Pixel shuffle: Shi et al. 2016,
+"Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural network".
+"""
+
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from dmx.models.inputs import Inputs, require_background
+from dmx.registry import Choice, models
+
+Upsampling = Literal["pixel_shuffle", "pixel_shuffle_icnr", "bilinear"]
+
+
+def conv(channels_in: int, channels_out: int, kernel: int, dilation: int = 1) -> nn.Conv2d:
+    """A convolution without bias that keeps height and width."""
+    padding = dilation * (kernel // 2)
+    return nn.Conv2d(channels_in, channels_out, kernel, padding=padding, dilation=dilation, bias=False)
+
+
+def stem(width: int) -> nn.Sequential:
+    """From a picture to `width` channels: 27·width + 2·width parameters."""
+    return nn.Sequential(conv(3, width, 3), nn.BatchNorm2d(width), nn.ReLU())
+
+
+class EncoderBlock(nn.Module):
+    """From c to 2c channels, by a plain and a dilated view of the same input: 44c² + 8c parameters."""
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.plain = nn.Sequential(conv(c, 2 * c, 3), nn.BatchNorm2d(2 * c), nn.ReLU())
+        # As published, the dilated branch normalises after its ReLU.
+        self.dilated = nn.Sequential(conv(c, 2 * c, 3, dilation=2), nn.ReLU(), nn.BatchNorm2d(2 * c))
+        self.halve = conv(4 * c, 2 * c, 1)
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 2*C H W"]:
+        """Both views, concatenated and halved."""
+        return self.halve(torch.cat([self.plain(x), self.dilated(x)], dim=1))  # type: ignore[no-any-return]
+
+
+def upsampler(channels_in: int, channels_out: int, upsampling: Upsampling) -> nn.Sequential:
+    """Twice the height and width: a pointwise convolution beside pixel shuffle or bilinear interpolation.
+
+    Pixel shuffle makes 4·`channels_out` channels and lays each four out as 2x2 pixels; bilinear interpolation needs
+    `channels_out` only, a quarter of the parameters.
+    """
+    if upsampling == "bilinear":
+        return nn.Sequential(conv(channels_in, channels_out, 1), nn.Upsample(scale_factor=2, mode="bilinear"))
+    pointwise = conv(channels_in, 4 * channels_out, 1)
+    if upsampling == "pixel_shuffle_icnr":
+        icnr(pointwise)
+    return nn.Sequential(pointwise, nn.PixelShuffle(2))
+
+
+@torch.no_grad()
+def icnr(pointwise: nn.Conv2d) -> None:
+    """Start a convolution before a pixel shuffle by 2 as nearest-neighbour upsampling, free of checkerboards.
+
+    The four channels that become one 2x2 square get the same weights. Source: Aitken et al. 2017, "Checkerboard
+    artifact free sub-pixel convolution".
+    """
+    pointwise.weight.copy_(pointwise.weight[::4].repeat_interleave(4, dim=0))
+
+
+class Decoder(nn.Module):
+    """From 16w channels at a sixteenth of the size to one channel at full size, for one task.
+
+    Without skips block k halves the channels. With skips, what the encoder saw before each pool is concatenated to
+    the block's output of the same size, so that 24w, 12w, 6w and 3w channels go on.
+    """
+
+    def __init__(self, width: int, upsampling: Upsampling, skips: bool) -> None:
+        super().__init__()
+        self.skips = skips
+        channels_out = [8 * width, 4 * width, 2 * width, width]
+        channels_on = [3 * c if skips else c for c in channels_out]
+        channels_in = [16 * width, *channels_on[:-1]]
+        self.blocks = nn.ModuleList(upsampler(c, d, upsampling) for c, d in zip(channels_in, channels_out, strict=True))
+        self.head = conv(channels_on[-1], 1, 3)
+
+    def forward(self, x: Float[Tensor, "B C h w"], features: list[Tensor]) -> Float[Tensor, "B 1 H W"]:
+        """The task's raw output, from the encoder's last output and its `features` before each pool, large to small."""
+        for block, feature in zip(self.blocks, reversed(features), strict=True):
+            x = torch.cat([block(x), feature], dim=1) if self.skips else block(x)
+        return self.head(x)  # type: ignore[no-any-return]
+
+
+class DepthMaskNet(nn.Module):
+    """The network of the module's docstring; see `depthmasknet` for the parameters."""
+
+    multiple = 16
+
+    def __init__(self, width: int, inputs: Inputs, upsampling: Upsampling, skips: bool) -> None:
+        super().__init__()
+        self.needs_background = inputs == "image+background"
+        self.image_stem = stem(width)
+        if self.needs_background:
+            self.background_stem = stem(width)
+            self.fuse = conv(2 * width, width, 1)
+        self.encoder = nn.ModuleList(EncoderBlock(width * 2**k) for k in range(4))
+        self.pool = nn.MaxPool2d(2)
+        self.mask_decoder = Decoder(width, upsampling, skips)
+        self.depth_decoder = Decoder(width, upsampling, skips)
+
+    def forward(
+        self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
+    ) -> tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
+        """Mask logits and raw depth; H and W are divisible by 16.
+
+        Raises:
+            UserError: The network takes backgrounds, but there is none.
+        """
+        x = self.image_stem(image)
+        if self.needs_background:
+            x = self.fuse(torch.cat([self.background_stem(require_background(background)), x], dim=1))
+        features = []
+        for block in self.encoder:
+            features.append(block(x))
+            x = self.pool(features[-1])
+        return self.mask_decoder(x, features), self.depth_decoder(x, features)
+
+
+@models.register(
+    "depthmasknet", source="The published baseline; pixel shuffle: Shi et al. 2016; ICNR: Aitken et al. 2017"
+)
+def depthmasknet(
+    *,
+    width: Annotated[int, Field(ge=4, le=128), Choice(8, 16, 32)] = 32,
+    inputs: Inputs = "image+background",
+    upsampling: Annotated[Upsampling, Choice("pixel_shuffle", "pixel_shuffle_icnr", "bilinear")] = "pixel_shuffle",
+    skips: Annotated[bool, Choice(False, True)] = False,
+) -> DepthMaskNet:
+    """DepthMaskNet: two stems, a dilated encoder and two pixel-shuffle decoders; 5,230,720 parameters as published.
+
+    Args:
+        width: Channels of the stems; the encoder ends with 16 times as many.
+        inputs: Which pictures it looks at. `image` leaves out the background's stem and the fuse: 5,227,744 parameters.
+        upsampling: `pixel_shuffle` as published, `pixel_shuffle_icnr` the same with another start, `bilinear` a
+            pointwise convolution to the target channels and bilinear interpolation: 4,186,240 parameters.
+        skips: Concatenate what the encoder saw before each pool to the decoders: 5,920,000 parameters.
+    """
+    return DepthMaskNet(width, inputs, upsampling, skips)

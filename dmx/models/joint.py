@@ -1,0 +1,121 @@
+"""From a network's raw outputs to a prediction: the one place where the depth link is applied."""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Literal, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dmx.errors import UserError
+from dmx.quartet import DepthSpec, Prediction
+
+Link = Literal["identity", "sigmoid", "softplus", "exp"]
+
+# e**10 = 22026: far outside of any depth range on both sides, far inside of float32 (and of its square).
+EXPONENT_LIMIT = 10.0
+
+
+class JointNet(Protocol):
+    """What a registered model builds: an `nn.Module` that returns mask logits and raw depth, both (B, 1, H, W)."""
+
+    needs_background: bool
+    multiple: int
+
+    def __call__(self, image: Tensor, background: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mask logits and raw depth of normalised pictures."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The learned parameters."""
+
+
+class DepthMaskModel(nn.Module):
+    """A network with its depth link.
+
+    Args:
+        net: A network that a registered model built.
+        link: From raw output to depth, as `make_link` gives it.
+    """
+
+    def __init__(self, net: JointNet, link: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.net = net
+        self.link = link
+
+    def forward(self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None) -> Prediction:
+        """Mask logits and depth in the unit of the data set, both float32 whatever the precision of the network."""
+        mask_logits, depth_raw = self.net(image, background)
+        with torch.autocast(image.device.type, enabled=False):
+            return Prediction(mask_logits.float(), self.link(depth_raw.float()))
+
+
+def make_link(name: Link, spec: DepthSpec) -> Callable[[Tensor], Tensor]:
+    """The function from raw output r to depth d in the unit of `spec`.
+
+    | name     | depth                        | image             |
+    |----------|------------------------------|-------------------|
+    | identity | d = r                        | all numbers       |
+    | sigmoid  | d = low + (high - low) σ(r)  | low to high       |
+    | softplus | d = low + ln(1 + e^r)        | above low         |
+    | exp      | d = c e^r, abs(r) <= 10      | c/22026 to 22026c |
+
+    In `exp`, c is the range's geometric middle √(low high), so that a network that starts near r = 0 starts inside of
+    the range; where low is 0, which has no geometric middle, c = high / 2. r is clamped to ±10: the exponential can
+    neither overflow nor reach 0, and NaN stays NaN.
+    """
+    match name:
+        case "identity":
+            return identity
+        case "sigmoid":
+            return partial(sigmoid, low=spec.low, high=spec.high)
+        case "softplus":
+            return partial(softplus, low=spec.low)
+        case "exp":
+            centre = math.sqrt(spec.low * spec.high) if spec.low > 0 else spec.high / 2
+            return partial(exponential, centre=centre)
+
+
+# Module-level functions, not closures: a model can be pickled for workers and exported.
+def identity(r: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The raw output itself."""
+    return r
+
+
+def sigmoid(r: Float[Tensor, "..."], low: float, high: float) -> Float[Tensor, "..."]:
+    """From `low` to `high`: low + (high - low) σ(r)."""
+    return low + (high - low) * r.sigmoid()
+
+
+def softplus(r: Float[Tensor, "..."], low: float) -> Float[Tensor, "..."]:
+    """Above `low`: low + ln(1 + e^r)."""
+    return low + nn.functional.softplus(r)
+
+
+def exponential(r: Float[Tensor, "..."], centre: float) -> Float[Tensor, "..."]:
+    """Around `centre`, c: c e^r with abs(r) <= 10."""
+    return centre * r.clamp(-EXPONENT_LIMIT, EXPONENT_LIMIT).exp()
+
+
+def check_size(net: JointNet, size: tuple[int, int], name: str) -> None:
+    """Make sure that the network `net`, registered as `name`, takes pictures of `size` (height, width).
+
+    Raises:
+        UserError: It does not; the message proposes the next sizes that it takes.
+    """
+    multiple = net.multiple
+    if all(side % multiple == 0 for side in size):
+        return
+    smaller = tuple(side // multiple * multiple for side in size)
+    larger = tuple(math.ceil(side / multiple) * multiple for side in size)
+    proposals = [f"{height}x{width}" for height, width in (smaller, larger) if height and width]
+    raise UserError(
+        f"model '{name}' takes heights and widths divisible by {multiple}, but got {size[0]}x{size[1]}; "
+        f"use {' or '.join(proposals)}."
+    )
+
+
+def describe_parameters(net: Any) -> int:
+    """The number of learned parameters of `net`, an `nn.Module`."""
+    return sum(parameter.numel() for parameter in net.parameters())
