@@ -1,0 +1,8 @@
+"""What a run says of itself: a journal of its own, carried to MLflow and TensorBoard while training goes on."""
+
+from dmx.tracking.home import Home
+from dmx.tracking.run import RunTracker, open_run
+from dmx.tracking.syncing import sync
+from dmx.tracking.tracker import RunStart, Tracker
+
+__all__ = ["Home", "RunStart", "RunTracker", "Tracker", "open_run", "sync"]

@@ -1,0 +1,88 @@
+"""What a run's result depends on beside its configuration: packages, machine, and the state of the code."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+PACKAGES = (
+    "dmx",
+    "albumentations",
+    "kornia",
+    "mlflow",
+    "numpy",
+    "opencv-python-headless",
+    "optuna",
+    "pydantic",
+    "safetensors",
+    "segmentation-models-pytorch",
+    "tensorboard",
+    "timm",
+    "torch",
+    "torchvision",
+)
+LONGEST_DIFF = 1_000_000
+"""Characters of a diff that are kept; more than that is data, not code."""
+
+Fact = str | int | list[str] | dict[str, str] | None
+
+
+def facts() -> dict[str, Fact]:
+    """Versions and machine, ready for JSON."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := installed(name))},
+        "platform": platform.platform(),
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+    }
+
+
+def installed(name: str) -> str | None:
+    """The version of an installed distribution."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def cpu() -> str:
+    """The processor's name; Linux tells it in /proc/cpuinfo only."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def git_state(cwd: Path) -> tuple[str | None, str]:
+    """The commit of the repository around `cwd`, and what is changed or new there since, as a diff.
+
+    Returns:
+        Commit and diff; None and "" where there is no git, no repository or no commit yet. A diff that is too long is
+        cut, and says so. Of new files only the names are given.
+    """
+    commit = git(cwd, "rev-parse", "HEAD")
+    if commit is None:
+        return None, ""
+    diff = git(cwd, "diff", "HEAD", "--no-color", "--no-ext-diff") or ""
+    status = git(cwd, "status", "--porcelain", "--untracked-files=normal") or ""
+    new = [line[3:] for line in status.splitlines() if line.startswith("??")]
+    diff += "".join(f"# not in git: {name}\n" for name in new)
+    if len(diff) > LONGEST_DIFF:
+        diff = f"{diff[:LONGEST_DIFF]}\n# cut here: the whole diff has {len(diff)} characters\n"
+    return commit.strip(), diff
+
+
+def git(cwd: Path, *arguments: str) -> str | None:
+    """What git answers, or None if it cannot."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", errors="replace")

@@ -1,0 +1,193 @@
+"""The journal of a run: what happened, one JSON object a line, in the order it happened. It is the truth.
+
+A line is given to the operating system before `append` returns, so SIGKILL loses nothing. Loss of power loses what the
+disk has not got yet; `Journal.sync` is called before anything is sent to a store, so no store ever knows more than the
+journal on the disk does.
+"""
+
+import errno
+import json
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from dmx.errors import DataError
+from dmx.registry.ranges import Scalar
+
+
+def now() -> int:
+    """Milliseconds since 1970, the unit of time in journal and MLflow."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing that happened, at `time` in milliseconds since 1970."""
+
+    kind: ClassVar[str]
+    time: int = field(default_factory=now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started(Event):
+    """The run began: what MLflow is to be told of it, and the `files` that lie in its folder since before step 0.
+
+    Without `stores` it is in the journal only.
+    """
+
+    kind: ClassVar[str] = "start"
+    experiment: str
+    name: str
+    tags: Mapping[str, str]
+    params: Mapping[str, Scalar]
+    files: tuple[str, ...]
+    stores: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reopened(Event):
+    """The run goes on after an interruption."""
+
+    kind: ClassVar[str] = "reopen"
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured(Event):
+    """Scalars at one step. JSON knows no NaN and no infinity: they stand as texts that `float` reads."""
+
+    kind: ClassVar[str] = "metrics"
+    step: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictured(Event):
+    """A picture at one step; `file` is relative to the run's folder."""
+
+    kind: ClassVar[str] = "image"
+    step: int
+    key: str
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept(Event):
+    """A file or folder to be kept as an artifact under `folder`; `file` is relative to the run's folder."""
+
+    kind: ClassVar[str] = "artifact"
+    file: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished(Event):
+    """The run ended with this outcome."""
+
+    kind: ClassVar[str] = "finish"
+    outcome: str
+    reason: str
+
+
+KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in (Started, Reopened, Measured, Pictured, Kept, Finished)}
+
+
+def encode(event: Event) -> bytes:
+    """One line of JSON."""
+    body: dict[str, Any] = {"kind": event.kind, **vars(event)}
+    if isinstance(event, Measured):
+        body["values"] = {key: v if math.isfinite(v) else str(v) for key, v in event.values.items()}
+    return json.dumps(body, allow_nan=False, default=dict).encode() + b"\n"
+
+
+def decode(line: bytes) -> Event:
+    """The event of one line.
+
+    Raises:
+        ValueError: The line is not a whole event.
+    """
+    try:
+        body = json.loads(line)
+        kind = KINDS[body.pop("kind")]
+        if kind is Measured:
+            body["values"] = {key: float(value) for key, value in body["values"].items()}
+        if kind is Started:
+            body["files"] = tuple(body["files"])
+        return kind(**body)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not an event: {line[:80]!r}") from error
+
+
+def read(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
+    """The events from byte `offset` on, each with the offset after it; a last line without its end is left out.
+
+    Raises:
+        DataError: A line is not an event.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            try:
+                event = decode(line)
+            except ValueError as error:
+                raise DataError(
+                    f"{path}: the line at byte {offset} is not a journal entry ({error}); "
+                    "restore the file from a copy, or remove the run's folder to begin again."
+                ) from error
+            offset += len(line)
+            yield event, offset
+
+
+class Journal:
+    """The journal opened for appending; what a kill or a loss of power left of a last line is cut off first."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self.size = whole(path)
+        os.ftruncate(self._fd, self.size)
+
+    def append(self, event: Event) -> None:
+        """Hand one line to the operating system.
+
+        Raises:
+            OSError: The disk is full; nothing of the line is left behind.
+        """
+        line = encode(event)
+        with self._lock:
+            if os.write(self._fd, line) < len(line):
+                os.ftruncate(self._fd, self.size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            self.size += len(line)
+
+    def sync(self) -> None:
+        """Wait until the disk has everything."""
+        os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Let go of the file, when the disk has everything."""
+        self.sync()
+        os.close(self._fd)
+
+
+def whole(path: Path) -> int:
+    """The length in bytes of the journal without torn lines at its end."""
+    data = path.read_bytes()
+    end = data.rfind(b"\n") + 1
+    while end:
+        start = data.rfind(b"\n", 0, end - 1) + 1
+        try:
+            decode(data[start:end])
+        except ValueError:
+            end = start
+        else:
+            break
+    return end

@@ -1,0 +1,71 @@
+"""The way to MLflow: its address, its settings and its client. The only place that imports it."""
+
+import logging
+import os
+import re
+import threading
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from dmx.tracking.home import Home
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # A dead server held a call up for 246 s with MLflow's own settings, for 3 s with these.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+"""The environment that MLflow wants before it is imported; what the user has set stays."""
+
+# A process forked while another thread imports inherits module locks that nobody will ever open: a DataLoader's worker
+# that imports any of those modules would wait for ever. So a fork waits until the import is done.
+_importing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
+    )
+
+
+def address(home: Home) -> str:
+    """The tracking address: `MLFLOW_TRACKING_URI`, or the SQLite store of `home`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or home.mlflow_uri
+
+
+def connect(home: Home) -> "MlflowClient":
+    """A client of the store at `address(home)`.
+
+    A fresh SQLite store is made under a file lock: two processes that open one together fail.
+    """
+    for key, value in SETTINGS.items():
+        os.environ.setdefault(key, value)
+    with _importing:
+        from mlflow.tracking import MlflowClient
+    for chatty in ("mlflow.store.db.utils", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    home.root.mkdir(parents=True, exist_ok=True)
+    with FileLock(home.root / "mlflow.lock", timeout=120):
+        return MlflowClient(address(home))
+
+
+def experiment(client: "MlflowClient", home: Home, name: str) -> str:
+    """The id of the experiment called `name`, made if there is none; a server decides itself where artifacts go."""
+    from mlflow.exceptions import MlflowException
+
+    with FileLock(home.root / "mlflow.lock", timeout=120):
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            local = not address(home).startswith(("http:", "https:", "databricks"))
+            folder = home.artifacts.resolve() / re.sub(r"[^\w.-]", "_", name)
+            try:
+                return client.create_experiment(name, artifact_location=folder.as_uri() if local else None)
+            except MlflowException:  # another machine was quicker
+                found = client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        return str(found.experiment_id)

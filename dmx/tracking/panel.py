@@ -1,0 +1,110 @@
+"""The picture of a validation: what the network was shown, what it should have said, what it said."""
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from dmx.quartet import Batch, DepthSpec, Prediction
+
+Rgb = UInt8[np.ndarray, "H W 3"]
+Plane = Float[np.ndarray, "H W"]
+Where = Bool[np.ndarray, "H W"]
+
+TITLES = ("image", "true mask", "predicted mask", "true depth", "predicted depth", "error, red at 25%")
+MEAN = np.array((0.485, 0.456, 0.406))  # ImageNet: what the loader subtracted
+STD = np.array((0.229, 0.224, 0.225))
+UNKNOWN = 128  # grey, which is in neither colour map nor in a mask
+SIDE = 128  # least side of a cell: below that the titles do not fit
+GAP = 4
+HEADER = 20
+ERROR_SHARE = 0.25
+"""The error that is drawn in full, as a share of the row's range of true depth."""
+
+
+def panel(batch: Batch, prediction: Prediction, spec: DepthSpec, rows: int = 4) -> Rgb:
+    """Image, true mask, predicted mask, true depth, predicted depth and absolute error of the first samples.
+
+    Near is warm (red), far is cold (blue); truth and prediction of a row share the scale from the least to the greatest
+    true depth of that row. Grey is unknown. The predicted mask is where the logit is above 0. Errors go from blue
+    (none) to red (a quarter of the row's range, or more).
+
+    Args:
+        batch: Samples, the picture normalised by ImageNet's mean and deviation.
+        prediction: What the network says of them.
+        spec: How their depth is to be read.
+        rows: Samples to show at most.
+
+    Returns:
+        An RGB picture; small samples are enlarged to at least 128 pixels a side.
+    """
+    shown = range(min(rows, len(batch)))
+    grid = stack([stack(row(batch, prediction, spec, index), axis=1) for index in shown], axis=0)
+    return np.concatenate([header(grid.shape[1]), grid], axis=0)
+
+
+def row(batch: Batch, prediction: Prediction, spec: DepthSpec, index: int) -> list[Rgb]:
+    """The six cells of one sample."""
+    image = batch.image[index].detach().float().cpu().permute(1, 2, 0).numpy()
+    true_mask = batch.mask[index, 0].cpu().numpy() > 0.5
+    mask = prediction.mask_logits[index, 0].detach().cpu().numpy() > 0
+    truth = batch.depth[index, 0].float().cpu().numpy()
+    depth = prediction.depth[index, 0].detach().float().cpu().numpy()
+    valid = batch.valid[index, 0].cpu().numpy()
+    known = truth[valid] if valid.any() else np.array([spec.low, spec.high])
+    low = float(known.min())
+    span = max(float(known.max()) - low, 1e-6)
+    everywhere = np.isfinite(depth)
+    cells = [
+        (np.clip(image * STD + MEAN, 0, 1) * 255).round().astype(np.uint8),
+        mask_picture(true_mask, batch.mask_valid[index, 0].cpu().numpy()),
+        mask_picture(mask, np.ones_like(mask)),
+        colours(nearness(truth, low, span, spec), valid),
+        colours(nearness(depth, low, span, spec), everywhere),
+        colours(np.abs(depth - truth) / (ERROR_SHARE * span), valid & everywhere),
+    ]
+    return [enlarged(cell) for cell in cells]
+
+
+def nearness(depth: Plane, low: float, span: float, spec: DepthSpec) -> Plane:
+    """Depth from 0 (far) to 1 (near)."""
+    share = (depth - low) / span
+    return 1 - share if spec.near == "low" else share
+
+
+def colours(values: Plane, known: Where) -> Rgb:
+    """Values from 0 (blue) to 1 (red); grey where they are not known."""
+    levels = (np.clip(np.where(known, values, 0), 0, 1) * 255).round().astype(np.uint8)
+    picture = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
+    picture[~known] = UNKNOWN
+    return picture.astype(np.uint8, copy=False)
+
+
+def mask_picture(mask: Where, known: Where) -> Rgb:
+    """White on the object, black elsewhere, grey where nobody knows."""
+    plane = np.where(known, np.where(mask, 255, 0), UNKNOWN).astype(np.uint8)
+    return np.repeat(plane[..., None], 3, axis=2)
+
+
+def enlarged(cell: Rgb) -> Rgb:
+    """The cell with whole pixels repeated until its sides are long enough."""
+    times = -(-SIDE // min(cell.shape[:2]))
+    return cell.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def stack(pictures: list[Rgb], axis: int) -> Rgb:
+    """The pictures side by side (axis 1) or one below the other (axis 0), with white gaps between."""
+    shape = list(pictures[0].shape)
+    shape[axis] = GAP
+    gap = np.full(shape, 255, np.uint8)
+    parts = [part for picture in pictures for part in (gap, picture)][1:]
+    return np.concatenate(parts, axis=axis)
+
+
+def header(width: int) -> Rgb:
+    """The titles of the columns, black on white."""
+    line = np.full((HEADER, width, 3), 255, np.uint8)
+    pitch = (width + GAP) // len(TITLES)
+    for index, title in enumerate(TITLES):
+        place = (index * pitch + 2, HEADER - 6)
+        cv2.putText(line, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+    return line

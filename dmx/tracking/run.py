@@ -1,0 +1,182 @@
+"""One run: its folder, its journal, and the feeder that carries it to MLflow and TensorBoard."""
+
+import shutil
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from filelock import BaseFileLock, FileLock, Timeout
+from jaxtyping import UInt8
+
+from dmx.errors import UserError
+from dmx.outcome import Outcome
+from dmx.tracking import mlflow_store
+from dmx.tracking.feed import Feed, Feeder
+from dmx.tracking.files import replace_bytes, replace_text
+from dmx.tracking.home import Home
+from dmx.tracking.journal import Finished, Journal, Kept, Measured, Pictured, Reopened, Started, read
+from dmx.tracking.tensorboard_store import TensorBoardStore
+from dmx.tracking.tracker import RunStart
+
+JOURNAL = "journal.jsonl"
+
+
+class RunTracker:
+    """Writes one run's journal; made by `open_run`."""
+
+    def __init__(self, folder: Path, journal: Journal, lock: BaseFileLock, feeds: list[Feed]) -> None:
+        self.folder = folder
+        self._journal = journal
+        self._lock = lock
+        self._feeds = feeds
+        self._last = last_steps(journal.path)
+        self._step = max(self._last.values(), default=0)
+        self._ending = threading.Lock()
+        self._ended = False
+        self._feeder = Feeder(feeds, self._measure) if feeds else None
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Take note of scalars at an optimizer step; a key's steps at or below its last one are ignored."""
+        last = self._last
+        new = {key: float(value) for key, value in values.items() if step > last.get(key, -1)}
+        if new:
+            self._journal.append(Measured(step=step, values=new))
+            last.update(dict.fromkeys(new, step))
+            if step > self._step:
+                self._step = step
+
+    def image(self, step: int, key: str, picture: UInt8[np.ndarray, "H W 3"]) -> None:
+        """Take note of an RGB picture; a key's steps at or below its last one are ignored."""
+        if step <= self._last.get(f"image {key}", -1):
+            return
+        file = f"images/{key}/{step:08d}.png"
+        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        replace_bytes(self.folder / file, cv2.imencode(".png", bgr, (cv2.IMWRITE_PNG_COMPRESSION, 1))[1].tobytes())
+        self._journal.append(Pictured(step=step, key=key, file=file))
+        self._last[f"image {key}"] = step
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Keep a file or a folder with the run, under `folder`; what lies outside the run's folder is copied there."""
+        path = path.resolve()
+        if not path.is_relative_to(self.folder):
+            path = copied(path, self.folder / "artifacts" / folder)
+        self._journal.append(Kept(file=path.relative_to(self.folder).as_posix(), folder=folder))
+
+    def finish(self, outcome: Outcome, reason: str, patience: float = 30.0) -> int:
+        """Close the run with its outcome and wait for the stores as long as they take something.
+
+        Args:
+            outcome: How it ended; a run may be opened again whatever the outcome.
+            reason: In words.
+            patience: Seconds without anything going through after which a store is left for a later `sync`.
+
+        Returns:
+            The number of events that the stores still lack.
+        """
+        with self._ending:
+            self._journal.append(Finished(outcome=outcome.value, reason=reason))
+            self._ended = True
+        if self._feeder is not None and not self._feeder.drain(patience):
+            return max(feed.unsent() for feed in self._feeds)  # its thread lives on: journal and lock stay its own
+        self._journal.close()
+        self._lock.release()
+        return max((feed.unsent() for feed in self._feeds), default=0)
+
+    def _measure(self, values: dict[str, float]) -> None:
+        """The feeder's own entry; nothing may follow the finish."""
+        with self._ending:
+            if not self._ended:
+                self.log(self._step, values)
+
+
+def open_run(home: Home, run_id: str, start: RunStart, *, stores: bool = True) -> RunTracker:
+    """Begin the run, or go on with it if its journal is there already.
+
+    Args:
+        home: Where runs and stores are.
+        run_id: The run's own name in `home`.
+        start: What is known of it; when it goes on, only the tags are taken from here.
+        stores: Whether MLflow and TensorBoard are fed.
+
+    Raises:
+        UserError: Another process writes the run.
+        DataError: The journal is damaged.
+    """
+    folder = home.run(run_id).resolve()
+    lock = take_lock(folder, run_id, patience=10.0)
+    journal = Journal(folder / JOURNAL)
+    if journal.size:
+        journal.append(Reopened(tags=start.tags))
+    else:
+        begin(journal, folder, start, stores)
+    return RunTracker(folder, journal, lock, feeds_of(home, run_id, journal) if stores else [])
+
+
+def begin(journal: Journal, folder: Path, start: RunStart, stores: bool) -> None:
+    """Write the files of the start, then the journal's first line: what it names is there."""
+    for name, text in start.files.items():
+        replace_text(folder / name, text)
+    head = Started(
+        experiment=start.experiment,
+        name=start.name,
+        tags=dict(start.tags),
+        params=dict(start.params),
+        files=tuple(start.files),
+        stores=stores,
+    )
+    journal.append(head)
+
+
+def feeds_of(home: Home, run_id: str, journal: Journal) -> list[Feed]:
+    """The ways from a run's journal to the stores; nothing is imported or opened before the first event is sent."""
+    folder = home.run(run_id)
+    logdir = home.tensorboard(run_id)
+    known = mlflow_store.sent(home, run_id)
+    return [
+        Feed("TensorBoard", journal, 0, lambda: TensorBoardStore(folder, logdir)),
+        Feed("MLflow", journal, known, lambda: mlflow_store.MlflowStore(home, run_id)),
+    ]
+
+
+def take_lock(folder: Path, run_id: str, patience: float) -> BaseFileLock:
+    """The right to write the run; the system takes it back when the process dies.
+
+    Raises:
+        UserError: Another process has it, and keeps it for `patience` seconds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock", timeout=patience, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(
+            f"run '{run_id}' is being written by another process; wait until that has ended, or stop it, "
+            "and start again."
+        ) from error
+    return lock
+
+
+def last_steps(journal: Path) -> dict[str, int]:
+    """The last step of each scalar and, as `image KEY`, of each picture."""
+    last: dict[str, int] = {}
+    for event, _ in read(journal):
+        if isinstance(event, Measured):
+            last.update(dict.fromkeys(event.values, event.step))
+        elif isinstance(event, Pictured):
+            last[f"image {event.key}"] = event.step
+    return last
+
+
+def copied(path: Path, folder: Path) -> Path:
+    """A copy of a file or folder in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / path.name
+    if path.is_dir():
+        shutil.copytree(path, target, dirs_exist_ok=True)
+    else:
+        part = folder / f".{path.name}.part"
+        shutil.copyfile(path, part)
+        part.replace(target)
+    return target

@@ -1,0 +1,47 @@
+"""What training knows of tracking."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+
+from dmx.outcome import Outcome
+from dmx.registry.ranges import Scalar
+
+
+class Tracker(Protocol):
+    """Takes note of what a run does and returns at once; no store can hold it up or make it fail."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Take note of scalars at an optimizer step; a key's steps at or below its last one are ignored."""
+
+    def image(self, step: int, key: str, picture: UInt8[np.ndarray, "H W 3"]) -> None:
+        """Take note of an RGB picture; a key's steps at or below its last one are ignored."""
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Keep a file or a folder with the run, under `folder`."""
+
+    def finish(self, outcome: Outcome, reason: str) -> int:
+        """Close the run with its outcome; the number of events that the stores still lack."""
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """What is known of a run before step 0.
+
+    Attributes:
+        experiment: The MLflow experiment that it belongs to.
+        name: What people see in tables.
+        tags: Short texts to filter by.
+        params: The flattened configuration.
+        files: Texts by file name, written into the run's folder and kept as artifacts.
+    """
+
+    experiment: str
+    name: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,109 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dmx.errors import DataError
+from dmx.tracking.journal import Finished, Journal, Measured, Pictured, Reopened, Started, decode, encode, read
+
+START = Started(
+    time=7, experiment="e", name="n", tags={"a": "b"}, params={"lr": 0.1, "none": None}, files=("x",), stores=True
+)
+
+
+def steps(path: Path) -> list[int]:
+    return [event.step for event, _ in read(path) if isinstance(event, Measured)]
+
+
+@given(st.integers(0, 2**53), st.dictionaries(st.text(), st.floats()))
+def test_scalars_come_back_bit_for_bit_and_stand_as_standard_json(step, values):
+    line = encode(Measured(time=1, step=step, values=values))
+    json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    back = decode(line)
+    assert isinstance(back, Measured)
+    assert (back.time, back.step, list(back.values)) == (1, step, list(values))
+    assert [repr(value) for value in back.values.values()] == [repr(value) for value in values.values()]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        START,
+        Reopened(time=1, tags={}),
+        Pictured(time=2, step=3, key="val/panel", file="images/p.png"),
+        Finished(time=9, outcome="complete", reason="größer\n2 lines"),
+    ],
+)
+def test_every_kind_of_event_comes_back(event):
+    line = encode(event)
+    assert line.count(b"\n") == 1
+    assert decode(line) == event
+
+
+@pytest.mark.parametrize("torn", [b'{"kind": "metr', b'{"kind": "metr\n', b"\0" * 40, b"\0" * 40 + b"\n", b"[]\n"])
+def test_what_a_kill_or_a_loss_of_power_left_at_the_end_is_cut_off(tmp_path, torn):
+    path = tmp_path / "j"
+    journal = Journal(path)
+    for step in (1, 2):
+        journal.append(Measured(step=step, values={"a": 1.0}))
+    journal.close()
+    good = path.read_bytes()
+    path.write_bytes(good + torn)
+    again = Journal(path)
+    assert path.read_bytes() == good
+    again.append(Measured(step=3, values={"a": 1.0}))
+    again.close()
+    assert steps(path) == [1, 2, 3]
+
+
+def test_reading_goes_on_from_an_offset_and_leaves_a_line_in_the_making_out(tmp_path):
+    path = tmp_path / "j"
+    lines = [encode(Measured(time=1, step=step, values={"a": 1.0})) for step in (1, 2, 3)]
+    path.write_bytes(lines[0] + lines[1] + lines[2][:-1])
+    (_, first), (_, second) = read(path)
+    assert (first, second) == (len(lines[0]), len(lines[0] + lines[1]))
+    assert [event.step for event, _ in read(path, first)] == [2]
+    assert list(read(path, second)) == []
+
+
+def test_damage_in_the_middle_is_told_and_nothing_is_cut(tmp_path):
+    path = tmp_path / "j"
+    path.write_bytes(encode(START) + b"garbage\n" + encode(START))
+    before = path.read_bytes()
+    journal = Journal(path)
+    with pytest.raises(DataError) as error:
+        list(read(path))
+    journal.close()
+    assert path.read_bytes() == before
+    assert str(error.value) == (
+        f"{path}: the line at byte {len(encode(START))} is not a journal entry (Expecting value: line 1 column 1 "
+        "(char 0)); restore the file from a copy, or remove the run's folder to begin again."
+    )
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from dmx.tracking.journal import Journal, Measured
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+journal = Journal(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+try:
+    for step in range(10):
+        journal.append(Measured(step=step, values={"a": 1.0}))
+except OSError as error:
+    sys.stdout.write(f"{step} {type(error).__name__}")
+"""
+
+
+def test_a_full_disk_leaves_whole_lines_only(tmp_path):
+    path = tmp_path / "j"
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True, check=True)
+    failed_at = int(done.stdout.split()[0])
+    assert 0 < failed_at < 9
+    assert steps(path) == list(range(failed_at))
+    assert path.read_bytes().endswith(b"\n")
