@@ -1,0 +1,89 @@
+"""What metrics look at: prediction and truth in float64, and sums over the known pixels of each sample.
+
+A registered metric is a function from these pixels to the sums of each sample, (B, K) in float64. Its fact `finish`
+turns sums, of one sample or of many added up, into the value. The last of the K sums is what is divided by in the end:
+where it is 0, the metric is undefined. A NaN among the predictions makes the sums NaN; nothing is repaired.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float64
+from torch import Tensor
+
+from dmx.quartet import Batch, Prediction
+
+Pixels = Float64[Tensor, "B 1 H W"]
+Sums = Float64[Tensor, "B K"]
+Finish = Callable[[Float64[Tensor, "*N K"]], Float64[Tensor, "*N"]]
+
+
+def total(x: Float64[Tensor, "B 1 H W"], valid: Bool[Tensor, "B 1 H W"]) -> Float64[Tensor, "B"]:
+    """The sum of x over each sample's valid pixels."""
+    return torch.where(valid, x, 0).sum((1, 2, 3))
+
+
+def ratio(sums: Float64[Tensor, "*N K"]) -> Float64[Tensor, "*N"]:
+    """The first sum over the last."""
+    return sums[..., 0] / sums[..., -1]
+
+
+def root(sums: Float64[Tensor, "*N K"]) -> Float64[Tensor, "*N"]:
+    """The square root of the first sum over the last."""
+    return ratio(sums).sqrt()
+
+
+@dataclass(frozen=True)
+class DepthPixels:
+    """Predicted depth `y` and true depth `t` in the data set's unit; `valid` where `t` is known."""
+
+    y: Float64[Tensor, "B 1 H W"]
+    t: Float64[Tensor, "B 1 H W"]
+    valid: Bool[Tensor, "B 1 H W"]
+
+    @classmethod
+    def of(cls, prediction: Prediction, batch: Batch) -> Self:
+        """The pixels of a batch."""
+        return cls(prediction.depth.double(), batch.depth.double(), batch.valid)
+
+    @cached_property
+    def log_ratio(self) -> Float64[Tensor, "B 1 H W"]:
+        """The difference ln y - ln t; not finite where a depth is not above 0."""
+        return self.y.log() - self.t.log()
+
+    @cached_property
+    def worse_ratio(self) -> Float64[Tensor, "B 1 H W"]:
+        """max(y / t, t / y), 1 or more; NaN where a depth is not above 0."""
+        greater = torch.maximum(self.y / self.t, self.t / self.y)
+        return torch.where((self.y > 0) & (self.t > 0), greater, torch.nan)
+
+    def mean_sums(self, x: Float64[Tensor, "B 1 H W"]) -> Float64[Tensor, "B 2"]:
+        """Each sample's sum of x and number of pixels: what a mean needs."""
+        return torch.stack([total(x, self.valid), self.valid.sum((1, 2, 3)).double()], dim=1)
+
+
+@dataclass(frozen=True)
+class MaskPixels:
+    """Predicted probability `p` = σ(z), predicted mask `hard` and true mask `g`; `valid` where `g` is known.
+
+    The mask is predicted where p > 0.5, that is where the logit z > 0; it is NaN where z is.
+    """
+
+    p: Float64[Tensor, "B 1 H W"]
+    hard: Float64[Tensor, "B 1 H W"]
+    g: Float64[Tensor, "B 1 H W"]
+    valid: Bool[Tensor, "B 1 H W"]
+
+    @classmethod
+    def of(cls, prediction: Prediction, batch: Batch) -> Self:
+        """The pixels of a batch."""
+        z = prediction.mask_logits.double()
+        hard = torch.where(z.isnan(), z, (z > 0).double())
+        return cls(z.sigmoid(), hard, batch.mask.double(), batch.mask_valid)
+
+    def sums(self, *terms: Float64[Tensor, "B 1 H W"]) -> Float64[Tensor, "B K"]:
+        """Each sample's sum of every term."""
+        return torch.stack([total(term, self.valid) for term in terms], dim=1)
