@@ -56,7 +56,7 @@ def read_samples(root: Path) -> tuple[Record, ...]:
     if not records:
         raise DataError(
             f"{root}: no sample found; list them in {FILE} ({','.join(REQUIRED)}[,background][,split]), or put "
-            f"pictures with equal stems into {', '.join(f'{role}/' for role in ROLES[:3])} and, optionally, background/."
+            f"pictures with equal stems into {', '.join(f'{role}/' for role in ROLES[:3])}, optionally background/."
         )
     return tuple(sorted(records, key=lambda record: record.id))
 
