@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, UInt8
 from dmx.quartet import Batch, DepthSpec, Prediction
 
 Rgb = UInt8[np.ndarray, "H W 3"]
+Built = UInt8[np.ndarray, "height width 3"]
 Plane = Float[np.ndarray, "H W"]
 Where = Bool[np.ndarray, "H W"]
 
@@ -21,7 +22,7 @@ ERROR_SHARE = 0.25
 """The error that is drawn in full, as a share of the row's range of true depth."""
 
 
-def panel(batch: Batch, prediction: Prediction, spec: DepthSpec, rows: int = 4) -> Rgb:
+def panel(batch: Batch, prediction: Prediction, spec: DepthSpec, rows: int = 4) -> Built:
     """Image, true mask, predicted mask, true depth, predicted depth and absolute error of the first samples.
 
     Near is warm (red), far is cold (blue); truth and prediction of a row share the scale from the least to the greatest
@@ -42,7 +43,7 @@ def panel(batch: Batch, prediction: Prediction, spec: DepthSpec, rows: int = 4) 
     return np.concatenate([header(grid.shape[1]), grid], axis=0)
 
 
-def row(batch: Batch, prediction: Prediction, spec: DepthSpec, index: int) -> list[Rgb]:
+def row(batch: Batch, prediction: Prediction, spec: DepthSpec, index: int) -> list[Built]:
     """The six cells of one sample."""
     image = batch.image[index].detach().float().cpu().permute(1, 2, 0).numpy()
     true_mask = batch.mask[index, 0].cpu().numpy() > 0.5
@@ -85,13 +86,13 @@ def mask_picture(mask: Where, known: Where) -> Rgb:
     return np.repeat(plane[..., None], 3, axis=2)
 
 
-def enlarged(cell: Rgb) -> Rgb:
+def enlarged(cell: Rgb) -> Built:
     """The cell with whole pixels repeated until its sides are long enough."""
     times = -(-SIDE // min(cell.shape[:2]))
     return cell.repeat(times, axis=0).repeat(times, axis=1)
 
 
-def stack(pictures: list[Rgb], axis: int) -> Rgb:
+def stack(pictures: list[Rgb], axis: int) -> Built:
     """The pictures side by side (axis 1) or one below the other (axis 0), with white gaps between."""
     shape = list(pictures[0].shape)
     shape[axis] = GAP
@@ -100,7 +101,7 @@ def stack(pictures: list[Rgb], axis: int) -> Rgb:
     return np.concatenate(parts, axis=axis)
 
 
-def header(width: int) -> Rgb:
+def header(width: int) -> Built:
     """The titles of the columns, black on white."""
     line = np.full((HEADER, width, 3), 255, np.uint8)
     pitch = (width + GAP) // len(TITLES)

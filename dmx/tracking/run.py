@@ -37,7 +37,7 @@ class RunTracker:
         self._ended = False
         self._feeder = Feeder(feeds, self._measure) if feeds else None
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
+    def log(self, step: int, values: Mapping[str, float | int]) -> None:
         """Take note of scalars at an optimizer step; a key's steps at or below its last one are ignored."""
         last = self._last
         new = {key: float(value) for key, value in values.items() if step > last.get(key, -1)}
@@ -104,7 +104,8 @@ def open_run(home: Home, run_id: str, start: RunStart, *, stores: bool = True) -
         UserError: Another process writes the run.
         DataError: The journal is damaged.
     """
-    folder = home.run(run_id).resolve()
+    home = Home(home.root.resolve())  # the feeder must find it whatever the process's folder becomes
+    folder = home.run(run_id)
     lock = take_lock(folder, run_id, patience=10.0)
     journal = Journal(folder / JOURNAL)
     if journal.size:

@@ -23,7 +23,8 @@ def sync(home: Home, run_id: str) -> int:
     Raises:
         DataError: The journal is damaged.
     """
-    folder = home.run(run_id).resolve()
+    home = Home(home.root.resolve())
+    folder = home.run(run_id)
     if not (folder / JOURNAL).exists():
         return 0
     try:

@@ -2,7 +2,7 @@
 
 import sys
 
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 
 
 def load() -> dict[str, float]:

@@ -15,7 +15,7 @@ from dmx.registry.ranges import Scalar
 class Tracker(Protocol):
     """Takes note of what a run does and returns at once; no store can hold it up or make it fail."""
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
+    def log(self, step: int, values: Mapping[str, float | int]) -> None:
         """Take note of scalars at an optimizer step; a key's steps at or below its last one are ignored."""
 
     def image(self, step: int, key: str, picture: UInt8[np.ndarray, "H W 3"]) -> None:

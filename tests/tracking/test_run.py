@@ -89,7 +89,9 @@ def test_artifacts_from_elsewhere_are_copied_into_the_run(home, tmp_path):
 
 
 def test_a_run_has_one_writer(home):
-    code = "import sys; from filelock import FileLock; FileLock(sys.argv[1]).acquire(); print(flush=True); input()"
+    code = (
+        "import sys; from filelock import FileLock; a = FileLock(sys.argv[1]); a.acquire(); print(flush=True); input()"
+    )
     home.run("r").mkdir(parents=True)
     other = subprocess.Popen(
         [sys.executable, "-c", code, home.run("r") / "lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
