@@ -17,7 +17,7 @@ from dmx.losses.masked import depth_pair, mask_pair
 from dmx.quartet import Batch, Prediction
 from dmx.registry import Range, depth_losses, mask_losses
 
-DiceWeight = Annotated[float, Field(ge=0, le=100), Range(0.1, 10, log=True)]
+DiceWeight = Annotated[float, Field(ge=0, le=100), Range(0.1, 10.0, log=True)]
 
 
 @mask_losses.register("bce_dice", source="Sum of bce and dice; Isensee et al. 2021 (nnU-Net) train on such a sum")

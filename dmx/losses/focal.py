@@ -37,5 +37,5 @@ def focal(
     """
     z, g, valid = mask_pair(prediction, batch)
     z_t = torch.where(g > 0.5, z, -z)  # p_t = σ(z_t) and 1 - p_t = σ(-z_t)
-    alpha_t = torch.where(g > 0.5, alpha, 1 - alpha)
+    alpha_t = alpha * g + (1 - alpha) * (1 - g)
     return masked_mean(-alpha_t * (gamma * logsigmoid(-z_t)).exp() * logsigmoid(z_t), valid)

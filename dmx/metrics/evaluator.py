@@ -33,7 +33,7 @@ def definitions(spec: DepthSpec) -> dict[str, str]:
     """What each full name means, as text that is equal exactly where values may be compared.
 
     >>> from dmx.metrics import definitions
-    >>> definitions(DepthSpec("relative", 0, 1))["depth/rmse_pooled"]
+    >>> definitions(DepthSpec("relative", 0.0, 1.0))["depth/rmse_pooled"]
     'sqrt(mean (y - t)^2); sums over all known pixels of all samples, divided once; version 1'
     """
     return {

@@ -8,7 +8,6 @@ where it is 0, the metric is undefined. A NaN among the predictions makes the su
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float64
@@ -45,7 +44,7 @@ class DepthPixels:
     valid: Bool[Tensor, "B 1 H W"]
 
     @classmethod
-    def of(cls, prediction: Prediction, batch: Batch) -> Self:
+    def of(cls, prediction: Prediction, batch: Batch) -> "DepthPixels":
         """The pixels of a batch."""
         return cls(prediction.depth.double(), batch.depth.double(), batch.valid)
 
@@ -78,7 +77,7 @@ class MaskPixels:
     valid: Bool[Tensor, "B 1 H W"]
 
     @classmethod
-    def of(cls, prediction: Prediction, batch: Batch) -> Self:
+    def of(cls, prediction: Prediction, batch: Batch) -> "MaskPixels":
         """The pixels of a batch."""
         z = prediction.mask_logits.double()
         hard = torch.where(z.isnan(), z, (z > 0).double())

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,7 @@ Link = Literal["identity", "sigmoid", "softplus", "exp"]
 EXPONENT_LIMIT = 10.0
 
 
+@runtime_checkable
 class JointNet(Protocol):
     """What a registered model builds: an `nn.Module` that returns mask logits and raw depth, both (B, 1, H, W)."""
 

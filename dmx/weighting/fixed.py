@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dmx.errors import UserError
 from dmx.registry import Range, weightings
 
-Weight = Annotated[float, Field(ge=0, le=1000), Range(0.1, 10, log=True)]
+Weight = Annotated[float, Field(ge=0, le=1000), Range(0.1, 10.0, log=True)]
 
 
 class FixedWeighting(nn.Module):

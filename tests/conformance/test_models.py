@@ -1,0 +1,115 @@
+"""What every registered model must do, whatever it looks like inside."""
+
+import pytest
+import torch
+
+import dmx.models  # registers
+from dmx.errors import UserError
+from dmx.models import DepthMaskModel, JointNet, check_size, describe_parameters, make_link
+from dmx.quartet import DepthSpec
+from dmx.registry import Choice, models
+
+MODELS = [pytest.param(component, id=name) for name, component in models.items()]
+VARIANTS = [
+    pytest.param(component, {name: value}, id=f"{model}-{name}={value}")
+    for model, component in models.items()
+    for name, search in component.search_space().items()
+    if isinstance(search, Choice)
+    for value in search.values
+]
+every_model = pytest.mark.parametrize("component", MODELS)
+
+
+def built(component, **parameters):
+    torch.manual_seed(0)
+    return component.params(**parameters).bind()()
+
+
+def pictures(size: tuple[int, int] = (64, 32)) -> torch.Tensor:
+    return torch.randn(2, 2, 3, *size, generator=torch.Generator().manual_seed(1))
+
+
+@every_model
+def test_gives_two_maps_of_the_pictures_size(component):
+    net = built(component).eval()
+    assert isinstance(net, JointNet)
+    check_size(net, (64, 32), component.name)
+    with torch.no_grad():
+        mask_logits, depth_raw = net(*pictures())
+    assert mask_logits.shape == depth_raw.shape == (2, 1, 64, 32)
+    assert mask_logits.dtype == depth_raw.dtype == torch.float32
+    assert not torch.equal(mask_logits, depth_raw)
+
+
+@every_model
+def test_takes_its_declared_multiple(component):
+    net = built(component).eval()
+    size = (3 * net.multiple, 2 * net.multiple) if net.multiple > 1 else (75, 50)
+    with torch.no_grad():
+        mask_logits, _ = net(*pictures(size))
+    assert mask_logits.shape[2:] == size
+
+
+@pytest.mark.parametrize(("component", "parameters"), VARIANTS)
+def test_every_searched_choice_runs(component, parameters):
+    net = built(component, **parameters).eval()
+    with torch.no_grad():
+        mask_logits, depth_raw = net(*pictures())
+    assert mask_logits.shape == depth_raw.shape == (2, 1, 64, 32)
+    assert mask_logits.isfinite().all()
+    assert depth_raw.isfinite().all()
+
+
+@every_model
+def test_same_seed_same_network(component):
+    first, again = (built(component).eval() for _ in range(2))
+    with torch.no_grad():
+        outputs = [torch.cat(net(*pictures())) for net in (first, again)]
+    assert torch.equal(*outputs)
+
+
+@every_model
+def test_every_parameter_learns(component):
+    net = built(component).train()
+    mask_logits, depth_raw = net(*pictures())
+    (mask_logits.square().mean() + depth_raw.square().mean()).backward()
+    assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+    assert describe_parameters(net) == sum(p.grad.numel() for p in net.parameters())
+
+
+@every_model
+def test_samples_of_a_batch_do_not_mix(component):
+    net = built(component).eval()
+    image, background = pictures()
+    with torch.no_grad():
+        together = net(image, background)[1][:1]
+        alone = net(image[:1], background[:1])[1]
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+@every_model
+def test_needs_a_background_only_if_it_says_so(component):
+    image, _ = pictures()
+    with_background, image_alone = built(component), built(component, inputs="image").eval()
+    assert with_background.needs_background
+    assert not image_alone.needs_background
+    with torch.no_grad():
+        assert image_alone(image, None)[0].shape == (2, 1, 64, 32)
+    with pytest.raises(UserError, match="set the model's inputs to 'image'"):
+        with_background(image, None)
+
+
+@every_model
+def test_becomes_a_prediction(component):
+    spec = DepthSpec("metric", 0.5, 8.0)
+    model = DepthMaskModel(built(component, inputs="image"), make_link("sigmoid", spec)).eval()
+    with torch.no_grad():
+        prediction = model(pictures()[0], None)
+    assert prediction.depth.min() >= 0.5
+    assert prediction.depth.max() <= 8
+
+
+def test_no_model_is_left_out():
+    assert len(MODELS) == len(models)
+    assert {component.name for component, _ in (case.values for case in VARIANTS)} == set(models)
+    assert dmx.models.depthmasknet.DepthMaskNet.multiple == 16

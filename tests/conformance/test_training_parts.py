@@ -1,0 +1,123 @@
+"""What every registered weighting, optimizer and schedule must do."""
+
+import json
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+import dmx.training.optimizers
+import dmx.training.schedules
+import dmx.weighting  # noqa: F401  register
+from dmx.registry import Choice, optimizers, schedules, weightings
+from dmx.training.schedules import Timeline
+
+TASKS = ("mask", "depth")
+TIMELINE = Timeline((5, 8, 20))
+every_weighting = pytest.mark.parametrize("component", weightings.values(), ids=list(weightings))
+every_optimizer = pytest.mark.parametrize("component", optimizers.values(), ids=list(optimizers))
+every_schedule = pytest.mark.parametrize("component", schedules.values(), ids=list(schedules))
+
+
+def valley(p: Tensor) -> Tensor:
+    """A quadratic, ten times as steep in one direction, with its lowest point at (3, -2)."""
+    return (p[0] - 3).square() + 10 * (p[1] + 2).square()
+
+
+def descend(optimizer: Optimizer, p: Tensor, steps: int) -> None:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        valley(p).backward()
+        optimizer.step()
+
+
+@every_weighting
+def test_weights_are_what_the_losses_are_multiplied_by(component):
+    weighting = component.params().bind()(TASKS)
+    losses = {task: torch.tensor(float(i + 1), requires_grad=True) for i, task in enumerate(TASKS)}
+    total = weighting(losses)
+    total.backward()
+    assert total.shape == ()
+    assert isinstance(weighting, nn.Module)
+    assert {task: loss.grad.item() for task, loss in losses.items()} == pytest.approx(weighting.weights())
+
+
+@every_weighting
+def test_weighting_takes_one_task(component):
+    assert component.params().bind()(("depth",))({"depth": torch.tensor(2.0)}).isfinite()
+
+
+@every_weighting
+def test_weighting_goes_on_from_its_state(component):
+    first, second = (component.params().bind()(TASKS) for _ in range(2))
+    for parameter in first.parameters():
+        nn.init.constant_(parameter, 0.7)
+    second.load_state_dict(first.state_dict())
+    assert second.weights() == first.weights()
+
+
+@every_optimizer
+def test_optimizer_goes_downhill(component):
+    p = nn.Parameter(torch.zeros(2))
+    start = valley(p).item()
+    descend(component.params().bind()([p]), p, 50)
+    assert valley(p).item() < start
+
+
+@every_optimizer
+def test_optimizer_takes_the_ends_of_its_search_ranges(component):
+    for name, search in component.search_space().items():
+        for value in search.values if isinstance(search, Choice) else (search.low, search.high):
+            p = nn.Parameter(torch.zeros(2))
+            optimizer = component.params(**{name: value}).bind()([p])
+            descend(optimizer, p, 1)
+            assert optimizer.param_groups[0][name] == value
+            assert p.isfinite().all()
+
+
+@every_optimizer
+def test_optimizer_goes_on_from_its_state(component):
+    p = nn.Parameter(torch.zeros(2))
+    optimizer = component.params().bind()([p])
+    descend(optimizer, p, 3)
+    q = nn.Parameter(p.detach().clone())
+    resumed = component.params().bind()([q])
+    resumed.load_state_dict(deepcopy(optimizer.state_dict()))  # which is not a copy
+    descend(optimizer, p, 3)
+    descend(resumed, q, 3)
+    assert torch.equal(p, q)
+
+
+def scheduled(component) -> tuple[Optimizer, LRScheduler]:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
+    return optimizer, component.params().bind()(optimizer, TIMELINE)
+
+
+def rates(optimizer: Optimizer, schedule: LRScheduler, steps: int) -> list[float]:
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return seen
+
+
+@every_schedule
+def test_schedule_keeps_within_the_learning_rate(component):
+    seen = rates(*scheduled(component), TIMELINE.total + 5)
+    assert all(0 <= rate <= 0.5 for rate in seen)
+    assert max(seen) == pytest.approx(0.5)
+    assert seen[: TIMELINE.total][-1] > 0  # the last step still learns
+
+
+@every_schedule
+def test_schedule_goes_on_from_its_state_through_json(component):
+    optimizer, schedule = scheduled(component)
+    rates(optimizer, schedule, 7)
+    other_optimizer, resumed = scheduled(component)
+    other_optimizer.load_state_dict(optimizer.state_dict())
+    resumed.load_state_dict(json.loads(json.dumps(schedule.state_dict())))
+    assert rates(other_optimizer, resumed, 13) == rates(optimizer, schedule, 13)

@@ -1,0 +1,94 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from dmx.errors import UserError
+from dmx.models import DepthMaskModel, check_size, describe_parameters, make_link
+from dmx.quartet import DepthSpec
+
+METRES = DepthSpec("metric", 0.5, 8.0)
+RELATIVE = DepthSpec("relative", 0.0, 1.0)
+
+
+class Raw(nn.Module):
+    """Gives back two channels of the image, through a convolution that autocast narrows."""
+
+    needs_background = False
+    multiple = 32
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1)
+
+    def forward(self, image, background):
+        return self.conv(image).split(1, dim=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "raw", "depth"),
+    [
+        ("identity", METRES, -3.0, -3.0),
+        ("sigmoid", METRES, 0.0, 4.25),
+        ("sigmoid", METRES, math.log(3), 0.5 + 7.5 * 0.75),
+        ("softplus", METRES, 0.0, 0.5 + math.log(2)),
+        ("exp", METRES, 0.0, 2.0),
+        ("exp", METRES, math.log(3), 6.0),
+        ("exp", RELATIVE, 0.0, 0.5),
+    ],
+)
+def test_links_by_hand(name, spec, raw, depth):
+    assert make_link(name, spec)(torch.tensor(raw)).item() == pytest.approx(depth)
+
+
+@given(st.floats(-(2.0**100), 2.0**100, width=32))
+def test_images_of_the_links(raw):
+    r = torch.tensor(raw)
+    assert 0.5 <= make_link("sigmoid", METRES)(r) <= 8
+    assert make_link("softplus", METRES)(r) >= 0.5
+    for spec in (METRES, RELATIVE):
+        depth = make_link("exp", spec)(r)
+        assert depth > 0
+        assert depth.square().isfinite()
+
+
+@pytest.mark.parametrize("name", ["identity", "sigmoid", "softplus", "exp"])
+def test_nan_stays_nan(name):
+    assert make_link(name, METRES)(torch.tensor(torch.nan)).isnan()
+
+
+def test_the_link_is_applied_in_full_precision():
+    torch.manual_seed(0)
+    model = DepthMaskModel(Raw(), make_link("exp", METRES))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        image = torch.randn(1, 3, 8, 8)
+        raw = model.net(image, None)[1]
+        prediction = model(image, None)
+    assert raw.dtype == torch.bfloat16
+    assert (prediction.depth.dtype, prediction.mask_logits.dtype) == (torch.float32, torch.float32)
+    assert torch.equal(prediction.depth, 2 * raw.float().exp())
+
+
+def test_a_size_that_divides_is_taken():
+    check_size(Raw(), (96, 32), "fpn")
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ((100, 100), "divisible by 32, but got 100x100; use 96x96 or 128x128."),
+        ((64, 100), "divisible by 32, but got 64x100; use 64x96 or 64x128."),
+        ((16, 100), "divisible by 32, but got 16x100; use 32x128."),
+    ],
+)
+def test_a_size_that_does_not_is_refused(size, message):
+    with pytest.raises(UserError) as caught:
+        check_size(Raw(), size, "fpn")
+    assert str(caught.value) == f"model 'fpn' takes heights and widths {message}"
+
+
+def test_parameters_are_counted():
+    assert describe_parameters(Raw()) == 3 * 2 + 2
