@@ -5,7 +5,7 @@ pictures of a quartet come from the same camera in the same place and stay geome
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -70,7 +70,7 @@ class Batch:
 
     def to(self, device: torch.device, memory_format: torch.memory_format = torch.preserve_format) -> Self:
         """The same batch on `device`; copies from pinned memory do not wait."""
-        moved = {
+        moved: dict[str, Any] = {
             field.name: value.to(device, non_blocking=True, memory_format=memory_format)
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)
@@ -79,7 +79,7 @@ class Batch:
 
     def pin_memory(self) -> Self:
         """The same batch in page-locked memory, from which copies to a GPU do not wait."""
-        pinned = {
+        pinned: dict[str, Any] = {
             field.name: value.pin_memory()
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)

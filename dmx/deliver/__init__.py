@@ -1,0 +1,1 @@
+"""From a trained run to something others can use."""

@@ -14,7 +14,7 @@ from dmx.registry.catalogue import (
     weightings,
 )
 from dmx.registry.component import Component, Params, Registry
-from dmx.registry.ranges import Choice, Range, Search
+from dmx.registry.ranges import Choice, Range, Scalar, Search
 
 __all__ = [
     "REGISTRIES",
@@ -23,6 +23,7 @@ __all__ = [
     "Params",
     "Range",
     "Registry",
+    "Scalar",
     "Search",
     "depth_losses",
     "depth_metrics",

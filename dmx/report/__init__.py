@@ -1,0 +1,1 @@
+"""What people read: leaderboard and comparison, as pure functions of stored results."""

@@ -1,0 +1,1 @@
+"""Searching over experiments: the study, its space, its trials, and the best of them."""

@@ -1,0 +1,78 @@
+"""The command line. Commands are imported when they are called: `dmx --help` loads neither torch, mlflow nor optuna."""
+
+import importlib
+import os
+import sys
+
+import click
+
+from dmx import __version__
+from dmx.errors import UserError
+
+# name -> (module:function, what `dmx --help` says of it; a test holds it against the command's own help)
+COMMANDS = {
+    "data": ("dmx.cli.data:data", "Make, import and look at data sets."),
+    "describe": ("dmx.cli.catalogue:describe", "Tell all about one component."),
+    "leaderboard": ("dmx.cli.leaderboard:leaderboard", "Rank the runs of a study, or all single runs."),
+    "list": ("dmx.cli.catalogue:list_", "List the components of one kind."),
+    "schema": ("dmx.cli.schema:schema", "Print the JSON schema of a configuration, for editors."),
+    "sweep": ("dmx.cli.sweep:sweep", "Search: run the trials of a study, going on where it was left."),
+    "sync": ("dmx.cli.sync:sync", "Send to MLflow and TensorBoard what they still lack."),
+    "train": ("dmx.cli.train:train", "Train one experiment, going on where it was left."),
+    "train-best": ("dmx.cli.train_best:train_best", "Retrain a study's best trial and register the champion."),
+    "ui": ("dmx.cli.ui:ui", "Serve MLflow, TensorBoard and the Optuna dashboard on this machine."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a proposal where there is no such command."""
+        from dmx.errors import did_you_mean
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command '{args[0]}'; {did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in sorted(COMMANDS.items())])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dmx")
+def cli() -> None:
+    """Depth-and-mask experiments: search, track and compare networks for depth and mask from one photograph."""
+
+
+def main() -> None:
+    """Run the command; a user's mistake ends in one message on stderr and exit code 2, without a traceback."""
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for processes of ours; libraries' notes are not for users
+    try:
+        status = cli(standalone_mode=False)
+    except UserError as error:
+        click.echo(f"Error: {error}", err=True)
+        status = 2
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        status = 130
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,21 @@
+"""`dmx schema`."""
+
+import json
+
+import click
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["experiment", "study"]))
+@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Load this module first.")
+def schema(kind: str, plugins: tuple[str, ...]) -> None:
+    """Print the JSON schema of a configuration, for editors."""
+    from dmx.config import ExperimentConfig, StudyConfig
+    from dmx.registry import load
+
+    load(plugins)
+    model = ExperimentConfig if kind == "experiment" else StudyConfig
+    described = model.model_json_schema()
+    described["properties"]["extends"] = {"type": "string", "description": "Another file, on which this one is laid."}
+    described["required"] = []  # what `extends` names may bring it
+    click.echo(json.dumps(described, indent=1))

@@ -1,0 +1,62 @@
+"""`dmx train`."""
+
+from pathlib import Path
+
+import click
+import yaml
+
+from dmx.cli.options import home as home_option
+from dmx.cli.options import overrides as overrides_option
+from dmx.tracking.home import Home
+
+
+@click.command()
+@click.argument("experiment", type=click.Path(path_type=Path), required=False)
+@overrides_option
+@click.option("--resume", metavar="RUN", help="Go on with this run instead, with its own configuration.")
+@home_option
+def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | None, home: Home) -> int | None:
+    """Train one experiment, going on where it was left.
+
+    The run's name follows from the configuration, so the same command goes on with the same run.
+    """
+    from dmx.cli.watch import Watch
+    from dmx.config import load_experiment, parse_experiment
+    from dmx.errors import UserError
+    from dmx.experiment import prepare, read_result, run, run_id_of
+    from dmx.outcome import Outcome
+
+    if resume is not None and (experiment is not None or overrides):
+        raise click.UsageError("--resume takes the run's own configuration: give neither a file nor -s beside it.")
+    if resume is not None:
+        stored = home.run(resume) / "config.yaml"
+        if not stored.is_file():
+            raise UserError(f"no run '{resume}' in {home.root / 'runs'}; `dmx leaderboard` lists the runs.")
+        config = parse_experiment(yaml.safe_load(stored.read_text()), str(stored))
+    elif experiment is not None:
+        config = load_experiment(experiment, overrides)
+    else:
+        raise click.UsageError("give the YAML of an experiment, or --resume RUN.")
+    run_id = resume or run_id_of(config)
+    done = read_result(home.run(run_id))
+    if done is not None and done[0].outcome is not Outcome.INTERRUPTED:
+        click.echo(f"Run {run_id} has ended already ({done[0].outcome}): equal configurations are one run.")
+        click.echo("For another one change something, as in -s seed=1.")
+        return None
+    with Watch(config.objective) as watch:
+        prepared = prepare(config, watch.loading)
+        watch.console.print(
+            f"[bold]{run_id}[/]: {config.model.component.name}, {prepared.parameters:,} parameters, "
+            f"{len(prepared.split.train)} training and {len(prepared.split.val)} validation samples, "
+            f"{', '.join(f'{key} {value}' for key, value in prepared.execution.facts().items())}"
+        )
+        tags = {"dmx.role": "run"}
+        result, unsent = run(prepared, home, run_id, experiment=config.name, tags=tags, progress=watch)
+        watch.told(0, result)
+    if unsent:
+        click.echo(f"{unsent} events are still to be sent to the stores: `dmx sync` sends them.")
+    if result.outcome is Outcome.INTERRUPTED:
+        click.echo("The same command goes on.")
+        return 130
+    click.echo(f"Results are in {home.run(run_id)}; `make ui` shows them.")
+    return 0 if result.outcome is Outcome.COMPLETE else 1

@@ -1,0 +1,42 @@
+"""`dmx train-best`."""
+
+import click
+
+from dmx.cli.options import home as home_option
+from dmx.tracking.home import Home
+
+
+@click.command(name="train-best")
+@click.argument("study")
+@home_option
+def train_best(study: str, home: Home) -> int | None:
+    """Retrain a study's best trial and register the champion.
+
+    The best trial's configuration is trained at the study's full budget with each of the study's seeds. The seed that
+    is best on validation becomes the champion; test is read once, for it.
+    """
+    from dmx.cli.table import show
+    from dmx.cli.watch import Watch
+    from dmx.sweep.best import stored_study
+    from dmx.sweep.best import train_best as run_best
+
+    objective = stored_study(home, study).experiment.objective
+    with Watch(objective) as watch:
+        report = run_best(study, home, watch)
+    if report.interrupted or report.prepared is None:
+        click.echo("Interrupted; the same command goes on.")
+        return 130
+    click.echo()
+    show(report.seeds, f"{report.trial} at full budget")
+    metrics = [name for name in report.seeds[0].record["best"]["metrics"] if report.spread(name)]
+    click.echo(f"\nValidation over {len(report.seeds)} seeds (mean ± deviation) and test of the champion (read once):")
+    for name in metrics:
+        mean, deviation = report.spread(name) or (0.0, 0.0)
+        test = (report.test or {}).get(name.replace("val/", "test/", 1))
+        shown = "-" if test is None else f"{test:.4f}"
+        click.echo(f"  {name.removeprefix('val/'):32} {mean:10.4f} ± {deviation:.4f}   test {shown}")
+    from dmx.deliver.champion import ALIAS, register
+
+    version = register(home, report.prepared, report.champion, report.study, report.trial, report.test)
+    click.echo(f"\nRegistered {report.champion} as models:/{study}@{ALIAS} (version {version}).")
+    return None

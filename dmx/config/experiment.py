@@ -1,0 +1,226 @@
+"""One experiment: a complete, validated, frozen configuration. Equal configurations have equal fingerprints."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_serializer, model_validator
+
+from dmx.config.base import Frozen
+from dmx.config.slot import InRegistry, dump
+from dmx.errors import did_you_mean
+from dmx.registry import (
+    Params,
+    depth_losses,
+    depth_metrics,
+    mask_losses,
+    mask_metrics,
+    models,
+    optimizers,
+    schedules,
+    weightings,
+)
+
+Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Side = Annotated[int, Field(ge=8, le=4096)]
+
+
+class SplitConfig(Frozen):
+    """How samples are divided into train, validation and test."""
+
+    val: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """The share of validation."""
+    test: Fraction = 0.15
+    """The share of test; where the data set brings an official test part, that is taken instead."""
+    by: Literal["group", "sample"] = "group"
+    """`group` keeps samples of one background or scene together; `sample` lets scenes leak from train into test."""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _leaves_train(self) -> Self:
+        if self.val + self.test >= 1:
+            raise ValueError(
+                f"val + test must be below 1, but got {self.val} + {self.test}; nothing is left to train on"
+            )
+        return self
+
+
+class DataConfig(Frozen):
+    """Which data, how it is split and how it is brought to the network."""
+
+    root: str
+    """The folder of the data set."""
+    split: SplitConfig = SplitConfig()
+    memory: Literal["auto"] | bool = "auto"
+    """Decode and resize once and keep the samples in memory; `auto`: where they take a quarter of what is free."""
+    workers: Literal["auto"] | Annotated[int, Field(ge=0, le=128)] = "auto"
+    """Loader processes; `auto`: none for samples in memory, else one for each core but at most 8."""
+
+
+class LossTerm(Frozen):
+    """One loss of a task and its weight within it: `{name: ssim, weight: 0.5}`."""
+
+    loss: Params
+    weight: Annotated[float, Field(gt=0)] = 1.0
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        return {**dump(self.loss), "weight": self.weight}
+
+
+def split_weight(value: Any) -> Any:
+    """`{name: ssim, weight: 0.5, ...}` as `{loss: {name: ssim, ...}, weight: 0.5}`."""
+    if isinstance(value, Mapping) and "weight" in value:
+        rest = {key: item for key, item in value.items() if key != "weight"}
+        return {"loss": rest, "weight": value["weight"]}
+    return value if isinstance(value, LossTerm) else {"loss": value}
+
+
+def as_list(value: Any) -> Any:
+    """One loss as a list of one."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+class MaskTerm(LossTerm):
+    """A mask loss and its weight."""
+
+    loss: Annotated[Params, InRegistry(mask_losses)]
+
+
+class DepthTerm(LossTerm):
+    """A depth loss and its weight."""
+
+    loss: Annotated[Params, InRegistry(depth_losses)]
+
+
+class LossConfig(Frozen):
+    """The losses of the two tasks; several losses of one task are added up with their weights."""
+
+    mask: Annotated[
+        tuple[Annotated[MaskTerm, BeforeValidator(split_weight)], ...], BeforeValidator(as_list), Field(min_length=1)
+    ]
+    depth: Annotated[
+        tuple[Annotated[DepthTerm, BeforeValidator(split_weight)], ...], BeforeValidator(as_list), Field(min_length=1)
+    ]
+
+
+class Stage(Frozen):
+    """Some epochs at one resolution; stages follow each other with the same weights, optimizer and schedule."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    size: Side | tuple[Side, Side]
+    """Side of a square, or height and width, in pixels."""
+    batch_size: Annotated[int, Field(ge=2)]
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """The size as (height, width)."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+class TrainingConfig(Frozen):
+    """How training runs on the machine; `auto` takes what was measured to be good on the device."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of the forward pass; losses, metrics and weights stay in float32. `auto`: bfloat16 on CUDA where it is native."""
+    channels_last: Literal["auto"] | bool = "auto"
+    compile: Literal["auto"] | bool = "auto"
+    """`torch.compile`; `auto`: where the run is long enough to earn back the compilation."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Gradients are scaled down to this norm where theirs is greater."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Validate and keep an exponential moving average of the weights."""
+    log_every: Annotated[int, Field(ge=1)] = 10
+    """Steps between two points of the training curves."""
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
+    """Seconds between two checkpoints, beside the one after each epoch; 0: after each step."""
+
+
+def metric_direction(metric: str) -> Literal["minimize", "maximize"]:
+    """Which way `metric` gets better.
+
+    Raises:
+        ValueError: It is not the name of a validation metric.
+    """
+    known = {
+        f"val/{task}/{name}_{form}": component
+        for task, registry in (("mask", mask_metrics), ("depth", depth_metrics))
+        for name, component in registry.items()
+        for form in ("pooled", "per_image")
+    }
+    if metric not in known:
+        raise ValueError(f"no validation metric '{metric}'; {did_you_mean(metric, known)}")
+    return "maximize" if known[metric].facts["higher_is_better"] else "minimize"
+
+
+class Objective(Frozen):
+    """What best weights, pruning, ranking and `train-best` go by. Losses differ between trials, metrics do not."""
+
+    metric: str = "val/depth/rmse_pooled"
+    """A validation metric by its full name."""
+    direction: Literal["minimize", "maximize"] | None = None
+    """Follows from the metric."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_metric(cls, data: Any) -> Any:
+        given = {"metric": data} if isinstance(data, str) else dict(data) if isinstance(data, Mapping) else data
+        if isinstance(given, dict):
+            given["direction"] = given.get("direction") or metric_direction(
+                given.get("metric", "val/depth/rmse_pooled")
+            )
+        return given
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether `value` beats `than`."""
+        return value > than if self.direction == "maximize" else value < than
+
+
+class ExperimentConfig(Frozen):
+    """Everything that decides what a run does."""
+
+    name: Slug
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    plugins: tuple[str, ...] = ()
+    """Modules that register components."""
+    data: DataConfig
+    model: Annotated[Params, InRegistry(models)]
+    depth_link: Literal["identity", "sigmoid", "softplus", "exp"] = "sigmoid"
+    """From the network's raw output to depth in the unit of the data set."""
+    loss: LossConfig
+    weighting: Annotated[Params, InRegistry(weightings), Field(default="fixed")]
+    """How the losses of the tasks become one."""
+    optimizer: Annotated[Params, InRegistry(optimizers)]
+    schedule: Annotated[Params, InRegistry(schedules), Field(default="constant")]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    training: TrainingConfig = TrainingConfig()
+    objective: Objective = Objective.model_construct(metric="val/depth/rmse_pooled", direction="minimize")
+
+    @model_validator(mode="after")
+    def _link_suits_losses(self) -> Self:
+        if self.depth_link == "identity":
+            needy = [t.loss.component.name for t in self.loss.depth if t.loss.component.facts.get("positive")]
+            if needy:
+                raise ValueError(
+                    f"depth loss {', '.join(needy)} takes logarithms, but depth_link 'identity' lets depth fall "
+                    "below 0; use depth_link sigmoid, softplus or exp"
+                )
+        return self
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of all stages."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def dump(self) -> dict[str, Any]:
+        """The whole configuration as plain data; reading it again gives an equal one."""
+        return self.model_dump(mode="json")
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the configuration's canonical JSON, in hexadecimal, cut to 16 digits."""
+        text = json.dumps(self.dump(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

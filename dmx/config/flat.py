@@ -1,0 +1,46 @@
+"""A configuration as flat names and short values, as tables and stores want it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dmx.config.experiment import ExperimentConfig
+from dmx.config.space import SLOTS
+from dmx.registry import Scalar
+
+
+def flatten(config: ExperimentConfig) -> dict[str, Scalar]:
+    """Dotted names to plain values, the same names for every model, loss and optimizer.
+
+    A component gives its name under its slot (`optimizer`) and its parameters below (`optimizer.lr`), so that columns
+    compare across components; several losses of one task give their names joined by `+`.
+    """
+    data = config.dump()
+    flat: dict[str, Scalar] = {}
+    for slot in SLOTS:
+        *parents, leaf = slot.split(".")
+        holder = data
+        for key in parents:
+            holder = holder[key]
+        terms = holder.pop(leaf)
+        terms = terms if isinstance(terms, list) else [terms]
+        flat[slot] = "+".join(term["name"] for term in terms)
+        for term in terms:
+            prefix = f"{slot}.{term['name']}" if slot.startswith("loss.") else slot
+            flat |= {f"{prefix}.{key}": _short(value) for key, value in term.items() if key != "name"}
+    flat["stages"] = ", ".join(f"{s.epochs}x{s.size}@{s.batch_size}" for s in config.stages)
+    del data["stages"]
+    return flat | dict(_walk(data, ""))
+
+
+def _walk(node: Mapping[str, Any], prefix: str) -> list[tuple[str, Scalar]]:
+    found: list[tuple[str, Scalar]] = []
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            found += _walk(value, f"{prefix}{key}.")
+        else:
+            found.append((prefix + key, _short(value)))
+    return found
+
+
+def _short(value: Any) -> Scalar:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

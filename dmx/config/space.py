@@ -1,0 +1,218 @@
+"""The space of a study: which places of the experiment vary, over what, and when.
+
+`model: auto` opens the choice among all registered models, each with its own conditional search ranges;
+`model.unet.encoder: [...]` replaces one of those; any other place of the experiment takes a list, a range or a value.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dmx.config.experiment import ExperimentConfig
+from dmx.config.reading import with_value
+from dmx.config.study import RangeConfig, StudyConfig
+from dmx.errors import ConfigError, Problem, did_you_mean
+from dmx.registry import (
+    Choice,
+    Range,
+    Registry,
+    Search,
+    depth_losses,
+    mask_losses,
+    models,
+    optimizers,
+    schedules,
+    weightings,
+)
+
+SLOTS: dict[str, Registry[Any]] = {
+    "model": models,
+    "loss.mask": mask_losses,
+    "loss.depth": depth_losses,
+    "weighting": weightings,
+    "optimizer": optimizers,
+    "schedule": schedules,
+}
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One thing that varies: `path` over `search`, only `when` a slot holds a component (None: always)."""
+
+    path: str
+    search: Search
+    when: tuple[str, str] | None
+    whole: bool
+    """Whether a range means whole numbers."""
+
+    def applies(self, values: Mapping[str, Any]) -> bool:
+        """Whether it varies in a trial that has drawn `values` so far."""
+        return self.when is None or values.get(self.when[0]) == self.when[1]
+
+    def ends(self) -> tuple[Any, ...]:
+        """Every choice, or both ends of the range."""
+        if isinstance(self.search, Choice):
+            return self.search.values
+        ends = (self.search.low, self.search.high)
+        return tuple(int(end) for end in ends) if self.whole else ends
+
+
+@dataclass(frozen=True)
+class Space:
+    """All dimensions of a study, slots first, around the experiment that they vary."""
+
+    experiment: ExperimentConfig
+    dimensions: tuple[Dimension, ...]
+
+    def raw(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The experiment with the drawn `values` in place, as plain data."""
+        data = self.experiment.dump()
+        for slot in SLOTS:
+            old = component_in(data, slot)
+            name = values.get(slot, old["name"])
+            new = old if name == old["name"] else {"name": name}
+            own = f"{slot}.{name}."
+            new = new | {path.removeprefix(own): value for path, value in values.items() if path.startswith(own)}
+            if new != old:
+                data = with_value(data, slot.split("."), [new] if slot.startswith("loss.") else new)
+        for path, value in values.items():
+            if slot_of(path) is None:
+                data = with_value(data, path.split("."), value)
+        return data
+
+
+def component_in(data: Mapping[str, Any], slot: str) -> dict[str, Any]:
+    """The component in `slot` of a dumped experiment; of several losses, the first."""
+    node: Any = data
+    for key in slot.split("."):
+        node = node[key]
+    return dict(node[0] if isinstance(node, list) else node)
+
+
+def slot_of(path: str) -> str | None:
+    """The slot that `path` is or lies in, if any."""
+    return next((slot for slot in SLOTS if path == slot or path.startswith(slot + ".")), None)
+
+
+def build_space(study: StudyConfig, depth_kind: str | None = None) -> Space:
+    """The space of `study`; `auto` over depth losses keeps those defined for `depth_kind`, where it is known.
+
+    Raises:
+        ConfigError: A place does not exist, a component is not known, or a value is not legal; all are reported.
+    """
+    problems: list[Problem] = []
+    dimensions: dict[str, Dimension] = {}
+    data = study.experiment.dump()
+    candidates: dict[str, tuple[str, ...]] = {}
+    for slot in SLOTS:
+        try:
+            candidates[slot] = _candidates(slot, study, depth_kind)
+        except ValueError as error:
+            problems.append(Problem(f"search.{slot}", str(error)))
+            candidates[slot] = ()
+        if slot in study.search and candidates[slot]:
+            dimensions[slot] = Dimension(slot, Choice(*candidates[slot]), None, whole=False)
+            dimensions |= {dimension.path: dimension for dimension in _defaults(slot, candidates[slot])}
+    for path, given in study.search.items():
+        if path not in SLOTS:
+            try:
+                dimensions[path] = _explicit(path, given, data, candidates, path_is_searched=dimensions)
+            except ValueError as error:
+                problems.append(Problem(f"search.{path}", str(error)))
+    space = Space(study.experiment, tuple(dimensions.values()))
+    problems = problems or list(_illegal(space))
+    if problems:
+        raise ConfigError(f"study '{study.name}'", problems)
+    return space
+
+
+def _candidates(slot: str, study: StudyConfig, depth_kind: str | None) -> tuple[str, ...]:
+    """The names that may stand in `slot`."""
+    registry = SLOTS[slot]
+    given = study.search.get(slot, component_in(study.experiment.dump(), slot)["name"])
+    if given == "auto":
+        kept = [
+            name
+            for name, component in registry.items()
+            if depth_kind is None or depth_kind in component.facts.get("kinds", (depth_kind,))
+            if study.experiment.depth_link != "identity" or not component.facts.get("positive")
+        ]
+        return tuple(sorted(kept))
+    if isinstance(given, RangeConfig):
+        raise ValueError(f"a {registry.kind} is chosen by name; give 'auto' or a list of names")
+    names = tuple(str(name) for name in (given if isinstance(given, tuple) else (given,)))
+    unknown = [f"no {registry.kind} '{name}'; {did_you_mean(name, registry)}" for name in names if name not in registry]
+    if unknown:
+        raise ValueError("; ".join(unknown))
+    return names
+
+
+def _defaults(slot: str, names: tuple[str, ...]) -> Iterator[Dimension]:
+    """The search ranges that the components themselves bring."""
+    for name in names:
+        component = SLOTS[slot][name]
+        for parameter, search in component.search_space().items():
+            whole = component.params.model_fields[parameter].annotation is int
+            yield Dimension(f"{slot}.{name}.{parameter}", search, (slot, name), whole)
+
+
+def _explicit(
+    path: str,
+    given: Any,
+    data: dict[str, Any],
+    candidates: Mapping[str, tuple[str, ...]],
+    path_is_searched: Mapping[str, Dimension],
+) -> Dimension:
+    """The dimension that a study spells out for `path`."""
+    slot = slot_of(path)
+    if given == "auto":
+        raise ValueError(f"'auto' is for {', '.join(SLOTS)}; give a list, a range or a value here")
+    search = _search(given)
+    if slot is None:
+        _check_place(data, path)
+        whole = isinstance(search, Range) and not search.log and all(float(x).is_integer() for x in _numbers(search))
+        return Dimension(path, search, None, whole)
+    name, _, parameter = path.removeprefix(slot + ".").partition(".")
+    if name not in candidates[slot]:
+        raise ValueError(f"no '{name}' is tried here; {did_you_mean(name, candidates[slot])}")
+    fields = SLOTS[slot][name].params.model_fields
+    if parameter not in fields:
+        raise ValueError(f"{SLOTS[slot].kind} '{name}' has no '{parameter}'; {did_you_mean(parameter, fields)}")
+    when = (slot, name) if slot in path_is_searched else None
+    return Dimension(path, search, when, fields[parameter].annotation is int)
+
+
+def _search(given: Any) -> Search:
+    if isinstance(given, RangeConfig):
+        return Range(given.low, given.high, given.log, given.step)
+    return Choice(*given) if isinstance(given, tuple) else Choice(given)
+
+
+def _numbers(search: Range) -> tuple[float, float, float]:
+    return (search.low, search.high, search.step or 1)
+
+
+def _check_place(data: Any, path: str) -> None:
+    """Raise ValueError unless `path` is a place of the experiment."""
+    node = data
+    for key in path.split("."):
+        places = (
+            [str(i) for i in range(len(node))] if isinstance(node, list) else node if isinstance(node, dict) else []
+        )
+        if key not in places:
+            raise ValueError(f"the experiment has no '{key}' here; {did_you_mean(key, places)}")
+        node = node[int(key)] if isinstance(node, list) else node[key]
+
+
+def _illegal(space: Space) -> Iterator[Problem]:
+    """Every end of a range and every choice that the experiment itself would refuse."""
+    from dmx.config import parse_experiment  # the package's own front, which imports this module's siblings
+
+    for dimension in space.dimensions:
+        for end in dimension.ends():
+            values = {dimension.path: end} | (dict([dimension.when]) if dimension.when else {})
+            try:
+                parse_experiment(space.raw(values), "experiment")
+            except ConfigError as error:
+                for problem in error.problems:
+                    yield Problem(f"search.{dimension.path}", f"{end!r} is not legal: {problem.what}")

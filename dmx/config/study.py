@@ -1,0 +1,67 @@
+"""One study: an experiment, what is searched around it, and how."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from dmx.config.base import Frozen
+from dmx.config.experiment import ExperimentConfig, Slug, Stage
+
+Value = bool | int | float | str | None
+
+
+class RangeConfig(Frozen):
+    """Numbers from `low` to `high`: `{low: 1e-4, high: 1e-2, log: true}`."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+
+class PrunerConfig(Frozen):
+    """Median pruning: a trial whose best value so far is worse than the median of the others at that epoch ends."""
+
+    name: Literal["median", "none"] = "median"
+    startup_trials: Annotated[int, Field(ge=1)] = 4
+    """Trials that are never pruned, to have something to compare with."""
+    warmup_epochs: Annotated[int, Field(ge=0)] = 1
+    """Epochs of each trial before it can be pruned."""
+
+
+class TrainBestConfig(Frozen):
+    """What `dmx train-best` does with the best trial's configuration."""
+
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1)] = (0, 1, 2)
+    stages: tuple[Stage, ...] | None = None
+    """The full budget; without it, the trial's own."""
+
+
+class StudyConfig(Frozen):
+    """Everything that decides what a study does."""
+
+    name: Slug
+    experiment: ExperimentConfig
+    search: dict[str, Literal["auto"] | RangeConfig | tuple[Value, ...] | Value]
+    """Places of the experiment and what to try there: `auto`, a list, a range, or one value."""
+    trials: Annotated[int, Field(ge=1)]
+    """How many trials in all, over every start."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    sampler: Literal["tpe", "random"] = "tpe"
+    startup_trials: Annotated[int, Field(ge=1)] = 10
+    """Trials drawn at random before TPE models what they showed."""
+    pruner: PrunerConfig = PrunerConfig()
+    train_best: TrainBestConfig = TrainBestConfig()
+
+    def dump(self) -> dict[str, Any]:
+        """The whole configuration as plain data; reading it again gives an equal one."""
+        return self.model_dump(mode="json")
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what decides the trials: everything but their number and what comes after them."""
+        decisive = {key: value for key, value in self.dump().items() if key not in ("trials", "train_best")}
+        text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

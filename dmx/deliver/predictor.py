@@ -1,0 +1,53 @@
+"""From photographs of any size to mask and depth of that size."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from torch import Tensor, nn
+
+from dmx.data.transform import MEAN, STD
+
+
+class Predictor:
+    """A trained model with the size that it was trained for.
+
+    Args:
+        model: A `DepthMaskModel` with its weights.
+        size: (height, width) that pictures are brought to on their way through.
+    """
+
+    def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
+        self.model = model.eval()
+        self.size = size
+
+    @torch.no_grad()
+    def __call__(
+        self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], backgrounds: Sequence[UInt8[np.ndarray, "_ _ 3"]] | None
+    ) -> list[tuple[Float32[np.ndarray, "_ _"], Float32[np.ndarray, "_ _"]]]:
+        """The probability of the mask and the depth, in the data set's unit, of each picture at its own size.
+
+        Args:
+            images: RGB pictures.
+            backgrounds: The scenes without the object, where the model takes them.
+        """
+        found = []
+        for i, image in enumerate(images):
+            background = self._tensor(backgrounds[i]) if backgrounds is not None else None
+            prediction = self.model(self._tensor(image), background)
+            height, width = image.shape[:2]
+            maps = (prediction.mask_logits.sigmoid(), prediction.depth)
+            mask, depth = (cv2.resize(one[0, 0].cpu().numpy(), (width, height)) for one in maps)
+            found.append((mask, depth))
+        return found
+
+    def _tensor(self, picture: UInt8[np.ndarray, "_ _ 3"]) -> Float32[Tensor, "1 3 H W"]:
+        """As in training: by area where it shrinks, linearly where it grows, then normalised."""
+        height, width = self.size
+        shrinks = picture.shape[0] > height and picture.shape[1] > width
+        resized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        normal = (resized.astype(np.float32) / 255 - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
+        device = next(self.model.parameters()).device
+        return torch.from_numpy(np.ascontiguousarray(normal.transpose(2, 0, 1)))[None].to(device)

@@ -1,0 +1,37 @@
+"""The model as MLflow loads and serves it: code from this file, weights from safetensors, no pickle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+from dmx.config import parse_experiment
+from dmx.deliver.predictor import Predictor
+from dmx.models.joint import DepthMaskModel, make_link
+from dmx.quartet import DepthSpec
+from dmx.training.checkpoint import load_weights
+
+
+class DepthMask(PythonModel):  # type: ignore[misc]  # MLflow has no types there
+    """From `image` (and `background`), uint8 (B, H, W, 3), to `mask` (probability) and `depth`, float32 (B, H, W)."""
+
+    def load_context(self, context: Any) -> None:
+        """Build the network of the configuration and fill in its weights."""
+        folder = Path(context.artifacts["model"])
+        config = parse_experiment(json.loads((folder / "config.json").read_text()), "the model's configuration")
+        spec = DepthSpec(**json.loads((folder / "depth.json").read_text()))
+        model = DepthMaskModel(config.model.bind()(), make_link(config.depth_link, spec))
+        load_weights(folder / "weights.safetensors", model)
+        self.predictor = Predictor(model, config.stages[-1].height_width)
+
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> dict[str, np.ndarray]:
+        """See the class."""
+        backgrounds = model_input.get("background")
+        found = self.predictor(list(model_input["image"]), None if backgrounds is None else list(backgrounds))
+        return {"mask": np.stack([mask for mask, _ in found]), "depth": np.stack([depth for _, depth in found])}
+
+
+set_model(DepthMask())

@@ -1,0 +1,93 @@
+"""From a configuration to everything that a run needs: what a user can have got wrong is found, nothing is written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmx.config import ExperimentConfig
+from dmx.data.layout import DatasetIndex, read
+from dmx.data.split import Split, split
+from dmx.errors import ConfigError, Problem
+from dmx.experiment.loaders import StageLoaders
+from dmx.metrics import definitions, names
+from dmx.models.joint import DepthMaskModel, check_size, describe_parameters, make_link
+from dmx.training.execution import Execution, choose, forward_flops
+from dmx.training.seeding import seed_everything
+
+TRAINING_TO_FORWARD = 3  # a backward pass costs about two forward passes
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A configuration with its data, its untrained model and its way of using the machine."""
+
+    config: ExperimentConfig
+    index: DatasetIndex
+    data_fingerprint: str
+    split: Split
+    model: DepthMaskModel
+    parameters: int
+    execution: Execution
+    loaders: StageLoaders
+    definitions: dict[str, str]
+
+
+def prepare(config: ExperimentConfig, progress: Callable[[int, int], None] = lambda done, total: None) -> Prepared:
+    """Read what the data set says of itself, split it, build the model, and bring the samples into memory.
+
+    Args:
+        config: The experiment.
+        progress: Told how many of how many samples are in memory.
+
+    Raises:
+        UserError: Something does not fit together; the message says what and what to do.
+    """
+    index = read(Path(config.data.root))
+    index.check_files()
+    check_fit(config, index)
+    parts = split(index, **config.data.split.model_dump())
+    seed_everything(config.seed)
+    net = config.model.bind()()
+    for size in {stage.height_width for stage in config.stages}:
+        check_size(net, size, config.model.component.name)
+    samples = len(parts.train)
+    forward = sum(forward_flops(net, s.height_width, net.needs_background) * s.epochs for s in config.stages)
+    settings = config.training
+    execution = choose(
+        settings.device,
+        settings.precision,
+        settings.channels_last,
+        settings.compile,
+        flops=TRAINING_TO_FORWARD * forward * samples,
+    )
+    model = DepthMaskModel(net, make_link(config.depth_link, index.depth))
+    fingerprint = index.fingerprint()
+    on_gpu = execution.device.type == "cuda"
+    loaders = StageLoaders(index, fingerprint, parts, config.stages, config.data, config.seed, on_gpu)
+    loaders.preload(progress)
+    count = describe_parameters(net)
+    return Prepared(config, index, fingerprint, parts, model, count, execution, loaders, definitions(index.depth))
+
+
+def check_fit(config: ExperimentConfig, index: DatasetIndex) -> None:
+    """Make sure that the experiment and the data set go together.
+
+    Raises:
+        ConfigError: They do not; all reasons are given.
+    """
+    problems = []
+    kind = index.depth.kind
+    for i, term in enumerate(config.loss.depth):
+        kinds = term.loss.component.facts["kinds"]
+        if kind not in kinds:
+            what = f"depth loss '{term.loss.component.name}' is for {' and '.join(kinds)} depth"
+            problems.append(Problem(f"loss.depth.{i}", f"{what}, but the depth of '{index.name}' is {kind}"))
+    if not index.has_background and "background" in str(getattr(config.model, "inputs", "")):
+        what = f"takes a background, but '{index.name}' has none"
+        problems.append(Problem("model.inputs", f"model '{config.model.component.name}' {what}; set it to image"))
+    known = {f"val/{name}" for name in names(index.depth)}
+    if config.objective.metric not in known:
+        what = f"'{config.objective.metric}' is not defined for {kind} depth"
+        problems.append(Problem("objective.metric", f"{what}; take one of {', '.join(sorted(known))}"))
+    if problems:
+        raise ConfigError(f"experiment '{config.name}'", problems)

@@ -1,0 +1,62 @@
+"""Stored results in order of the one declared objective; what cannot be compared is refused."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dmx.config import Objective
+from dmx.errors import UserError
+from dmx.experiment.run import RESULT, read_result
+from dmx.outcome import Outcome
+from dmx.tracking.home import Home
+from dmx.training.result import RunResult
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run's result and the record that it stands in."""
+
+    run: str
+    result: RunResult
+    record: Mapping[str, Any]
+
+
+def results(home: Home, study: str | None = None, role: str = "trial") -> list[Entry]:
+    """The stored results of a study's runs, or of single runs where no study is named; those under way are left out."""
+    entries = []
+    for path in sorted((home.root / "runs").glob(f"*/{RESULT}")):
+        found = read_result(path.parent)
+        if found is None:
+            continue
+        tags = found[1]["tags"]
+        if tags.get("dmx.study") == study and tags.get("dmx.role") == (role if study else "run"):
+            entries.append(Entry(path.parent.name, *found))
+    return entries
+
+
+def rank(entries: Sequence[Entry]) -> list[Entry]:
+    """Best first by the objective; then those without a value. A missing value is never 0 and never best.
+
+    Raises:
+        UserError: Objective, data, split or metric definitions differ between the runs.
+    """
+    for what in ("objective", "data", "split", "definitions"):
+        by_value: dict[str, str] = {}
+        for entry in entries:
+            by_value.setdefault(json.dumps(entry.record[what], sort_keys=True), entry.run)
+        if len(by_value) > 1:
+            first, second, *_ = by_value.values()
+            raise UserError(
+                f"{first} and {second} cannot be ranked together: their {what} differs; "
+                "compare runs on the same data, split, metrics and objective."
+            )
+    objective = Objective(**entries[0].record["objective"]) if entries else None
+    sign = -1.0 if objective and objective.direction == "maximize" else 1.0
+
+    def key(entry: Entry) -> tuple[bool, bool, float]:
+        best = entry.result.best
+        unfinished = entry.result.outcome not in (Outcome.COMPLETE, Outcome.PRUNED)
+        return (best is None, unfinished, sign * best.value if best else 0.0)
+
+    return sorted(entries, key=key)

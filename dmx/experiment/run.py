@@ -1,0 +1,157 @@
+"""One execution of an experiment: from what was prepared to a result in the run's folder and in the stores."""
+
+import json
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dmx.config import ExperimentConfig
+from dmx.config.flat import flatten
+from dmx.experiment.prepare import Prepared
+from dmx.outcome import Outcome
+from dmx.tracking import RunStart, RunTracker, open_run
+from dmx.tracking.environment import facts, git_state
+from dmx.tracking.files import replace_text
+from dmx.tracking.home import Home
+from dmx.training.joint_loss import JointLoss
+from dmx.training.progress import Progress
+from dmx.training.result import RunResult
+from dmx.training.schedules import Timeline
+from dmx.training.seeding import seed_everything
+from dmx.training.step import Learner
+from dmx.training.trainer import BEST_WEIGHTS, Trainer
+
+RESULT = "result.json"
+
+
+def run_id_of(config: ExperimentConfig) -> str:
+    """The name of the run of a configuration: the same for an equal one, so that the same command goes on."""
+    return f"{config.name}-{config.fingerprint[:8]}"
+
+
+def run(
+    prepared: Prepared,
+    home: Home,
+    run_id: str,
+    *,
+    experiment: str,
+    tags: Mapping[str, str],
+    progress: Progress,
+    report: Callable[[int, float], bool] = lambda epoch, value: False,
+    stores: bool = True,
+) -> tuple[RunResult, int]:
+    """Train, from the checkpoint where there is one.
+
+    Args:
+        prepared: What to train.
+        home: Where results go.
+        run_id: The run's folder and name.
+        experiment: The MLflow experiment.
+        tags: What to find the run by.
+        progress: Who watches.
+        report: Told the objective after each epoch; True prunes.
+        stores: Whether MLflow and TensorBoard are fed, beside the journal.
+
+    Returns:
+        The result, and how many events the stores still lack.
+    """
+    folder = home.run(run_id)
+    tracker = open_run(home, run_id, _start(prepared, run_id, experiment, tags), stores=stores)
+    try:
+        result = _trainer(prepared, folder, report, progress).fit(_learner(prepared), prepared.loaders, tracker)
+    except KeyboardInterrupt:
+        tracker.finish(Outcome.INTERRUPTED, "SIGINT")
+        raise
+    except Exception as error:
+        replace_text(folder / "crash.txt", traceback.format_exc())
+        tracker.artifact(folder / "crash.txt")
+        tracker.finish(Outcome.CRASHED, f"{type(error).__name__}: {error}"[:500])
+        raise
+    return result, _close(prepared, folder, tags, result, tracker)
+
+
+def _close(prepared: Prepared, folder: Path, tags: Mapping[str, str], result: RunResult, tracker: RunTracker) -> int:
+    """Keep the result and the best weights; the number of events that the stores still lack."""
+    if result.best is not None and result.outcome is not Outcome.INTERRUPTED:
+        best = {f"best/{name}": value for name, value in result.best.metrics.items() if value is not None}
+        tracker.log(result.steps, {**best, "best/epoch": result.best.epoch})
+        if result.outcome is Outcome.COMPLETE:
+            tracker.artifact(folder / BEST_WEIGHTS)
+    unsent = tracker.finish(result.outcome, result.reason)
+    config = prepared.config
+    record = {
+        "run": folder.name,
+        "tags": dict(tags),
+        "fingerprint": config.fingerprint,
+        "objective": config.objective.model_dump(),
+        "params": flatten(config),
+        "parameters": prepared.parameters,
+        "data": prepared.data_fingerprint,
+        "split": prepared.split.fingerprint,
+        "definitions": prepared.definitions,
+        **result.to_dict(),
+    }
+    replace_text(folder / RESULT, json.dumps(record, indent=1))  # last: where it stands, all else stands too
+    return unsent
+
+
+def read_result(folder: Path) -> tuple[RunResult, dict[str, Any]] | None:
+    """The stored result of a run and the record it stands in; None while there is none."""
+    path = folder / RESULT
+    if not path.exists():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text())
+    own = ("outcome", "reason", "best", "epochs", "steps", "seconds")
+    return RunResult.from_dict({key: record[key] for key in own}), record
+
+
+def _start(prepared: Prepared, run_id: str, experiment: str, tags: Mapping[str, str]) -> RunStart:
+    """All that must be on record before step 0."""
+    config = prepared.config
+    commit, diff = git_state(Path.cwd())
+    environment = {**facts(), "execution": prepared.execution.facts()}
+    identity = {
+        "dmx.fingerprint": config.fingerprint,
+        "dmx.data": prepared.data_fingerprint[:16],
+        "dmx.split": prepared.split.fingerprint[:16],
+        **({"mlflow.source.git.commit": commit} if commit else {}),
+    }
+    return RunStart(
+        experiment=experiment,
+        name=run_id,
+        tags={**identity, **tags},
+        params={**flatten(config), "parameters": prepared.parameters, **prepared.execution.facts()},
+        files={
+            "config.yaml": yaml.safe_dump(config.dump(), sort_keys=False),
+            "split.json": prepared.split.to_json(),
+            "environment.json": json.dumps(environment, indent=1),
+            "metrics.json": json.dumps(prepared.definitions, indent=1),
+            **({"git.diff": diff} if diff else {}),
+        },
+    )
+
+
+def _learner(prepared: Prepared) -> Learner:
+    """Model, loss, optimizer and schedule of the configuration, on the device."""
+    config, execution = prepared.config, prepared.execution
+    model = prepared.model.to(execution.device, memory_format=execution.memory_format)  # type: ignore[call-overload]
+    seed_everything(config.seed)
+    mask = [(term.loss.component.name, term.weight, term.loss.bind()) for term in config.loss.mask]
+    depth = [(term.loss.component.name, term.weight, term.loss.bind()) for term in config.loss.depth]
+    loss = JointLoss(mask, depth, config.weighting.bind()(("mask", "depth"))).to(execution.device)
+    optimizer = config.optimizer.bind()([*model.parameters(), *loss.parameters()])
+    ends, step = [], 0
+    for stage in config.stages:
+        for _ in range(stage.epochs):
+            step += prepared.loaders.steps(stage)
+            ends.append(step)
+    schedule = config.schedule.bind()(optimizer, Timeline(tuple(ends)))
+    return Learner(model, loss, optimizer, schedule, execution.scaler(), execution, config.training.clip_norm)
+
+
+def _trainer(prepared: Prepared, folder: Path, report: Callable[[int, float], bool], progress: Progress) -> Trainer:
+    config = prepared.config
+    return Trainer(config.stages, config.training, config.objective, prepared.index.depth, folder, report, progress)

@@ -1,0 +1,139 @@
+"""The best trial at full budget: over several seeds, compared on validation, read once on test."""
+
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dmx.config import ExperimentConfig, StudyConfig, parse_experiment, parse_study
+from dmx.errors import UserError, did_you_mean
+from dmx.experiment import Prepared, prepare, read_result, run, run_id_of
+from dmx.experiment.ranking import Entry, rank, results
+from dmx.outcome import Outcome
+from dmx.sweep.engine import STUDY, Watcher, alone
+from dmx.tracking.files import replace_text
+from dmx.tracking.home import Home
+from dmx.training.checkpoint import load_weights
+from dmx.training.trainer import BEST_WEIGHTS
+from dmx.training.validation import validate
+
+REPORT = "best.json"
+
+
+@dataclass(frozen=True)
+class BestReport:
+    """What `train-best` found.
+
+    Attributes:
+        study: The study.
+        trial: The run of the best trial.
+        seeds: The run of each seed, best first, as far as it has ended.
+        interrupted: Whether somebody stopped it; the rest is empty then.
+        champion: The best seed's run on validation.
+        test: Its metrics on test, read once; None where the split has no test part.
+        prepared: Its configuration, data and model with the best weights.
+    """
+
+    study: str
+    trial: str
+    seeds: tuple[Entry, ...]
+    interrupted: bool
+    champion: str = ""
+    test: dict[str, float | None] | None = None
+    prepared: Prepared | None = None
+
+    def spread(self, metric: str) -> tuple[float, float] | None:
+        """Mean and sample deviation of a validation metric over the seeds; None where a seed lacks it."""
+        values = [entry.result.best.metrics.get(metric) if entry.result.best else None for entry in self.seeds]
+        known = [value for value in values if value is not None]
+        if not known or len(known) < len(values):
+            return None
+        return statistics.mean(known), statistics.stdev(known) if len(known) > 1 else 0.0
+
+
+def stored_study(home: Home, name: str) -> StudyConfig:
+    """The configuration of a study in `home`.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    path = home.study(name) / STUDY
+    if not path.is_file():
+        known = [found.parent.name for found in (home.root / "studies").glob(f"*/{STUDY}")]
+        raise UserError(f"no study '{name}' in {home.root}; {did_you_mean(name, known)}. `dmx sweep` makes one.")
+    return parse_study(yaml.safe_load(path.read_text()), str(path))
+
+
+def train_best(name: str, home: Home, watcher: Watcher) -> BestReport:
+    """Train the study's best complete trial with the study's seeds at full budget, choose, and read test once.
+
+    Raises:
+        UserError: The study is not there, or none of its trials is complete.
+    """
+    study = stored_study(home, name)
+    complete = [entry for entry in results(home, name) if entry.result.outcome is Outcome.COMPLETE]
+    if not complete:
+        raise UserError(f"no trial of study '{name}' is complete yet; run `dmx sweep` first.")
+    trial = rank(complete)[0].run
+    with alone(home.study(name)):
+        runs: list[Entry] = []
+        for i, seed in enumerate(study.train_best.seeds):
+            config = full_budget(study, trial, home, seed)
+            watcher.trial(i, len(study.train_best.seeds), {"model": f"{trial} at full budget, seed {seed}"})
+            entry, interrupted = _train(config, name, home, watcher)
+            if interrupted:
+                return BestReport(name, trial, tuple(runs), interrupted=True)
+            runs.append(entry)
+        ranked = rank(runs)
+        if ranked[0].result.outcome is not Outcome.COMPLETE:
+            raise UserError(f"no seed of {trial} came to an end: {ranked[0].run} {ranked[0].result.reason}.")
+        champion = prepare(full_budget(study, trial, home, seed_of(ranked[0])), watcher.loading)
+        load_weights(home.run(ranked[0].run) / BEST_WEIGHTS, champion.model)
+        test = _test(champion, ranked[0].run, home.study(name) / REPORT)
+        return BestReport(name, trial, tuple(ranked), False, ranked[0].run, test, champion)
+
+
+def seed_of(entry: Entry) -> int:
+    """The seed that a run was trained with."""
+    return int(entry.record["params"]["seed"])
+
+
+def full_budget(study: StudyConfig, trial: str, home: Home, seed: int) -> ExperimentConfig:
+    """The trial's configuration with another seed and the study's full budget."""
+    path = home.run(trial) / "config.yaml"
+    data: dict[str, Any] = yaml.safe_load(path.read_text())
+    data |= {"name": f"{study.name}-best-s{seed}", "seed": seed}
+    if study.train_best.stages is not None:
+        data["stages"] = [stage.model_dump(mode="json") for stage in study.train_best.stages]
+    return parse_experiment(data, str(path))
+
+
+def _train(config: ExperimentConfig, study: str, home: Home, watcher: Watcher) -> tuple[Entry, bool]:
+    run_id = run_id_of(config)
+    found = read_result(home.run(run_id))
+    if found is None or found[0].outcome is Outcome.INTERRUPTED:
+        tags = {"dmx.role": "best", "dmx.study": study}
+        result, _ = run(prepare(config, watcher.loading), home, run_id, experiment=study, tags=tags, progress=watcher)
+        watcher.told(config.seed, result)
+        found = read_result(home.run(run_id))
+        assert found is not None  # `run` has just written it
+    return Entry(run_id, *found), found[0].outcome is Outcome.INTERRUPTED
+
+
+def _test(prepared: Prepared, run_id: str, path: Path) -> dict[str, float | None] | None:
+    """The champion on test; what was read for it before is not read again."""
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    if before.get("champion") == run_id:
+        stored: dict[str, float | None] | None = before["test"]
+        return stored
+    test: dict[str, float | None] | None = None
+    if prepared.split.test:
+        model = prepared.model.to(prepared.execution.device)
+        spec, execution = prepared.index.depth, prepared.execution
+        metrics, _ = validate(model, prepared.loaders.test(), spec, execution)
+        test = {f"test/{name}": value for name, value in metrics.items()}
+    replace_text(path, json.dumps({"champion": run_id, "test": test}, indent=1))
+    return test

@@ -1,0 +1,76 @@
+"""Optuna's journal of a study, in the study's folder."""
+
+import fcntl
+import logging
+import warnings
+from pathlib import Path
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from dmx.config import StudyConfig
+
+JOURNAL = "optuna.journal"
+
+
+class SystemLock(JournalFileOpenLock):
+    """A lock on the journal that the system lets go of when its holder dies.
+
+    Optuna's own locks are files: after a SIGKILL they were seen to hold the next writer up for 30 s.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.with_suffix(".lock").open("a")
+
+    def acquire(self) -> bool:
+        """Wait for the lock."""
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        """Let the next one write."""
+        fcntl.flock(self.file, fcntl.LOCK_UN)
+
+
+def open_study(config: StudyConfig, folder: Path) -> optuna.Study:
+    """The Optuna study in `folder`, made where there is none."""
+    optuna.logging.set_verbosity(logging.WARNING)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / JOURNAL
+    cut_torn_line(path)
+    return optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(path), SystemLock(path))),
+        study_name=config.name,
+        direction=config.experiment.objective.direction,
+        pruner=pruner(config),
+        load_if_exists=True,
+    )
+
+
+def cut_torn_line(path: Path) -> None:
+    """Take away what a loss of power left of a last line: Optuna would stumble over it once more is appended."""
+    if path.exists() and not (data := path.read_bytes()).endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(data.rfind(b"\n") + 1)
+
+
+def pruner(config: StudyConfig) -> BasePruner:
+    """The pruner that the study names; epochs count from 1."""
+    settings = config.pruner
+    if settings.name == "none":
+        return NopPruner()
+    return MedianPruner(n_startup_trials=settings.startup_trials, n_warmup_steps=settings.warmup_epochs + 1)
+
+
+def sampler(config: StudyConfig, seed: int) -> BaseSampler:
+    """The sampler that the study names, with a seed of its own."""
+    if config.sampler == "random":
+        return RandomSampler(seed=seed)
+    with warnings.catch_warnings():
+        # `group` (one density for each set of parameters that occur together) is marked as experimental
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=config.startup_trials)

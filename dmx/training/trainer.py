@@ -1,0 +1,207 @@
+"""The training loop: stages of epochs of steps, with checkpoints, validation and one outcome."""
+
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from dmx.config.experiment import Objective, Stage, TrainingConfig
+from dmx.outcome import Outcome
+from dmx.quartet import Batch, DepthSpec
+from dmx.tracking.tracker import Tracker
+from dmx.training.checkpoint import load_state, save_state, save_weights
+from dmx.training.progress import Progress
+from dmx.training.result import Best, Position, RunResult
+from dmx.training.seeding import random_states, restore_random_states
+from dmx.training.step import DivergedError, Learner
+from dmx.training.validation import validate
+
+CHECKPOINT = "checkpoint.pt"
+BEST_WEIGHTS = "best.safetensors"
+
+
+class Loaders(Protocol):
+    """Where batches come from."""
+
+    def train(self, stage: Stage, epoch: int, skip: int) -> Iterable[Batch]:
+        """The batches of an epoch but for the first `skip`."""
+
+    def steps(self, stage: Stage) -> int:
+        """How many batches an epoch of `stage` has."""
+
+    def val(self) -> Iterable[Batch]:
+        """All validation samples, at the size of the last stage, so that epochs of different stages compare."""
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error
+    """Somebody asked the run to stop."""
+
+
+@dataclass
+class Trainer:
+    """Trains one model to one outcome; knows no store.
+
+    Attributes:
+        stages: Epochs at one size each, in order.
+        settings: Logging, checkpoints, averaging.
+        objective: Which metric the best epoch goes by.
+        spec: How depth is to be read.
+        folder: Where the checkpoint and the best weights go.
+        report: Called after each validation with the epoch, counted from 1, and the objective's value; True prunes the run.
+        progress: Who watches.
+    """
+
+    stages: Sequence[Stage]
+    settings: TrainingConfig
+    objective: Objective
+    spec: DepthSpec
+    folder: Path
+    report: Callable[[int, float], bool]
+    progress: Progress
+
+    def fit(self, learner: Learner, loaders: Loaders, tracker: Tracker) -> RunResult:
+        """Train from the checkpoint, or from the start where there is none, to an outcome.
+
+        Errors that are not about training (a broken picture, a defect of ours) pass through.
+        """
+        self.learner, self.loaders, self.tracker = learner, loaders, tracker
+        self.average = self._average()
+        self.forward = torch.compile(learner.model, dynamic=False) if learner.execution.compile else learner.model
+        self.at = self._resume()
+        self.started = self.saved = time.monotonic()
+        self.progress.start(self.at.step, sum(stage.epochs * loaders.steps(stage) for stage in self.stages))
+        outcome, reason = Outcome.COMPLETE, ""
+        with StopOnSignal() as self.stop:
+            try:
+                outcome, reason = self._epochs()
+            except DivergedError as error:
+                outcome, reason = Outcome.DIVERGED, f"{error} at step {self.at.step}"
+            except Interrupted as signal_name:
+                outcome, reason = Outcome.INTERRUPTED, f"{signal_name} at step {self.at.step}"
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                outcome, reason = Outcome.OUT_OF_MEMORY, str(error).partition("\n")[0]
+        return RunResult(outcome, reason, self.at.best, self.at.epoch, self.at.step, self._seconds())
+
+    def _epochs(self) -> tuple[Outcome, str]:
+        epochs = [stage for stage in self.stages for _ in range(stage.epochs)]
+        while self.at.epoch < len(epochs) and not self.at.pruned:
+            self._train_epoch(epochs[self.at.epoch])
+            value = self._validate(len(epochs))
+            self.at.epoch, self.at.step_in_epoch = self.at.epoch + 1, 0
+            if value is not None and self.report(self.at.epoch, value):
+                self.at.pruned = f"{self.objective.metric} = {value:.4g} after epoch {self.at.epoch}"
+            self._checkpoint()
+        return (Outcome.PRUNED, self.at.pruned) if self.at.pruned else (Outcome.COMPLETE, "")
+
+    def _train_epoch(self, stage: Stage) -> None:
+        learner = self.learner
+        learner.model.train()
+        for batch_on_host in self.loaders.train(stage, self.at.epoch, skip=self.at.step_in_epoch):
+            batch = batch_on_host.to(learner.execution.device, learner.execution.memory_format)
+            # the last batch of an epoch may be smaller: compiling once more for it would cost more than it saves
+            losses = learner.step(batch, self.forward if len(batch) == stage.batch_size else learner.model)
+            if self.average is not None:
+                self.average.update_parameters(learner.model)
+            self.at.step += 1
+            self.at.step_in_epoch += 1
+            self._log(losses, len(batch))
+            if time.monotonic() - self.saved >= self.settings.checkpoint_seconds:
+                self._checkpoint()
+            if self.stop.caught is not None:
+                self._checkpoint()
+                raise Interrupted(self.stop.caught)
+
+    def _log(self, losses: dict[str, Tensor], samples: int) -> None:
+        """Put a point on the training curves every `log_every` steps: only then is the device waited for."""
+        if self.at.step % self.settings.log_every:
+            self.progress.step(samples, None)
+            return
+        names = list(losses)
+        values = dict(zip(names, torch.stack([losses[name].float() for name in names]).tolist(), strict=True))
+        bad = [name for name, value in values.items() if not abs(value) < float("inf") and name != "gradient_norm"]
+        if bad:
+            raise DivergedError(f"{', '.join(bad)} is not finite")
+        weights = {f"weight/{task}": w for task, w in self.learner.loss.weights().items()}
+        values |= {"learning_rate": self.learner.optimizer.param_groups[0]["lr"], **weights}
+        self.tracker.log(self.at.step, {f"train/{name}": value for name, value in values.items()})
+        self.progress.step(samples, values["loss"])
+
+    def _validate(self, epochs: int) -> float | None:
+        """Validate, log, keep the weights if they are the best so far; gives the objective's value."""
+        model = self.average.module if self.average is not None else self.learner.model
+        metrics, picture = validate(model, self.loaders.val(), self.spec, self.learner.execution)
+        named = {f"val/{name}": value for name, value in metrics.items()}
+        value = named[self.objective.metric]
+        known = {name: value for name, value in named.items() if value is not None}
+        self.tracker.log(self.at.step, {**known, "epoch": self.at.epoch + 1})
+        self.tracker.image(self.at.step, "val", picture)
+        if value is not None and (self.at.best is None or self.objective.better(value, than=self.at.best.value)):
+            save_weights(self.folder / BEST_WEIGHTS, model)
+            self.at.best = Best(self.at.epoch + 1, self.at.step, value, named)
+        self.progress.epoch(self.at.epoch + 1, epochs, named)
+        return value
+
+    def _average(self) -> AveragedModel | None:
+        decay = self.settings.ema_decay
+        if decay is None:
+            return None
+        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch has no types there
+        return AveragedModel(self.learner.model, multi_avg_fn=average, use_buffers=True)
+
+    def _seconds(self) -> float:
+        return self.at.seconds + time.monotonic() - self.started
+
+    def _checkpoint(self) -> None:
+        position = {**self.at.to_dict(), "seconds": self._seconds()}
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        save_state(self.folder / CHECKPOINT, {"position": position, "random": random_states(), **state})
+        self.saved = time.monotonic()
+
+    def _resume(self) -> Position:
+        state = load_state(self.folder / CHECKPOINT)
+        if state is None:
+            return Position()
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        restore_random_states(state["random"])
+        return Position.from_dict(state["position"])
+
+    def _parts(self) -> dict[str, Any]:
+        """Everything whose state a run needs to go on as if it had never stopped."""
+        learner = self.learner
+        parts: dict[str, Any] = {
+            "model": learner.model,
+            "loss": learner.loss,
+            "optimizer": learner.optimizer,
+            "schedule": learner.schedule,
+            "scaler": learner.scaler,
+        }
+        return parts if self.average is None else {**parts, "average": self.average}
+
+
+class StopOnSignal:
+    """Notes SIGINT and SIGTERM while it is entered, so that the loop stops after its step; the second acts at once."""
+
+    caught: str | None = None
+
+    def __enter__(self) -> "StopOnSignal":
+        try:
+            self.before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not in the main thread, where Python handles no signals
+            self.before = {}
+        return self
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.caught is not None:
+            raise KeyboardInterrupt
+        self.caught = signal.Signals(number).name
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
