@@ -12,7 +12,7 @@ This module is light on purpose: the processes that render or import do not need
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -49,7 +49,7 @@ class DepthDeclaration(_Strict):
         return value
 
     @model_validator(mode="after")
-    def _fits_kind(self) -> Self:
+    def _fits_kind(self) -> "DepthDeclaration":
         if self.kind == "metric" and self.range[0] <= 0:
             raise ValueError(f"metric depth must start above 0 m, but `range` is {list(self.range)}; raise its low end")
         if self.kind == "relative" and self.range != (0.0, 1.0):

@@ -5,7 +5,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Split:
         return json.dumps(asdict(self), indent=0)
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str) -> "Split":
         """From the text that `to_json` gave.
 
         Raises:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
@@ -29,9 +30,9 @@ class View:
         ground: Whether a thing could stand on what is seen at the pixels' centres.
     """
 
-    colour: Points
-    t: Values
-    depth: Values
+    colour: Float[np.ndarray, "F 3"]
+    t: Float[np.ndarray, "F"]
+    depth: Float[np.ndarray, "M"]
     ground: Bool[np.ndarray, "M"]
 
 
@@ -41,7 +42,7 @@ class Placed:
 
     parts: tuple[Part, ...]
     ground: float
-    depth: Values
+    depth: Float[np.ndarray, "M"]
     mask: Bool[np.ndarray, "M"]
 
 
@@ -92,15 +93,22 @@ def place_object(scene: Scene, view: View, n: int, rng: np.random.Generator) -> 
 
 
 def render_object(scene: Scene, view: View, placed: Placed, n: int) -> Points:
-    """Linear RGB of the fine grid with the object in it."""
-    d = scene.camera.rays(FINE * n)
+    """Linear RGB of the fine grid with the object in it.
+
+    Only pixels of the mask and their neighbours change: what is thinner than a pixel and misses every pixel's centre is
+    not drawn, so that elsewhere image and background are the same.
+    """
+    near = cv2.dilate(placed.mask.reshape(n, n).astype(np.uint8), np.ones((3, 3), np.uint8))
+    rays = np.flatnonzero(near.repeat(FINE, axis=0).repeat(FINE, axis=1))
+    d = scene.camera.rays(FINE * n)[rays]
     t, which = trace(placed.parts, scene.camera.position, d)
     colour = view.colour.copy()
     for number, part in enumerate(placed.parts):
-        here = (which == number) & (t < view.t)
+        here = (which == number) & (t < view.t[rays])
         if here.any():
             points = scene.camera.position + t[here, None] * d[here]
-            colour[here] = shade_part(scene, part, points, placed.ground, (*scene.furniture, *placed.parts))
+            blockers = (*scene.furniture, *placed.parts)
+            colour[rays[here]] = shade_part(scene, part, points, placed.ground, blockers)
     return colour
 
 

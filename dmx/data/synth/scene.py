@@ -137,7 +137,7 @@ def _block(rng: np.random.Generator, centre: list[float], size: list[float], mat
 
 def _cabinet(rng: np.random.Generator, _: float) -> list[Part]:
     x, y, z = rng.uniform(0.2, 0.35), rng.uniform(0.3, 0.9), rng.uniform(0.25, 0.95)
-    return [_block(rng, [-x, 0, z], [x, y, z])]
+    return [_block(rng, [-x, 0.0, z], [x, y, z])]
 
 
 def _table(rng: np.random.Generator, _: float) -> list[Part]:
@@ -149,16 +149,16 @@ def _table(rng: np.random.Generator, _: float) -> list[Part]:
         for sx in (-1, 1)
         for sy in (-1, 1)
     ]
-    return [_block(rng, [-out, 0, z + 0.02], [x, y, 0.02], material), *legs]
+    return [_block(rng, [-out, 0.0, z + 0.02], [x, y, 0.02], material), *legs]
 
 
 def _picture(rng: np.random.Generator, half_height: float) -> list[Part]:
     y, z = rng.uniform(0.15, 0.5), rng.uniform(0.15, 0.4)
-    return [_block(rng, [-0.015, 0, half_height * rng.uniform(1.0, 1.3)], [0.015, y, z])]
+    return [_block(rng, [-0.015, 0.0, half_height * rng.uniform(1.0, 1.3)], [0.015, y, z])]
 
 
 def _door(rng: np.random.Generator, half_height: float) -> list[Part]:
-    return [_block(rng, [-0.02, 0, 0.85 * half_height], [0.02, rng.uniform(0.35, 0.5), 0.85 * half_height])]
+    return [_block(rng, [-0.02, 0.0, 0.85 * half_height], [0.02, rng.uniform(0.35, 0.5), 0.85 * half_height])]
 
 
 def _column(rng: np.random.Generator, half_height: float) -> list[Part]:

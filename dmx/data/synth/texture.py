@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt64
 
 Pattern = Literal["plain", "checker", "stripes", "bricks", "planks", "dots", "noise"]
 PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
@@ -76,10 +76,13 @@ def noise(u: Values, v: Values, seed: int) -> Values:
 
 
 def hashed(i: Values, j: Values, seed: int) -> Values:
-    """A number in [0, 1) for each cell of the grid: two rounds of multiply and shift on 64 bits."""
-    key = i.astype(np.int64).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    key ^= j.astype(np.int64).astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F)
-    key ^= np.uint64(seed * 0x165667B19E3779F9 % 2**64)
-    for _ in range(2):
-        key = (key ^ (key >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
+    """A number in [0, 1) for each cell of the grid: Weyl steps and the mixing of SplitMix64 (Steele et al. 2014)."""
+    key = _mixed(i.astype(np.int64).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed))
+    key = _mixed(j.astype(np.int64).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + key)
     return np.asarray((key >> np.uint64(11)).astype(float) / 2**53)
+
+
+def _mixed(key: UInt64[np.ndarray, "N"]) -> UInt64[np.ndarray, "N"]:
+    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(key ^ (key >> np.uint64(31)))

@@ -1,0 +1,213 @@
+"""The canonical folder: what it says is read, and whatever is wrong with it is said."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dmx.data.layout import DatasetIndex, read
+from dmx.errors import ConfigError, DataError
+from dmx.quartet import DepthSpec
+
+
+def test_reads_samples_in_order_of_id(folder: Path) -> None:
+    index = read(folder)
+    assert [record.id for record in index.samples] == ["s0", "s1"]
+    assert index.name == "plain"
+    assert index.depth == DepthSpec("metric", 1.0, 5.0, near="low")
+    assert index.has_background
+    assert index.samples[0].group == "a"
+    assert index.samples[0].split is None
+    assert index.samples[0].paths() == {
+        "image": "image/s0.png",
+        "mask": "mask/s0.png",
+        "depth": "depth/s0.png",
+        "background": "background/b.png",
+    }
+    assert index.files() == sorted(
+        ["background/b.png", *(f"{role}/s{i}.png" for role in ("image", "mask", "depth") for i in (0, 1))]
+    )
+
+
+def test_scans_role_folders_without_a_list(folder: Path) -> None:
+    (folder / "samples.csv").unlink()
+    (folder / "background/b.png").unlink()
+    (folder / "image/notes.txt").write_text("not a picture")
+    index = read(folder)
+    assert [(r.id, r.group, r.background) for r in index.samples] == [("s0", "s0", None), ("s1", "s1", None)]
+    assert not index.has_background
+
+
+def test_scan_names_the_partners_that_are_missing(folder: Path) -> None:
+    (folder / "samples.csv").unlink()
+    (folder / "mask/s1.png").unlink()
+    with pytest.raises(DataError) as caught:
+        read(folder)
+    assert str(caught.value) == (
+        f"{folder}: pictures without their partners of equal stem; add them, take the others away, or write "
+        "samples.csv:\n  s0: no background/\n  s1: no mask/\n  s1: no background/"
+    )
+
+
+def test_missing_folder_says_what_to_do_next(tmp_path: Path) -> None:
+    root = tmp_path / "nowhere"
+    with pytest.raises(DataError) as caught:
+        read(root)
+    assert str(caught.value) == (
+        f"{root}: no such folder of data; make one by `dmx data synth {root}` or `dmx data import KIND SOURCE {root}`."
+    )
+
+
+def test_missing_declaration_says_what_to_do_next(folder: Path) -> None:
+    (folder / "dataset.yaml").unlink()
+    with pytest.raises(DataError) as caught:
+        read(folder)
+    assert str(caught.value) == (
+        f"{folder}: has no dataset.yaml, so nothing says how depth is to be read; write one "
+        f"(see dmx/data/declaration.py), or bring foreign data into shape by `dmx data import KIND {folder} OUT`."
+    )
+
+
+def test_every_problem_of_the_declaration_in_one_message(folder: Path) -> None:
+    (folder / "dataset.yaml").write_text(
+        "depth: {kind: metric, scal: 0.001, scale: 0, range: [5, 1]}\nmask: {treshold: 3}\nnam: x\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        read(folder)
+    assert str(caught.value) == (
+        f"{folder}/dataset.yaml has 6 problems:"
+        "\n  name: is missing; add it"
+        "\n  depth.scale: Input should be greater than 0, but got 0"
+        "\n  depth.range: `low` must be below `high`, but got low=5.0, high=1.0; swap them"
+        "\n  depth.scal: unknown key; did you mean 'scale'? Known: kind, near, offset, range, scale, unknown"
+        "\n  mask.treshold: unknown key; did you mean 'threshold'? Known: threshold, unknown"
+        "\n  nam: unknown key; did you mean 'name'? Known: depth, license, mask, name, source"
+    )
+
+
+@pytest.mark.parametrize(
+    ("depth", "message"),
+    [
+        (
+            {"kind": "metric", "range": [0, 5]},
+            "metric depth must start above 0 m, but `range` is [0.0, 5.0]; raise its low end",
+        ),
+        (
+            {"kind": "relative", "range": [0, 5]},
+            "relative depth must span [0, 1], but `range` is [0.0, 5.0]; choose `scale` and `offset` so",
+        ),
+    ],
+)
+def test_range_must_suit_the_kind(folder: Path, depth: dict[str, object], message: str) -> None:
+    (folder / "dataset.yaml").write_text(yaml.safe_dump({"name": "x", "depth": depth}))
+    with pytest.raises(ConfigError) as caught:
+        read(folder)
+    assert str(caught.value) == f"{folder}/dataset.yaml has 1 problem:\n  depth: {message}"
+
+
+@pytest.mark.parametrize("text", ["depth: [", "", "- 1\n"])
+def test_declaration_that_is_no_mapping(folder: Path, text: str) -> None:
+    (folder / "dataset.yaml").write_text(text)
+    with pytest.raises(
+        ConfigError, match=r"dataset.yaml has 1 problem:\n  (is not YAML: |Input should be a valid dict)"
+    ):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "id,group,image,mask\n",
+            ": column depth is missing; the first line must name id,group,image,mask,depth.",
+        ),
+        (
+            "id,group,image,mask,depth,splt\n",
+            ": unknown column 'splt'; did you mean 'split'? Known: background, depth, group, id, image, mask, split.",
+        ),
+        ("id,group,image,mask,depth\na,,i,m,d\n", ": mend these:\n  line 2: group is empty"),
+        (
+            "id,group,image,mask,depth\na,g,i,m,d,x\n",
+            ": mend these:\n  line 2: has more cells than the first line names",
+        ),
+        (
+            "id,group,image,mask,depth\na,g,../i,m,d\nb,g,i,m,/d\n",
+            ": mend these:\n  line 2: '../i' leaves the folder of the data set; paths are relative to it"
+            "\n  line 3: '/d' leaves the folder of the data set; paths are relative to it",
+        ),
+        (
+            "id,group,image,mask,depth,split\na,g,i,m,d,dev\n",
+            ": mend these:\n  line 2: split 'dev' must be train, val or test",
+        ),
+        (
+            "id,group,image,mask,depth,split\na,g,i,m,d,train\na,g,i,m,d,\n",
+            ": mend these:\n  id 'a' stands there 2 times; ids must be unique"
+            "\n  `split` is given in 1 of 2 rows; give it in all or in none",
+        ),
+        (
+            "id,group,image,mask,depth\n" + "a,,i,m,d\n" * 12,
+            ": mend these:" + "".join(f"\n  line {n}: group is empty" for n in range(2, 12)) + "\n  and 3 more",
+        ),
+    ],
+)
+def test_wrong_list_of_samples(folder: Path, text: str, message: str) -> None:
+    (folder / "samples.csv").write_text(text)
+    with pytest.raises(DataError) as caught:
+        read(folder)
+    assert str(caught.value) == f"{folder}/samples.csv{message}"
+
+
+def test_list_that_is_not_text(folder: Path) -> None:
+    (folder / "samples.csv").write_bytes(b"id,\xff\xfe\n")
+    with pytest.raises(
+        DataError, match=r"samples.csv: is not a table of comma-separated values in UTF-8 \(.*\); save it"
+    ):
+        read(folder)
+
+
+def test_list_saved_by_a_spreadsheet_starts_with_a_byte_order_mark(folder: Path) -> None:
+    path = folder / "samples.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(read(folder).samples) == 2
+
+
+def test_no_sample(folder: Path) -> None:
+    (folder / "samples.csv").write_text("id,group,image,mask,depth\n")
+    with pytest.raises(DataError) as caught:
+        read(folder)
+    assert str(caught.value) == (
+        f"{folder}: no sample found; list them in samples.csv (id,group,image,mask,depth[,background][,split]), or put "
+        "pictures with equal stems into image/, mask/, depth/, optionally background/."
+    )
+
+
+def test_missing_pictures_are_named_up_to_ten(rooms: DatasetIndex, folder: Path) -> None:
+    index = read(folder)
+    index.check_files()
+    (folder / "mask/s0.png").unlink()
+    with pytest.raises(DataError) as caught:
+        index.check_files()
+    assert str(caught.value) == (
+        f"{folder}: 1 of 7 pictures are missing; put them there or take their rows out of samples.csv:\n  mask/s0.png"
+    )
+    with pytest.raises(DataError, match=r"88 of 88 pictures are missing; .*(\n  \S+){10}\n  and 78 more$"):
+        DatasetIndex(folder, rooms.declaration, rooms.samples).check_files()
+
+
+def test_fingerprint_changes_with_what_matters_and_not_with_the_order_of_rows(folder: Path) -> None:
+    first = read(folder).fingerprint()
+    path = folder / "samples.csv"
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, *reversed(rows)]))
+    assert read(folder).fingerprint() == first
+    moved = folder.rename(folder.parent / "elsewhere")
+    assert read(moved).fingerprint() == first
+    seen = {first}
+    (moved / "samples.csv").write_text("\n".join([head, *(row.replace(",a,", ",b,") for row in rows)]))
+    seen.add(read(moved).fingerprint())
+    (moved / "dataset.yaml").write_text((moved / "dataset.yaml").read_text() + "license: mine\n")
+    seen.add(read(moved).fingerprint())
+    with (moved / "image/s0.png").open("ab") as file:
+        file.write(b"\0")
+    seen.add(read(moved).fingerprint())
+    assert len(seen) == 4

@@ -1,0 +1,180 @@
+"""From files to quartets; every way to spoil one is answered by one clear message."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from dmx.data import reading
+from dmx.data.layout import read
+from dmx.data.reading import read_quartet
+from dmx.errors import DataError
+from dmx.quartet import Quartet
+
+
+def first(folder: Path) -> Quartet:
+    index = read(folder)
+    return read_quartet(index, index.samples[0])
+
+
+def declare(folder: Path, section: str, **values: object) -> None:
+    path = folder / "dataset.yaml"
+    declared = yaml.safe_load(path.read_text())
+    declared.setdefault(section, {}).update(values)
+    path.write_text(yaml.safe_dump(declared))
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    assert cv2.imwrite(str(path), pixels)
+
+
+def message(folder: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        first(folder)
+    return str(caught.value)
+
+
+def test_values_and_units(folder: Path) -> None:
+    found = first(folder)
+    assert (found.id, found.group) == ("s0", "a")
+    assert found.image.shape == (6, 8, 3)
+    assert (found.image == (255, 10, 0)).all()  # red first
+    assert found.background is not None
+    assert (found.background == (0, 10, 255)).all()
+    assert found.mask.sum() == 6
+    assert found.mask[2, 3] == 1
+    assert found.mask_valid.all()
+    assert not found.valid[0].any()
+    assert found.valid[1:].all()
+    assert (found.depth[1:] == np.float32(2.5)).all()
+
+
+def test_offset_scale_and_8_bit_depth(folder: Path) -> None:
+    declare(folder, "depth", scale=0.01, offset=1.0, unknown=[])
+    save(folder / "depth/s0.png", np.full((6, 8), 150, np.uint8))
+    assert (first(folder).depth == np.float32(2.5)).all()
+
+
+def test_three_equal_channels_are_one(folder: Path) -> None:
+    grey = np.full((6, 8), 3000, np.uint16)
+    save(folder / "depth/s0.png", np.dstack([grey] * 3))
+    assert (first(folder).depth == np.float32(3)).all()
+
+
+def test_threshold_and_unknown_of_the_mask(folder: Path) -> None:
+    raw = np.array([[0, 127, 128, 255, 77, 200, 3, 126]] * 6, np.uint8)
+    save(folder / "mask/s0.png", raw)
+    declare(folder, "mask", threshold=127, unknown=77)
+    found = first(folder)
+    assert found.mask[0].tolist() == [0, 0, 1, 1, 0, 1, 0, 0]
+    assert found.mask_valid[0].tolist() == [True] * 4 + [False] + [True] * 3
+
+
+def test_shared_background_is_decoded_once_and_anew_when_its_file_changes(folder: Path) -> None:
+    index = read(folder)
+    one, other = (read_quartet(index, record).background for record in index.samples)
+    assert one is not None
+    assert one is other
+    with pytest.raises(ValueError, match="read-only"):
+        one[0, 0] = 0
+    save(folder / "background/b.png", np.zeros((6, 8, 3), np.uint8))
+    assert (first(folder).background == 0).all()
+
+
+def test_kept_backgrounds_stay_within_their_bound(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "KEPT_BYTES", 200)  # one of 6 * 8 * 3 bytes fits, two do not
+    (folder / "samples.csv").write_text((folder / "samples.csv").read_text().replace("b.png\ns0", "c.png\ns0"))
+    save(folder / "background/c.png", np.zeros((6, 8, 3), np.uint8))
+    index = read(folder)
+    for record in index.samples:
+        read_quartet(index, record)
+        assert sum(one.nbytes for one in reading._kept.values()) <= 200
+
+
+def test_missing_picture(folder: Path) -> None:
+    (folder / "image/s0.png").unlink()
+    assert message(folder) == (
+        f"{folder}/image/s0.png: cannot be read (No such file or directory); put the picture there or take its row out."
+    )
+
+
+def test_missing_background(folder: Path) -> None:
+    (folder / "background/b.png").unlink()
+    assert message(folder) == (
+        f"{folder}/background/b.png: cannot be read (No such file or directory); put the picture there or take its row "
+        "out."
+    )
+
+
+def test_other_kind_of_file(folder: Path) -> None:
+    (folder / "image/s0.png").write_text("GIF89a")
+    assert message(folder) == f"{folder}/image/s0.png: is neither PNG nor JPEG; convert it or take its row out."
+
+
+@pytest.mark.parametrize("kind", [".png", ".jpg"])
+def test_truncated_picture(folder: Path, kind: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    data = cv2.imencode(kind, noise)[1].tobytes()
+    (folder / "image/s0.png").write_bytes(data[: len(data) * 2 // 3])
+    assert message(folder) == (
+        f"{folder}/image/s0.png: is truncated or damaged ({len(data) * 2 // 3} bytes); restore the picture or take its "
+        "row out."
+    )
+
+
+def test_damaged_png(folder: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    data = bytearray(cv2.imencode(".png", noise)[1].tobytes())
+    data[4000:4040] = bytes(40)
+    (folder / "image/s0.png").write_bytes(bytes(data))
+    assert "is truncated or damaged" in message(folder)
+
+
+def test_shapes_that_differ(folder: Path) -> None:
+    save(folder / "depth/s0.png", np.full((6, 7), 2000, np.uint16))
+    assert message(folder) == (
+        f"{folder}: the pictures of sample 's0' differ in size (width x height: image 8x6, mask 8x6, depth 7x6, "
+        "background 8x6); bring them to one size or take the sample out of samples.csv."
+    )
+
+
+def test_mask_that_is_not_binary(folder: Path) -> None:
+    save(folder / "mask/s0.png", np.arange(48, dtype=np.uint8).reshape(6, 8))
+    assert message(folder) == (
+        f"{folder}/mask/s0.png: is not a binary mask: it has 48 values (0, 1, 2, 3, 4, 5, ...) where 0 and one other "
+        "are expected; declare `mask.threshold` (127 suits 8-bit pictures) or `mask.unknown` in dataset.yaml."
+    )
+
+
+def test_mask_with_colours(folder: Path) -> None:
+    save(folder / "mask/s0.png", np.dstack([np.zeros((6, 8), np.uint8), np.full((6, 8, 2), 255, np.uint8)]))
+    assert message(folder) == (
+        f"{folder}/mask/s0.png: has colours where one value per pixel is needed; save it as a grey picture."
+    )
+
+
+def test_depth_without_a_known_pixel(folder: Path) -> None:
+    save(folder / "depth/s0.png", np.zeros((6, 8), np.uint16))
+    assert message(folder) == (
+        f"{folder}/depth/s0.png: has no pixel of known depth (raw values 0 to 0, unknown: [0]); mend `depth.unknown` "
+        "in dataset.yaml or take the sample out."
+    )
+
+
+def test_depth_out_of_range_is_counted_not_clipped(folder: Path) -> None:
+    depth = np.full((6, 8), 2500, np.uint16)
+    depth[0] = 0
+    depth[1, :3] = 5001
+    depth[2, 0] = 999
+    save(folder / "depth/s0.png", depth)
+    assert message(folder) == (
+        f"{folder}/depth/s0.png: 4 of 40 known pixels lie outside the declared range [1, 5] (least 0.999, greatest "
+        "5.001); mend `depth.range`, `scale`, `offset` or `unknown` in dataset.yaml."
+    )
+
+
+def test_the_ends_of_the_range_are_inside(folder: Path) -> None:
+    save(folder / "depth/s0.png", np.array([[1000, 5000] * 4] * 6, np.uint16))
+    assert first(folder).depth[0, :2].tolist() == [1.0, 5.0]
