@@ -5,7 +5,7 @@ pictures of a quartet come from the same camera in the same place and stay geome
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -68,7 +68,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def to(self, device: torch.device, memory_format: torch.memory_format = torch.preserve_format) -> Self:
+    def to(self, device: torch.device, memory_format: torch.memory_format = torch.preserve_format) -> "Batch":
         """The same batch on `device`; copies from pinned memory do not wait."""
         moved: dict[str, Any] = {
             field.name: value.to(device, non_blocking=True, memory_format=memory_format)
@@ -77,7 +77,7 @@ class Batch:
         }
         return replace(self, **moved)
 
-    def pin_memory(self) -> Self:
+    def pin_memory(self) -> "Batch":
         """The same batch in page-locked memory, from which copies to a GPU do not wait."""
         pinned: dict[str, Any] = {
             field.name: value.pin_memory()

@@ -1,10 +1,10 @@
 """The ground of every configuration: frozen, complete, and clear about what is wrong with it."""
 
 import re
-from collections.abc import Iterable
-from typing import Any, Self
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dmx.errors import Problem, did_you_mean
@@ -19,7 +19,7 @@ class Frozen(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _propose_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _propose_keys(cls, data: Any, handler: Callable[[Any], Any]) -> Any:
         try:
             return handler(data)
         except ValidationError as error:

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_serializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
 
 from dmx.config.base import Frozen
 from dmx.config.slot import InRegistry, dump
@@ -24,7 +24,24 @@ from dmx.registry import (
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Side = Annotated[int, Field(ge=8, le=4096)]
+
+
+def not_empty(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A tuple of one item or more; asked last, so that a bad item is reported as that alone."""
+    if not value:
+        raise ValueError("needs at least one item, but got none")
+    return value
+
+
+def height_width(value: Any) -> Any:
+    """A side of a square, or height and width, in pixels."""
+    sides = list(value) if isinstance(value, list | tuple) else [value, value]
+    if len(sides) != 2 or not all(type(side) is int and 8 <= side <= 4096 for side in sides):
+        raise ValueError(f"must be a side or [height, width] of 8 to 4096 pixels, but got {value!r}")
+    return tuple(value) if isinstance(value, list) else value
+
+
+NotEmpty = AfterValidator(not_empty)
 
 
 class SplitConfig(Frozen):
@@ -39,7 +56,7 @@ class SplitConfig(Frozen):
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
-    def _leaves_train(self) -> Self:
+    def _leaves_train(self) -> "SplitConfig":
         if self.val + self.test >= 1:
             raise ValueError(
                 f"val + test must be below 1, but got {self.val} + {self.test}; nothing is left to train on"
@@ -98,11 +115,9 @@ class DepthTerm(LossTerm):
 class LossConfig(Frozen):
     """The losses of the two tasks; several losses of one task are added up with their weights."""
 
-    mask: Annotated[
-        tuple[Annotated[MaskTerm, BeforeValidator(split_weight)], ...], BeforeValidator(as_list), Field(min_length=1)
-    ]
+    mask: Annotated[tuple[Annotated[MaskTerm, BeforeValidator(split_weight)], ...], BeforeValidator(as_list), NotEmpty]
     depth: Annotated[
-        tuple[Annotated[DepthTerm, BeforeValidator(split_weight)], ...], BeforeValidator(as_list), Field(min_length=1)
+        tuple[Annotated[DepthTerm, BeforeValidator(split_weight)], ...], BeforeValidator(as_list), NotEmpty
     ]
 
 
@@ -110,7 +125,7 @@ class Stage(Frozen):
     """Some epochs at one resolution; stages follow each other with the same weights, optimizer and schedule."""
 
     epochs: Annotated[int, Field(ge=1)]
-    size: Side | tuple[Side, Side]
+    size: Annotated[int | tuple[int, int], BeforeValidator(height_width)]
     """Side of a square, or height and width, in pixels."""
     batch_size: Annotated[int, Field(ge=2)]
 
@@ -195,18 +210,18 @@ class ExperimentConfig(Frozen):
     """How the losses of the tasks become one."""
     optimizer: Annotated[Params, InRegistry(optimizers)]
     schedule: Annotated[Params, InRegistry(schedules), Field(default="constant")]
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    stages: Annotated[tuple[Stage, ...], NotEmpty]
     training: TrainingConfig = TrainingConfig()
     objective: Objective = Objective.model_construct(metric="val/depth/rmse_pooled", direction="minimize")
 
     @model_validator(mode="after")
-    def _link_suits_losses(self) -> Self:
-        if self.depth_link == "identity":
-            needy = [t.loss.component.name for t in self.loss.depth if t.loss.component.facts.get("positive")]
-            if needy:
+    def _link_suits_losses(self) -> "ExperimentConfig":
+        for term in self.loss.depth:
+            links = term.loss.component.facts.get("links", (self.depth_link,))
+            if self.depth_link not in links:
                 raise ValueError(
-                    f"depth loss {', '.join(needy)} takes logarithms, but depth_link 'identity' lets depth fall "
-                    "below 0; use depth_link sigmoid, softplus or exp"
+                    f"depth loss '{term.loss.component.name}' is defined for depth_link {' or '.join(links)}, "
+                    f"but got {self.depth_link}; change one of the two"
                 )
         return self
 

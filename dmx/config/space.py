@@ -135,7 +135,7 @@ def _candidates(slot: str, study: StudyConfig, depth_kind: str | None) -> tuple[
             name
             for name, component in registry.items()
             if depth_kind is None or depth_kind in component.facts.get("kinds", (depth_kind,))
-            if study.experiment.depth_link != "identity" or not component.facts.get("positive")
+            if study.experiment.depth_link in component.facts.get("links", (study.experiment.depth_link,))
         ]
         return tuple(sorted(kept))
     if isinstance(given, RangeConfig):
@@ -189,7 +189,7 @@ def _search(given: Any) -> Search:
 
 
 def _numbers(search: Range) -> tuple[float, float, float]:
-    return (search.low, search.high, search.step or 1)
+    return (search.low, search.high, search.step or 1.0)
 
 
 def _check_place(data: Any, path: str) -> None:

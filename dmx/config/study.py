@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dmx.config.base import Frozen
-from dmx.config.experiment import ExperimentConfig, Slug, Stage
+from dmx.config.experiment import ExperimentConfig, NotEmpty, Slug, Stage
 
 Value = bool | int | float | str | None
 
@@ -34,7 +34,7 @@ class PrunerConfig(Frozen):
 class TrainBestConfig(Frozen):
     """What `dmx train-best` does with the best trial's configuration."""
 
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1)] = (0, 1, 2)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], NotEmpty] = (0, 1, 2)
     stages: tuple[Stage, ...] | None = None
     """The full budget; without it, the trial's own."""
 

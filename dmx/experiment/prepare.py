@@ -7,7 +7,7 @@ from pathlib import Path
 from dmx.config import ExperimentConfig
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.split import Split, split
-from dmx.errors import ConfigError, Problem
+from dmx.errors import ConfigError, DataError, Problem
 from dmx.experiment.loaders import StageLoaders
 from dmx.metrics import definitions, names
 from dmx.models.joint import DepthMaskModel, check_size, describe_parameters, make_link
@@ -46,6 +46,10 @@ def prepare(config: ExperimentConfig, progress: Callable[[int, int], None] = lam
     index.check_files()
     check_fit(config, index)
     parts = split(index, **config.data.split.model_dump())
+    if len(parts.train) < 2:
+        raise DataError(
+            f"{index.root}: one training sample is left, but batch norm needs two; add samples or split less."
+        )
     seed_everything(config.seed)
     net = config.model.bind()()
     for size in {stage.height_width for stage in config.stages}:

@@ -142,7 +142,10 @@ def _learner(prepared: Prepared) -> Learner:
     mask = [(term.loss.component.name, term.weight, term.loss.bind()) for term in config.loss.mask]
     depth = [(term.loss.component.name, term.weight, term.loss.bind()) for term in config.loss.depth]
     loss = JointLoss(mask, depth, config.weighting.bind()(("mask", "depth"))).to(execution.device)
-    optimizer = config.optimizer.bind()([*model.parameters(), *loss.parameters()])
+    groups = [{"params": list(model.parameters())}]
+    if learned := list(loss.parameters()):
+        groups.append({"params": learned, "weight_decay": 0.0})  # decay would pull a learned weighting to equal weights
+    optimizer = config.optimizer.bind()(groups)
     ends, step = [], 0
     for stage in config.stages:
         for _ in range(stage.epochs):

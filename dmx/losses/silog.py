@@ -17,7 +17,9 @@ from dmx.quartet import Batch, Prediction
 from dmx.registry import Range, depth_losses
 
 
-@depth_losses.register("silog", source="Eigen et al. 2014, eq. 4", kinds=("metric",), positive=True)
+@depth_losses.register(
+    "silog", source="Eigen et al. 2014, eq. 4", kinds=("metric",), links=("sigmoid", "softplus", "exp")
+)
 def silog(
     prediction: Prediction, batch: Batch, *, lam: Annotated[float, Field(ge=0, le=1), Range(0.1, 1.0)] = 0.5
 ) -> Float[Tensor, ""]:

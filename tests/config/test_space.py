@@ -1,0 +1,117 @@
+from typing import Any
+
+import pytest
+
+from dmx.config import StudyConfig, parse_experiment, parse_study
+from dmx.config.space import Space, build_space
+from dmx.errors import ConfigError
+from dmx.registry import Choice, Range, depth_losses, models, optimizers
+
+
+def study(search: dict[str, Any], **experiment: Any) -> StudyConfig:
+    base = {
+        "data": {"root": "data/none"},
+        "model": {"name": "depthmasknet", "width": 8},
+        "loss": {"mask": "bce", "depth": "l1"},
+        "optimizer": "adamw",
+        "stages": [{"epochs": 1, "size": 64, "batch_size": 8}],
+    }
+    return parse_study({"name": "s", "experiment": {**base, **experiment}, "search": search, "trials": 3}, "s.yaml")
+
+
+def space(search: dict[str, Any], kind: str | None = None, **experiment: Any) -> Space:
+    return build_space(study(search, **experiment), kind)
+
+
+def test_auto_opens_every_component_with_its_own_ranges() -> None:
+    found = space({"model": "auto", "optimizer": "auto"})
+    by_path = {dimension.path: dimension for dimension in found.dimensions}
+    assert by_path["model"].search == Choice(*sorted(models))
+    for slot, registry in (("model", models), ("optimizer", optimizers)):
+        for name, component in registry.items():
+            for parameter, search in component.search_space().items():
+                dimension = by_path.pop(f"{slot}.{name}.{parameter}")
+                assert dimension.search == search
+                assert dimension.when == (slot, name)
+    assert set(by_path) == {"model", "optimizer"}
+
+
+def test_auto_keeps_the_losses_that_fit_the_depth_and_the_link() -> None:
+    assert "bce_dice" in depth_losses
+    metric = {d.path: d for d in space({"loss.depth": "auto"}, "metric").dimensions}["loss.depth"]
+    assert isinstance(metric.search, Choice)
+    assert "bce_dice" not in metric.search.values
+    raw = {d.path: d for d in space({"loss.depth": "auto"}, "relative", depth_link="identity").dimensions}["loss.depth"]
+    assert isinstance(raw.search, Choice)
+    assert "bce_dice" in raw.search.values
+    assert "silog" not in raw.search.values
+
+
+def test_an_explicit_range_replaces_the_components_own() -> None:
+    found = space({"optimizer": ["adamw", "sgd"], "optimizer.adamw.lr": {"low": 1e-4, "high": 1e-3, "log": True}})
+    lr = next(d for d in found.dimensions if d.path == "optimizer.adamw.lr")
+    assert lr.search == Range(1e-4, 1e-3, log=True)
+    assert lr.applies({"optimizer": "adamw"})
+    assert not lr.applies({"optimizer": "sgd"})
+
+
+def test_other_places_of_the_experiment_can_vary() -> None:
+    found = space({"stages.0.batch_size": {"low": 4, "high": 16}, "training.ema_decay": [None, 0.99]})
+    size, ema = found.dimensions
+    assert size.whole
+    assert size.ends() == (4, 16)
+    raw = found.raw({"stages.0.batch_size": 5, "training.ema_decay": 0.99})
+    config = parse_experiment(raw, "trial")
+    assert config.stages[0].batch_size == 5
+    assert config.training.ema_decay == 0.99
+    assert ema.search == Choice(None, 0.99)
+
+
+def test_drawn_values_make_the_experiment_of_the_trial() -> None:
+    found = space({"model": ["depthmasknet", "unet"], "loss.depth": ["silog", "l1"]})
+    kept = parse_experiment(found.raw({"model": "depthmasknet", "loss.depth": "l1"}), "trial")
+    assert kept.model.width == 8  # type: ignore[attr-defined]
+    other = parse_experiment(
+        found.raw(
+            {"model": "unet", "model.unet.encoder": "resnet18", "loss.depth": "silog", "loss.depth.silog.lam": 0.7}
+        ),
+        "trial",
+    )
+    assert other.model.component.name == "unet"
+    assert other.loss.depth[0].loss.lam == 0.7  # type: ignore[attr-defined]
+
+
+def test_every_problem_of_a_space_stands_in_one_message() -> None:
+    with pytest.raises(ConfigError) as caught:
+        space(
+            {
+                "model": ["depthmasknet", "unett"],
+                "optimizer.sgd.lr": [0.1],
+                "optimizer.adamw.lrr": [0.1],
+                "stages.0.epoch": [1, 2],
+                "seed": "auto",
+                "training.clip_norm": {"low": 3, "high": 1},
+            }
+        )
+    text = str(caught.value)
+    assert "study 's' has 6 problems" in text
+    assert "search.model: no model 'unett'; did you mean 'unet'?" in text
+    assert "search.optimizer.sgd.lr: no 'sgd' is tried here; Known: adamw" in text
+    assert "search.optimizer.adamw.lrr: optimizer 'adamw' has no 'lrr'; did you mean 'lr'?" in text
+    assert "search.stages.0.epoch: the experiment has no 'epoch' here; did you mean 'epochs'?" in text
+    assert "search.seed: 'auto' is for model, loss.mask" in text
+    assert "search.training.clip_norm: `low` must be below `high`, but got low=3.0, high=1.0; swap them." in text
+
+
+def test_values_that_the_experiment_would_refuse_are_found_before_the_first_trial() -> None:
+    with pytest.raises(ConfigError) as caught:
+        space({"optimizer.adamw.lr": [0.001, -1], "depth_link": ["sigmoid", "tanh"]})
+    text = str(caught.value)
+    assert "search.optimizer.adamw.lr: -1 is not legal: must be greater than" in text
+    assert "search.depth_link: 'tanh' is not legal: must be 'identity', 'sigmoid', 'softplus' or 'exp'" in text
+
+
+def test_the_number_of_trials_is_not_part_of_what_a_study_is() -> None:
+    one, more = study({"seed": [1, 2]}), study({"seed": [1, 2]}).model_copy(update={"trials": 50})
+    assert one.fingerprint == more.fingerprint
+    assert one.fingerprint != study({"seed": [1, 3]}).fingerprint
