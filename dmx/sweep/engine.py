@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import optuna
 import yaml
@@ -30,6 +30,7 @@ STATES = {Outcome.COMPLETE: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUN
 """Every other outcome that ends a trial is FAIL; an interrupted trial waits for the next start."""
 
 
+@runtime_checkable
 class Watcher(Progress, Protocol):
     """Someone who watches a sweep."""
 

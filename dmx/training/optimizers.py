@@ -3,12 +3,11 @@
 Weight decay starts at 0, as in torch, but for AdamW, which is named for it.
 """
 
-from collections.abc import Iterable
 from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch.optim.optimizer import ParamsT
 
 from dmx.registry import Range, optimizers
 
@@ -22,7 +21,7 @@ DecoupledDecay = Annotated[float, Field(ge=0, le=1), Range(1e-4, 0.3, log=True)]
 
 @optimizers.register("sgd", source="Sutskever et al. 2013; torch.optim.SGD")
 def sgd(
-    parameters: Iterable[nn.Parameter],
+    parameters: ParamsT,
     *,
     lr: GradientRate = 0.01,
     momentum: Momentum = 0.9,
@@ -45,7 +44,7 @@ def sgd(
 
 @optimizers.register("adam", source="Kingma and Ba 2015; torch.optim.Adam")
 def adam(
-    parameters: Iterable[nn.Parameter],
+    parameters: ParamsT,
     *,
     lr: AdaptiveRate = 1e-3,
     beta1: Beta = 0.9,
@@ -66,7 +65,7 @@ def adam(
 
 @optimizers.register("adamw", source="Loshchilov and Hutter 2019; torch.optim.AdamW")
 def adamw(
-    parameters: Iterable[nn.Parameter],
+    parameters: ParamsT,
     *,
     lr: AdaptiveRate = 1e-3,
     beta1: Beta = 0.9,
@@ -87,7 +86,7 @@ def adamw(
 
 @optimizers.register("rmsprop", source="Hinton 2012, lecture 6e; torch.optim.RMSprop")
 def rmsprop(
-    parameters: Iterable[nn.Parameter],
+    parameters: ParamsT,
     *,
     lr: AdaptiveRate = 1e-3,
     alpha: Beta = 0.99,
@@ -108,7 +107,7 @@ def rmsprop(
 
 @optimizers.register("nadam", source="Dozat 2016; torch.optim.NAdam")
 def nadam(
-    parameters: Iterable[nn.Parameter],
+    parameters: ParamsT,
     *,
     lr: AdaptiveRate = 2e-3,
     beta1: Beta = 0.9,

@@ -1,9 +1,10 @@
 """What a run tells whoever watches it."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Someone who watches a run; the command line draws bars, tests and workers are silent."""
 

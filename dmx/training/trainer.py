@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ CHECKPOINT = "checkpoint.pt"
 BEST_WEIGHTS = "best.safetensors"
 
 
+@runtime_checkable
 class Loaders(Protocol):
     """Where batches come from."""
 
@@ -53,7 +54,7 @@ class Trainer:
         objective: Which metric the best epoch goes by.
         spec: How depth is to be read.
         folder: Where the checkpoint and the best weights go.
-        report: Called after each validation with the epoch, counted from 1, and the objective's value; True prunes the run.
+        report: Told after each validation the epoch, counted from 1, and the objective's value; True prunes the run.
         progress: Who watches.
     """
 
