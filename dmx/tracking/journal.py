@@ -1,15 +1,14 @@
 """The journal of a run: what happened, one JSON object a line, in the order it happened. It is the truth.
 
 A line is given to the operating system before `append` returns, so SIGKILL loses nothing. Loss of power loses what the
-disk has not got yet; `Journal.sync` is called before anything is sent to a store, so no store ever knows more than the
-journal on the disk does.
+disk has not got yet; the feeder waits for the disk before it sends anything to a store, so no store ever knows more
+than the journal on the disk does.
 """
 
 import errno
 import json
 import math
 import os
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,9 @@ from typing import Any, ClassVar
 
 from dmx.errors import DataError
 from dmx.registry.ranges import Scalar
+
+JOURNAL = "journal.jsonl"
+"""The journal's name in the run's folder."""
 
 
 def now() -> int:
@@ -150,7 +152,6 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.Lock()
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self.size = whole(path)
         os.ftruncate(self._fd, self.size)
@@ -162,19 +163,14 @@ class Journal:
             OSError: The disk is full; nothing of the line is left behind.
         """
         line = encode(event)
-        with self._lock:
-            if os.write(self._fd, line) < len(line):
-                os.ftruncate(self._fd, self.size)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-            self.size += len(line)
-
-    def sync(self) -> None:
-        """Wait until the disk has everything."""
-        os.fsync(self._fd)
+        if os.write(self._fd, line) < len(line):
+            os.ftruncate(self._fd, self.size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        self.size += len(line)
 
     def close(self) -> None:
         """Let go of the file, when the disk has everything."""
-        self.sync()
+        os.fsync(self._fd)
         os.close(self._fd)
 
 

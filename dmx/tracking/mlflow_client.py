@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import threading
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
@@ -23,14 +22,6 @@ SETTINGS = {
 }
 """The environment that MLflow wants before it is imported; what the user has set stays."""
 
-# A process forked while another thread imports inherits module locks that nobody will ever open: a DataLoader's worker
-# that imports any of those modules would wait for ever. So a fork waits until the import is done.
-_importing = threading.RLock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
-    )
-
 
 def address(home: Home) -> str:
     """The tracking address: `MLFLOW_TRACKING_URI`, or the SQLite store of `home`."""
@@ -44,8 +35,8 @@ def connect(home: Home) -> "MlflowClient":
     """
     for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)
-    with _importing:
-        from mlflow.tracking import MlflowClient
+    from mlflow.tracking import MlflowClient
+
     for chatty in ("mlflow.store.db.utils", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     home.root.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
-"""One run: its folder, its journal, and the feeder that carries it to MLflow and TensorBoard."""
+"""One run: its folder, its journal, and word to the feeder that carries it to MLflow and TensorBoard."""
 
 import shutil
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,40 +11,38 @@ from jaxtyping import UInt8
 
 from dmx.errors import UserError
 from dmx.outcome import Outcome
-from dmx.tracking import mlflow_store
-from dmx.tracking.feed import Feed, Feeder
+from dmx.tracking.delivery import unsent
 from dmx.tracking.files import replace_bytes, replace_text
 from dmx.tracking.home import Home
-from dmx.tracking.journal import Finished, Journal, Kept, Measured, Pictured, Reopened, Started, read
-from dmx.tracking.tensorboard_store import TensorBoardStore
+from dmx.tracking.journal import JOURNAL, Finished, Journal, Kept, Measured, Pictured, Reopened, Started, read
+from dmx.tracking.process import feeder
+from dmx.tracking.system import Meter
 from dmx.tracking.tracker import RunStart
-
-JOURNAL = "journal.jsonl"
 
 
 class RunTracker:
     """Writes one run's journal; made by `open_run`."""
 
-    def __init__(self, folder: Path, journal: Journal, lock: BaseFileLock, feeds: list[Feed]) -> None:
-        self.folder = folder
+    def __init__(self, home: Home, run_id: str, journal: Journal, lock: BaseFileLock, *, stores: bool) -> None:
+        self.folder = home.run(run_id)
+        self._home, self._run_id = home, run_id
         self._journal = journal
         self._lock = lock
-        self._feeds = feeds
         self._last = last_steps(journal.path)
-        self._step = max(self._last.values(), default=0)
-        self._ending = threading.Lock()
-        self._ended = False
-        self._feeder = Feeder(feeds, self._measure) if feeds else None
+        self._stores = stores
+        self._meter = Meter()
+        if stores:
+            feeder().open(home, run_id)
 
     def log(self, step: int, values: Mapping[str, float | int]) -> None:
         """Take note of scalars at an optimizer step; a key's steps at or below its last one are ignored."""
         last = self._last
-        new = {key: float(value) for key, value in values.items() if step > last.get(key, -1)}
+        load = self._meter.read()
+        both = {**values, **load} if load else values
+        new = {key: float(value) for key, value in both.items() if step > last.get(key, -1)}
         if new:
             self._journal.append(Measured(step=step, values=new))
             last.update(dict.fromkeys(new, step))
-            if step > self._step:
-                self._step = step
 
     def image(self, step: int, key: str, picture: UInt8[np.ndarray, "H W 3"]) -> None:
         """Take note of an RGB picture; a key's steps at or below its last one are ignored."""
@@ -75,20 +72,15 @@ class RunTracker:
         Returns:
             The number of events that the stores still lack.
         """
-        with self._ending:
-            self._journal.append(Finished(outcome=outcome.value, reason=reason))
-            self._ended = True
-        if self._feeder is not None and not self._feeder.drain(patience):
-            return max(feed.unsent() for feed in self._feeds)  # its thread lives on: journal and lock stay its own
+        self._journal.append(Finished(outcome=outcome.value, reason=reason))
         self._journal.close()
-        self._lock.release()
-        return max((feed.unsent() for feed in self._feeds), default=0)
-
-    def _measure(self, values: dict[str, float]) -> None:
-        """The feeder's own entry; nothing may follow the finish."""
-        with self._ending:
-            if not self._ended:
-                self.log(self._step, values)
+        try:
+            if not self._stores:
+                return 0
+            feeder().finish(self._home, self._run_id, patience)
+            return unsent(self._home, self._run_id)
+        finally:
+            self._lock.release()
 
 
 def open_run(home: Home, run_id: str, start: RunStart, *, stores: bool = True) -> RunTracker:
@@ -112,7 +104,7 @@ def open_run(home: Home, run_id: str, start: RunStart, *, stores: bool = True) -
         journal.append(Reopened(tags=start.tags))
     else:
         begin(journal, folder, start, stores)
-    return RunTracker(folder, journal, lock, feeds_of(home, run_id, journal) if stores else [])
+    return RunTracker(home, run_id, journal, lock, stores=stores)
 
 
 def begin(journal: Journal, folder: Path, start: RunStart, stores: bool) -> None:
@@ -128,17 +120,6 @@ def begin(journal: Journal, folder: Path, start: RunStart, stores: bool) -> None
         stores=stores,
     )
     journal.append(head)
-
-
-def feeds_of(home: Home, run_id: str, journal: Journal) -> list[Feed]:
-    """The ways from a run's journal to the stores; nothing is imported or opened before the first event is sent."""
-    folder = home.run(run_id)
-    logdir = home.tensorboard(run_id)
-    known = mlflow_store.sent(home, run_id)
-    return [
-        Feed("TensorBoard", journal, 0, lambda: TensorBoardStore(folder, logdir)),
-        Feed("MLflow", journal, known, lambda: mlflow_store.MlflowStore(home, run_id)),
-    ]
 
 
 def take_lock(folder: Path, run_id: str, patience: float) -> BaseFileLock:

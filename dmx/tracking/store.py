@@ -1,11 +1,12 @@
-"""What the feeder knows of a store."""
+"""What a feed knows of a store."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dmx.tracking.journal import Event
 
 
+@runtime_checkable
 class Store(Protocol):
     """A replica of the journal. Any exception means: try again later, with a new store, from the same place."""
 

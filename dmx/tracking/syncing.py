@@ -2,17 +2,16 @@
 
 from dmx.errors import UserError
 from dmx.outcome import Outcome
-from dmx.tracking import mlflow_store, tensorboard_store
-from dmx.tracking.feed import empty
+from dmx.tracking.delivery import Delivery, unsent
 from dmx.tracking.home import Home
-from dmx.tracking.journal import Event, Finished, Journal, Started, read
-from dmx.tracking.run import JOURNAL, feeds_of, take_lock
+from dmx.tracking.journal import JOURNAL, Event, Finished, Journal, Started, read
+from dmx.tracking.run import take_lock
 
 UNSAID = "the process ended without saying why"
 
 
 def sync(home: Home, run_id: str) -> int:
-    """Send what the stores lack of one run; cheap when they lack nothing.
+    """Send what the stores lack of one run, from this process; cheap when they lack nothing.
 
     A run whose process is gone without a word is finished here as interrupted, so that no store shows it running. A run
     that is being written is left to its own process, and one that was opened without stores stays out of them.
@@ -32,29 +31,26 @@ def sync(home: Home, run_id: str) -> int:
     except UserError:
         return 0
     try:
-        journal = Journal(folder / JOURNAL)
-        try:
-            return send_rest(home, run_id, journal)
-        finally:
-            journal.close()
+        if not whole(home, run_id):
+            return 0
+        Delivery(home, run_id).finish()
+        return unsent(home, run_id)
     finally:
         lock.release()
 
 
-def send_rest(home: Home, run_id: str, journal: Journal) -> int:
-    """Finish the run if need be, and feed the stores that lack something."""
-    ends = first_and_last(journal)
-    if ends is None or not ends[0].stores:
-        return 0
-    if not isinstance(ends[1], Finished):
-        journal.append(Finished(time=ends[1].time, outcome=Outcome.INTERRUPTED.value, reason=UNSAID))
-    folder = home.run(run_id)
-    known = {"TensorBoard": tensorboard_store.sent(folder), "MLflow": mlflow_store.sent(home, run_id)}
-    feeds = [feed for feed in feeds_of(home, run_id, journal) if known[feed.name] < journal.size]
-    for feed in feeds:
-        empty(feed)
-        feed.close()
-    return max((feed.unsent() for feed in feeds), default=0)
+def whole(home: Home, run_id: str) -> bool:
+    """Whether there is a run that the stores want; one that was left in the middle is finished first."""
+    journal = Journal(home.run(run_id) / JOURNAL)
+    try:
+        ends = first_and_last(journal)
+        if ends is None or not ends[0].stores:
+            return False
+        if not isinstance(ends[1], Finished):
+            journal.append(Finished(time=ends[1].time, outcome=Outcome.INTERRUPTED.value, reason=UNSAID))
+        return True
+    finally:
+        journal.close()
 
 
 def first_and_last(journal: Journal) -> tuple[Started, Event] | None:

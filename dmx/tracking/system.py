@@ -1,8 +1,28 @@
 """How busy the machine is, under the names of MLflow's own system metrics, so that its page finds them."""
 
 import sys
+import time
 
 import psutil
+
+EVERY = 10.0
+"""Seconds between two looks."""
+
+
+class Meter:
+    """Looks at the machine now and then, when it is asked often."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + EVERY
+        psutil.cpu_percent()  # it tells of the time since its last call
+
+    def read(self) -> dict[str, float]:
+        """The load if a look is due, else nothing; a look takes 0.2 ms, the rest nothing to speak of."""
+        now = time.monotonic()
+        if now < self._next:
+            return {}
+        self._next = now + EVERY
+        return load()
 
 
 def load() -> dict[str, float]:

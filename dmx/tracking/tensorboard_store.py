@@ -1,22 +1,30 @@
 """TensorBoard: event files made anew from the journal whenever a run is opened, then appended to.
 
 Event files cannot be changed, and a killed process may leave any part of the last events in them; making them anew is
-what keeps a step from standing there twice.
+what keeps a step from standing there twice. They are written with TensorBoard's own parts: PyTorch's writer would bring
+torch into the feeder.
 """
 
-from collections.abc import Sequence
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import cv2
-
+from dmx.tracking.files import replace_text
 from dmx.tracking.journal import Event, Measured, Pictured, Started
+
+RGB = 3
+"""TensorBoard's number for the colours of a picture."""
 
 
 class TensorBoardStore:
     """The event files of one run in `logdir`."""
 
     def __init__(self, run: Path, logdir: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # 1 s or more: not before the feeder needs it
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
         self.sent = 0
         self._run = run
@@ -24,30 +32,48 @@ class TensorBoardStore:
         self._mark.unlink(missing_ok=True)
         for old in logdir.glob("events.out.tfevents.*"):
             old.unlink()
-        self._writer = SummaryWriter(str(logdir))
+        logdir.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{socket.gethostname()}.{os.getpid()}.0"
+        self._writer = RecordWriter((logdir / name).open("wb"))
+        self._write(time.time(), file_version="brain.Event:2")
 
     def send(self, events: Sequence[Event], end: int) -> None:
         """Append scalars, pictures and the configuration, with the journal's times."""
         for event in events:
-            seconds = event.time / 1000
-            match event:
-                case Started():
-                    self._writer.add_text("config", table(event), 0, seconds)
-                case Measured():
-                    for key, value in event.values.items():
-                        self._writer.add_scalar(key, value, event.step, seconds)
-                case Pictured():
-                    picture = cv2.imread(str(self._run / event.file))
-                    if picture is not None:  # the user may have removed it to make room
-                        rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-                        self._writer.add_image(event.key, rgb, event.step, seconds, dataformats="HWC")
+            step = event.step if isinstance(event, Measured | Pictured) else 0
+            for summary in summaries(event, self._run):
+                self._write(event.time / 1000, step=step, summary=summary)
         self._writer.flush()
         self.sent = end
-        self._mark.write_text(str(end))
+        replace_text(self._mark, str(end))
 
     def close(self) -> None:
         """Write out what is buffered."""
         self._writer.close()
+
+    def _write(self, seconds: float, **what: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event as Record
+
+        self._writer.write(Record(wall_time=seconds, **what).SerializeToString())
+
+
+def summaries(event: Event, run: Path) -> Iterator[Any]:
+    """What TensorBoard is to be told of an event, as its `Summary`."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.text.summary_v2 import text_pb
+
+    match event:
+        case Started():
+            yield text_pb("config/text_summary", table(event))
+        case Measured():
+            yield Summary(value=[Summary.Value(tag=key, simple_value=value) for key, value in event.values.items()])
+        case Pictured():
+            file = run / event.file
+            if file.exists():  # the user may have removed it to make room
+                png = file.read_bytes()
+                width, height = struct.unpack(">II", png[16:24])  # the first chunk of a PNG begins with them
+                image = Summary.Image(height=height, width=width, colorspace=RGB, encoded_image_string=png)
+                yield Summary(value=[Summary.Value(tag=event.key, image=image)])
 
 
 def mark(run: Path) -> Path:
@@ -57,7 +83,7 @@ def mark(run: Path) -> Path:
 
 def sent(run: Path) -> int:
     """The journal's byte offset up to which TensorBoard has everything, as far as the run's folder knows."""
-    return int(mark(run).read_text() or 0) if mark(run).exists() else 0
+    return int(mark(run).read_text()) if mark(run).exists() else 0
 
 
 def table(start: Started) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -12,6 +12,7 @@ from dmx.outcome import Outcome
 from dmx.registry.ranges import Scalar
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """Takes note of what a run does and returns at once; no store can hold it up or make it fail."""
 

@@ -5,14 +5,13 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from dmx.outcome import Outcome
-from dmx.tracking import mlflow_client, sync
+from dmx.tracking import sync
 from dmx.tracking.journal import read
 
 # MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 calls deprecated.
@@ -30,6 +29,8 @@ stored.write(run, range(25))
 while not (stored.home.run(run_id) / "mlflow.sent").exists():
     time.sleep(0.05)
 stored.write(run, range(25, 33))
+from dmx.tracking.mlflow_client import connect
+connect(stored.home)
 from mlflow.telemetry.utils import is_telemetry_disabled
 print("half way, telemetry off:", is_telemetry_disabled(), flush=True)
 time.sleep(60)
@@ -116,27 +117,3 @@ def test_another_store_gets_the_whole_run(stored, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", elsewhere)
     assert sync(stored.home, "moved") == 0
     type(stored)(stored.home, elsewhere).check_everything_stands_once("moved")
-
-
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-def test_a_fork_waits_for_the_import_of_mlflow():
-    """A child that is forked during it would inherit module locks that nobody opens."""
-    held = threading.Event()
-
-    def importing() -> None:
-        with mlflow_client._importing:
-            held.set()
-            time.sleep(0.5)
-
-    thread = threading.Thread(target=importing)
-    thread.start()
-    held.wait()
-    begun = time.perf_counter()
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if mlflow_client._importing.acquire(timeout=1) else 1)
-    assert time.perf_counter() - begun > 0.4
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    thread.join()
-    assert mlflow_client._importing.acquire(blocking=False)
-    mlflow_client._importing.release()
