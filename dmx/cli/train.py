@@ -23,7 +23,7 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
     from dmx.cli.watch import Watch
     from dmx.config import load_experiment, parse_experiment
     from dmx.errors import UserError
-    from dmx.experiment import prepare, read_result, run, run_id_of
+    from dmx.experiment import UNFINISHED, prepare, read_result, run, run_id_of
     from dmx.outcome import Outcome
 
     if resume is not None and (experiment is not None or overrides):
@@ -39,7 +39,7 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
         raise click.UsageError("give the YAML of an experiment, or --resume RUN.")
     run_id = resume or run_id_of(config)
     done = read_result(home.run(run_id))
-    if done is not None and done[0].outcome is not Outcome.INTERRUPTED:
+    if done is not None and done[0].outcome not in UNFINISHED:
         click.echo(f"Run {run_id} has ended already ({done[0].outcome}): equal configurations are one run.")
         click.echo("For another one change something, as in -s seed=1.")
         return None

@@ -10,7 +10,7 @@ from dmx.config.base import problems_of
 from dmx.config.experiment import ExperimentConfig, Objective, Stage
 from dmx.config.reading import override, read_yaml
 from dmx.config.study import StudyConfig
-from dmx.errors import ConfigError
+from dmx.errors import ConfigError, UserError
 from dmx.registry import load
 
 __all__ = [
@@ -34,12 +34,18 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> ExperimentConf
         UserError: The file cannot be read.
         ConfigError: It has problems; all are reported.
     """
-    return parse_experiment(override(read_yaml(path), overrides), str(path))
+    data = override(read_yaml(path), overrides)
+    if "experiment" in data and "search" in data:
+        raise UserError(f"{path} is a study; run it with `dmx sweep {path}`.")
+    return parse_experiment(data, str(path))
 
 
 def load_study(path: Path, overrides: Iterable[str] = ()) -> StudyConfig:
     """Read and validate a study's YAML; raises as `load_experiment`."""
-    return parse_study(override(read_yaml(path), overrides), str(path))
+    data = override(read_yaml(path), overrides)
+    if "experiment" not in data and "model" in data:
+        raise UserError(f"{path} is an experiment; run it with `dmx train {path}`.")
+    return parse_study(data, str(path))
 
 
 def parse_experiment(data: dict[str, Any], source: str) -> ExperimentConfig:

@@ -25,6 +25,8 @@ from dmx.training.step import Learner
 from dmx.training.trainer import BEST_WEIGHTS, Trainer
 
 RESULT = "result.json"
+UNFINISHED = (Outcome.INTERRUPTED, Outcome.CRASHED)
+"""Outcomes after which the same command goes on from the checkpoint; every other is the end."""
 
 
 def run_id_of(config: ExperimentConfig) -> str:
@@ -68,9 +70,15 @@ def run(
     except Exception as error:
         replace_text(folder / "crash.txt", traceback.format_exc())
         tracker.artifact(folder / "crash.txt")
-        tracker.finish(Outcome.CRASHED, f"{type(error).__name__}: {error}"[:500])
+        _close(prepared, folder, tags, crashed(error), tracker)
         raise
     return result, _close(prepared, folder, tags, result, tracker)
+
+
+def crashed(error: Exception) -> RunResult:
+    """The result of a run that ended in `error`, with the first line of its text as the reason."""
+    reason = f"{type(error).__name__}: {error}".partition("\n")[0][:500]
+    return RunResult(Outcome.CRASHED, reason, None, 0, 0, 0.0)
 
 
 def _close(prepared: Prepared, folder: Path, tags: Mapping[str, str], result: RunResult, tracker: RunTracker) -> int:

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from dmx.config import StudyConfig, parse_experiment
 from dmx.config.space import Space, build_space
 from dmx.errors import UserError
-from dmx.experiment import prepare, read_result, run
+from dmx.experiment import crashed, prepare, read_result, run
 from dmx.outcome import Outcome
 from dmx.sweep.storage import open_study
 from dmx.sweep.suggest import ask
@@ -189,7 +189,7 @@ class Sweep:
         def report(epoch: int, value: float) -> bool:
             if epoch not in self.study.get_trials(deepcopy=False)[trial.number].intermediate_values:
                 trial.report(value, epoch)
-            return trial.should_prune()
+            return bool(trial.should_prune())
 
         tags = {"dmx.role": "trial", "dmx.study": self.config.name, "dmx.trial": str(trial.number)}
         try:
@@ -206,7 +206,7 @@ class Sweep:
             )
             self.unsent += unsent
         except Exception as error:  # one trial's crash must not end the others
-            return RunResult(Outcome.CRASHED, f"{type(error).__name__}: {error}", None, 0, 0, 0.0)
+            return crashed(error)
         return result
 
     def _open_record(self) -> RunTracker:

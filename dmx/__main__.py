@@ -1,0 +1,5 @@
+"""`python -m dmx`."""
+
+from dmx.cli import main
+
+main()

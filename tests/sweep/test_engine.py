@@ -1,0 +1,150 @@
+"""Whole sweeps on real stores: all trials, once each, whatever is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from optuna.trial import TrialState
+
+from dmx.cli.watch import Watch
+from dmx.config import StudyConfig, parse_study
+from dmx.errors import UserError
+from dmx.experiment.ranking import rank, results
+from dmx.outcome import Outcome
+from dmx.registry import depth_losses
+from dmx.sweep.engine import Summary, sweep
+from dmx.sweep.storage import open_study
+from dmx.tracking import Home
+
+Make = Callable[..., dict[str, Any]]
+pytestmark = pytest.mark.filterwarnings("ignore:The `noload` loader strategy:DeprecationWarning")  # inside MLflow
+
+
+def execute(data: dict[str, Any], home: Path) -> Summary:
+    config = parse_study(data, "study")
+    with Watch(config.experiment.objective) as watch:
+        return sweep(config, Home(home), watch)
+
+
+def mlflow_runs(home: Path) -> dict[str, Any]:
+    from dmx.tracking.mlflow_client import connect
+
+    client = connect(Home(home))
+    group = client.get_experiment_by_name("tiny")
+    assert group is not None
+    return {run.data.tags["dmx.run"]: run for run in client.search_runs([group.experiment_id])}
+
+
+def optuna_trials(config: StudyConfig, home: Path) -> list[Any]:
+    return open_study(config, Home(home).study("tiny")).get_trials()
+
+
+def test_a_sweep_runs_its_trials_once_and_every_store_agrees(tmp_path: Path, tiny_study: Make) -> None:
+    first = execute(tiny_study(), tmp_path)
+    assert (first.finished, first.ran, first.interrupted, first.unsent) == (4, 4, False, 0)
+    assert execute(tiny_study(), tmp_path).ran == 0
+    more = execute(tiny_study(trials=5), tmp_path)
+    assert (more.finished, more.ran) == (5, 1)
+
+    config = parse_study(tiny_study(), "study")
+    trials = optuna_trials(config, tmp_path)
+    runs = mlflow_runs(tmp_path)
+    assert set(runs) == {"tiny-study", *(f"tiny-{number:04d}" for number in range(5))}
+    states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+    for trial in trials:
+        run = runs[f"tiny-{trial.number:04d}"]
+        assert states[run.data.tags["dmx.outcome"]] is trial.state
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["dmx.study"] == "tiny"
+        assert run.data.params["loss.depth"] == trial.params["loss.depth"]
+        assert run.data.params["optimizer"] == trial.params["optimizer"]
+        if trial.state is TrialState.COMPLETE:
+            assert run.data.metrics["best/val/depth/rmse_pooled"] == trial.value
+    best = rank(results(Home(tmp_path), "tiny"))[0]
+    assert best.result.best is not None
+    assert best.result.best.value == min(trial.value for trial in trials if trial.state is TrialState.COMPLETE)
+    assert runs["tiny-study"].data.metrics["trials/complete"] + runs["tiny-study"].data.metrics["trials/pruned"] == 5
+
+
+def test_a_changed_study_is_refused_with_the_difference(tmp_path: Path, tiny_study: Make) -> None:
+    execute(tiny_study(trials=1), tmp_path)
+    changed = tiny_study(seed=3, trials=1)
+    with pytest.raises(UserError) as caught:
+        execute(changed, tmp_path)
+    assert "was made by another configuration:\n  seed: 0 -> 3\n" in str(caught.value)
+    assert "Give the changed study another `name`" in str(caught.value)
+
+
+@pytest.fixture
+def crashing() -> Iterator[str]:
+    @depth_losses.register("crashing", source="a test", kinds=("metric",))
+    def crashing(prediction: Any, batch: Any) -> Any:
+        """Fails."""
+        raise RuntimeError("a defect")
+
+    yield "crashing"
+    depth_losses.pop("crashing")
+
+
+def test_a_crashed_trial_fails_and_the_others_go_on(tmp_path: Path, tiny_study: Make, crashing: str) -> None:
+    data = tiny_study(search={"loss.depth": ["l1", crashing]}, trials=4, pruner={"name": "none"})
+    assert execute(data, tmp_path).finished == 4
+    trials = optuna_trials(parse_study(data, "study"), tmp_path)
+    by_loss = {(trial.params["loss.depth"], trial.state) for trial in trials}
+    assert by_loss == {("l1", TrialState.COMPLETE), (crashing, TrialState.FAIL)}
+    failed = next(trial for trial in trials if trial.state is TrialState.FAIL)
+    assert failed.user_attrs["outcome"] == Outcome.CRASHED
+    assert failed.user_attrs["reason"] == "RuntimeError: a defect"
+    assert mlflow_runs(tmp_path)[f"tiny-{failed.number:04d}"].info.status == "FAILED"
+
+
+def start(path: Path, home: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "dmx", "sweep", str(path), "--home", str(home)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(path: Path, process: subprocess.Popen[str], lines: int = 1) -> None:
+    """Until the journal at `path` has so many lines."""
+    deadline = time.monotonic() + 120
+    while not (path.exists() and path.read_bytes().count(b"\n") >= lines):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_sweep_goes_on_to_the_same_end(tmp_path: Path, tiny_study: Make, number: int) -> None:
+    """Stopped in the middle of trial 1, the same command ends with the trials of a sweep that was not stopped."""
+    data = tiny_study(pruner={"name": "none"}, trials=3)
+    data["experiment"] |= {"training": {"log_every": 1, "checkpoint_seconds": 0}}
+    data["experiment"]["stages"] = [{"epochs": 12, "size": 32, "batch_size": 8}]
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(data))
+    home = tmp_path / "stopped"
+
+    process = start(path, home)
+    wait_for(home / "runs/tiny-0001/journal.jsonl", process, lines=8)
+    os.kill(process.pid, number)
+    said, _ = process.communicate(timeout=60)
+    if number == signal.SIGINT:
+        assert process.returncode == 130, said
+        assert "Interrupted; the same command goes on." in said
+        assert mlflow_runs(home)["tiny-0001"].info.status == "KILLED"
+
+    config = parse_study(data, "study")
+    assert execute(data, home).finished == 3
+    whole = tmp_path / "whole"
+    assert execute(data, whole).finished == 3
+    for stopped, straight in zip(optuna_trials(config, home), optuna_trials(config, whole), strict=True):
+        assert (stopped.state, stopped.params) == (straight.state, straight.params)
+        assert stopped.value == straight.value
+        assert stopped.intermediate_values == straight.intermediate_values
+    runs = mlflow_runs(home)
+    assert {name: run.info.status for name, run in runs.items()} == dict.fromkeys(mlflow_runs(whole), "FINISHED")
