@@ -1,6 +1,7 @@
 """`dmx train`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import yaml
@@ -8,6 +9,9 @@ import yaml
 from dmx.cli.options import home as home_option
 from dmx.cli.options import overrides as overrides_option
 from dmx.tracking.home import Home
+
+if TYPE_CHECKING:
+    from dmx.config import ExperimentConfig
 
 
 @click.command()
@@ -21,22 +25,10 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
     The run's name follows from the configuration, so the same command goes on with the same run.
     """
     from dmx.cli.watch import Watch
-    from dmx.config import load_experiment, parse_experiment
-    from dmx.errors import UserError
     from dmx.experiment import UNFINISHED, prepare, read_result, run, run_id_of
     from dmx.outcome import Outcome
 
-    if resume is not None and (experiment is not None or overrides):
-        raise click.UsageError("--resume takes the run's own configuration: give neither a file nor -s beside it.")
-    if resume is not None:
-        stored = home.run(resume) / "config.yaml"
-        if not stored.is_file():
-            raise UserError(f"no run '{resume}' in {home.root / 'runs'}; `dmx leaderboard` lists the runs.")
-        config = parse_experiment(yaml.safe_load(stored.read_text()), str(stored))
-    elif experiment is not None:
-        config = load_experiment(experiment, overrides)
-    else:
-        raise click.UsageError("give the YAML of an experiment, or --resume RUN.")
+    config = configured(experiment, overrides, resume, home)
     run_id = resume or run_id_of(config)
     done = read_result(home.run(run_id))
     if done is not None and done[0].outcome not in UNFINISHED:
@@ -60,3 +52,22 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
         return 130
     click.echo(f"Results are in {home.run(run_id)}; `make ui` shows them.")
     return 0 if result.outcome is Outcome.COMPLETE else 1
+
+
+def configured(
+    experiment: Path | None, overrides: tuple[str, ...], resume: str | None, home: Home
+) -> "ExperimentConfig":
+    """The configuration of a file with its overrides, or that of the run to resume."""
+    from dmx.config import load_experiment, parse_experiment
+    from dmx.errors import UserError
+
+    if resume is None:
+        if experiment is None:
+            raise click.UsageError("give the YAML of an experiment, or --resume RUN.")
+        return load_experiment(experiment, overrides)
+    if experiment is not None or overrides:
+        raise click.UsageError("--resume takes the run's own configuration: give neither a file nor -s beside it.")
+    stored = home.run(resume) / "config.yaml"
+    if not stored.is_file():
+        raise UserError(f"no run '{resume}' in {home.root / 'runs'}; `dmx leaderboard` lists the runs.")
+    return parse_experiment(yaml.safe_load(stored.read_text()), str(stored))
