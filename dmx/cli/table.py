@@ -8,8 +8,9 @@ from rich.table import Table
 from dmx.config import Objective
 from dmx.experiment.ranking import Entry
 
-SHOWN = ("model", "loss.mask", "loss.depth", "optimizer", "optimizer.lr")
 SECOND = ("val/mask/iou_pooled", "val/depth/rmse_pooled", "val/depth/delta1_pooled")
+WIDE = 200
+"""Columns where there is no terminal: a file has room."""
 
 
 def show(entries: Sequence[Entry], title: str, top: int | None = None) -> None:
@@ -24,23 +25,37 @@ def show(entries: Sequence[Entry], title: str, top: int | None = None) -> None:
     metrics = [objective.metric, *(name for name in SECOND if name != objective.metric)]
     metrics = [name for name in metrics if any(e.result.best and name in e.result.best.metrics for e in entries)]
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False, box=None)
-    for column in ("#", "run", "outcome", *(name.removeprefix("val/") for name in metrics), *SHOWN, "params", "time"):
-        right = column not in ("run", "outcome", *SHOWN[:-1])
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    table.add_column("#", justify="right")
+    for column in ("run", "outcome"):
+        table.add_column(column, no_wrap=True)
+    for name in metrics:
+        table.add_column(name.removeprefix("val/").removesuffix("_pooled"), justify="right", no_wrap=True)
+    for column in ("model", "losses", "optimizer"):
+        table.add_column(column, overflow="ellipsis", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
     for place, entry in enumerate(entries[:top], start=1):
-        best = entry.result.best
-        values = [best.metrics.get(name) if best else None for name in metrics]
-        shown = [f"{value:.4g}" if value is not None else "-" for value in values]
-        params = [short(entry.record["params"].get(name, "-")) for name in SHOWN]
-        size = f"{entry.record['parameters'] / 1e6:.2f}M"
-        number = str(place) if best else "-"
-        table.add_row(number, entry.run, entry.result.outcome, *shown, *params, size, f"{entry.result.seconds:.0f}s")
+        table.add_row(*row(place, entry, metrics))
     console = Console()
-    console.print(table, soft_wrap=not console.is_terminal)
+    if not console.is_terminal:
+        console = Console(width=WIDE)
+    console.print(table)
     arrow = "lower" if objective.direction == "minimize" else "higher"
     console.print(f"Ranked by {objective.metric} ({arrow} is better), each run at its best epoch.", highlight=False)
 
 
-def short(value: object) -> str:
-    """A value in few characters."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def row(place: int, entry: Entry, metrics: Sequence[str]) -> list[str]:
+    """One entry as texts."""
+    best, params = entry.result.best, entry.record["params"]
+    values = [best.metrics.get(name) if best else None for name in metrics]
+    return [
+        str(place) if best else "-",
+        entry.run,
+        entry.result.outcome,
+        *("-" if value is None else f"{value:.4g}" for value in values),
+        params["model"],
+        f"{params['loss.mask']}, {params['loss.depth']}",
+        f"{params['optimizer']} {params['optimizer.lr']:.2g}",
+        f"{entry.record['parameters'] / 1e6:.2f}M",
+        f"{entry.result.seconds:.0f}s",
+    ]

@@ -70,7 +70,7 @@ def _log(prepared: Prepared, folder: Path) -> "ModelInfo":
     (folder / "depth.json").write_text(json.dumps(asdict(prepared.index.depth)))
     save_weights(folder / "weights.safetensors", prepared.model)
     example, signature = _signature(prepared)
-    return mlflow.pyfunc.log_model(
+    info: ModelInfo = mlflow.pyfunc.log_model(
         name="model",
         python_model=str(Path(__file__).with_name("served.py")),
         artifacts={"model": str(folder)},
@@ -78,6 +78,7 @@ def _log(prepared: Prepared, folder: Path) -> "ModelInfo":
         input_example=example,
         pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
     )
+    return info
 
 
 def _signature(prepared: Prepared) -> tuple[dict[str, np.ndarray], "ModelSignature"]:

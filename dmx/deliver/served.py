@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
 from dmx.config import parse_experiment
 from dmx.deliver.predictor import Predictor
@@ -15,7 +15,7 @@ from dmx.quartet import DepthSpec
 from dmx.training.checkpoint import load_weights
 
 
-class DepthMask(PythonModel):  # type: ignore[misc]  # MLflow has no types there
+class DepthMask(PythonModel):
     """From `image` (and `background`), uint8 (B, H, W, 3), to `mask` (probability) and `depth`, float32 (B, H, W)."""
 
     def load_context(self, context: Any) -> None:

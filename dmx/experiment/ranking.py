@@ -27,7 +27,7 @@ def results(home: Home, study: str | None = None, role: str = "trial") -> list[E
     entries = []
     for path in sorted((home.root / "runs").glob(f"*/{RESULT}")):
         found = read_result(path.parent)
-        if found is None:
+        if found is None or found[0].outcome is Outcome.INTERRUPTED:
             continue
         tags = found[1]["tags"]
         if tags.get("dmx.study") == study and tags.get("dmx.role") == (role if study else "run"):

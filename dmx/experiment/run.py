@@ -150,7 +150,7 @@ def _learner(prepared: Prepared) -> Learner:
     mask = [(term.loss.component.name, term.weight, term.loss.bind()) for term in config.loss.mask]
     depth = [(term.loss.component.name, term.weight, term.loss.bind()) for term in config.loss.depth]
     loss = JointLoss(mask, depth, config.weighting.bind()(("mask", "depth"))).to(execution.device)
-    groups = [{"params": list(model.parameters())}]
+    groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
     if learned := list(loss.parameters()):
         groups.append({"params": learned, "weight_decay": 0.0})  # decay would pull a learned weighting to equal weights
     optimizer = config.optimizer.bind()(groups)
