@@ -1,0 +1,189 @@
+"""What the documents say is so: every block of code is run, every outcome is looked up, every command is there.
+
+A block of Python or YAML that starts with `# file: NAME` is written to that file; other Python is executed, block after
+block in one namespace for each page. Of console blocks the lines after `$` are run and the lines below must be in what
+they say; `...` stands for anything. `dmx train` and `dmx sweep` are not run as such, for they feed MLflow, which takes
+20 s: what they would train is trained without stores, and the space of what they would search is built.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dmx.cli import COMMANDS, main
+from dmx.config import load_experiment, load_study
+from dmx.config.space import build_space
+from dmx.experiment import prepare, run
+from dmx.outcome import Outcome
+from dmx.registry import REGISTRIES
+from dmx.sweep.engine import STATES
+from dmx.tracking import Home
+from dmx.tracking.mlflow_store import STATUS
+from dmx.training.progress import Silent
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = ("add_a_loss", "add_a_model", "conventions")
+README = ROOT / "README.md"
+READ_ONLY = ("list", "describe", "schema")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language and its text."""
+
+    language: str
+    text: str
+
+    @property
+    def file(self) -> str | None:
+        """The file that it is to be written to."""
+        found = re.match(r"# file: (\S+)\n", self.text)
+        return found.group(1) if found else None
+
+
+def blocks(path: Path) -> list[Block]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [Block(language, text) for language, text in found]
+
+
+def commands(text: str) -> Iterator[tuple[str, list[str]]]:
+    """The commands of a console block, each with the lines that it must say."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, *said = part.splitlines()
+        yield command, [squeezed(line) for line in said if line.strip() not in ("", "...")]
+
+
+def squeezed(text: str) -> str:
+    return " ".join(text.split())
+
+
+class Reader:
+    """Does in an empty folder what a page says."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.monkeypatch, self.capfd = folder, monkeypatch, capfd
+        self.names: dict[str, Any] = {"__name__": "page"}
+
+    def follow(self, block: Block) -> None:
+        if block.file is not None:
+            (self.folder / block.file).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            exec(compile(block.text, "page", "exec"), self.names)
+        elif block.language == "console":
+            for command, expected in commands(block.text):
+                said = squeezed(self.type(command))
+                assert [line for line in expected if line not in said] == [], said
+        else:
+            assert block.language == "toml", f"nothing executes {block.language or 'unnamed'} blocks: {block.text}"
+            (module,) = tomllib.loads(block.text)["project"]["entry-points"]["dmx.components"].values()
+            assert (self.folder / f"{module}.py").is_file()
+
+    def type(self, command: str) -> str:
+        """What a command says."""
+        match shlex.split(command):
+            case ["export", "PYTHONPATH=$PWD"]:
+                self.monkeypatch.syspath_prepend(self.folder)
+                self.monkeypatch.setenv("PYTHONPATH", str(self.folder))
+                return ""
+            case ["dmx", "train", file]:
+                return self.train(Path(file))
+            case ["dmx", "sweep", file]:
+                return " ".join(dimension.path for dimension in build_space(load_study(Path(file))).dimensions)
+            case ["dmx", *arguments]:
+                return self.dmx(arguments)
+            case ["python", *arguments]:
+                done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
+                assert done.returncode == 0, done.stdout + done.stderr
+                return done.stdout
+        raise AssertionError(f"nothing runs this: {command}")
+
+    def dmx(self, arguments: list[str]) -> str:
+        self.monkeypatch.setattr(sys, "argv", ["dmx", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = self.capfd.readouterr()
+        assert ended.value.code == 0, said.err
+        return said.out
+
+    def train(self, file: Path) -> str:
+        prepared = prepare(load_experiment(file))
+        home = Home(self.folder / "mlruns")
+        result, _ = run(prepared, home, "one", experiment="page", tags={}, progress=Silent(), stores=False)
+        assert result.outcome is Outcome.COMPLETE, result.reason
+        return str(result.outcome)
+
+
+@pytest.fixture
+def reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[[Block], None]]:
+    """A reader; what it registers is forgotten after it."""
+    before = {kind: dict(registry) for kind, registry in REGISTRIES.items()}
+    modules = set(sys.modules)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    yield Reader(tmp_path, monkeypatch, capfd).follow
+    for name in set(sys.modules) - modules:
+        if Path(getattr(sys.modules[name], "__file__", None) or "/").is_relative_to(tmp_path):
+            del sys.modules[name]
+            for registry in REGISTRIES.values():
+                for key in [key for key, one in registry.items() if one.function.__module__ == name]:
+                    del registry[key]
+    assert all(before[kind].items() <= registry.items() for kind, registry in REGISTRIES.items())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_of_a_page_does_what_it_says(page: str, reader: Callable[[Block], None]) -> None:
+    found = blocks(ROOT / "docs" / f"{page}.md")
+    assert found
+    for block in found:
+        reader(block)
+
+
+@pytest.mark.skipif(not README.is_file(), reason="there is no README.md")
+def test_the_readme_names_commands_that_are_there(reader: Callable[[Block], None]) -> None:
+    text = "\n".join(block.text for block in blocks(README))
+    typed = re.findall(r"^\s*(?:\$ )?(?:\.venv/bin/)?dmx ([a-z-]+)(.*?)(?:\s+#.*)?$", text, re.MULTILINE)
+    assert {command for command, _ in typed} <= set(COMMANDS)
+    for command, rest in typed:
+        if command in READ_ONLY:
+            reader(Block("console", f"$ dmx {command}{rest}\n"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_and_files_that_a_page_mentions_are_there(page: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`dmx ([a-z-]+)", text)) <= set(COMMANDS)
+    assert [path for path in re.findall(r"`((?:dmx|tests)/[\w./]+)`", text) if not exists(path)] == []
+
+
+def exists(path: str) -> bool:
+    """Whether it is there, or is the reader's own, to be put beside those that are."""
+    return (ROOT / path).exists() or "cauchy" in path
+
+
+def test_outcomes_map_to_what_the_table_says() -> None:
+    text = (ROOT / "docs/conventions.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([a-z-]+) \| ([A-Z]+) \| ([A-Z]+) \|$", text, re.MULTILINE)
+    optuna = {outcome: STATES[outcome].name if outcome in STATES else "FAIL" for outcome in Outcome}
+    optuna[Outcome.INTERRUPTED] = "WAITING"  # `dmx.sweep.engine.wait` puts it back into the queue
+    assert rows == [(str(outcome), optuna[outcome], STATUS.get(outcome, "FAILED")) for outcome in Outcome]
+
+
+def test_the_reader_sees_a_page_that_says_what_is_not_so(reader: Callable[[Block], None]) -> None:
+    with pytest.raises(AssertionError, match="a loss of nobody"):
+        reader(Block("console", "$ dmx describe losses silog\na loss of nobody\n"))
+    with pytest.raises(AssertionError, match="no component 'silogg'"):
+        reader(Block("console", "$ dmx describe losses silogg\n"))
+    with pytest.raises(AssertionError, match="nothing runs this: rm"):
+        reader(Block("console", "$ rm -r data\n"))
+    with pytest.raises(AssertionError, match="nothing executes unnamed blocks"):
+        reader(Block("", "dmx train x\n"))
