@@ -8,19 +8,23 @@ they say; `...` stands for anything. `dmx train` and `dmx sweep` are not run as 
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click import Context
 
-from dmx.cli import COMMANDS, main
+from dmx.cli import COMMANDS, cli, main
 from dmx.config import load_experiment, load_study
 from dmx.config.space import build_space
+from dmx.data.declaration import read_declaration
 from dmx.experiment import prepare, run
 from dmx.outcome import Outcome
 from dmx.registry import REGISTRIES
@@ -148,14 +152,37 @@ def test_every_block_of_a_page_does_what_it_says(page: str, reader: Callable[[Bl
         reader(block)
 
 
-@pytest.mark.skipif(not README.is_file(), reason="there is no README.md")
-def test_the_readme_names_commands_that_are_there(reader: Callable[[Block], None]) -> None:
-    text = "\n".join(block.text for block in blocks(README))
-    typed = re.findall(r"^\s*(?:\$ )?(?:\.venv/bin/)?dmx ([a-z-]+)(.*?)(?:\s+#.*)?$", text, re.MULTILINE)
-    assert {command for command, _ in typed} <= set(COMMANDS)
-    for command, rest in typed:
-        if command in READ_ONLY:
-            reader(Block("console", f"$ dmx {command}{rest}\n"))
+def typed_in_readme() -> Iterator[tuple[str, ...]]:
+    """The arguments of every `dmx` line of the README; `a|b` stands for one line each, two blanks end it."""
+    for line in re.findall(r"^ {4}dmx (.+)$", README.read_text(encoding="utf-8"), re.MULTILINE):
+        words = re.split(r" {2,}| > ", line)[0].split()
+        yield from product(*(word.split("|") for word in words))
+
+
+@pytest.mark.parametrize("arguments", [pytest.param(words, id=" ".join(words)) for words in typed_in_readme()])
+def test_what_the_readme_types_is_understood(arguments: tuple[str, ...], reader: Callable[[Block], None]) -> None:
+    """Those commands that only look are run; of the others the arguments are parsed."""
+    if arguments[0] in READ_ONLY:
+        reader(Block("console", f"$ dmx {' '.join(arguments)}\n"))
+    else:
+        command = cli.get_command(Context(cli), arguments[0])
+        assert command is not None
+        command.make_context(arguments[0], list(arguments[1:]))
+
+
+def test_the_configurations_of_the_readme_are_legal(tmp_path: Path) -> None:
+    assert {"train", "sweep", "list"} <= {words[0] for words in typed_in_readme()}
+    named = {re.match(r"# (\S+)\n", block.text)[1]: block.text for block in blocks(README) if block.language == "yaml"}
+    assert set(named) == {"dataset.yaml", "experiments/mine.yaml", "experiments/mine_study.yaml"}
+    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+    for name, text in named.items():
+        (tmp_path / name).write_text(text)
+    assert read_declaration(tmp_path).name == "mine"
+    assert load_experiment(tmp_path / "experiments/mine.yaml", ["optimizer.lr=3e-4"]).optimizer.lr == 3e-4
+    paths = {
+        dimension.path for dimension in build_space(load_study(tmp_path / "experiments/mine_study.yaml")).dimensions
+    }
+    assert {"model", "model.depthmasknet.width", "stages.0.batch_size", "optimizer.sgd.lr"} <= paths
 
 
 @pytest.mark.parametrize("page", PAGES)
