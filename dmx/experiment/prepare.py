@@ -82,7 +82,7 @@ def check_fit(config: ExperimentConfig, index: DatasetIndex) -> None:
     problems = []
     kind = index.depth.kind
     for i, term in enumerate(config.loss.depth):
-        kinds = term.loss.component.facts["kinds"]
+        kinds = term.loss.component.facts.get("kinds", (kind,))
         if kind not in kinds:
             what = f"depth loss '{term.loss.component.name}' is for {' and '.join(kinds)} depth"
             problems.append(Problem(f"loss.depth.{i}", f"{what}, but the depth of '{index.name}' is {kind}"))

@@ -62,9 +62,9 @@ def load(plugins: Iterable[str] = ()) -> None:
     for module, where in {**installed, **dict.fromkeys(plugins, "plugins")}.items():
         try:
             importlib.import_module(module)
-        except ImportError as error:
-            problems.append(
-                Problem(where, f"module '{module}' cannot be imported ({error}); install it or put it on PYTHONPATH")
-            )
+        except Exception as error:  # a plug-in may fail in any way, and every command would fail with it
+            text = f"{type(error).__name__}: {error}"
+            what = f"module '{module}' cannot be imported ({text}); install it, put it on PYTHONPATH, or mend it"
+            problems.append(Problem(where, what))
     if problems:
         raise ConfigError("the list of plug-ins", problems)

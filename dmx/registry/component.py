@@ -114,16 +114,19 @@ def params_of(function: Callable[..., Any]) -> type[Params]:
 
 
 def check_ranges(component: Component) -> None:
-    """Make sure that every value a study may pick is a legal one."""
-    for name, search in component.search_space().items():
-        values = search.values if isinstance(search, Choice) else (search.low, search.high)
-        for value in values:
-            try:
-                component.params.__pydantic_validator__.validate_assignment(
-                    component.params.model_construct(), name, value
-                )
-            except ValueError as error:
-                raise ValueError(
-                    f"{component.kind} '{component.name}': search range of `{name}` has {value!r}, which its own "
-                    f"legal range forbids: {error}"
-                ) from error
+    """Make sure that every default, and every value that a study may pick, is a legal one."""
+    searched = component.search_space()
+    validator = component.params.__pydantic_validator__
+    for name, info in component.params.model_fields.items():
+        search = searched.get(name)
+        ends = () if search is None else search.values if isinstance(search, Choice) else (search.low, search.high)
+        defaults = () if info.is_required() else (info.default,)
+        for what, values in (("default", defaults), ("search range", ends)):
+            for value in values:
+                try:
+                    validator.validate_assignment(component.params.model_construct(), name, value)
+                except ValueError as error:
+                    raise ValueError(
+                        f"{component.kind} '{component.name}': {what} of `{name}` has {value!r}, which its own "
+                        f"legal range forbids: {error}"
+                    ) from error

@@ -38,9 +38,9 @@ def test_every_plug_in_that_cannot_be_imported_is_named_in_one_message(
         load(["no_such_module"])
     assert str(caught.value) == (
         "the list of plug-ins has 2 problems:\n"
-        "  entry point 'losses': module 'torn_extras' cannot be imported (No module named 'no_such_library')"
-        "; install it or put it on PYTHONPATH\n"
-        "  plugins: module 'no_such_module' cannot be imported (No module named 'no_such_module')"
-        "; install it or put it on PYTHONPATH"
+        "  entry point 'losses': module 'torn_extras' cannot be imported "
+        "(ModuleNotFoundError: No module named 'no_such_library'); install it, put it on PYTHONPATH, or mend it\n"
+        "  plugins: module 'no_such_module' cannot be imported "
+        "(ModuleNotFoundError: No module named 'no_such_module'); install it, put it on PYTHONPATH, or mend it"
     )
     assert "torn_extras" not in sys.modules

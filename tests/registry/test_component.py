@@ -127,3 +127,16 @@ def test_a_name_belongs_to_the_module_that_took_it_first() -> None:
     assert registry["resize"].function is resize
     registry.register("resize", source="Somebody 2020")(again)  # as when a module is loaded anew
     assert registry["resize"].function is again
+
+
+def test_an_illegal_default_is_refused_when_it_is_registered() -> None:
+    registry: Registry[object] = Registry("thing")
+    with pytest.raises(
+        ValueError, match=r"thing 'odd': default of `share` has 5\.0, which its own legal range forbids"
+    ):
+
+        @registry.register("odd", source="a test")
+        def odd(*, share: Annotated[float, Field(ge=0, le=1)] = 5.0, needed: int) -> None:
+            """Odd."""
+
+    assert "odd" not in registry
