@@ -18,7 +18,7 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $@
 
 data/synth: $(STAMP)
-	$(DMX) data synth data/synth --count 800 --size 64
+	$(DMX) data synth data/synth --count 600 --size 64
 
 sweep: $(STAMP) data/synth
 	$(DMX) sweep experiments/quickstart.yaml

@@ -58,11 +58,15 @@ def sweep(config: StudyConfig, home: Home, watcher: Watcher) -> Summary:
     Raises:
         UserError: The configuration does not fit the data, or the study in `home` was made by another configuration.
     """
+    folder = home.study(config.name)
+    if (folder / STUDY).exists():
+        check_same(config, home)
+        before = finished(open_study(config, folder))
+        if before >= config.trials:
+            return Summary(before, config.trials, 0, interrupted=False, unsent=0)
     base = prepare(config.experiment, watcher.loading)
     space = build_space(config, base.index.depth.kind)
-    folder = home.study(config.name)
     with alone(folder):
-        check_same(config, home)
         study = open_study(config, folder)
         replace_text(folder / STUDY, yaml.safe_dump(config.dump(), sort_keys=False))
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -88,15 +92,12 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def check_same(config: StudyConfig, home: Home) -> None:
-    """Make sure that a study of this name, if there is one, searches for the same.
+    """Make sure that the study of this name in `home` searches for the same.
 
     Raises:
         UserError: It does not; the message lists the differences.
     """
-    path = home.study(config.name) / STUDY
-    if not path.exists():
-        return
-    old = yaml.safe_load(path.read_text())
+    old = yaml.safe_load((home.study(config.name) / STUDY).read_text())
     after = ("trials", "train_best")
     flat_old, flat_new = (
         {key: value for key, value in flat(data).items() if key.partition(".")[0] not in after}
@@ -119,6 +120,11 @@ def flat(data: Any, prefix: str = "") -> dict[str, Any]:
     return {k: v for key, value in items for k, v in flat(value, f"{prefix}.{key}" if prefix else str(key)).items()}
 
 
+def finished(study: optuna.Study) -> int:
+    """How many trials have ended, in whatever way."""
+    return sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+
+
 def wait(study: optuna.Study, number: int) -> None:
     """Put a trial back into the queue: the next `ask` gives it again, with the values that it has."""
     trial = study.get_trials(deepcopy=False)[number]
@@ -138,12 +144,10 @@ class Sweep:
 
     def run(self) -> Summary:
         """Trials until there are enough or somebody interrupts."""
-        before = self.finished
-        if before >= self.config.trials:
-            return Summary(before, self.config.trials, 0, interrupted=False, unsent=0)
+        before = finished(self.study)
         record = self._open_record()
         interrupted = False
-        while self.finished < self.config.trials and not interrupted:
+        while finished(self.study) < self.config.trials and not interrupted:
             trial, values = ask(self.study, self.config, self.space)
             try:
                 interrupted = self._run_trial(trial, values) is Outcome.INTERRUPTED
@@ -156,13 +160,8 @@ class Sweep:
         record.artifact(self.home.study(self.config.name) / STUDY)
         reason = "the same command goes on" if interrupted else ""
         self.unsent += record.finish(Outcome.INTERRUPTED if interrupted else Outcome.COMPLETE, reason)
-        after = self.finished
+        after = finished(self.study)
         return Summary(after, self.config.trials, after - before, interrupted, self.unsent)
-
-    @property
-    def finished(self) -> int:
-        """Trials that have ended, in whatever way."""
-        return sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
 
     def _run_trial(self, trial: optuna.Trial, values: dict[str, Any]) -> Outcome:
         """Train one trial, or go on with it, and tell Optuna how it ended."""
