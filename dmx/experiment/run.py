@@ -84,8 +84,9 @@ def crashed(error: Exception) -> RunResult:
 def _close(prepared: Prepared, folder: Path, tags: Mapping[str, str], result: RunResult, tracker: RunTracker) -> int:
     """Keep the result and the best weights; the number of events that the stores still lack."""
     if result.best is not None and result.outcome is not Outcome.INTERRUPTED:
-        best = {f"best/{name}": value for name, value in result.best.metrics.items() if value is not None}
-        tracker.log(result.steps, {**best, "best/epoch": result.best.epoch})
+        known = {name: value for name, value in result.best.metrics.items() if value is not None}
+        best = {name.replace("val/", "val_best/", 1): value for name, value in known.items()}
+        tracker.log(result.steps, {**best, "val_best/epoch": result.best.epoch})
         if result.outcome is Outcome.COMPLETE:
             tracker.artifact(folder / BEST_WEIGHTS)
     unsent = tracker.finish(result.outcome, result.reason)

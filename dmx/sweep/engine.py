@@ -228,4 +228,4 @@ class Sweep:
         }
         if not counts["trials/complete"]:
             return counts
-        return {**counts, f"best/{self.config.experiment.objective.metric}": self.study.best_value}
+        return {**counts, "trials/best_value": self.study.best_value}

@@ -66,7 +66,7 @@ def test_a_sweep_runs_its_trials_once_and_every_store_agrees(tmp_path: Path, tin
         assert run.data.params["loss.depth"] == trial.params["loss.depth"]
         assert run.data.params["optimizer"] == trial.params["optimizer"]
         if trial.state is TrialState.COMPLETE:
-            assert run.data.metrics["best/val/depth/rmse_pooled"] == trial.value
+            assert run.data.metrics["val_best/depth/rmse_pooled"] == trial.value
     best = rank(results(Home(tmp_path), "tiny"))[0]
     assert best.result.best is not None
     assert best.result.best.value == min(trial.value for trial in trials if trial.state is TrialState.COMPLETE)
