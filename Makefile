@@ -35,6 +35,11 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(VENV)/bin/python -m pytest -m slow $(PYTEST)
 
+bench: $(STAMP)
+	$(VENV)/bin/python benchmarks/startup.py
+	$(VENV)/bin/python benchmarks/training.py
+	$(VENV)/bin/python benchmarks/epoch_from_disk.py
+
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
