@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
 
-import cv2
 import torch
 from authors_loop import train_epoch
 from jpeg_quartets import write_jpeg_quartets
@@ -111,7 +110,6 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    cv2.setNumThreads(1)  # OpenCV's threads do not survive the fork of loader processes, which then wait for ever
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         write_jpeg_quartets(scratch / "data", options.samples, options.side)

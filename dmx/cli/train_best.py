@@ -37,6 +37,6 @@ def train_best(study: str, home: Home) -> int | None:
         click.echo(f"  {name.removeprefix('val/'):32} {mean:10.4f} ± {deviation:.4f}   test {shown}")
     from dmx.deliver.champion import ALIAS, register
 
-    version = register(home, report.prepared, report.champion, report.study, report.trial, report.test)
+    version = register(home, report.prepared, report.champion, report.study, report.trial)
     click.echo(f"\nRegistered {report.champion} as models:/{study}@{ALIAS} (version {version}).")
     return None

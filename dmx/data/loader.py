@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import cast
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -46,7 +45,6 @@ def make_loader(
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin_memory,
-        worker_init_fn=_one_thread,
         generator=torch.Generator().manual_seed(seed),  # else each epoch would draw from the global random state
     )
 
@@ -73,8 +71,3 @@ def collate(samples: Sequence[Sample]) -> Batch:
         depth=torch.stack([sample.depth for sample in samples]),
         valid=torch.stack([sample.valid for sample in samples]),
     )
-
-
-def _one_thread(_: int) -> None:
-    """Workers share the cores already; OpenCV's own threads would only crowd them."""
-    cv2.setNumThreads(1)

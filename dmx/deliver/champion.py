@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dmx.errors import UserError
 from dmx.experiment import Prepared
 from dmx.tracking.home import Home
 from dmx.tracking.mlflow_client import connect, experiment
@@ -24,9 +24,7 @@ ALIAS = "champion"
 REQUIREMENTS = ("torch", "numpy", "opencv-python-headless", "safetensors", "pydantic", "mlflow")
 
 
-def register(
-    home: Home, prepared: Prepared, run_id: str, study: str, trial: str, test: Mapping[str, float | None] | None
-) -> int:
+def register(home: Home, prepared: Prepared, run_id: str, study: str, trial: str) -> int:
     """Register the model of `prepared` under the study's name, with the alias `champion`.
 
     Args:
@@ -35,7 +33,9 @@ def register(
         run_id: Its run.
         study: The study; the registered model's name.
         trial: The run of the trial that it comes from.
-        test: Its metrics on test; they go to its run in MLflow.
+
+    Raises:
+        UserError: The run is not in MLflow.
 
     Returns:
         The version in the registry; the one it has, where this run is registered already.
@@ -45,14 +45,14 @@ def register(
 
     mlflow.set_tracking_uri(client.tracking_uri)
     group = experiment(client, home, study)
-    found = client.search_runs([group], f"tags.`{RUN_TAG}` = '{run_id}'", max_results=1)[0]
+    runs = client.search_runs([group], f"tags.`{RUN_TAG}` = '{run_id}'", max_results=1)
+    if not runs:
+        raise UserError(f"run {run_id} is not in MLflow yet; `dmx sync` sends it, then call the command again.")
+    found = runs[0]
     for known in client.search_model_versions(f"name = '{study}'"):
         if known.run_id == found.info.run_id:
             client.set_registered_model_alias(study, ALIAS, known.version)
             return int(known.version)
-    for name, value in (test or {}).items():
-        if value is not None:
-            client.log_metric(found.info.run_id, name, value)
     tags = {"dmx.study": study, "dmx.trial_run": trial, RUN_TAG: run_id}
     with mlflow.start_run(run_id=found.info.run_id), tempfile.TemporaryDirectory() as folder:
         info = _log(prepared, Path(folder))

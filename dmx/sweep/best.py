@@ -3,7 +3,6 @@
 import json
 import statistics
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,6 +13,7 @@ from dmx.experiment import Prepared, prepare, read_result, run, run_id_of
 from dmx.experiment.ranking import Entry, rank, results
 from dmx.outcome import Outcome
 from dmx.sweep.engine import STUDY, Watcher, alone
+from dmx.tracking import RunStart, open_run
 from dmx.tracking.files import replace_text
 from dmx.tracking.home import Home
 from dmx.training.checkpoint import load_weights
@@ -92,7 +92,7 @@ def train_best(name: str, home: Home, watcher: Watcher) -> BestReport:
             raise UserError(f"no seed of {trial} came to an end: {ranked[0].run} {ranked[0].result.reason}.")
         champion = prepare(full_budget(study, trial, home, seed_of(ranked[0])), watcher.loading)
         load_weights(home.run(ranked[0].run) / BEST_WEIGHTS, champion.model)
-        test = _test(champion, ranked[0].run, home.study(name) / REPORT)
+        test = _test(champion, ranked[0], home, name)
         return BestReport(name, trial, tuple(ranked), False, ranked[0].run, test, champion)
 
 
@@ -123,17 +123,20 @@ def _train(config: ExperimentConfig, study: str, home: Home, watcher: Watcher) -
     return Entry(run_id, *found), found[0].outcome is Outcome.INTERRUPTED
 
 
-def _test(prepared: Prepared, run_id: str, path: Path) -> dict[str, float | None] | None:
+def _test(prepared: Prepared, entry: Entry, home: Home, study: str) -> dict[str, float | None] | None:
     """The champion on test; what was read for it before is not read again."""
+    path = home.study(study) / REPORT
     before = json.loads(path.read_text()) if path.is_file() else {}
-    if before.get("champion") == run_id:
+    if before.get("champion") == entry.run:
         stored: dict[str, float | None] | None = before["test"]
         return stored
     test: dict[str, float | None] | None = None
     if prepared.split.test:
         model = prepared.model.to(prepared.execution.device)
-        spec, execution = prepared.index.depth, prepared.execution
-        metrics, _ = validate(model, prepared.loaders.test(), spec, execution)
+        metrics, _ = validate(model, prepared.loaders.test(), prepared.index.depth, prepared.execution)
         test = {f"test/{name}": value for name, value in metrics.items()}
-    replace_text(path, json.dumps({"champion": run_id, "test": test}, indent=1))
+        tracker = open_run(home, entry.run, RunStart(experiment=study, name=entry.run))
+        tracker.log(entry.result.steps, {name: value for name, value in test.items() if value is not None})
+        tracker.finish(entry.result.outcome, entry.result.reason)
+    replace_text(path, json.dumps({"champion": entry.run, "test": test}, indent=1))
     return test

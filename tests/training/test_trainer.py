@@ -203,6 +203,16 @@ def test_stages_go_on_with_the_same_weights_and_validate_at_the_last_size(tiny: 
     assert (result.outcome, result.epochs, result.steps) == (Outcome.COMPLETE, 2, 2 + 4)
 
 
+@pytest.mark.timeout(120)
+def test_loader_processes_give_what_memory_gives_and_do_not_hang(tiny: Make, tmp_path: Path) -> None:
+    """Workers are forked anew each epoch, after validation has used OpenCV in this process."""
+    data = tiny()
+    execute(data, tmp_path / "memory")
+    data["data"] |= {"memory": False, "workers": 2}
+    assert execute(data, tmp_path / "disk").outcome is Outcome.COMPLETE
+    assert_same_bits(state(tmp_path / "memory")["model"], state(tmp_path / "disk")["model"])
+
+
 def test_best_keeps_every_metric_of_one_epoch(tiny: Make, tmp_path: Path) -> None:
     result = execute(tiny(), tmp_path)
     logged = points(tmp_path)

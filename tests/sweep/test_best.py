@@ -1,0 +1,90 @@
+"""The best trial at full budget, chosen on validation, read once on test, registered and loadable."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from dmx.cli.watch import Watch
+from dmx.config import parse_study
+from dmx.deliver.champion import register
+from dmx.errors import UserError
+from dmx.experiment import prepare
+from dmx.experiment.ranking import results
+from dmx.sweep.best import full_budget, stored_study, train_best
+from dmx.sweep.engine import sweep
+from dmx.tracking import Home
+from dmx.training.checkpoint import load_weights
+
+Make = Callable[..., dict[str, Any]]
+pytestmark = pytest.mark.filterwarnings("ignore:The `noload` loader strategy:DeprecationWarning")  # inside MLflow
+
+
+def test_the_champion_is_the_best_seed_and_comes_back_from_the_registry(tmp_path: Path, tiny_study: Make) -> None:
+    config = parse_study(tiny_study(trials=2), "study")
+    home = Home(tmp_path)
+    objective = config.experiment.objective
+    with Watch(objective) as watch:
+        with pytest.raises(UserError, match=r"no study 'tiny' in .*`dmx sweep` makes one"):
+            train_best("tiny", home, watch)
+        sweep(config, home, watch)
+        report = train_best("tiny", home, watch)
+
+        values = {entry.run: entry.result.best.value for entry in report.seeds if entry.result.best}
+        assert len(values) == 2
+        assert report.champion == min(values, key=lambda run: values[run])
+        assert report.spread(objective.metric) == (
+            pytest.approx(np.mean(list(values.values()))),
+            pytest.approx(np.std(list(values.values()), ddof=1)),
+        )
+        best = min(results(home, "tiny"), key=lambda entry: entry.result.best.value if entry.result.best else np.inf)
+        assert report.trial == best.run
+        for entry in report.seeds:
+            assert entry.record["params"]["stages"] == "1x32@8"
+
+        stored = tmp_path / "studies/tiny/best.json"
+        assert report.test is not None
+        assert json.loads(stored.read_text()) == {"champion": report.champion, "test": report.test}
+        marked = {"champion": report.champion, "test": {"test/depth/rmse_pooled": -1.0}}
+        stored.write_text(json.dumps(marked))  # a second reading of test would overwrite it
+        assert train_best("tiny", home, watch).test == marked["test"]
+
+    assert report.prepared is not None
+    version = register(home, report.prepared, report.champion, "tiny", report.trial)
+    assert register(home, report.prepared, report.champion, "tiny", report.trial) == version == 1
+    check_registered(home, report.champion, report.trial, report.test["test/depth/rmse_pooled"])
+
+
+def check_registered(home: Home, champion: str, trial: str, rmse: float | None) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient(home.mlflow_uri)
+    version = client.get_model_version_by_alias("tiny", "champion")
+    assert (version.tags["dmx.run"], version.tags["dmx.trial_run"], version.tags["dmx.study"]) == (
+        champion,
+        trial,
+        "tiny",
+    )
+    run = client.get_run(version.run_id)
+    assert run.data.tags["dmx.run"] == champion
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test/depth/rmse_pooled"] == rmse
+
+    mlflow.set_tracking_uri(home.mlflow_uri)
+    model = mlflow.pyfunc.load_model("models:/tiny@champion")
+    assert not list(Path(mlflow.artifacts.download_artifacts("models:/tiny@champion")).rglob("*.pkl"))
+    picture = np.random.default_rng(0).integers(0, 255, (2, 48, 40, 3), dtype=np.uint8)
+    given = model.predict({"image": picture, "background": picture})
+    assert given["mask"].shape == given["depth"].shape == (2, 48, 40)
+    assert ((given["mask"] >= 0) & (given["mask"] <= 1)).all()
+
+    study = stored_study(home, "tiny")
+    seed = yaml.safe_load((home.run(champion) / "config.yaml").read_text())["seed"]
+    prepared = prepare(full_budget(study, trial, home, seed))
+    load_weights(home.run(champion) / "best.safetensors", prepared.model)
+    low, high = prepared.index.depth.low, prepared.index.depth.high
+    assert ((given["depth"] >= low) & (given["depth"] <= high)).all()
