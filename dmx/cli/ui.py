@@ -26,6 +26,8 @@ def ui(study: str | None, host: str, port: int, home: Home) -> None:
     The dashboard shows STUDY, or the study that was worked on last. Ctrl-C stops all three.
     """
     servers = commands(home, study, host, port)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's `&` and nohup leave some ignored
+        signal.signal(number, lambda *_: sys.exit(130))
     running = {}
     try:
         for i, (name, command) in enumerate(servers.items()):
