@@ -17,7 +17,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
 	touch $@
 
-data/synth: $(STAMP)
+data/synth: | $(STAMP)
 	$(DMX) data synth data/synth --count 600 --size 64
 
 sweep: $(STAMP) data/synth

@@ -20,6 +20,7 @@ def sweep(study: Path, trials: int | None, overrides: tuple[str, ...], home: Hom
     from dmx.cli.watch import Watch
     from dmx.config import load_study
     from dmx.experiment.ranking import rank, results
+    from dmx.outcome import Outcome
     from dmx.sweep.engine import sweep as run_sweep
 
     given = (*overrides, f"trials={trials}") if trials is not None else overrides
@@ -39,5 +40,8 @@ def sweep(study: Path, trials: int | None, overrides: tuple[str, ...], home: Hom
         click.echo(
             f"The study is complete: nothing was run. For more: dmx sweep {study} --trials {summary.trials + 10}"
         )
+    if not any(entry.result.outcome is Outcome.COMPLETE for entry in entries):
+        click.echo("No trial is complete: see the outcomes above and `dmx.reason` in MLflow.", err=True)
+        return 1
     click.echo(f"Next: `dmx train-best {config.name}` trains the best at full budget, `make ui` shows every run.")
     return None

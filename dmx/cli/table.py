@@ -55,7 +55,7 @@ def row(place: int, entry: Entry, metrics: Sequence[str]) -> list[str]:
         *("-" if value is None else f"{value:.4g}" for value in values),
         params["model"],
         f"{params['loss.mask']}, {params['loss.depth']}",
-        f"{params['optimizer']} {params['optimizer.lr']:.2g}",
+        f"{params['optimizer']} {params.get('optimizer.lr', float('nan')):.2g}",
         f"{entry.record['parameters'] / 1e6:.2f}M",
         f"{entry.result.seconds:.0f}s",
     ]

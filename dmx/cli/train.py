@@ -34,7 +34,7 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
     if done is not None and done[0].outcome not in UNFINISHED:
         click.echo(f"Run {run_id} has ended already ({done[0].outcome}): equal configurations are one run.")
         click.echo("For another one change something, as in -s seed=1.")
-        return None
+        return 0 if done[0].outcome is Outcome.COMPLETE else 1
     with Watch(config.objective) as watch:
         prepared = prepare(config, watch.loading)
         watch.console.print(

@@ -29,7 +29,10 @@ def train_best(study: str, home: Home) -> int | None:
     click.echo()
     show(report.seeds, f"{report.trial} at full budget")
     metrics = [name for name in report.seeds[0].record["best"]["metrics"] if report.spread(name)]
-    click.echo(f"\nValidation over {len(report.seeds)} seeds (mean ± deviation) and test of the champion (read once):")
+    ended = sum(entry.result.outcome == "complete" for entry in report.seeds)
+    click.echo(
+        f"\nValidation over {ended} of {len(report.seeds)} seeds (mean ± deviation); the champion on test, read once:"
+    )
     for name in metrics:
         mean, deviation = report.spread(name) or (0.0, 0.0)
         test = (report.test or {}).get(name.replace("val/", "test/", 1))

@@ -112,12 +112,23 @@ class DepthTerm(LossTerm):
     loss: Annotated[Params, InRegistry(depth_losses)]
 
 
+def all_differ(terms: tuple[LossTerm, ...]) -> tuple[LossTerm, ...]:
+    """Losses of different names: curves and parameters go by them."""
+    names = [term.loss.component.name for term in terms]
+    if len(set(names)) < len(names):
+        raise ValueError(f"names a loss twice ({', '.join(names)}); give it one weight instead")
+    return terms
+
+
 class LossConfig(Frozen):
     """The losses of the two tasks; several losses of one task are added up with their weights."""
 
     mask: Annotated[tuple[Annotated[MaskTerm, BeforeValidator(split_weight)], ...], BeforeValidator(as_list), NotEmpty]
     depth: Annotated[
-        tuple[Annotated[DepthTerm, BeforeValidator(split_weight)], ...], BeforeValidator(as_list), NotEmpty
+        tuple[Annotated[DepthTerm, BeforeValidator(split_weight)], ...],
+        BeforeValidator(as_list),
+        NotEmpty,
+        AfterValidator(all_differ),
     ]
 
 

@@ -46,7 +46,7 @@ def _read(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
         raise UserError(f"no file {path}{named_by}; check the path.")
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:  # TypeError: a key that is a mapping
         raise UserError(f"{path} is not readable YAML: {error}") from None
     if not isinstance(data, dict):
         raise UserError(f"{path} must hold a mapping of keys to values, but holds {type(data).__name__}.")

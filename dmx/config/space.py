@@ -94,8 +94,10 @@ def slot_of(path: str) -> str | None:
     return next((slot for slot in SLOTS if path == slot or path.startswith(slot + ".")), None)
 
 
-def build_space(study: StudyConfig, depth_kind: str | None = None) -> Space:
+def build_space(study: StudyConfig, depth_kind: str | None = None, has_background: bool = True) -> Space:
     """The space of `study`; `auto` over depth losses keeps those defined for `depth_kind`, where it is known.
+
+    Without backgrounds in the data, models are tried on the image alone.
 
     Raises:
         ConfigError: A place does not exist, a component is not known, or a value is not legal; all are reported.
@@ -112,11 +114,11 @@ def build_space(study: StudyConfig, depth_kind: str | None = None) -> Space:
             candidates[slot] = ()
         if slot in study.search and candidates[slot]:
             dimensions[slot] = Dimension(slot, Choice(*candidates[slot]), None, whole=False)
-            dimensions |= {dimension.path: dimension for dimension in _defaults(slot, candidates[slot])}
+            dimensions |= {dimension.path: dimension for dimension in _defaults(slot, candidates[slot], has_background)}
     for path, given in study.search.items():
         if path not in SLOTS:
             try:
-                dimensions[path] = _explicit(path, given, data, candidates, path_is_searched=dimensions)
+                dimensions[path] = _explicit(path, given, data, candidates, so_far=dimensions)
             except ValueError as error:
                 problems.append(Problem(f"search.{path}", str(error)))
     space = Space(study.experiment, tuple(dimensions.values()))
@@ -129,7 +131,14 @@ def build_space(study: StudyConfig, depth_kind: str | None = None) -> Space:
 def _candidates(slot: str, study: StudyConfig, depth_kind: str | None) -> tuple[str, ...]:
     """The names that may stand in `slot`."""
     registry = SLOTS[slot]
-    given = study.search.get(slot, component_in(study.experiment.dump(), slot)["name"])
+    data = study.experiment.dump()
+    if (
+        slot.startswith("loss.")
+        and len(data["loss"][slot[5:]]) > 1
+        and any(slot_of(path) == slot for path in study.search)
+    ):
+        raise ValueError(f"the experiment adds up several of {slot}; a search varies a single one, so leave one there")
+    given = study.search.get(slot, component_in(data, slot)["name"])
     if given == "auto":
         kept = [
             name
@@ -147,12 +156,15 @@ def _candidates(slot: str, study: StudyConfig, depth_kind: str | None) -> tuple[
     return names
 
 
-def _defaults(slot: str, names: tuple[str, ...]) -> Iterator[Dimension]:
+def _defaults(slot: str, names: tuple[str, ...], has_background: bool) -> Iterator[Dimension]:
     """The search ranges that the components themselves bring."""
     for name in names:
-        component = SLOTS[slot][name]
-        for parameter, search in component.search_space().items():
-            whole = component.params.model_fields[parameter].annotation is int
+        fields = SLOTS[slot][name].params.model_fields
+        searched = SLOTS[slot][name].search_space()
+        if slot == "model" and "inputs" in fields and not has_background:
+            searched["inputs"] = Choice("image")
+        for parameter, search in searched.items():
+            whole = fields[parameter].annotation is int
             yield Dimension(f"{slot}.{name}.{parameter}", search, (slot, name), whole)
 
 
@@ -161,7 +173,7 @@ def _explicit(
     given: Any,
     data: dict[str, Any],
     candidates: Mapping[str, tuple[str, ...]],
-    path_is_searched: Mapping[str, Dimension],
+    so_far: Mapping[str, Dimension],
 ) -> Dimension:
     """The dimension that a study spells out for `path`."""
     slot = slot_of(path)
@@ -169,16 +181,16 @@ def _explicit(
         raise ValueError(f"'auto' is for {', '.join(SLOTS)}; give a list, a range or a value here")
     search = _search(given)
     if slot is None:
-        _check_place(data, path)
-        whole = isinstance(search, Range) and not search.log and all(float(x).is_integer() for x in _numbers(search))
-        return Dimension(path, search, None, whole)
+        if path == f"stages.{len(data['stages']) - 1}.size":
+            raise ValueError("validation runs at the size of the last stage; trials of different sizes do not compare")
+        return Dimension(path, search, None, whole=type(_place(data, path)) is int)
     name, _, parameter = path.removeprefix(slot + ".").partition(".")
     if name not in candidates[slot]:
         raise ValueError(f"no '{name}' is tried here; {did_you_mean(name, candidates[slot])}")
     fields = SLOTS[slot][name].params.model_fields
     if parameter not in fields:
         raise ValueError(f"{SLOTS[slot].kind} '{name}' has no '{parameter}'; {did_you_mean(parameter, fields)}")
-    when = (slot, name) if slot in path_is_searched else None
+    when = (slot, name) if slot in so_far else None
     return Dimension(path, search, when, fields[parameter].annotation is int)
 
 
@@ -188,12 +200,8 @@ def _search(given: Any) -> Search:
     return Choice(*given) if isinstance(given, tuple) else Choice(given)
 
 
-def _numbers(search: Range) -> tuple[float, float, float]:
-    return (search.low, search.high, search.step or 1.0)
-
-
-def _check_place(data: Any, path: str) -> None:
-    """Raise ValueError unless `path` is a place of the experiment."""
+def _place(data: Any, path: str) -> Any:
+    """What stands at `path` of the experiment; ValueError where there is no such place."""
     node = data
     for key in path.split("."):
         places = (
@@ -202,6 +210,7 @@ def _check_place(data: Any, path: str) -> None:
         if key not in places:
             raise ValueError(f"the experiment has no '{key}' here; {did_you_mean(key, places)}")
         node = node[int(key)] if isinstance(node, list) else node[key]
+    return node
 
 
 def _illegal(space: Space) -> Iterator[Problem]:

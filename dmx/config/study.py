@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from dmx.config.base import Frozen
 from dmx.config.experiment import ExperimentConfig, NotEmpty, Slug, Stage
@@ -31,10 +31,21 @@ class PrunerConfig(Frozen):
     """Epochs of each trial before it can be pruned."""
 
 
+def all_differ(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    """Seeds of which none stands twice: the same seed is the same run."""
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"must differ, but got {list(seeds)}; the same seed gives the same run")
+    return seeds
+
+
 class TrainBestConfig(Frozen):
     """What `dmx train-best` does with the best trial's configuration."""
 
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], NotEmpty] = (0, 1, 2)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], NotEmpty, AfterValidator(all_differ)] = (
+        0,
+        1,
+        2,
+    )
     stages: tuple[Stage, ...] | None = None
     """The full budget; without it, the trial's own."""
 
@@ -42,7 +53,8 @@ class TrainBestConfig(Frozen):
 class StudyConfig(Frozen):
     """Everything that decides what a study does."""
 
-    name: Slug
+    name: Annotated[Slug, Field(max_length=60)]
+    """Its runs are called after it."""
     experiment: ExperimentConfig
     search: dict[str, Literal["auto"] | RangeConfig | tuple[Value, ...] | Value]
     """Places of the experiment and what to try there: `auto`, a list, a range, or one value."""

@@ -1,14 +1,19 @@
 """The champion in MLflow's model registry."""
 
 import json
+import os
+import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+import dmx
 from dmx.errors import UserError
 from dmx.experiment import Prepared
 from dmx.tracking.home import Home
@@ -21,7 +26,6 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
 ALIAS = "champion"
-REQUIREMENTS = ("torch", "numpy", "opencv-python-headless", "safetensors", "pydantic", "mlflow")
 
 
 def register(home: Home, prepared: Prepared, run_id: str, study: str, trial: str) -> int:
@@ -41,32 +45,63 @@ def register(home: Home, prepared: Prepared, run_id: str, study: str, trial: str
         The version in the registry; the one it has, where this run is registered already.
     """
     client = connect(home)
+    with tracking_at(client.tracking_uri):
+        group = experiment(client, home, study)
+        runs = client.search_runs([group], f"tags.`{RUN_TAG}` = '{run_id}'", max_results=1)
+        if not runs:
+            raise UserError(f"run {run_id} is not in MLflow yet; `dmx sync` sends it, then call the command again.")
+        info = runs[0].info
+        known = [v for v in client.search_model_versions(f"name = '{study}'") if v.run_id == info.run_id]
+        tags = {"dmx.study": study, "dmx.trial_run": trial, RUN_TAG: run_id}
+        version = known[0].version if known else _register(prepared, info.run_id, study, tags)
+        client.set_terminated(info.run_id, "FINISHED", end_time=info.end_time)  # logging a model reopens its run
+        client.set_registered_model_alias(study, ALIAS, version)
+    return int(version)
+
+
+def _register(prepared: Prepared, mlflow_run: str, study: str, tags: dict[str, str]) -> str:
+    """Log the model to its run and register it; gives the version."""
     import mlflow
 
-    mlflow.set_tracking_uri(client.tracking_uri)
-    group = experiment(client, home, study)
-    runs = client.search_runs([group], f"tags.`{RUN_TAG}` = '{run_id}'", max_results=1)
-    if not runs:
-        raise UserError(f"run {run_id} is not in MLflow yet; `dmx sync` sends it, then call the command again.")
-    found = runs[0]
-    for known in client.search_model_versions(f"name = '{study}'"):
-        if known.run_id == found.info.run_id:
-            client.set_registered_model_alias(study, ALIAS, known.version)
-            return int(known.version)
-    tags = {"dmx.study": study, "dmx.trial_run": trial, RUN_TAG: run_id}
-    with mlflow.start_run(run_id=found.info.run_id), tempfile.TemporaryDirectory() as folder:
+    with mlflow.start_run(run_id=mlflow_run), tempfile.TemporaryDirectory() as folder:
         info = _log(prepared, Path(folder))
-        registered = mlflow.register_model(info.model_uri, study, tags=tags)
-    client.set_registered_model_alias(study, ALIAS, registered.version)
-    client.set_registered_model_tag(study, "dmx.study", study)
-    return int(registered.version)
+        return str(mlflow.register_model(info.model_uri, study, tags=tags).version)
+
+
+@contextmanager
+def tracking_at(uri: str) -> Iterator[None]:
+    """MLflow's functions that know no client at `uri`; they read the environment, which is put back afterwards."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    except mlflow.MlflowException as error:
+        raise UserError(
+            f"the champion is trained and chosen, but MLflow did not take it ({' '.join(str(error).split())[:200]}); "
+            "the same command registers it when MLflow is there."
+        ) from error
+    finally:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+def needed() -> list[str]:
+    """The distributions that dmx itself declares, without its extras."""
+    declared = [line for line in requires("dmx") or [] if "extra ==" not in line]
+    return [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in declared]
 
 
 def _log(prepared: Prepared, folder: Path) -> "ModelInfo":
     """Write configuration, depth and weights, and log them as a model of the run that is open."""
     import mlflow
 
-    (folder / "config.json").write_text(json.dumps(prepared.config.dump()))
+    config = prepared.config.dump()
+    if "weights" in config["model"]:
+        config["model"]["weights"] = "none"  # the trained ones come with the model; nothing is to be fetched
+    (folder / "config.json").write_text(json.dumps(config))
     (folder / "depth.json").write_text(json.dumps(asdict(prepared.index.depth)))
     save_weights(folder / "weights.safetensors", prepared.model)
     example, signature = _signature(prepared)
@@ -76,7 +111,8 @@ def _log(prepared: Prepared, folder: Path) -> "ModelInfo":
         artifacts={"model": str(folder)},
         signature=signature,
         input_example=example,
-        pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        code_paths=[str(Path(dmx.__file__).parent)],
+        pip_requirements=[f"{name}=={version(name)}" for name in needed()],
     )
     return info
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import psutil
@@ -20,7 +20,7 @@ LOADERS_AT_MOST = 8
 BYTES_PER_PIXEL = 4 * (3 + 3 + 1 + 1) + 2
 
 
-@lru_cache(maxsize=4)  # the trials of a study train on the same samples: decode them once
+@lru_cache(maxsize=8)  # the trials of a study train on the same samples: decode them once
 def in_memory(root: Path, fingerprint: str, ids: tuple[str, ...], size: tuple[int, int]) -> QuartetDataset:
     """The samples with these `ids` as a data set that keeps what it has decoded."""
     return QuartetDataset(read(root), ids, size, memory=True)
@@ -83,7 +83,7 @@ class StageLoaders:
             self._dataset(self.split.train, self.stages[0].height_width).preload(progress)
             self._dataset(self.split.val, self.stages[-1].height_width).preload(progress)
 
-    @property
+    @cached_property  # asked once: what is kept takes from what is free
     def memory(self) -> bool:
         """Whether decoded samples are kept in memory."""
         if self.config.memory != "auto":

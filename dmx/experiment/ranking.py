@@ -41,10 +41,10 @@ def rank(entries: Sequence[Entry]) -> list[Entry]:
     Raises:
         UserError: Objective, data, split or metric definitions differ between the runs.
     """
-    for what in ("objective", "data", "split", "definitions"):
+    for what in ("objective", "data", "split", "size", "definitions"):
         by_value: dict[str, str] = {}
         for entry in entries:
-            by_value.setdefault(json.dumps(entry.record[what], sort_keys=True), entry.run)
+            by_value.setdefault(json.dumps(entry.record.get(what), sort_keys=True), entry.run)
         if len(by_value) > 1:
             first, second, *_ = by_value.values()
             raise UserError(

@@ -10,6 +10,7 @@ import yaml
 
 from dmx.config import ExperimentConfig
 from dmx.config.flat import flatten
+from dmx.errors import DataError
 from dmx.experiment.prepare import Prepared
 from dmx.outcome import Outcome
 from dmx.tracking import RunStart, RunTracker, open_run
@@ -25,7 +26,8 @@ from dmx.training.step import Learner
 from dmx.training.trainer import BEST_WEIGHTS, Trainer
 
 RESULT = "result.json"
-UNFINISHED = (Outcome.INTERRUPTED, Outcome.CRASHED)
+IDENTITY = "identity.json"
+UNFINISHED = (Outcome.INTERRUPTED, Outcome.CRASHED, Outcome.OUT_OF_MEMORY)
 """Outcomes after which the same command goes on from the checkpoint; every other is the end."""
 
 
@@ -61,6 +63,7 @@ def run(
         The result, and how many events the stores still lack.
     """
     folder = home.run(run_id)
+    check_identity(folder / IDENTITY, prepared, f"run {run_id}")
     tracker = open_run(home, run_id, _start(prepared, run_id, experiment, tags), stores=stores)
     try:
         result = _trainer(prepared, folder, report, progress).fit(_learner(prepared), prepared.loaders, tracker)
@@ -73,6 +76,33 @@ def run(
         _close(prepared, folder, tags, crashed(error), tracker)
         raise
     return result, _close(prepared, folder, tags, result, tracker)
+
+
+def identity_of(prepared: Prepared) -> dict[str, Any]:
+    """What must be equal where values are compared: data, split, size of validation and meaning of the metrics."""
+    return {
+        "data": prepared.data_fingerprint,
+        "split": prepared.split.fingerprint,
+        "size": list(prepared.config.stages[-1].height_width),
+        "definitions": prepared.definitions,
+    }
+
+
+def check_identity(path: Path, prepared: Prepared, who: str) -> None:
+    """Make sure that what goes on, goes on with the data that it began with.
+
+    Raises:
+        DataError: Data, split, size or metrics are others than those noted at `path`.
+    """
+    if not path.is_file():
+        return
+    before, now = json.loads(path.read_text()), identity_of(prepared)
+    changed = [key for key in now if before.get(key) != now[key]]
+    if changed:
+        raise DataError(
+            f"{who} began with another {' and '.join(changed)} than {prepared.index.root} gives now; what it learned "
+            "and what it is measured on would mix. Bring the data back, or take another `name`."
+        )
 
 
 def crashed(error: Exception) -> RunResult:
@@ -98,9 +128,7 @@ def _close(prepared: Prepared, folder: Path, tags: Mapping[str, str], result: Ru
         "objective": config.objective.model_dump(),
         "params": flatten(config),
         "parameters": prepared.parameters,
-        "data": prepared.data_fingerprint,
-        "split": prepared.split.fingerprint,
-        "definitions": prepared.definitions,
+        **identity_of(prepared),
         **result.to_dict(),
     }
     replace_text(folder / RESULT, json.dumps(record, indent=1))  # last: where it stands, all else stands too
@@ -134,6 +162,7 @@ def _start(prepared: Prepared, run_id: str, experiment: str, tags: Mapping[str, 
         tags={**identity, **tags},
         params={**flatten(config), "parameters": prepared.parameters, **prepared.execution.facts()},
         files={
+            IDENTITY: json.dumps(identity_of(prepared), indent=1),
             "config.yaml": yaml.safe_dump(config.dump(), sort_keys=False),
             "split.json": prepared.split.to_json(),
             "environment.json": json.dumps(environment, indent=1),

@@ -9,7 +9,7 @@ import yaml
 
 from dmx.config import ExperimentConfig, StudyConfig, parse_experiment, parse_study
 from dmx.errors import UserError, did_you_mean
-from dmx.experiment import Prepared, prepare, read_result, run, run_id_of
+from dmx.experiment import UNFINISHED, Prepared, prepare, read_result, run, run_id_of
 from dmx.experiment.ranking import Entry, rank, results
 from dmx.outcome import Outcome
 from dmx.sweep.engine import STUDY, Watcher, alone
@@ -46,10 +46,10 @@ class BestReport:
     prepared: Prepared | None = None
 
     def spread(self, metric: str) -> tuple[float, float] | None:
-        """Mean and sample deviation of a validation metric over the seeds; None where a seed lacks it."""
-        values = [entry.result.best.metrics.get(metric) if entry.result.best else None for entry in self.seeds]
-        known = [value for value in values if value is not None]
-        if not known or len(known) < len(values):
+        """Mean and sample deviation of a validation metric over the complete seeds; None where one lacks it."""
+        complete = [entry.result.best for entry in self.seeds if entry.result.outcome is Outcome.COMPLETE]
+        known = [value for best in complete if best and (value := best.metrics.get(metric)) is not None]
+        if not known or len(known) < len(complete):
             return None
         return statistics.mean(known), statistics.stdev(known) if len(known) > 1 else 0.0
 
@@ -74,7 +74,8 @@ def train_best(name: str, home: Home, watcher: Watcher) -> BestReport:
         UserError: The study is not there, or none of its trials is complete.
     """
     study = stored_study(home, name)
-    complete = [entry for entry in results(home, name) if entry.result.outcome is Outcome.COMPLETE]
+    ended = [entry for entry in results(home, name) if entry.result.outcome is Outcome.COMPLETE]
+    complete = [entry for entry in ended if entry.result.best is not None]
     if not complete:
         raise UserError(f"no trial of study '{name}' is complete yet; run `dmx sweep` first.")
     trial = rank(complete)[0].run
@@ -88,7 +89,7 @@ def train_best(name: str, home: Home, watcher: Watcher) -> BestReport:
                 return BestReport(name, trial, tuple(runs), interrupted=True)
             runs.append(entry)
         ranked = rank(runs)
-        if ranked[0].result.outcome is not Outcome.COMPLETE:
+        if ranked[0].result.outcome is not Outcome.COMPLETE or ranked[0].result.best is None:
             raise UserError(f"no seed of {trial} came to an end: {ranked[0].run} {ranked[0].result.reason}.")
         champion = prepare(full_budget(study, trial, home, seed_of(ranked[0])), watcher.loading)
         load_weights(home.run(ranked[0].run) / BEST_WEIGHTS, champion.model)
@@ -114,7 +115,7 @@ def full_budget(study: StudyConfig, trial: str, home: Home, seed: int) -> Experi
 def _train(config: ExperimentConfig, study: str, home: Home, watcher: Watcher) -> tuple[Entry, bool]:
     run_id = run_id_of(config)
     found = read_result(home.run(run_id))
-    if found is None or found[0].outcome is Outcome.INTERRUPTED:
+    if found is None or found[0].outcome in UNFINISHED:
         tags = {"dmx.role": "best", "dmx.study": study}
         result, _ = run(prepare(config, watcher.loading), home, run_id, experiment=study, tags=tags, progress=watcher)
         watcher.told(config.seed, result)

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from dmx.config import StudyConfig, parse_experiment
 from dmx.config.space import Space, build_space
 from dmx.errors import UserError
-from dmx.experiment import crashed, prepare, read_result, run
+from dmx.experiment import IDENTITY, check_identity, crashed, identity_of, prepare, read_result, run
 from dmx.outcome import Outcome
 from dmx.sweep.storage import open_study
 from dmx.sweep.suggest import ask
@@ -63,10 +63,13 @@ def sweep(config: StudyConfig, home: Home, watcher: Watcher) -> Summary:
         check_same(config, home)
         before = finished(open_study(config, folder))
         if before >= config.trials:
+            replace_text(folder / STUDY, yaml.safe_dump(config.dump(), sort_keys=False))
             return Summary(before, config.trials, 0, interrupted=False, unsent=0)
     base = prepare(config.experiment, watcher.loading)
-    space = build_space(config, base.index.depth.kind)
+    space = build_space(config, base.index.depth.kind, base.index.has_background)
     with alone(folder):
+        check_identity(folder / IDENTITY, base, f"study '{config.name}'")
+        replace_text(folder / IDENTITY, json.dumps(identity_of(base), indent=1))
         study = open_study(config, folder)
         replace_text(folder / STUDY, yaml.safe_dump(config.dump(), sort_keys=False))
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -148,20 +151,30 @@ class Sweep:
         record = self._open_record()
         interrupted = False
         while finished(self.study) < self.config.trials and not interrupted:
-            trial, values = ask(self.study, self.config, self.space)
             try:
-                interrupted = self._run_trial(trial, values) is Outcome.INTERRUPTED
+                interrupted = self._next_trial(record) is Outcome.INTERRUPTED
             except KeyboardInterrupt:
                 interrupted = True
-            if interrupted:
-                wait(self.study, trial.number)
-            else:
-                record.log(trial.number + 1, self._standing())
+            except UserError as error:  # as every further trial would fail
+                record.finish(Outcome.INTERRUPTED, str(error))
+                raise
         record.artifact(self.home.study(self.config.name) / STUDY)
         reason = "the same command goes on" if interrupted else ""
         self.unsent += record.finish(Outcome.INTERRUPTED if interrupted else Outcome.COMPLETE, reason)
         after = finished(self.study)
         return Summary(after, self.config.trials, after - before, interrupted, self.unsent)
+
+    def _next_trial(self, record: RunTracker) -> Outcome:
+        """Ask, train and tell; a trial that does not come to an end goes back into the queue."""
+        trial, values = ask(self.study, self.config, self.space)
+        outcome = Outcome.INTERRUPTED
+        try:
+            outcome = self._run_trial(trial, values)
+        finally:
+            if outcome is Outcome.INTERRUPTED:
+                wait(self.study, trial.number)
+        record.log(trial.number + 1, self._standing())
+        return outcome
 
     def _run_trial(self, trial: optuna.Trial, values: dict[str, Any]) -> Outcome:
         """Train one trial, or go on with it, and tell Optuna how it ended."""
@@ -180,6 +193,8 @@ class Sweep:
         trial.set_user_attr("reason", result.reason)
         state = STATES.get(result.outcome, TrialState.FAIL)
         value = result.best.value if result.best and state is TrialState.COMPLETE else None
+        if value is None and state is TrialState.COMPLETE:  # the objective was undefined in every epoch
+            state = TrialState.FAIL
         self.study.tell(trial, value, state=state)
         self.watcher.told(trial.number, result)
         return result.outcome
@@ -204,6 +219,8 @@ class Sweep:
                 report=report,
             )
             self.unsent += unsent
+        except UserError:
+            raise
         except Exception as error:  # one trial's crash must not end the others
             return crashed(error)
         return result

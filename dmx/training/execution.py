@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dmx.errors import UserError
+
 # A run must spend this many floating-point operations before compilation (40 to 60 s) pays: some 10 minutes at the
 # speed that the baseline was seen to reach (two CPU cores: 0.1 TFLOP/s) or is assumed to (one data-centre GPU: 50).
 COMPILE_FROM_FLOPS = {"cpu": 6e13, "cuda": 3e16}
@@ -56,7 +58,14 @@ def choose(
     support bfloat16 was measured 24 times slower. `auto` compiles where the run is long enough and a C++ compiler is
     at hand. The choice depends on the configuration and the machine alone, never on a clock, so that a resumed run
     makes the same one.
+
+    Raises:
+        UserError: The device is not there.
     """
+    if (device == "cuda" and not torch.cuda.is_available()) or (
+        device == "mps" and not torch.backends.mps.is_available()
+    ):
+        raise UserError(f"training.device is {device}, but torch finds none on this machine; use auto or cpu.")
     where = torch.device(_best_device() if device == "auto" else device)
     native = where.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     dtype = (torch.bfloat16 if native else torch.float32) if precision == "auto" else DTYPES[precision]

@@ -95,9 +95,11 @@ class Trainer:
             self._train_epoch(epochs[self.at.epoch])
             value = self._validate(len(epochs))
             self.at.epoch, self.at.step_in_epoch = self.at.epoch + 1, 0
-            if value is not None and self.report(self.at.epoch, value):
+            if value is not None and self.report(self.at.epoch, value) and self.at.epoch < len(epochs):
                 self.at.pruned = f"{self.objective.metric} = {value:.4g} after epoch {self.at.epoch}"
             self._checkpoint()
+            if self.stop.caught is not None:
+                raise Interrupted(self.stop.caught)
         return (Outcome.PRUNED, self.at.pruned) if self.at.pruned else (Outcome.COMPLETE, "")
 
     def _train_epoch(self, stage: Stage) -> None:

@@ -135,6 +135,18 @@ def test_weights_that_cannot_be_had_are_refused_at_once(refused: Run, tiny: Make
     assert "none" in text
 
 
+def test_a_device_that_is_not_there(refused: Run, tiny: Make) -> None:
+    assert "training.device is mps, but torch finds none" in refused(tiny(training={"device": "mps"}))
+
+
+def test_a_key_that_is_a_mapping(dmx: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("name: {{foo}}\n")
+    said = dmx("train", path)
+    assert said.code == 2
+    assert "is not readable YAML" in said.err
+
+
 def test_a_study_given_to_train_and_an_experiment_given_to_sweep(dmx: Run, tmp_path: Path, tiny: Make) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(yaml.safe_dump({"name": "x", "experiment": tiny(), "search": {}, "trials": 1}))

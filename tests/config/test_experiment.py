@@ -90,6 +90,11 @@ def test_a_loss_is_defined_for_some_links_only() -> None:
     parse(depth_link="identity", loss={"mask": "bce", "depth": ["bce_dice", "l1"]})
 
 
+def test_a_loss_stands_once_in_a_task() -> None:
+    text = problems(loss={"mask": "bce", "depth": [{"name": "berhu", "threshold": 0.1}, "berhu"]})
+    assert "loss.depth: names a loss twice (berhu, berhu); give it one weight instead" in text
+
+
 def test_a_split_must_leave_something_to_train_on() -> None:
     text = problems(data={"root": "x", "split": {"val": 0.6, "test": 0.4}})
     assert "val + test must be below 1, but got 0.6 + 0.4; nothing is left to train on" in text

@@ -103,6 +103,32 @@ def test_every_problem_of_a_space_stands_in_one_message() -> None:
     assert "search.training.clip_norm: `low` must be below `high`, but got low=3.0, high=1.0; swap them." in text
 
 
+def test_types_of_ranges_follow_the_place() -> None:
+    found = space(
+        {"stages.0.batch_size": {"low": 4, "high": 16, "log": True}, "training.clip_norm": {"low": 1, "high": 9}}
+    )
+    size, clip = found.dimensions
+    assert (size.whole, clip.whole) == (True, False)
+
+
+def test_what_would_not_compare_is_not_searched() -> None:
+    with pytest.raises(ConfigError, match="validation runs at the size of the last stage"):
+        space({"stages.0.size": [32, 64]})
+    with pytest.raises(
+        ConfigError, match=r"the experiment adds up several of loss\.depth; a search varies a single one"
+    ):
+        space({"loss.depth": ["l1", "l2"]}, loss={"mask": "bce", "depth": ["l1", "gradient"]})
+
+
+def test_data_without_backgrounds_tries_models_on_the_image_alone() -> None:
+    config = study({"model": "auto"}, model={"name": "depthmasknet", "inputs": "image"})
+    inputs = {
+        d.path: d.search for d in build_space(config, "metric", has_background=False).dimensions if "inputs" in d.path
+    }
+    assert set(inputs.values()) == {Choice("image")}
+    assert len(inputs) == len(models)
+
+
 def test_values_that_the_experiment_would_refuse_are_found_before_the_first_trial() -> None:
     with pytest.raises(ConfigError) as caught:
         space({"optimizer.adamw.lr": [0.001, -1], "depth_link": ["sigmoid", "tanh"]})

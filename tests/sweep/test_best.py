@@ -1,6 +1,7 @@
 """The best trial at full budget, chosen on validation, read once on test, registered and loadable."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import yaml
 
 from dmx.cli.watch import Watch
 from dmx.config import parse_study
-from dmx.deliver.champion import register
+from dmx.deliver.champion import register, tracking_at
 from dmx.errors import UserError
 from dmx.experiment import prepare
 from dmx.experiment.ranking import results
@@ -54,9 +55,18 @@ def test_the_champion_is_the_best_seed_and_comes_back_from_the_registry(tmp_path
         assert train_best("tiny", home, watch).test == marked["test"]
 
     assert report.prepared is not None
+    with pytest.MonkeyPatch.context() as patch:  # a server that is not there
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        with pytest.raises(UserError, match="the champion is trained and chosen, but MLflow did not take it"):
+            register(home, report.prepared, report.champion, "tiny", report.trial)
     version = register(home, report.prepared, report.champion, "tiny", report.trial)
     assert register(home, report.prepared, report.champion, "tiny", report.trial) == version == 1
     check_registered(home, report.champion, report.trial, report.test["test/depth/rmse_pooled"])
+
+
+def test_seeds_must_differ(tiny_study: Make) -> None:
+    with pytest.raises(UserError, match=r"train_best\.seeds: must differ, but got \[0, 0\]"):
+        parse_study(tiny_study(train_best={"seeds": [0, 0]}), "study")
 
 
 def check_registered(home: Home, champion: str, trial: str, rmse: float | None) -> None:
@@ -74,9 +84,10 @@ def check_registered(home: Home, champion: str, trial: str, rmse: float | None) 
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test/depth/rmse_pooled"] == rmse
 
-    mlflow.set_tracking_uri(home.mlflow_uri)
-    model = mlflow.pyfunc.load_model("models:/tiny@champion")
-    assert not list(Path(mlflow.artifacts.download_artifacts("models:/tiny@champion")).rglob("*.pkl"))
+    with tracking_at(home.mlflow_uri):
+        model = mlflow.pyfunc.load_model("models:/tiny@champion")
+        assert not list(Path(mlflow.artifacts.download_artifacts("models:/tiny@champion")).rglob("*.pkl"))
+    assert "MLFLOW_TRACKING_URI" not in os.environ
     picture = np.random.default_rng(0).integers(0, 255, (2, 48, 40, 3), dtype=np.uint8)
     given = model.predict({"image": picture, "background": picture})
     assert given["mask"].shape == given["depth"].shape == (2, 48, 40)

@@ -1,6 +1,7 @@
 """Whole sweeps on real stores: all trials, once each, whatever is killed."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,14 @@ from optuna.trial import TrialState
 from dmx.cli.watch import Watch
 from dmx.config import StudyConfig, parse_study
 from dmx.errors import UserError
+from dmx.experiment import prepare, run
 from dmx.experiment.ranking import rank, results
 from dmx.outcome import Outcome
 from dmx.registry import depth_losses
-from dmx.sweep.engine import Summary, sweep
+from dmx.sweep.engine import Summary, alone, sweep
 from dmx.sweep.storage import open_study
 from dmx.tracking import Home
+from dmx.training.progress import Silent
 
 Make = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.filterwarnings("ignore:The `noload` loader strategy:DeprecationWarning")  # inside MLflow
@@ -80,6 +83,43 @@ def test_a_changed_study_is_refused_with_the_difference(tmp_path: Path, tiny_stu
         execute(changed, tmp_path)
     assert "was made by another configuration:\n  seed: 0 -> 3\n" in str(caught.value)
     assert "Give the changed study another `name`" in str(caught.value)
+
+
+def test_other_data_is_refused_by_a_study_and_by_a_run(tmp_path: Path, tiny_study: Make, tiny_data: Path) -> None:
+    data, copy = tiny_study(trials=1), tmp_path / "data"
+    shutil.copytree(tiny_data, copy)
+    data["experiment"]["data"]["root"] = str(copy)
+    execute(data, tmp_path)
+    rows = (copy / "samples.csv").read_text().splitlines(keepends=True)
+    (copy / "samples.csv").write_text("".join(rows[:-4]))
+    with pytest.raises(UserError, match=r"study 'tiny' began with another data and split than .* gives now"):
+        execute({**data, "trials": 2}, tmp_path)
+    (tmp_path / "runs/tiny-0000/result.json").unlink()
+    config = parse_study(data, "study")
+    with pytest.raises(UserError, match=r"run tiny-0000 began with another data and split"):
+        run(prepare(config.experiment), Home(tmp_path), "tiny-0000", experiment="e", tags={}, progress=Silent())
+
+
+def test_an_objective_that_is_never_defined_fails_the_trial(tmp_path: Path, tiny_study: Make, tiny: Make) -> None:
+    """The logarithm of depth below 0 is not defined, and a missing value is never the best."""
+    loss = {"mask": "bce", "depth": "l1"}
+    experiment = tiny(depth_link="identity", objective="val/depth/rmse_log_pooled", loss=loss)
+    data = tiny_study(experiment=experiment, search={"optimizer": ["sgd"], "optimizer.sgd.lr": 1e-4}, trials=1)
+    assert execute(data, tmp_path).finished == 1
+    assert [trial.state for trial in optuna_trials(parse_study(data, "study"), tmp_path)] == [TrialState.FAIL]
+
+
+def test_a_users_mistake_in_a_trial_stops_the_sweep_and_keeps_the_trial(tmp_path: Path, tiny_study: Make) -> None:
+    data = tiny_study(search={"stages.0.batch_size": [4, 8], "data.root": ["nowhere"]}, trials=3)
+    with pytest.raises(UserError, match="nowhere: no such folder of data"):
+        execute(data, tmp_path)
+    assert [t.state for t in optuna_trials(parse_study(data, "study"), tmp_path)] == [TrialState.WAITING]
+
+
+def test_two_sweeps_of_one_study_are_refused(tmp_path: Path) -> None:
+    expected = pytest.raises(UserError, match=r"another process works on the study in .*; wait until it")
+    with alone(tmp_path), expected, alone(tmp_path):
+        pass
 
 
 @pytest.fixture

@@ -203,6 +203,20 @@ def test_stages_go_on_with_the_same_weights_and_validate_at_the_last_size(tiny: 
     assert (result.outcome, result.epochs, result.steps) == (Outcome.COMPLETE, 2, 2 + 4)
 
 
+def test_a_signal_in_the_last_validation_is_not_lost(tiny: Make, tmp_path: Path) -> None:
+    class StopAtTheEnd(Silent):
+        def epoch(self, epoch: int, epochs: int, values: Any) -> None:
+            if epoch == epochs:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    assert execute(tiny(), tmp_path, StopAtTheEnd()).outcome is Outcome.INTERRUPTED
+    assert execute(tiny(), tmp_path).outcome is Outcome.COMPLETE
+
+
+def test_nothing_is_pruned_after_its_last_epoch(tiny: Make, tmp_path: Path) -> None:
+    assert execute(tiny(), tmp_path, report=lambda epoch, value: epoch == 2).outcome is Outcome.COMPLETE
+
+
 @pytest.mark.timeout(120)
 def test_loader_processes_give_what_memory_gives_and_do_not_hang(tiny: Make, tmp_path: Path) -> None:
     """Workers are forked anew each epoch, after validation has used OpenCV in this process."""
