@@ -1,6 +1,7 @@
 """The champion in MLflow's model registry."""
 
 import json
+import logging
 import os
 import re
 import tempfile
@@ -73,6 +74,8 @@ def tracking_at(uri: str) -> Iterator[None]:
     """MLflow's functions that know no client at `uri`; they read the environment, which is put back afterwards."""
     import mlflow
 
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     before = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
     try:

@@ -27,7 +27,7 @@ class DepthMask(PythonModel):
         load_weights(folder / "weights.safetensors", model)
         self.predictor = Predictor(model, config.stages[-1].height_width)
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> dict[str, np.ndarray]:
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads hints as schema
         """See the class."""
         backgrounds = model_input.get("background")
         found = self.predictor(list(model_input["image"]), None if backgrounds is None else list(backgrounds))
