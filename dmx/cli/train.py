@@ -70,4 +70,22 @@ def configured(
     stored = home.run(resume) / "config.yaml"
     if not stored.is_file():
         raise UserError(f"no run '{resume}' in {home.root / 'runs'}; `dmx leaderboard` lists the runs.")
+    refuse_trials(home.run(resume) / "journal.jsonl")
     return parse_experiment(yaml.safe_load(stored.read_text()), str(stored))
+
+
+def refuse_trials(journal: Path) -> None:
+    """Make sure that the run of this journal is a single one, for a study's own command keeps the study's books.
+
+    Raises:
+        UserError: It belongs to a study.
+    """
+    from dmx.errors import UserError
+    from dmx.tracking.journal import Started, read
+
+    first = next((event for event, _ in read(journal)), None) if journal.is_file() else None
+    study = first.tags.get("dmx.study") if isinstance(first, Started) else None
+    if study is not None:
+        raise UserError(
+            f"this run belongs to study '{study}'; `dmx sweep` or `dmx train-best {study}` goes on with it."
+        )

@@ -41,3 +41,7 @@ def test_it_runs(dmx: Run, path: Path, tiny_data: Path, relative_data: Path, tmp
     assert ("Study" if study else "Results are in") in said.out
     results = [path for path in (tmp_path / "runs").glob("*/result.json") if '"complete"' in path.read_text()]
     assert len(results) == (2 if study else 1)
+    if study:
+        refused = dmx("train", "--resume", results[0].parent.name, "--home", tmp_path)
+        assert refused.code == 2
+        assert "this run belongs to study" in refused.err
