@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from dmx.config.base import problems_of
-from dmx.config.experiment import ExperimentConfig, Objective, Stage
+from dmx.config.experiment import ExperimentConfig, Stage
+from dmx.config.objective import Objective
 from dmx.config.reading import override, read_yaml
 from dmx.config.study import StudyConfig
 from dmx.errors import ConfigError, UserError

@@ -8,14 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
 
 from dmx.config.base import Frozen
+from dmx.config.objective import Objective
 from dmx.config.slot import InRegistry, dump
-from dmx.errors import did_you_mean
 from dmx.registry import (
     Params,
     depth_losses,
-    depth_metrics,
     mask_losses,
-    mask_metrics,
     models,
     optimizers,
     schedules,
@@ -163,46 +161,6 @@ class TrainingConfig(Frozen):
     """Steps between two points of the training curves."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
     """Seconds between two checkpoints, beside the one after each epoch; 0: after each step."""
-
-
-def metric_direction(metric: str) -> Literal["minimize", "maximize"]:
-    """Which way `metric` gets better.
-
-    Raises:
-        ValueError: It is not the name of a validation metric.
-    """
-    known = {
-        f"val/{task}/{name}_{form}": component
-        for task, registry in (("mask", mask_metrics), ("depth", depth_metrics))
-        for name, component in registry.items()
-        for form in ("pooled", "per_image")
-    }
-    if metric not in known:
-        raise ValueError(f"no validation metric '{metric}'; {did_you_mean(metric, known)}")
-    return "maximize" if known[metric].facts["higher_is_better"] else "minimize"
-
-
-class Objective(Frozen):
-    """What best weights, pruning, ranking and `train-best` go by. Losses differ between trials, metrics do not."""
-
-    metric: str = "val/depth/rmse_pooled"
-    """A validation metric by its full name."""
-    direction: Literal["minimize", "maximize"] | None = None
-    """Follows from the metric."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _follow_metric(cls, data: Any) -> Any:
-        given = {"metric": data} if isinstance(data, str) else dict(data) if isinstance(data, Mapping) else data
-        if isinstance(given, dict):
-            given["direction"] = given.get("direction") or metric_direction(
-                given.get("metric", "val/depth/rmse_pooled")
-            )
-        return given
-
-    def better(self, value: float, than: float) -> bool:
-        """Whether `value` beats `than`."""
-        return value > than if self.direction == "maximize" else value < than
 
 
 class ExperimentConfig(Frozen):

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dmx.config.experiment import Objective, Stage, TrainingConfig
+from dmx.config.experiment import Stage, TrainingConfig
+from dmx.config.objective import Objective
 from dmx.outcome import Outcome
 from dmx.quartet import Batch, DepthSpec
 from dmx.tracking.tracker import Tracker

@@ -125,6 +125,8 @@ def test_two_feeders_never_feed_one_run(stored):
 
 def test_ctrl_c_in_the_terminal_lets_the_feeder_send_the_rest(stored):
     code = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` hands it down ignored
 try:
     stored.write(run, range(stored.STEPS))
     print("go", flush=True)

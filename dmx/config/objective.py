@@ -1,0 +1,50 @@
+"""What a run is judged by: one validation metric and its direction."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from dmx.config.base import Frozen
+from dmx.errors import did_you_mean
+from dmx.registry import depth_metrics, mask_metrics
+
+
+def metric_direction(metric: str) -> Literal["minimize", "maximize"]:
+    """Which way `metric` gets better.
+
+    Raises:
+        ValueError: It is not the name of a validation metric.
+    """
+    known = {
+        f"val/{task}/{name}_{form}": component
+        for task, registry in (("mask", mask_metrics), ("depth", depth_metrics))
+        for name, component in registry.items()
+        for form in ("pooled", "per_image")
+    }
+    if metric not in known:
+        raise ValueError(f"no validation metric '{metric}'; {did_you_mean(metric, known)}")
+    return "maximize" if known[metric].facts["higher_is_better"] else "minimize"
+
+
+class Objective(Frozen):
+    """What best weights, pruning, ranking and `train-best` go by. Losses differ between trials, metrics do not."""
+
+    metric: str = "val/depth/rmse_pooled"
+    """A validation metric by its full name."""
+    direction: Literal["minimize", "maximize"] | None = None
+    """Follows from the metric."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_metric(cls, data: Any) -> Any:
+        given = {"metric": data} if isinstance(data, str) else dict(data) if isinstance(data, Mapping) else data
+        if isinstance(given, dict):
+            given["direction"] = given.get("direction") or metric_direction(
+                given.get("metric", "val/depth/rmse_pooled")
+            )
+        return given
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether `value` beats `than`."""
+        return value > than if self.direction == "maximize" else value < than
