@@ -1,12 +1,13 @@
 """What a data set says of itself in its `dataset.yaml`: how depth and mask are stored and what is unknown.
 
     name: kitchen
+    pictures: /data/kitchen   # where the paths of the samples begin; left out: this folder
     depth:
       kind: metric            # metres; or: relative, in [0, 1]
-      scale: 0.001            # depth = raw * scale + offset
+      scale: 0.001            # depth = raw * scale + offset; form: inverse gives 1 / (raw * scale + offset)
       range: [0.3, 12.0]      # no known depth lies outside
-      unknown: [0]            # raw values that mean "nobody knows"
-    mask: {threshold: null}   # null: exactly two values; 127: the object is where raw > 127
+      unknown: [0]            # raw values that mean "nobody knows"; NaN and infinity always do
+    mask: {threshold: null}   # null: exactly two values; 127: the object is where raw > 127; or labels: [5, 6]
 
 This module is light on purpose: the processes that render or import do not need torch.
 """
@@ -27,16 +28,22 @@ class _Strict(BaseModel):
 
 
 class DepthDeclaration(_Strict):
-    """How depth is stored: depth = raw * scale + offset."""
+    """How depth is stored. Raw values that are not finite are unknown, whatever is declared."""
 
     kind: Literal["metric", "relative"]
     """`metric`: metres along the optical axis; `relative`: in [0, 1], without a unit."""
+    form: Literal["linear", "inverse"] = "linear"
+    """`linear`: depth = raw * scale + offset; `inverse` (disparity): depth = 1 / (raw * scale + offset)."""
     scale: float = Field(default=1.0, gt=0)
     offset: float = 0.0
+    rotated: int = Field(default=0, ge=0, le=15)
+    """16-bit values are stored with their bits rotated left by so many places (SUN RGB-D: 3)."""
     range: tuple[float, float]
     """The least and the greatest depth that may occur; [0, 1] where the kind is relative."""
-    unknown: tuple[int, ...] = ()
+    unknown: tuple[float, ...] = ()
     """Raw values that stand for unknown depth."""
+    outside: Literal["error", "unknown"] = "error"
+    """What a depth outside of `range` is: a mistake in the data, or a pixel of unknown depth."""
     near: Literal["low", "high"] = "low"
     """Which end is near."""
 
@@ -64,14 +71,29 @@ class MaskDeclaration(_Strict):
 
     threshold: int | None = Field(default=None, ge=0, le=65534)
     """The object is where raw > threshold; without one the picture has two values, 0 and one other."""
+    labels: tuple[int, ...] | None = None
+    """The object is where raw is one of these numbers of classes."""
+    alpha: bool = False
+    """The raw values are the opacity (the fourth channel) of the picture."""
     unknown: int | None = Field(default=None, ge=0, le=65535)
     """The raw value of pixels of which nobody knows whether they are on the object."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "MaskDeclaration":
+        if self.threshold is not None and self.labels is not None:
+            raise ValueError(
+                f"`threshold` and `labels` exclude each other, but got {self.threshold} and {list(self.labels)}; "
+                "drop one"
+            )
+        return self
 
 
 class Declaration(_Strict):
     """The whole `dataset.yaml`."""
 
     name: str = Field(min_length=1)
+    pictures: str | None = None
+    """The folder in which the paths of the samples begin, absolute or relative to this one; none: this one."""
     depth: DepthDeclaration
     mask: MaskDeclaration = MaskDeclaration()
     source: str | None = None

@@ -33,6 +33,11 @@ class DatasetIndex:
         return self.declaration.name
 
     @property
+    def pictures(self) -> Path:
+        """The folder in which the paths of the samples begin."""
+        return self.root / (self.declaration.pictures or "")
+
+    @property
     def depth(self) -> DepthSpec:
         """How its depth is to be read."""
         depth = self.declaration.depth
@@ -53,12 +58,12 @@ class DatasetIndex:
         Raises:
             DataError: Some are not; the first ten are named.
         """
-        missing = [path for path in self.files() if not (self.root / path).is_file()]
+        missing = [path for path in self.files() if not (self.pictures / path).is_file()]
         if missing:
             more = f"\n  and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
             listing = "".join(f"\n  {path}" for path in missing[:SHOWN])
             raise DataError(
-                f"{self.root}: {len(missing)} of {len(self.files())} pictures are missing; "
+                f"{self.pictures}: {len(missing)} of {len(self.files())} pictures are missing; "
                 f"put them there or take their rows out of samples.csv:{listing}{more}"
             )
 
@@ -72,7 +77,7 @@ class DatasetIndex:
             DataError: Pictures are missing.
         """
         self.check_files()
-        sizes = [(path, (self.root / path).stat().st_size) for path in self.files()]
+        sizes = [(path, (self.pictures / path).stat().st_size) for path in self.files()]
         text = json.dumps([[astuple(record) for record in self.samples], sizes], ensure_ascii=True)
         return hashlib.sha256((self.root / FILE).read_bytes() + b"\0" + text.encode()).hexdigest()
 

@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from dmx.cli import COMMANDS, cli
+from dmx.cli.data import data
+from dmx.cli.lazy import LazyGroup
 from dmx.config.space import SLOTS
 from dmx.registry import REGISTRIES, load
 
@@ -32,11 +34,11 @@ def test_help_loads_no_heavy_library() -> None:
         assert summary[:30] in done.stdout
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_what_the_overview_says_is_what_the_command_says(name: str) -> None:
-    command = cli.get_command(click.Context(cli), name)
+@pytest.mark.parametrize(("group", "name"), [(one, name) for one in (cli, data) for name in one.lazy])
+def test_what_the_overview_says_is_what_the_command_says(group: LazyGroup, name: str) -> None:
+    command = group.get_command(click.Context(group), name)
     assert command is not None
-    assert (command.help or "").partition("\n")[0] == COMMANDS[name][1]
+    assert (command.help or "").partition("\n")[0] == group.lazy[name][1]
 
 
 def test_list_and_describe_know_every_component(dmx: Run) -> None:

@@ -79,8 +79,8 @@ def test_every_problem_of_the_declaration_in_one_message(folder: Path) -> None:
         "\n  name: is missing; add it"
         "\n  depth.scale: Input should be greater than 0, but got 0"
         "\n  depth.range: `low` must be below `high`, but got low=5.0, high=1.0; swap them"
-        "\n  depth.scal: unknown key; did you mean 'scale'? Known: kind, near, offset, range, scale, unknown"
-        "\n  mask.treshold: unknown key; did you mean 'threshold'? Known: threshold, unknown"
+        "\n  depth.scal: unknown key; did you mean 'scale'? Known: form, kind, near, offset, outside, range, rotated, scale, unknown"
+        "\n  mask.treshold: unknown key; did you mean 'threshold'? Known: alpha, labels, threshold, unknown"
         "\n  nam: unknown key; did you mean 'name'? Known: depth, license, mask, name, source"
     )
 

@@ -1,0 +1,104 @@
+"""From one file to an array of its raw values, or to a message that says what is wrong with the file."""
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from dmx.errors import DataError
+
+ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
+"""How a whole JPEG and a whole PNG end, by how they begin."""
+NPY, EXR = b"\x93NUMPY", b"\x76\x2f\x31\x01"
+"""How an array of numpy and an OpenEXR picture begin."""
+
+
+def colour(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """An RGB picture from PNG or JPEG.
+
+    Raises:
+        DataError: The file is not there, damaged, or of another format.
+    """
+    return _picture(path, _bytes(path), cv2.IMREAD_COLOR_RGB)
+
+
+def grey(path: Path, *, alpha: bool = False) -> np.ndarray:
+    """Raw values (H, W) of one channel from PNG, JPEG (8 or 16 bit), NPY or EXR; three equal channels are one.
+
+    Args:
+        path: The file.
+        alpha: Whether the fourth channel is asked for.
+
+    Raises:
+        DataError: The file is not there, damaged, of another format, or has other channels than asked for.
+    """
+    data = _bytes(path)
+    if data.startswith(NPY):
+        pixels = _array(path, data)
+    elif data.startswith(EXR):
+        pixels = _exr(path)
+    else:
+        pixels = _picture(path, data, cv2.IMREAD_UNCHANGED)
+    if alpha:
+        if pixels.ndim != 3 or pixels.shape[2] != 4:
+            raise DataError(f"{path}: has no opacity (fourth channel); mend `mask.alpha` in dataset.yaml.")
+        return pixels[..., 3]
+    if pixels.ndim == 3:
+        if not (pixels[..., :1] == pixels[..., 1:3]).all():
+            raise DataError(f"{path}: has colours where one value per pixel is needed; save it as a grey picture.")
+        pixels = pixels[..., 0]
+    return pixels
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); put the picture there or take its row out."
+        ) from error
+
+
+def _picture(path: Path, data: bytes, flags: int) -> np.ndarray:
+    """Decode a whole PNG or JPEG; OpenCV fills what is missing of a truncated JPEG with grey and says nothing."""
+    end = ENDS.get(data[:2])
+    if end is None:
+        raise DataError(f"{path}: is neither PNG nor JPEG; convert it or take its row out.")
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if end in data[-64:] else None
+    if pixels is None:
+        raise _damaged(path, len(data))
+    return pixels
+
+
+def _array(path: Path, data: bytes) -> np.ndarray:
+    try:
+        array: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise _damaged(path, len(data)) from error
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim not in (2, 3) or array.dtype.kind not in "uif":
+        raise DataError(f"{path}: holds {array.dtype}{list(array.shape)} where numbers (height, width) are needed.")
+    return array
+
+
+def _exr(path: Path) -> np.ndarray:
+    """The channel Z or Y of an EXR picture, else its only one or its colours together."""
+    import OpenEXR
+
+    try:
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            planes: dict[str, np.ndarray] = {name: channel.pixels.copy() for name, channel in file.channels().items()}
+    except Exception as error:  # its one class of errors is not public
+        raise _damaged(path, path.stat().st_size) from error
+    chosen = next((name for name in ("Z", "Y") if name in planes), None)
+    if chosen is not None:
+        return planes[chosen]
+    names = ["R", "G", "B"] if {"R", "G", "B"} <= planes.keys() else sorted(planes)[:1]
+    return np.stack([planes[name] for name in names], axis=-1) if len(names) > 1 else planes[names[0]]
+
+
+def _damaged(path: Path, size: int) -> DataError:
+    return DataError(f"{path}: is truncated or damaged ({size} bytes); restore the picture or take its row out.")
