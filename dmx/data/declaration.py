@@ -94,7 +94,8 @@ class Declaration(_Strict):
     name: str = Field(min_length=1)
     pictures: str | None = None
     """The folder in which the paths of the samples begin, absolute or relative to this one; none: this one."""
-    depth: DepthDeclaration
+    depth: DepthDeclaration | None
+    """How depth is stored; null where the samples have none."""
     mask: MaskDeclaration = MaskDeclaration()
     source: str | None = None
     """Where the data come from; for synthetic sets the command that makes them again."""

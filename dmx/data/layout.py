@@ -1,12 +1,14 @@
 """The canonical folder of a data set: `dataset.yaml`, `samples.csv` and the pictures that they name."""
 
 import hashlib
-import json
-from dataclasses import astuple, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from dmx.data.declaration import FILE, Declaration, read_declaration
-from dmx.data.samples import Record, read_samples
+from dmx.data.listing import read_samples
+from dmx.data.samples import COLUMNS, ROLES, Samples
 from dmx.errors import DataError
 from dmx.quartet import DepthSpec
 
@@ -25,7 +27,7 @@ class DatasetIndex:
 
     root: Path
     declaration: Declaration
-    samples: tuple[Record, ...]
+    samples: Samples
 
     @property
     def name(self) -> str:
@@ -39,8 +41,17 @@ class DatasetIndex:
 
     @property
     def depth(self) -> DepthSpec:
-        """How its depth is to be read."""
+        """How its depth is to be read.
+
+        Raises:
+            DataError: It has none.
+        """
         depth = self.declaration.depth
+        if depth is None:
+            raise DataError(
+                f"{self.root}: has no depth (`depth: null` in {FILE}), and nothing can learn depth from it; give it "
+                "depth, for example by `dmx data compose --depth-model`."
+            )
         return DepthSpec(depth.kind, *depth.range, near=depth.near)
 
     @property
@@ -49,8 +60,8 @@ class DatasetIndex:
         return self.samples[0].background is not None
 
     def files(self) -> list[str]:
-        """Every picture, relative to the folder, each once, sorted."""
-        return sorted({path for record in self.samples for path in record.paths().values()})
+        """Every picture, relative to the folder of pictures, each once, sorted."""
+        return sorted({path for role in ROLES for path in self.samples.distinct(role)})
 
     def check_files(self) -> None:
         """Look that every picture is there.
@@ -58,14 +69,28 @@ class DatasetIndex:
         Raises:
             DataError: Some are not; the first ten are named.
         """
-        missing = [path for path in self.files() if not (self.pictures / path).is_file()]
+        _ = self.sizes
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """The bytes of every picture; asked for once, as the files of a large set take seconds.
+
+        Raises:
+            DataError: Pictures are missing; the first ten are named.
+        """
+        files, found = self.files(), {}
+        for path in files:
+            with suppress(OSError):
+                found[path] = (self.pictures / path).stat().st_size
+        missing = [path for path in files if path not in found]
         if missing:
             more = f"\n  and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
             listing = "".join(f"\n  {path}" for path in missing[:SHOWN])
             raise DataError(
-                f"{self.pictures}: {len(missing)} of {len(self.files())} pictures are missing; "
+                f"{self.pictures}: {len(missing)} of {len(files)} pictures are missing; "
                 f"put them there or take their rows out of samples.csv:{listing}{more}"
             )
+        return found
 
     def fingerprint(self) -> str:
         """SHA-256 of `dataset.yaml`, of the samples and of the size in bytes of every picture.
@@ -76,10 +101,12 @@ class DatasetIndex:
         Raises:
             DataError: Pictures are missing.
         """
-        self.check_files()
-        sizes = [(path, (self.pictures / path).stat().st_size) for path in self.files()]
-        text = json.dumps([[astuple(record) for record in self.samples], sizes], ensure_ascii=True)
-        return hashlib.sha256((self.root / FILE).read_bytes() + b"\0" + text.encode()).hexdigest()
+        digest = hashlib.sha256((self.root / FILE).read_bytes())
+        for name in COLUMNS:
+            digest.update(f"\0{name}\0".encode())
+            digest.update("\0".join(value or "" for value in self.samples.column(name)).encode())
+        digest.update("\0".join(f"{path}\0{size}" for path, size in self.sizes.items()).encode())
+        return digest.hexdigest()
 
 
 def read(root: Path) -> DatasetIndex:
@@ -89,4 +116,5 @@ def read(root: Path) -> DatasetIndex:
         DataError: There is no such folder or no `dataset.yaml`, or the list of samples is wrong or empty.
         ConfigError: `dataset.yaml` is wrong; every problem at once.
     """
-    return DatasetIndex(root, read_declaration(root), read_samples(root))
+    declaration = read_declaration(root)
+    return DatasetIndex(root, declaration, read_samples(root, depth=declaration.depth is not None))

@@ -29,15 +29,17 @@ def read_quartet(index: DatasetIndex, record: Record) -> Quartet:
     image = colour(root / record.image)
     background = shared_background(root / record.background) if record.background is not None else None
     mask, mask_valid = read_mask(root / record.mask, index.declaration.mask)
-    depth, valid = read_depth(root / record.depth, index.declaration.depth)
+    depth, valid = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, bool)
+    if record.depth is not None and index.declaration.depth is not None:
+        depth, valid = read_depth(root / record.depth, index.declaration.depth)
     shapes = {"image": image.shape[:2], "mask": mask.shape, "depth": depth.shape}
     if background is not None:
         shapes["background"] = background.shape[:2]
     if len(set(shapes.values())) > 1:
         sizes = ", ".join(f"{role} {w}x{h}" for role, (h, w) in shapes.items())
         raise DataError(
-            f"{index.root}: the pictures of sample '{record.id}' differ in size (width x height: {sizes}); bring them to "
-            "one size or take the sample out of samples.csv."
+            f"{index.root}: the pictures of sample '{record.id}' differ in size (width x height: {sizes}); bring them "
+            "to one size or take the sample out of samples.csv."
         )
     return Quartet(record.id, record.group, image, background, mask, mask_valid, depth, valid)
 
@@ -95,9 +97,10 @@ def read_depth(path: Path, declared: DepthDeclaration) -> tuple[Float32[np.ndarr
     raw = grey(path)
     depth, valid = to_depth(raw, declared)
     if not valid.any():
+        unknown = ", ".join(f"{value:g}" for value in declared.unknown)
         raise DataError(
-            f"{path}: has no pixel of known depth (raw values {raw.min()} to {raw.max()}, unknown: "
-            f"{list(declared.unknown)}); mend `depth.unknown` in dataset.yaml or take the sample out."
+            f"{path}: has no pixel of known depth (raw values {raw.min()} to {raw.max()}, unknown: [{unknown}]); mend "
+            "`depth.unknown` in dataset.yaml or take the sample out."
         )
     outside = valid & out_of_range(depth, declared)
     if outside.any():

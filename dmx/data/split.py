@@ -3,14 +3,14 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from dmx.data.layout import DatasetIndex
-from dmx.data.samples import Record
 from dmx.errors import DataError, UserError
 
 PARTS = ("train", "val", "test")
@@ -73,27 +73,29 @@ def split(index: DatasetIndex, *, val: float, test: float, seed: int, by: Litera
             f"`val` and `test` must be in [0, 1) and leave something for training, but got val={val}, test={test}; "
             "lower them."
         )
+    ids, parts = index.samples.column("id"), index.samples.column("split")
+    groups = index.samples.column("group" if by == "group" else "id")
     if by == "group":
-        _check_official(index)
-    kept = {part: [r.id for r in index.samples if r.split == part] for part in ("val", "test")}
+        _check_official(index.root, ids, groups, parts)
+    kept = {part: [one for one, own in zip(ids, parts, strict=True) if own == part] for part in ("val", "test")}
     units: dict[str, list[str]] = defaultdict(list)
-    for record in index.samples:
-        if record.split in (None, "train"):
-            units[record.group if by == "group" else record.id].append(record.id)
+    for one, group, part in zip(ids, groups, parts, strict=True):
+        if part in (None, "train"):
+            units[group].append(one)
     wanted = {part: share for part, share in (("test", test), ("val", val)) if share > 0 and not kept[part]}
     drawn = _draw(index, units, wanted, np.random.default_rng(seed), by)
     return Split(**{part: tuple(sorted(drawn.get(part, []) + kept.get(part, []))) for part in PARTS})
 
 
-def _check_official(index: DatasetIndex) -> None:
+def _check_official(root: Path, ids: Sequence[str], groups: Sequence[str], parts: Sequence[str | None]) -> None:
     """Look that the official split keeps groups whole."""
-    first: dict[str, Record] = {}
-    for record in index.samples:
-        other = first.setdefault(record.group, record)
-        if other.split != record.split:
+    first: dict[str, tuple[str, str | None]] = {}
+    for one, group, part in zip(ids, groups, parts, strict=True):
+        other, other_part = first.setdefault(group, (one, part))
+        if other_part != part:
             raise DataError(
-                f"{index.root}: the official split puts group '{record.group}' into {other.split} ('{other.id}') and "
-                f"into {record.split} ('{record.id}'); mend `split` or `group` in samples.csv, or split by sample."
+                f"{root}: the official split puts group '{group}' into {other_part} ('{other}') and into {part} "
+                f"('{one}'); mend `split` or `group` in samples.csv, or split by sample."
             )
 
 

@@ -1,11 +1,18 @@
 """The canonical folder: what it says is read, and whatever is wrong with it is said."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dmx.data.layout import DatasetIndex, read
+from dmx.data.listing import read_samples
+from dmx.data.reading import read_quartet
+from dmx.data.samples import Record
+from dmx.data.writing import write_samples
 from dmx.errors import ConfigError, DataError
 from dmx.quartet import DepthSpec
 
@@ -79,9 +86,10 @@ def test_every_problem_of_the_declaration_in_one_message(folder: Path) -> None:
         "\n  name: is missing; add it"
         "\n  depth.scale: Input should be greater than 0, but got 0"
         "\n  depth.range: `low` must be below `high`, but got low=5.0, high=1.0; swap them"
-        "\n  depth.scal: unknown key; did you mean 'scale'? Known: form, kind, near, offset, outside, range, rotated, scale, unknown"
+        "\n  depth.scal: unknown key; did you mean 'scale'? Known: form, kind, near, offset, outside, range, "
+        "rotated, scale, unknown"
         "\n  mask.treshold: unknown key; did you mean 'threshold'? Known: alpha, labels, threshold, unknown"
-        "\n  nam: unknown key; did you mean 'name'? Known: depth, license, mask, name, source"
+        "\n  nam: unknown key; did you mean 'name'? Known: depth, license, mask, name, pictures, source"
     )
 
 
@@ -182,11 +190,10 @@ def test_no_sample(folder: Path) -> None:
 
 
 def test_missing_pictures_are_named_up_to_ten(rooms: DatasetIndex, folder: Path) -> None:
-    index = read(folder)
-    index.check_files()
+    read(folder).check_files()
     (folder / "mask/s0.png").unlink()
     with pytest.raises(DataError) as caught:
-        index.check_files()
+        read(folder).check_files()
     assert str(caught.value) == (
         f"{folder}: 1 of 7 pictures are missing; put them there or take their rows out of samples.csv:\n  mask/s0.png"
     )
@@ -211,3 +218,47 @@ def test_fingerprint_changes_with_what_matters_and_not_with_the_order_of_rows(fo
         file.write(b"\0")
     seen.add(read(moved).fingerprint())
     assert len(seen) == 4
+
+
+def test_a_data_set_without_depth_says_so(folder: Path) -> None:
+    declaration = yaml.safe_load((folder / "dataset.yaml").read_text())
+    (folder / "dataset.yaml").write_text(yaml.safe_dump({**declaration, "depth": None}))
+    (folder / "samples.csv").write_text(
+        "id,group,image,mask,background\ns0,a,image/s0.png,mask/s0.png,background/b.png\n"
+    )
+    index = read(folder)
+    assert index.samples[0].depth is None
+    assert "depth/s0.png" not in index.files()
+    assert not read_quartet(index, index.samples[0]).valid.any()
+    with pytest.raises(DataError) as caught:
+        _ = index.depth
+    assert str(caught.value) == (
+        f"{folder}: has no depth (`depth: null` in dataset.yaml), and nothing can learn depth from it; give it depth, "
+        "for example by `dmx data compose --depth-model`."
+    )
+
+
+def test_pictures_may_lie_elsewhere(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "list"
+    other.mkdir()
+    declaration = yaml.safe_load((folder / "dataset.yaml").read_text())
+    (other / "dataset.yaml").write_text(yaml.safe_dump({**declaration, "pictures": str(folder)}))
+    (other / "samples.csv").write_text((folder / "samples.csv").read_text())
+    index = read(other)
+    index.check_files()
+    assert (read_quartet(index, index.samples[0]).depth == read_quartet(read(folder), index.samples[0]).depth).all()
+
+
+@settings(max_examples=20)
+@given(st.lists(st.text('ab,"é ', min_size=1, max_size=4).map(str.strip).filter(bool), min_size=1, unique=True))
+def test_a_list_that_was_written_is_read_back(names: list[str]) -> None:
+    records = [Record(name, name[0], "train", "i.png", "m.png", "d.png", None) for name in names]
+    with TemporaryDirectory() as scratch:
+        write_samples(Path(scratch), records)
+        found = read_samples(Path(scratch), depth=True)
+    assert list(found) == sorted(records, key=lambda record: record.id)
+    assert [found[i] for i in range(len(found))] == list(found)
+    assert found.rows([*reversed(names), "nobody"]).tolist() == [
+        *(sorted(names).index(name) for name in reversed(names)),
+        -1,
+    ]

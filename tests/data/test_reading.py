@@ -144,7 +144,8 @@ def test_mask_that_is_not_binary(folder: Path) -> None:
     save(folder / "mask/s0.png", np.arange(48, dtype=np.uint8).reshape(6, 8))
     assert message(folder) == (
         f"{folder}/mask/s0.png: is not a binary mask: it has 48 values (0, 1, 2, 3, 4, 5, ...) where 0 and one other "
-        "are expected; declare `mask.threshold` (127 suits 8-bit pictures) or `mask.unknown` in dataset.yaml."
+        "are expected; declare `mask.threshold` (127 suits 8-bit pictures), `mask.labels` or `mask.unknown` in "
+        "dataset.yaml."
     )
 
 
@@ -171,7 +172,8 @@ def test_depth_out_of_range_is_counted_not_clipped(folder: Path) -> None:
     save(folder / "depth/s0.png", depth)
     assert message(folder) == (
         f"{folder}/depth/s0.png: 4 of 40 known pixels lie outside the declared range [1, 5] (least 0.999, greatest "
-        "5.001); mend `depth.range`, `scale`, `offset` or `unknown` in dataset.yaml."
+        "5.001); mend `depth.range`, `scale`, `offset` or `unknown` in dataset.yaml, or say "
+        "`outside: unknown`."
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dmx.data.declaration import Declaration, DepthDeclaration
 from dmx.data.layout import DatasetIndex
-from dmx.data.samples import Part, Record
+from dmx.data.samples import Part, Record, Samples
 from dmx.data.split import Split, split
 from dmx.errors import DataError, UserError
 
@@ -22,7 +22,7 @@ def index_of(groups: list[str], official: dict[str, Part] | None = None) -> Data
         Record(f"s{i:03d}", group, official[group] if official else None, "i", "m", "d", None)
         for i, group in enumerate(groups)
     ]
-    return DatasetIndex(Path("data"), DECLARED, tuple(records))
+    return DatasetIndex(Path("data"), DECLARED, Samples.of(records))
 
 
 def parts_of(found: Split) -> dict[str, tuple[str, ...]]:
@@ -73,7 +73,7 @@ def test_order_of_rows_does_not_matter(groups: list[str], random: Any, seed: int
     index = index_of(groups)
     shuffled = list(index.samples)
     random.shuffle(shuffled)
-    other = DatasetIndex(index.root, index.declaration, tuple(shuffled))
+    other = DatasetIndex(index.root, index.declaration, Samples.of(shuffled))
     assert split(index, val=0.2, test=0.2, seed=seed, by="group") == split(
         other, val=0.2, test=0.2, seed=seed, by="group"
     )
@@ -150,7 +150,7 @@ def test_too_few_groups() -> None:
 
 def test_official_split_that_tears_a_group() -> None:
     records = (Record("s0", "a", "train", "i", "m", "d", None), Record("s1", "a", "test", "i", "m", "d", None))
-    index = DatasetIndex(Path("data"), DECLARED, records)
+    index = DatasetIndex(Path("data"), DECLARED, Samples.of(records))
     with pytest.raises(DataError) as caught:
         split(index, val=0.0, test=0.1, seed=0, by="group")
     assert str(caught.value) == (
