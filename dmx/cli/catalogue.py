@@ -15,6 +15,7 @@ GROUPS = {
     "schedules": ("schedules",),
     "metrics": ("mask_metrics", "depth_metrics"),
     "importers": ("importers",),
+    "augmentations": ("augmentations",),
 }
 plugins_option = click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Load this module first.")
 

@@ -2,6 +2,7 @@
 
 from dmx.registry.catalogue import (
     REGISTRIES,
+    augmentations,
     depth_losses,
     depth_metrics,
     importers,
@@ -25,6 +26,7 @@ __all__ = [
     "Registry",
     "Scalar",
     "Search",
+    "augmentations",
     "depth_losses",
     "depth_metrics",
     "importers",

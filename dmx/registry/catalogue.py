@@ -21,6 +21,7 @@ schedules: Registry[Any] = Registry("schedule")
 mask_metrics: Registry[Any] = Registry("mask metric")
 depth_metrics: Registry[Any] = Registry("depth metric")
 importers: Registry[Any] = Registry("importer")
+augmentations: Registry[Any] = Registry("augmentation")
 
 REGISTRIES: dict[str, Registry[Any]] = {
     "models": models,
@@ -32,6 +33,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "mask_metrics": mask_metrics,
     "depth_metrics": depth_metrics,
     "importers": importers,
+    "augmentations": augmentations,
 }
 
 OURS = (
@@ -42,6 +44,7 @@ OURS = (
     "dmx.training.optimizers",
     "dmx.training.schedules",
     "dmx.data.importers",
+    "dmx.data.augment",
 )
 GROUP = "dmx.components"
 

@@ -9,6 +9,7 @@ import pytest
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
 
+import dmx.data.augment
 import dmx.losses
 import dmx.metrics
 import dmx.models
@@ -26,6 +27,7 @@ KINDS = (
     "schedules",
     "mask_metrics",
     "depth_metrics",
+    "augmentations",
 )
 COMPONENTS = [
     pytest.param(component, id=f"{kind}-{name}") for kind in KINDS for name, component in REGISTRIES[kind].items()
