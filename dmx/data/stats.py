@@ -1,0 +1,258 @@
+"""Statistics of a data set: one pass over all samples, stored as `stats.json` in its folder.
+
+Pictures are counted value by value and depth in bins, so that sums are whole numbers and exact; what is summed in
+float64 (depth, coverage) is added chunk by chunk in the order of the samples. So the number of processes changes
+nothing.
+"""
+
+import math
+import os
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dmx.data.chunks import each_chunk
+from dmx.data.layout import DatasetIndex
+from dmx.data.reading import read_quartet
+from dmx.data.writing import Progress
+from dmx.errors import DataError
+from dmx.quartet import Quartet
+
+FILE = "stats.json"
+BINS = 4096
+"""Bins of depth over the declared range; quantiles are told to one of them."""
+BARS = 32
+"""Bins of depth and of coverage that are stored."""
+QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+
+Triple = tuple[float, float, float]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DepthStats(_Frozen):
+    """Depth over all valid pixels, in the data set's unit."""
+
+    valid: float
+    """The share of pixels of which depth is known."""
+    mean: float
+    deviation: float
+    quantiles: dict[str, float]
+    """Depth by the share of pixels that is not beyond it; to a 4,096th of the declared range."""
+    histogram: tuple[int, ...]
+    """Valid pixels in 32 equal bins over the declared range."""
+    range: tuple[float, float]
+    """The declared range."""
+
+
+class CoverageStats(_Frozen):
+    """The share of known pixels that the mask covers, over samples."""
+
+    mean: float
+    least: float
+    greatest: float
+    histogram: tuple[int, ...]
+    """Samples in 32 equal bins from 0 to 1."""
+
+
+class Stats(_Frozen):
+    """What `stats.json` holds; means and deviations of pictures are of RGB in [0, 1] over all pixels of all samples."""
+
+    fingerprint: str
+    """The fingerprint of the data; where it is another now, the rest is out of date."""
+    name: str
+    samples: int
+    image_mean: Triple
+    image_std: Triple
+    background_mean: Triple | None
+    """A background counts as often as samples show it."""
+    background_std: Triple | None
+    depth: DepthStats | None
+    coverage: CoverageStats
+    sizes: dict[str, int]
+    """Samples by width x height, the most frequent first."""
+    splits: dict[str, int]
+    """Samples by part of the official split; empty where there is none."""
+    groups: dict[str, int]
+    """Samples by group."""
+
+
+@dataclass
+class Sums:
+    """What chunks are summed up to."""
+
+    image: Int64[np.ndarray, "3 256"] = field(default_factory=lambda: np.zeros((3, 256), np.int64))
+    background: Int64[np.ndarray, "3 256"] = field(default_factory=lambda: np.zeros((3, 256), np.int64))
+    pixels: int = 0
+    depth: Int64[np.ndarray, "4096"] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    depth_sum: float = 0.0
+    depth_squares: float = 0.0
+    depth_least: float = np.inf
+    depth_greatest: float = -np.inf
+    coverage: Int64[np.ndarray, "32"] = field(default_factory=lambda: np.zeros(BARS, np.int64))
+    coverage_sum: float = 0.0
+    coverage_least: float = np.inf
+    coverage_greatest: float = -np.inf
+    sizes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Sums") -> None:
+        """Take in what comes after."""
+        for one in fields(self):
+            ours, theirs = getattr(self, one.name), getattr(other, one.name)
+            if one.name.endswith("_least"):
+                ours = min(ours, theirs)
+            else:
+                ours = max(ours, theirs) if one.name.endswith("_greatest") else ours + theirs
+            setattr(self, one.name, ours)
+
+
+def stats(index: DatasetIndex, *, workers: int | None = None, progress: Progress | None = None) -> Stats:
+    """Read every sample once and sum it up.
+
+    Args:
+        index: The data set.
+        workers: Processes; None takes one per core where the work is worth it.
+        progress: Told how many samples of how many are done.
+
+    Raises:
+        DataError: A sample cannot be read; `dmx data check` tells all of them.
+    """
+    total = Sums()
+    for sums in each_chunk(summed, index, workers=workers, progress=progress):
+        total.add(sums)
+    image, background = moments(total.image), moments(total.background)
+    return Stats(
+        fingerprint=index.fingerprint(),
+        name=index.name,
+        samples=len(index.samples),
+        image_mean=image[0],
+        image_std=image[1],
+        background_mean=background[0] if index.has_background else None,
+        background_std=background[1] if index.has_background else None,
+        depth=_depth(index, total),
+        coverage=CoverageStats(
+            mean=total.coverage_sum / len(index.samples),
+            least=total.coverage_least,
+            greatest=total.coverage_greatest,
+            histogram=tuple(total.coverage.tolist()),
+        ),
+        sizes=dict(total.sizes.most_common()),
+        splits=_counts(index, "split"),
+        groups=_counts(index, "group"),
+    )
+
+
+def summed(index: DatasetIndex, rows: range) -> Sums:
+    """The sums of a chunk of samples."""
+    sums = Sums()
+    for record in index.samples[rows.start : rows.stop]:
+        _take(sums, read_quartet(index, record), index)
+    return sums
+
+
+def _take(sums: Sums, quartet: Quartet, index: DatasetIndex) -> None:
+    height, width = quartet.mask.shape
+    sums.sizes[f"{width}x{height}"] += 1
+    sums.pixels += height * width
+    sums.image += _levels(quartet.image)
+    if quartet.background is not None:
+        sums.background += _levels(quartet.background)
+    known = np.count_nonzero(quartet.mask_valid)
+    share = np.count_nonzero(quartet.mask) / known if known else 0.0
+    sums.coverage[min(int(share * BARS), BARS - 1)] += 1
+    sums.coverage_sum += share
+    sums.coverage_least = min(sums.coverage_least, share)
+    sums.coverage_greatest = max(sums.coverage_greatest, share)
+    depth = quartet.depth[quartet.valid].astype(np.float64)
+    if depth.size:
+        low, high = index.depth.low, index.depth.high
+        bins = ((depth - low) * (BINS / (high - low))).astype(np.int64).clip(0, BINS - 1)
+        sums.depth += np.bincount(bins, minlength=BINS)
+        sums.depth_sum += float(depth.sum())
+        sums.depth_squares += float(np.square(depth).sum())
+        sums.depth_least = min(sums.depth_least, float(depth.min()))
+        sums.depth_greatest = max(sums.depth_greatest, float(depth.max()))
+
+
+def _levels(picture: UInt8[np.ndarray, "H W 3"]) -> Int64[np.ndarray, "3 256"]:
+    """How often each value stands in each channel."""
+    return np.stack([np.bincount(picture[..., channel].ravel(), minlength=256) for channel in range(3)])
+
+
+def moments(levels: Int64[np.ndarray, "3 256"]) -> tuple[Triple, Triple]:
+    """Mean and deviation of each channel in [0, 1] from how often each of its 256 values stands there."""
+    values = np.arange(256) / 255
+    count = levels.sum(axis=1).clip(1)
+    mean = levels @ values / count
+    deviation = np.sqrt((levels * np.square(values - mean[:, None])).sum(axis=1) / count)
+    (m0, m1, m2), (s0, s1, s2) = mean.tolist(), deviation.tolist()
+    return (m0, m1, m2), (s0, s1, s2)
+
+
+def _depth(index: DatasetIndex, total: Sums) -> DepthStats | None:
+    """None where no sample has depth."""
+    count = int(total.depth.sum())
+    if not count:
+        return None
+    mean = total.depth_sum / count
+    low, high = index.depth.low, index.depth.high
+    reached = np.searchsorted(total.depth.cumsum(), [share * count for share in QUANTILES[1:-1]])
+    middles = low + (reached + 0.5) * (high - low) / BINS
+    quantiles = [total.depth_least, *middles.tolist(), total.depth_greatest]
+    return DepthStats(
+        valid=count / total.pixels,
+        mean=mean,
+        deviation=math.sqrt(max(0.0, total.depth_squares / count - mean**2)),
+        quantiles={f"{share:g}": value for share, value in zip(QUANTILES, quantiles, strict=True)},
+        histogram=tuple(total.depth.reshape(BARS, -1).sum(axis=1).tolist()),
+        range=(low, high),
+    )
+
+
+def _counts(index: DatasetIndex, column: str) -> dict[str, int]:
+    """Samples by the values of a column, without those that have none."""
+    counts = Counter(value for value in index.samples.column(column) if value)
+    return dict(sorted(counts.items()))
+
+
+def read_stats(root: Path) -> Stats | None:
+    """What stands in the folder of a data set, or None where nothing does.
+
+    Whoever uses it compares `fingerprint` with that of the data: it may have changed since.
+
+    Raises:
+        DataError: The file is there but cannot be read.
+    """
+    path = root / FILE
+    try:
+        return Stats.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise DataError(
+            f"{path}: cannot be read as statistics ({type(error).__name__}); remove it and run `dmx data stats {root}`."
+        ) from error
+
+
+def write_stats(root: Path, found: Stats) -> None:
+    """Store the statistics, whole or not at all.
+
+    Raises:
+        DataError: The folder cannot be written to.
+    """
+    path = root / FILE
+    beside = path.with_name(f".{FILE}-{os.getpid()}")
+    try:
+        beside.write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be written ({error.strerror}), so the statistics are not kept; make the folder writable, "
+            "or link its files into one of your own."
+        ) from error
