@@ -8,25 +8,19 @@ nothing.
 import math
 import os
 from collections import Counter
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dmx.data.chunks import each_chunk
 from dmx.data.layout import DatasetIndex
-from dmx.data.reading import read_quartet
+from dmx.data.sums import BARS, BINS, Sums, summed
 from dmx.data.writing import Progress
 from dmx.errors import DataError
-from dmx.quartet import Quartet
 
 FILE = "stats.json"
-BINS = 4096
-"""Bins of depth over the declared range; quantiles are told to one of them."""
-BARS = 32
-"""Bins of depth and of coverage that are stored."""
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 Triple = tuple[float, float, float]
@@ -83,35 +77,6 @@ class Stats(_Frozen):
     """Samples by group."""
 
 
-@dataclass
-class Sums:
-    """What chunks are summed up to."""
-
-    image: Int64[np.ndarray, "3 256"] = field(default_factory=lambda: np.zeros((3, 256), np.int64))
-    background: Int64[np.ndarray, "3 256"] = field(default_factory=lambda: np.zeros((3, 256), np.int64))
-    pixels: int = 0
-    depth: Int64[np.ndarray, "4096"] = field(default_factory=lambda: np.zeros(BINS, np.int64))
-    depth_sum: float = 0.0
-    depth_squares: float = 0.0
-    depth_least: float = np.inf
-    depth_greatest: float = -np.inf
-    coverage: Int64[np.ndarray, "32"] = field(default_factory=lambda: np.zeros(BARS, np.int64))
-    coverage_sum: float = 0.0
-    coverage_least: float = np.inf
-    coverage_greatest: float = -np.inf
-    sizes: Counter[str] = field(default_factory=Counter)
-
-    def add(self, other: "Sums") -> None:
-        """Take in what comes after."""
-        for one in fields(self):
-            ours, theirs = getattr(self, one.name), getattr(other, one.name)
-            if one.name.endswith("_least"):
-                ours = min(ours, theirs)
-            else:
-                ours = max(ours, theirs) if one.name.endswith("_greatest") else ours + theirs
-            setattr(self, one.name, ours)
-
-
 def stats(index: DatasetIndex, *, workers: int | None = None, progress: Progress | None = None) -> Stats:
     """Read every sample once and sum it up.
 
@@ -146,43 +111,6 @@ def stats(index: DatasetIndex, *, workers: int | None = None, progress: Progress
         splits=_counts(index, "split"),
         groups=_counts(index, "group"),
     )
-
-
-def summed(index: DatasetIndex, rows: range) -> Sums:
-    """The sums of a chunk of samples."""
-    sums = Sums()
-    for record in index.samples[rows.start : rows.stop]:
-        _take(sums, read_quartet(index, record), index)
-    return sums
-
-
-def _take(sums: Sums, quartet: Quartet, index: DatasetIndex) -> None:
-    height, width = quartet.mask.shape
-    sums.sizes[f"{width}x{height}"] += 1
-    sums.pixels += height * width
-    sums.image += _levels(quartet.image)
-    if quartet.background is not None:
-        sums.background += _levels(quartet.background)
-    known = np.count_nonzero(quartet.mask_valid)
-    share = np.count_nonzero(quartet.mask) / known if known else 0.0
-    sums.coverage[min(int(share * BARS), BARS - 1)] += 1
-    sums.coverage_sum += share
-    sums.coverage_least = min(sums.coverage_least, share)
-    sums.coverage_greatest = max(sums.coverage_greatest, share)
-    depth = quartet.depth[quartet.valid].astype(np.float64)
-    if depth.size:
-        low, high = index.depth.low, index.depth.high
-        bins = ((depth - low) * (BINS / (high - low))).astype(np.int64).clip(0, BINS - 1)
-        sums.depth += np.bincount(bins, minlength=BINS)
-        sums.depth_sum += float(depth.sum())
-        sums.depth_squares += float(np.square(depth).sum())
-        sums.depth_least = min(sums.depth_least, float(depth.min()))
-        sums.depth_greatest = max(sums.depth_greatest, float(depth.max()))
-
-
-def _levels(picture: UInt8[np.ndarray, "H W 3"]) -> Int64[np.ndarray, "3 256"]:
-    """How often each value stands in each channel."""
-    return np.stack([np.bincount(picture[..., channel].ravel(), minlength=256) for channel in range(3)])
 
 
 def moments(levels: Int64[np.ndarray, "3 256"]) -> tuple[Triple, Triple]:

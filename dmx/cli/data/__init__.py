@@ -5,7 +5,19 @@ import click
 from dmx.cli.lazy import LazyGroup
 
 COMMANDS = {
+    "check": (
+        "dmx.cli.data.check:check",
+        "Find what is wrong with the data set ROOT; exit code 1 where errors were found.",
+    ),
     "import": ("dmx.cli.data.importing:import_", "Bring the data set at SOURCE into the canonical folder OUT."),
+    "show": (
+        "dmx.cli.data.show:show",
+        "Draw samples of the data set ROOT into the picture OUT (PNG), spread over its groups.",
+    ),
+    "stats": (
+        "dmx.cli.data.stats:stats",
+        "Tell colours, depth, coverage and counts of the data set ROOT, and keep them in its stats.json.",
+    ),
     "synth": (
         "dmx.cli.data.synth:synth",
         "Ray-cast quartets of procedural rooms into OUT, with exact depth, mask and background.",

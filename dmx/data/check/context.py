@@ -30,7 +30,8 @@ OUTSIDE = 12.0
 background of another scene at least 31, flipped 13, shifted by an eighth 16, image brighter by 20 levels 15."""
 ALIKE, ALIKE_FROM = 0.92, 6.0
 """Least correlation outside of the mask, where the mean difference is above the second. Whole: at least 0.967, with
-JPEG of quality 25 at 64x64 and more 0.957. Spoilt: background shifted by a twentieth or flipped at most 0.91 at 64x64."""
+JPEG of quality 25 at 64x64 and more 0.957. Spoilt, at 64x64: background shifted by a twentieth or flipped at most 0.91.
+"""
 FOUND = 0.6
 """Least share of the mask's inside that differs. Whole: at least 0.88, with JPEG of quality 50 0.70. Spoilt: mask
 shifted by its width at 64x64 at most 0.33, the mask of another sample 0.03 at the 5th percentile."""

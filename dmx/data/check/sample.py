@@ -142,7 +142,7 @@ def _depth(seen: Look) -> None:
     if declared is None or seen.record.depth is None:
         return
     depth, valid = to_depth(seen.raw["depth"], declared)
-    outside = np.count_nonzero(valid & out_of_range(depth, declared))
+    outside = int(np.count_nonzero(valid & out_of_range(depth, declared)))
     if valid.any() and not outside:
         return
     seen.seen["depth"] = 0  # unknown depth is the same everywhere; that is said already

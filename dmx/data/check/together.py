@@ -58,8 +58,8 @@ def _leaks(index: DatasetIndex, digests: np.ndarray, groups: Sequence[str]) -> I
         if group != owner:
             record = index.samples[row]
             text = (
-                f"group '{group}' shows the background of group '{owner}', so that a split by group leaks; give both one "
-                "group, or restore the background"
+                f"group '{group}' shows the background of group '{owner}', so that a split by group leaks; give both "
+                "one group, or restore the background"
             )
             count = shared[made][group]
             yield Finding(record.id, "background", record.background, "leak", text, count, affected=count)
