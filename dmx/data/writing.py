@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from filelock import FileLock, Timeout
 
 from dmx.data.samples import FILE, OPTIONAL, REQUIRED, Record
 from dmx.errors import DataError
@@ -62,6 +63,44 @@ def staged(out: Path) -> Iterator[Path]:
             stage.rename(out)
         except OSError as error:
             raise _taken(out) from error
+
+
+@contextmanager
+def resumable(out: Path, plan: str) -> Iterator[Path]:
+    """A folder beside `out` to write into, which stays when the writing is stopped; it becomes `out` when all is there.
+
+    What goes on has to find out itself which files are whole: write each under another name and rename it.
+
+    Args:
+        out: The folder to make.
+        plan: What is being made, with all that decides its bytes: only the same plan goes on.
+
+    Raises:
+        DataError: `out` is there and not empty, or was begun by another plan, or another process works on it.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise _taken(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    stage, noted = (out.parent / f".{out.name}.{suffix}" for suffix in ("partial", "plan"))
+    lock = FileLock(out.parent / f".{out.name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DataError(f"{out}: another process is making it; wait until it has ended, or stop it.") from None
+    with lock:
+        if stage.exists() and (before := noted.read_text(encoding="utf-8") if noted.exists() else "") != plan:
+            raise DataError(
+                f"{stage}: was begun by another command ({before or 'unknown'}); repeat that one, or remove the folder."
+            )
+        noted.write_text(plan, encoding="utf-8")
+        stage.mkdir(exist_ok=True)
+        yield stage
+        try:
+            stage.rename(out)
+        except OSError as error:
+            raise _taken(out) from error
+        noted.unlink()
+        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _taken(out: Path) -> DataError:
