@@ -88,8 +88,8 @@ def _warped(batch: Batch, drawn: Sequence[Warp | Retouch | None]) -> Batch:
     mask, mask_valid, depth, valid = moved([batch.mask, batch.mask_valid, batch.depth, batch.valid], "nearest")
     return replace(
         batch,
-        image=pictures[0],
-        background=None if batch.background is None else pictures[1],
+        image=pictures[0].clamp_(0, 1),  # the weights' sum may differ from 1 by rounding
+        background=None if batch.background is None else pictures[1].clamp_(0, 1),
         mask=mask,
         mask_valid=mask_valid,
         depth=depth,
@@ -146,7 +146,7 @@ def _noise(pictures: Pictures, changes: Sequence[Noise]) -> Pictures:
 
 def _blur(pictures: Pictures, changes: Sequence[Blur]) -> Pictures:
     sigmas = _sent(np.array([[change.sigma, change.sigma] for change in changes]), pictures)
-    return gaussian_blur2d(pictures, changes[0].fitted(*pictures.shape[-2:]), sigmas)
+    return gaussian_blur2d(pictures, changes[0].fitted(*pictures.shape[-2:]), sigmas).clamp(0, 1)
 
 
 CHANGES: dict[type[Change], Any] = {Colour: _colour, Power: _power, Noise: _noise, Blur: _blur}

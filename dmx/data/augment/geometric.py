@@ -17,9 +17,12 @@ from pydantic import Field
 from dmx.data.augment.steps import Geometric, Matrix, Probability
 from dmx.registry import Range, augmentations
 
+FlipProbability = Annotated[float, Field(ge=0, le=1), Range(0, 0.5)]
+"""Searched up to one half only: beyond it, what is rare is the picture as it was taken."""
+
 
 @augmentations.register("horizontal_flip", source="Krizhevsky et al. 2012, sec. 4.1", effect="geometric")
-def horizontal_flip(*, p: Probability = 0.5) -> Geometric:
+def horizontal_flip(*, p: FlipProbability = 0.5) -> Geometric:
     """Mirror left and right: x' = W - 1 - x.
 
     Args:
@@ -29,7 +32,7 @@ def horizontal_flip(*, p: Probability = 0.5) -> Geometric:
 
 
 @augmentations.register("vertical_flip", source="torchvision, RandomVerticalFlip", effect="geometric")
-def vertical_flip(*, p: Probability = 0.5) -> Geometric:
+def vertical_flip(*, p: FlipProbability = 0.5) -> Geometric:
     """Mirror top and bottom: y' = H - 1 - y. For pictures without a floor and a sky, such as those taken from above.
 
     Args:
