@@ -73,4 +73,6 @@ def _show(report: "Report") -> None:
         if len(found) > EXAMPLES:
             click.echo(f"  and {len(found) - EXAMPLES:,} more")
     errors, warnings = report.count("error"), report.count("warning")
-    click.echo(f"\n{report.root}: {report.samples:,} samples, {errors:,} errors, {warnings:,} warnings".lstrip())
+    if kinds:
+        click.echo()
+    click.echo(f"{report.root}: {report.samples:,} samples, {errors:,} errors, {warnings:,} warnings")

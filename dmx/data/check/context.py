@@ -10,7 +10,8 @@ grey levels:
     explained    share of the clearly differing pixels that lie in the mask, d > max(24, Otsu's threshold of d)
 
 What these were in whole quartets (192 synthetic ones of 32x32 to 128x128, 22 real ones of EVA4; also after JPEG of
-quality 50 and 25 on both or one) and in spoilt ones is said beside each limit.
+quality 50 and 25 on both or one) and in spoilt ones is said beside each limit. JPEG of quality 25 at 64x64 takes so
+much of a fine coloured texture away that it may be told as a difference.
 """
 
 from dataclasses import asdict, dataclass
