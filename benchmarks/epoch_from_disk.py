@@ -51,19 +51,19 @@ class EpochClock(Silent):
         self.begun = time.perf_counter()
 
 
-def by_dmx(data: Path, home: Home, *, stores: bool, memory: str, epoch: int) -> float:
+def by_dmx(data: Path, home: Home, *, stores: bool, cache: str, epoch: int) -> float:
     """Seconds of the given epoch, counted from 0; the first one has the reading of the pictures."""
     run_id = f"run-{len(list(home.root.glob('runs/*')))}"
     clock = EpochClock()
     overrides = [
         f"data.root={data}",
-        f"data.memory={memory}",
+        f"data.cache={cache}",
         f"model.width={WIDTH}",
         "loss.depth=l1",
         f"stages=[{{epochs: {epoch + 1}, size: {SIZE}, batch_size: {BATCH}}}]",
         "training.device=cpu",
     ]
-    prepared = prepare(load_experiment(BASELINE, overrides))
+    prepared = prepare(load_experiment(BASELINE, overrides), home)
     tags = {"dmx.role": "run"}
     result, _ = run(prepared, home, run_id, experiment="benchmark", tags=tags, progress=clock, stores=stores)
     if result.outcome is not Outcome.COMPLETE:
@@ -88,15 +88,15 @@ def variants(scratch: Path, samples: int) -> dict[str, Callable[[], float]]:
         alias.symlink_to(data, target_is_directory=True)
         return alias
 
-    def dmx(*, stores: bool = True, memory: str = "auto", epoch: int = 0) -> float:
-        return samples / by_dmx(unread(), home, stores=stores, memory=memory, epoch=epoch)
+    def dmx(*, stores: bool = True, cache: str = "auto", epoch: int = 0) -> float:
+        return samples / by_dmx(unread(), home, stores=stores, cache=cache, epoch=epoch)
 
     return {
         f"authors' kind of loop, {CORES} workers": lambda: samples / authors(data, CORES),
         "authors' kind of loop, no worker": lambda: samples / authors(data, 0),
         "dmx, tracked": dmx,
         "dmx, untracked": lambda: dmx(stores=False),
-        f"dmx, untracked, not in memory, {CORES} workers": lambda: dmx(stores=False, memory="false"),
+        f"dmx, untracked, not in memory, {CORES} workers": lambda: dmx(stores=False, cache="none"),
         "dmx, tracked, second epoch": lambda: dmx(epoch=1),
     }
 

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from dmx.data.declaration import Declaration, DepthDeclaration, MaskDeclaration
-from dmx.data.samples import Record, read_samples
+from dmx.data.layout import read
+from dmx.data.samples import Record
 from dmx.data.synth import synth
 from dmx.data.writing import write_samples
 
@@ -34,7 +35,7 @@ def write_jpeg_quartets(folder: Path, samples: int, side: int) -> None:
         source = Path(scratch) / "synth"
         synth(source, count=samples + PER_ROOM, size=RENDERED, seed=0, kind="relative", per_room=PER_ROOM)
         records = []
-        for number, record in enumerate(read_samples(source)):
+        for number, record in enumerate(read(source).samples):
             paths = {role: str(Path(path).with_suffix(".jpg")) for role, path in record.paths().items()}
             for role, path in record.paths().items():
                 if not (folder / paths[role]).exists():  # a background that others share
@@ -61,4 +62,4 @@ def enlarge(source: Path, target: Path, side: int, rng: np.random.Generator) -> 
 
 def training_records(folder: Path) -> list[Record]:
     """The training samples of such a data set."""
-    return [record for record in read_samples(folder) if record.split == "train"]
+    return [record for record in read(folder).samples if record.split == "train"]

@@ -12,6 +12,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from dmx.data.synth import synth
 from dmx.experiment import prepare, run
 from dmx.experiment.loaders import in_memory
 from dmx.models.depthmasknet import depthmasknet
+from dmx.models.joint import IMAGENET
 from dmx.outcome import Outcome
 from dmx.quartet import Batch, DepthSpec, Prediction
 from dmx.tracking import Home
@@ -65,7 +67,7 @@ def by_dmx(config: ExperimentConfig, home: Home, *, stores: bool) -> StepClock:
     run_id = f"run-{len(list(home.root.glob('runs/*')))}"
     tags = {"dmx.role": "run"}
     result, unsent = run(
-        prepare(config), home, run_id, experiment="benchmark", tags=tags, progress=clock, stores=stores
+        prepare(config, home), home, run_id, experiment="benchmark", tags=tags, progress=clock, stores=stores
     )
     if result.outcome is not Outcome.COMPLETE or unsent:
         raise RuntimeError(f"{run_id}: {result.outcome} {result.reason}, {unsent} events unsent")
@@ -104,13 +106,16 @@ def plain_loss(logits: Tensor, predicted: Tensor, mask: Tensor, depth: Tensor) -
     return binary_cross_entropy_with_logits(logits, mask) + dice.mean() + silog.mean()
 
 
-def training_data(config: ExperimentConfig) -> tuple[Batch, DepthSpec]:
-    """All training samples as tensors, from the very samples that dmx keeps in memory."""
-    prepared = prepare(config)
+def training_data(config: ExperimentConfig, home: Home) -> tuple[Batch, DepthSpec]:
+    """All training samples as normalised tensors, from the very samples that dmx keeps in memory."""
+    prepared = prepare(config, home)
     ids = prepared.split.train
     samples = in_memory(prepared.index.root, prepared.data_fingerprint, ids, (SIZE, SIZE))
-    data = next(iter(make_loader(samples, batch_size=len(ids), seed=0, epoch=0, shuffle=False)))
-    return data, prepared.index.depth
+    host = next(iter(make_loader(samples, batch_size=len(ids), seed=0, epoch=0, shuffle=False)))
+    data, (mean, std) = host.to(torch.device("cpu")), (torch.tensor(one).view(3, 1, 1) for one in IMAGENET)
+    assert data.background is not None
+    normal = {"image": (data.image - mean) / std, "background": (data.background - mean) / std}
+    return replace(data, **normal), prepared.index.depth
 
 
 def check_same_loss(config: ExperimentConfig, data: Batch, depth: DepthSpec) -> None:
@@ -137,9 +142,9 @@ def measure(scratch: Path, rounds: int, batch: int, say: Callable[[str], None]) 
     """All rounds, and what is apart from them, in seconds."""
     synth(scratch / "data", count=STEPS * batch + PER_ROOM, size=SIZE, seed=0, per_room=PER_ROOM, workers=1)
     configs = {name: experiment(scratch / "data", batch, settings) for name, (settings, _) in VARIANTS.items()}
-    data, depth = training_data(configs["dmx, untracked"])
-    check_same_loss(configs["dmx, untracked"], data, depth)
     home = Home(scratch / "mlruns")
+    data, depth = training_data(configs["dmx, untracked"], home)
+    check_same_loss(configs["dmx, untracked"], data, depth)
     # not timed: the start of the stores, the first compilation
     by_dmx(configs["dmx, tracked"], home, stores=True)
     apart = {"feeder_start_cpu": feeder_seconds()}

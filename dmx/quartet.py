@@ -4,7 +4,7 @@ Conventions: pictures are RGB; arrays of one sample are (H, W, C) in numpy, batc
 pictures of a quartet come from the same camera in the same place and stay geometrically aligned always.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -55,7 +55,7 @@ class Quartet:
 
 @dataclass(frozen=True)
 class Batch:
-    """B quartets of one size as tensors; `image` and `background` are normalised, the rest is as in `Quartet`."""
+    """B quartets of one size as tensors, on the device; pictures are RGB in [0, 1], the rest is as in `Quartet`."""
 
     ids: tuple[str, ...]
     image: Float[Tensor, "B 3 H W"]
@@ -68,23 +68,52 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def to(self, device: torch.device, memory_format: torch.memory_format = torch.preserve_format) -> "Batch":
-        """The same batch on `device`; copies from pinned memory do not wait."""
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on `device`."""
         moved: dict[str, Any] = {
-            field.name: value.to(device, non_blocking=True, memory_format=memory_format)
-            for field in fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
         return replace(self, **moved)
 
-    def pin_memory(self) -> "Batch":
+
+@dataclass(frozen=True)
+class HostBatch:
+    """B quartets as loader processes hand them over: bytes, a third of the memory that the tensors of `Batch` take."""
+
+    ids: tuple[str, ...]
+    image: UInt8[Tensor, "B H W 3"]
+    background: UInt8[Tensor, "B H W 3"] | None
+    mask: UInt8[Tensor, "B H W"]
+    mask_valid: Bool[Tensor, "B H W"]
+    depth: Float32[Tensor, "B H W"]
+    valid: Bool[Tensor, "B H W"]
+
+    def pin_memory(self) -> "HostBatch":
         """The same batch in page-locked memory, from which copies to a GPU do not wait."""
         pinned: dict[str, Any] = {
-            field.name: value.pin_memory()
-            for field in fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
+            name: value.pin_memory() for name, value in vars(self).items() if isinstance(value, Tensor)
         }
         return replace(self, **pinned)
+
+    def to(self, device: torch.device, memory_format: torch.memory_format = torch.contiguous_format) -> Batch:
+        """The batch on `device`: bytes are copied there, and become numbers there."""
+
+        def picture(rgb: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
+            there = rgb.to(device, non_blocking=True).permute(0, 3, 1, 2)
+            return there.to(torch.float32, memory_format=memory_format).div_(255)
+
+        def plane(values: Tensor) -> Tensor:
+            return values.to(device, non_blocking=True)[:, None]
+
+        return Batch(
+            ids=self.ids,
+            image=picture(self.image),
+            background=None if self.background is None else picture(self.background),
+            mask=plane(self.mask).float(),
+            mask_valid=plane(self.mask_valid),
+            depth=plane(self.depth),
+            valid=plane(self.valid),
+        )
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Values(Silent):
 
 
 def execute(data: dict[str, Any], home: Path, progress: Silent | None = None, **options: Any) -> RunResult:
-    prepared = prepare(parse_experiment(data, "test"))
+    prepared = prepare(parse_experiment(data, "test"), Home(home))
     result, unsent = run(
         prepared,
         Home(home),

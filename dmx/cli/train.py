@@ -36,7 +36,7 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
         click.echo("For another one change something, as in -s seed=1.")
         return 0 if done[0].outcome is Outcome.COMPLETE else 1
     with Watch(config.objective) as watch:
-        prepared = prepare(config, watch.loading)
+        prepared = prepare(config, home, watch.loading)
         watch.console.print(
             f"[bold]{run_id}[/]: {config.model.component.name}, {prepared.parameters:,} parameters, "
             f"{len(prepared.split.train)} training and {len(prepared.split.val)} validation samples, "

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
 
 from dmx.config.base import Frozen
+from dmx.config.data import AugmentConfig, DataConfig, as_steps
 from dmx.config.objective import Objective
 from dmx.config.slot import InRegistry, dump
 from dmx.registry import (
@@ -21,7 +22,6 @@ from dmx.registry import (
 )
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 def not_empty(value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -40,38 +40,6 @@ def height_width(value: Any) -> Any:
 
 
 NotEmpty = AfterValidator(not_empty)
-
-
-class SplitConfig(Frozen):
-    """How samples are divided into train, validation and test."""
-
-    val: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    """The share of validation."""
-    test: Fraction = 0.15
-    """The share of test; where the data set brings an official test part, that is taken instead."""
-    by: Literal["group", "sample"] = "group"
-    """`group` keeps samples of one background or scene together; `sample` lets scenes leak from train into test."""
-    seed: Annotated[int, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _leaves_train(self) -> "SplitConfig":
-        if self.val + self.test >= 1:
-            raise ValueError(
-                f"val + test must be below 1, but got {self.val} + {self.test}; nothing is left to train on"
-            )
-        return self
-
-
-class DataConfig(Frozen):
-    """Which data, how it is split and how it is brought to the network."""
-
-    root: str
-    """The folder of the data set."""
-    split: SplitConfig = SplitConfig()
-    memory: Literal["auto"] | bool = "auto"
-    """Decode and resize once and keep the samples in memory; `auto`: where they take a quarter of what is free."""
-    workers: Literal["auto"] | Annotated[int, Field(ge=0, le=128)] = "auto"
-    """Loader processes; `auto`: none for samples in memory, else one for each core but at most 8."""
 
 
 class LossTerm(Frozen):
@@ -175,6 +143,7 @@ class ExperimentConfig(Frozen):
     depth_link: Literal["identity", "sigmoid", "softplus", "exp"] = "sigmoid"
     """From the network's raw output to depth in the unit of the data set."""
     loss: LossConfig
+    augment: Annotated[AugmentConfig, BeforeValidator(as_steps)] = AugmentConfig()
     weighting: Annotated[Params, InRegistry(weightings), Field(default="fixed")]
     """How the losses of the tasks become one."""
     optimizer: Annotated[Params, InRegistry(optimizers)]

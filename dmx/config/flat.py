@@ -27,6 +27,9 @@ def flatten(config: ExperimentConfig) -> dict[str, Scalar]:
         for term in terms:
             prefix = f"{slot}.{term['name']}" if slot.startswith("loss.") else slot
             flat |= {f"{prefix}.{key}": _short(value) for key, value in term.items() if key != "name"}
+    steps = data["augment"].pop("steps")
+    flat["augment"] = "+".join(step["name"] for step in steps)
+    flat |= {f"augment.{s['name']}.{key}": _short(value) for s in steps for key, value in s.items() if key != "name"}
     flat["stages"] = ", ".join(f"{s.epochs}x{s.size}@{s.batch_size}" for s in config.stages)
     del data["stages"]
     return flat | dict(_walk(data, ""))

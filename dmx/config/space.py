@@ -1,7 +1,8 @@
 """The space of a study: which places of the experiment vary, over what, and when.
 
 `model: auto` opens the choice among all registered models, each with its own conditional search ranges;
-`model.unet.encoder: [...]` replaces one of those; any other place of the experiment takes a list, a range or a value.
+`model.unet.encoder: [...]` replaces one of those; `augment: auto` opens the ranges of the augmentations that the
+experiment names; any other place of the experiment takes a list, a range or a value.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,8 @@ SLOTS: dict[str, Registry[Any]] = {
     "optimizer": optimizers,
     "schedule": schedules,
 }
+
+AUGMENT = "augment"
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,9 @@ def build_space(study: StudyConfig, depth_kind: str | None = None, has_backgroun
             dimensions[slot] = Dimension(slot, Choice(*candidates[slot]), None, whole=False)
             dimensions |= {dimension.path: dimension for dimension in _defaults(slot, candidates[slot], has_background)}
     for path, given in study.search.items():
-        if path not in SLOTS:
+        if path == AUGMENT and given == "auto":
+            dimensions |= {dimension.path: dimension for dimension in _augmentations(study.experiment)}
+        elif path not in SLOTS:
             try:
                 dimensions[path] = _explicit(path, given, data, candidates, so_far=dimensions)
             except ValueError as error:
@@ -168,6 +173,14 @@ def _defaults(slot: str, names: tuple[str, ...], has_background: bool) -> Iterat
             yield Dimension(f"{slot}.{name}.{parameter}", search, (slot, name), whole)
 
 
+def _augmentations(experiment: ExperimentConfig) -> Iterator[Dimension]:
+    """The search ranges of every augmentation that the experiment names."""
+    for number, step in enumerate(experiment.augment.steps):
+        for parameter, search in step.component.search_space().items():
+            whole = step.component.params.model_fields[parameter].annotation is int
+            yield Dimension(f"{AUGMENT}.steps.{number}.{parameter}", search, None, whole)
+
+
 def _explicit(
     path: str,
     given: Any,
@@ -178,7 +191,7 @@ def _explicit(
     """The dimension that a study spells out for `path`."""
     slot = slot_of(path)
     if given == "auto":
-        raise ValueError(f"'auto' is for {', '.join(SLOTS)}; give a list, a range or a value here")
+        raise ValueError(f"'auto' is for {', '.join(SLOTS)} and {AUGMENT}; give a list, a range or a value here")
     search = _search(given)
     if slot is None:
         if path == f"stages.{len(data['stages']) - 1}.size":

@@ -1,30 +1,30 @@
-"""The samples of one part of a split, at one size, decoded as they are asked for or kept in memory."""
+"""The samples of one part of a split, at one size, read as they are asked for or kept in memory."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from torch import Tensor
+import numpy as np
+from jaxtyping import UInt8
 from torch.utils.data import Dataset
 
 from dmx.data.layout import DatasetIndex
+from dmx.data.pack.read import PackReader
 from dmx.data.reading import read_quartet
-from dmx.data.transform import Sample, make_transform
+from dmx.data.resize import resize
 from dmx.data.writing import Progress
 from dmx.errors import DataError
+from dmx.quartet import Quartet
 
 
-class QuartetDataset(Dataset[Sample]):
-    """Map-style: number -> `Sample` of `size`, ready for a network.
+class QuartetDataset(Dataset[Quartet]):
+    """Map-style: number -> `Quartet` of `size`.
 
-    With `memory` each sample is decoded, resized and normalised once and kept. That takes 22 bytes a pixel for a sample
-    and 12 for each background, which the samples that share it share in memory too: 1,000 samples at 64x64 over 250
-    backgrounds take 102 MB. Kept as bytes they would take a third, but to normalise 64 samples at 64x64 through
-    albumentations then costs 2 ms a batch (measured), beside 1 ms to stack them.
+    With `memory` each sample is decoded and resized once and kept. That takes 10 bytes a pixel for a sample and 3 for
+    each background, which the samples that share it share in memory too.
 
-    A sample is a function of (data set, id, size) alone; what is random later must be one of (seed, epoch, number), so
-    that it is the same for any number of workers.
+    A sample is a function of (data set, id, size) alone; what is random is `Epoch`'s.
 
     Args:
         index: The data set.
@@ -37,35 +37,34 @@ class QuartetDataset(Dataset[Sample]):
     """
 
     def __init__(self, index: DatasetIndex, ids: Sequence[str], size: tuple[int, int], *, memory: bool) -> None:
-        records = {record.id: record for record in index.samples}
-        unknown = [one for one in ids if one not in records]
-        if unknown:
+        self._rows = index.samples.rows(ids)
+        unknown = np.flatnonzero(self._rows < 0)
+        if unknown.size:
             raise DataError(
-                f"{index.root}: has no sample '{unknown[0]}' ({len(unknown)} of {len(ids)} ids are unknown); the split "
-                "belongs to other data, so make it anew."
+                f"{index.root}: has no sample '{ids[unknown[0]]}' ({unknown.size} of {len(ids)} ids are unknown); the "
+                "split belongs to other data, so make it anew."
             )
         self.index = index
         self.size = size
-        self._records = [records[one] for one in ids]
-        self._transform = make_transform(size)
+        self._read = reader(index)
         self._memory = memory
-        self._kept: dict[int, Sample] = {}
-        self._backgrounds: dict[str, Tensor] = {}
+        self._kept: dict[int, Quartet] = {}
+        self._backgrounds: dict[str, UInt8[np.ndarray, "H W 3"]] = {}
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._rows)
 
-    def __getitem__(self, number: int) -> Sample:
+    def __getitem__(self, number: int) -> Quartet:
         if (kept := self._kept.get(number)) is not None:
             return kept
-        record = self._records[number]
-        sample = self._transform(read_quartet(self.index, record))
+        row = int(self._rows[number])
+        quartet = resize(self._read(row), self.size)
         if self._memory:
-            if record.background is not None and sample.background is not None:
-                shared = self._backgrounds.setdefault(record.background, sample.background)
-                sample = replace(sample, background=shared)
-            self._kept[number] = sample
-        return sample
+            path = self.index.samples[row].background
+            if path is not None and quartet.background is not None:
+                quartet = replace(quartet, background=self._backgrounds.setdefault(path, quartet.background))
+            self._kept[number] = quartet
+        return quartet
 
     def preload(self, progress: Progress | None = None) -> None:
         """Decode all samples now, with one thread per core, and keep them; needs `memory`.
@@ -82,3 +81,42 @@ class QuartetDataset(Dataset[Sample]):
                         progress(done, len(self))
             finally:
                 threads.shutdown(cancel_futures=True)
+
+
+def reader(index: DatasetIndex) -> Callable[[int], Quartet]:
+    """What reads a sample by its row: from the files of a folder, or from a pack."""
+    if index.pack is not None:
+        return PackReader(index.root, index.pack, index.declaration.depth).quartet
+    return lambda row: read_quartet(index, index.samples[row])
+
+
+class Epoch(Dataset[Quartet]):
+    """The samples as one epoch of training shows them: each changed by chance.
+
+    What is drawn for a sample is a function of (seed, epoch, number), so that it is the same for any number of workers
+    and after an interruption.
+
+    Args:
+        samples: The data set.
+        augment: Changes a quartet; the same seed, the same change.
+        seed: The run's seed.
+        epoch: Which epoch.
+    """
+
+    def __init__(
+        self, samples: QuartetDataset, augment: Callable[[Quartet, int], Quartet], seed: int, epoch: int
+    ) -> None:
+        self._samples = samples
+        self._augment = augment
+        self._key = (seed, epoch)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, number: int) -> Quartet:
+        return self._augment(self._samples[number], draw_seed(*self._key, number))
+
+
+def draw_seed(seed: int, epoch: int, number: int) -> int:
+    """A seed of 32 bits for what is drawn for one sample, or one batch, of one epoch."""
+    return int(np.random.SeedSequence((seed, epoch, number)).generate_state(1)[0])

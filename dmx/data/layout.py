@@ -1,4 +1,4 @@
-"""The canonical folder of a data set: `dataset.yaml`, `samples.csv` and the pictures that they name."""
+"""A data set: the canonical folder of `dataset.yaml`, `samples.csv` and the pictures that they name, or a pack."""
 
 import hashlib
 from contextlib import suppress
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from dmx.data.declaration import FILE, Declaration, read_declaration
 from dmx.data.listing import read_samples
+from dmx.data.pack.form import FILE as PACK
+from dmx.data.pack.form import PackInfo, read_info, read_packed_samples
 from dmx.data.samples import COLUMNS, ROLES, Samples
 from dmx.errors import DataError
 from dmx.quartet import DepthSpec
@@ -23,11 +25,13 @@ class DatasetIndex:
         root: Its folder.
         declaration: Its `dataset.yaml`.
         samples: Its samples, ordered by id.
+        pack: What its `pack.json` says, where it is a pack.
     """
 
     root: Path
     declaration: Declaration
     samples: Samples
+    pack: PackInfo | None = None
 
     @property
     def name(self) -> str:
@@ -60,7 +64,7 @@ class DatasetIndex:
         return self.samples[0].background is not None
 
     def files(self) -> list[str]:
-        """Every picture, relative to the folder of pictures, each once, sorted."""
+        """Every picture or file of a pack, relative to the folder of pictures, each once, sorted."""
         return sorted({path for role in ROLES for path in self.samples.distinct(role)})
 
     def check_files(self) -> None:
@@ -102,6 +106,9 @@ class DatasetIndex:
             DataError: Pictures are missing.
         """
         digest = hashlib.sha256((self.root / FILE).read_bytes())
+        if self.pack is not None:  # which holds the SHA-256 of all that is in it
+            digest.update((self.root / PACK).read_bytes())
+            return digest.hexdigest()
         for name in COLUMNS:
             digest.update(f"\0{name}\0".encode())
             digest.update("\0".join(value or "" for value in self.samples.column(name)).encode())
@@ -117,4 +124,6 @@ def read(root: Path) -> DatasetIndex:
         ConfigError: `dataset.yaml` is wrong; every problem at once.
     """
     declaration = read_declaration(root)
+    if (info := read_info(root)) is not None:
+        return DatasetIndex(root, declaration, read_packed_samples(root, info), info)
     return DatasetIndex(root, declaration, read_samples(root, depth=declaration.depth is not None))

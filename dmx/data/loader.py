@@ -1,15 +1,14 @@
 """Batches in an order that is a function of (seed, epoch), whatever the number of workers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from dmx.data.dataset import QuartetDataset
-from dmx.data.transform import Sample
-from dmx.quartet import Batch
+from dmx.data.dataset import Epoch, QuartetDataset
+from dmx.quartet import HostBatch, Quartet
 
 
 def make_loader(
@@ -19,10 +18,11 @@ def make_loader(
     seed: int,
     epoch: int,
     shuffle: bool,
+    augment: Callable[[Quartet, int], Quartet] | None = None,
     workers: int = 0,
     skip: int = 0,
     pin_memory: bool = False,
-) -> DataLoader[Batch]:
+) -> DataLoader[HostBatch]:
     """The batches of one epoch.
 
     No sample is left out. Where `shuffle` (in training) a single one would remain for the last batch, it joins the
@@ -31,16 +31,18 @@ def make_loader(
     Args:
         dataset: The samples.
         batch_size: Samples a batch.
-        seed: With `epoch` it gives the order.
+        seed: With `epoch` it gives the order and what is drawn for `augment`.
         epoch: Which epoch.
         shuffle: Whether the order is a random one; else it is that of the data set.
+        augment: Changes each sample by chance; None leaves it.
         workers: Processes that read ahead; 0 reads in this one. The batches are the same.
         skip: How many batches to leave out at the start: those done before an interruption.
         pin_memory: Whether batches come in page-locked memory, for a GPU.
     """
     batches = order(len(dataset), batch_size, seed=seed, epoch=epoch, shuffle=shuffle)[skip:]
+    samples = dataset if augment is None else Epoch(dataset, augment, seed, epoch)
     return DataLoader(
-        cast("Dataset[Batch]", dataset),  # torch has no type for a loader whose `collate_fn` makes something else
+        cast("Dataset[HostBatch]", samples),  # torch has no type for a loader whose `collate_fn` makes something else
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,
@@ -59,15 +61,19 @@ def order(count: int, batch_size: int, *, seed: int, epoch: int, shuffle: bool) 
     return batches
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
+def collate(quartets: Sequence[Quartet]) -> HostBatch:
     """Stack samples to a batch."""
-    backgrounds = [sample.background for sample in samples if sample.background is not None]
-    return Batch(
-        ids=tuple(sample.id for sample in samples),
-        image=torch.stack([sample.image for sample in samples]),
-        background=torch.stack(backgrounds) if backgrounds else None,
-        mask=torch.stack([sample.mask for sample in samples]),
-        mask_valid=torch.stack([sample.mask_valid for sample in samples]),
-        depth=torch.stack([sample.depth for sample in samples]),
-        valid=torch.stack([sample.valid for sample in samples]),
+
+    def stack(arrays: Sequence[np.ndarray]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(arrays))
+
+    backgrounds = [quartet.background for quartet in quartets if quartet.background is not None]
+    return HostBatch(
+        ids=tuple(quartet.id for quartet in quartets),
+        image=stack([quartet.image for quartet in quartets]),
+        background=stack(backgrounds) if backgrounds else None,
+        mask=stack([quartet.mask for quartet in quartets]),
+        mask_valid=stack([quartet.mask_valid for quartet in quartets]),
+        depth=stack([quartet.depth for quartet in quartets]),
+        valid=stack([quartet.valid for quartet in quartets]),
     )

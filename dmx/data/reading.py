@@ -1,5 +1,6 @@
 """From the files of one sample to a `Quartet`, or to a message that says which file is wrong and how."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,16 +33,25 @@ def read_quartet(index: DatasetIndex, record: Record) -> Quartet:
     depth, valid = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, bool)
     if record.depth is not None and index.declaration.depth is not None:
         depth, valid = read_depth(root / record.depth, index.declaration.depth)
-    shapes = {"image": image.shape[:2], "mask": mask.shape, "depth": depth.shape}
+    sizes = {"image": image.shape[:2], "mask": mask.shape, "depth": depth.shape}
     if background is not None:
-        shapes["background"] = background.shape[:2]
-    if len(set(shapes.values())) > 1:
-        sizes = ", ".join(f"{role} {w}x{h}" for role, (h, w) in shapes.items())
-        raise DataError(
-            f"{index.root}: the pictures of sample '{record.id}' differ in size (width x height: {sizes}); bring them "
-            "to one size or take the sample out of samples.csv."
-        )
+        sizes["background"] = background.shape[:2]
+    check_sizes(index.root, record.id, sizes)
     return Quartet(record.id, record.group, image, background, mask, mask_valid, depth, valid)
+
+
+def check_sizes(root: Path, name: str, sizes: Mapping[str, tuple[int, ...]]) -> None:
+    """Make sure that the pictures of the sample `name` have one size.
+
+    Raises:
+        DataError: They have not.
+    """
+    if len(set(sizes.values())) > 1:
+        listing = ", ".join(f"{role} {width}x{height}" for role, (height, width) in sizes.items())
+        raise DataError(
+            f"{root}: the pictures of sample '{name}' differ in size (width x height: {listing}); bring them to one "
+            "size or take the sample out of samples.csv."
+        )
 
 
 def shared_background(path: Path) -> UInt8[np.ndarray, "H W 3"]:
@@ -94,13 +104,24 @@ def read_depth(path: Path, declared: DepthDeclaration) -> tuple[Float32[np.ndarr
     Raises:
         DataError: The file cannot be read, or its depth is nowhere known or out of the declared range.
     """
-    raw = grey(path)
-    depth, valid = to_depth(raw, declared)
+    depth, valid = to_depth(grey(path), declared)
+    check_depth(depth, valid, declared, path)
+    return depth, valid
+
+
+def check_depth(
+    depth: Float32[np.ndarray, "H W"], valid: Bool[np.ndarray, "H W"], declared: DepthDeclaration, path: Path
+) -> None:
+    """Make sure that depth is known somewhere and in the declared range; `path` is for the message.
+
+    Raises:
+        DataError: It is not.
+    """
     if not valid.any():
         unknown = ", ".join(f"{value:g}" for value in declared.unknown)
         raise DataError(
-            f"{path}: has no pixel of known depth (raw values {raw.min()} to {raw.max()}, unknown: [{unknown}]); mend "
-            "`depth.unknown` in dataset.yaml or take the sample out."
+            f"{path}: has no pixel of known depth (depth {depth.min():g} to {depth.max():g}, unknown raw values: "
+            f"[{unknown}]); mend `depth.unknown` in dataset.yaml or take the sample out."
         )
     outside = valid & out_of_range(depth, declared)
     if outside.any():
@@ -110,7 +131,6 @@ def read_depth(path: Path, declared: DepthDeclaration) -> tuple[Float32[np.ndarr
             f"{depth[valid].max():g}); mend `depth.range`, `scale`, `offset` or `unknown` in dataset.yaml, or say "
             "`outside: unknown`."
         )
-    return depth, valid
 
 
 def to_depth(

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
-from dmx.data.transform import MEAN, STD
+from dmx.data.resize import resize_picture
 
 
 class Predictor:
@@ -44,10 +44,6 @@ class Predictor:
         return found
 
     def _tensor(self, picture: UInt8[np.ndarray, "_ _ 3"]) -> Float32[Tensor, "1 3 H W"]:
-        """As in training: by area where it shrinks, linearly where it grows, then normalised."""
-        height, width = self.size
-        shrinks = picture.shape[0] > height and picture.shape[1] > width
-        resized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        normal = (resized.astype(np.float32) / 255 - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
-        device = next(self.model.parameters()).device
-        return torch.from_numpy(np.ascontiguousarray(normal.transpose(2, 0, 1)))[None].to(device)
+        """As in training: resized, then in [0, 1]."""
+        resized = torch.from_numpy(np.ascontiguousarray(resize_picture(picture, self.size)))
+        return resized.to(next(self.model.parameters()).device).permute(2, 0, 1)[None] / 255

@@ -1,23 +1,30 @@
-"""The batches of an experiment: one data set and split at the sizes of its stages."""
+"""The batches of an experiment: one data set and split at the sizes of its stages, on the device."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
-from dmx.config.experiment import DataConfig, Stage
-from dmx.data.dataset import QuartetDataset
+from dmx.config.data import AugmentConfig, DataConfig
+from dmx.config.experiment import Stage
+from dmx.data.dataset import QuartetDataset, draw_seed
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.loader import make_loader, order
+from dmx.data.pack.write import pack
 from dmx.data.split import Split
-from dmx.quartet import Batch
+from dmx.quartet import Batch, Quartet
+from dmx.training.execution import Execution
 
 LOADERS_AT_MOST = 8
-# image and background as three float32 each, mask and depth as one each, two bytes of validity
-BYTES_PER_PIXEL = 4 * (3 + 3 + 1 + 1) + 2
+BYTES_PER_PIXEL = 3 + 3 + 1 + 1 + 4 + 1
+"""Of a decoded sample: image, background, mask, where it is known, depth, where it is known."""
+PACK_PAYS_FROM = 3
+"""Epochs: packing reads and writes each sample once (measured: benchmarks/loaders.py), every later epoch gains."""
 
 
 @lru_cache(maxsize=8)  # the trials of a study train on the same samples: decode them once
@@ -35,9 +42,11 @@ class StageLoaders:
         fingerprint: Its fingerprint.
         split: Which samples are for what.
         stages: The stages of training.
-        config: Memory and workers.
-        seed: Decides the order of the samples, together with the epoch.
-        pin_memory: Whether batches are made in page-locked memory, for a GPU.
+        config: Cache and workers.
+        augment: What changes training samples by chance.
+        seed: Decides the order of the samples and their changes, together with the epoch.
+        execution: Where batches go.
+        packs: The folder of packs that experiments share.
     """
 
     index: DatasetIndex
@@ -45,73 +54,121 @@ class StageLoaders:
     split: Split
     stages: Sequence[Stage]
     config: DataConfig
+    augment: AugmentConfig
     seed: int
-    pin_memory: bool
+    execution: Execution
+    packs: Path
 
-    def train(self, stage: Stage, epoch: int, skip: int) -> Iterable[Batch]:
-        """The shuffled batches of an epoch but for the first `skip`."""
-        return make_loader(
+    def train(self, stage: Stage, epoch: int, skip: int) -> Iterator[Batch]:
+        """The shuffled and augmented batches of an epoch but for the first `skip`."""
+        by_sample, by_batch = self._augments()
+        loader = make_loader(
             self._dataset(self.split.train, stage.height_width),
             batch_size=stage.batch_size,
             seed=self.seed,
             epoch=epoch,
             shuffle=True,
+            augment=by_sample,
             workers=self.workers,
             skip=skip,
-            pin_memory=self.pin_memory,
+            pin_memory=self._pinned,
         )
+        for number, host in enumerate(loader, start=skip):
+            batch = host.to(self.execution.device, self.execution.memory_format)
+            yield batch if by_batch is None else by_batch(batch, draw_seed(self.seed, epoch, number))
 
     def steps(self, stage: Stage) -> int:
         """How many batches an epoch of `stage` has."""
         return len(order(len(self.split.train), stage.batch_size, seed=self.seed, epoch=0, shuffle=True))
 
-    def val(self) -> Iterable[Batch]:
+    def val(self) -> Iterator[Batch]:
         """All validation samples, in order."""
         return self._in_order(self.split.val)
 
-    def test(self) -> Iterable[Batch]:
+    def test(self) -> Iterator[Batch]:
         """All test samples, in order."""
         return self._in_order(self.split.test)
 
     def preload(self, progress: Callable[[int, int], None]) -> None:
-        """Bring what the first stage and validation need into memory, where it is to be kept there.
+        """Make ready what the first stage and validation need: in memory, or packed, where the cache is that.
 
         Raises:
-            DataError: A sample is not as declared.
+            DataError: A sample cannot be read.
         """
-        if self.memory:
-            self._dataset(self.split.train, self.stages[0].height_width).preload(progress)
-            self._dataset(self.split.val, self.stages[-1].height_width).preload(progress)
+        first, last = self.stages[0], self.stages[-1]
+        for ids, stage in ((self.split.train, first), (self.split.val, last)):
+            dataset = self._dataset(ids, stage.height_width, progress)
+            if self.cache == "memory":
+                dataset.preload(progress)
 
     @cached_property  # asked once: what is kept takes from what is free
-    def memory(self) -> bool:
-        """Whether decoded samples are kept in memory."""
-        if self.config.memory != "auto":
-            return self.config.memory
-        pixels = sum(height * width for height, width in {stage.height_width for stage in self.stages})
-        wanted = len(self.index.samples) * pixels * BYTES_PER_PIXEL
-        return wanted < psutil.virtual_memory().available / 4
+    def cache(self) -> Literal["memory", "disk", "none"]:
+        """Where decoded samples are kept."""
+        if self.config.cache != "auto":
+            return self.config.cache
+        sizes = {stage.height_width for stage in self.stages}
+        if self.index.pack is not None and sizes == {self.index.pack.size}:
+            return "none"  # the system keeps what is read of it
+        wanted = len(self.index.samples) * sum(height * width for height, width in sizes) * BYTES_PER_PIXEL
+        if wanted < psutil.virtual_memory().available / 4:
+            return "memory"
+        pays = all(self._epochs(size) >= PACK_PAYS_FROM for size in sizes) and self.index.pack is None
+        self.packs.mkdir(parents=True, exist_ok=True)
+        return "disk" if pays and wanted < shutil.disk_usage(self.packs).free / 2 else "none"
 
     @property
     def workers(self) -> int:
         """How many loader processes run beside the training."""
         if self.config.workers != "auto":
             return self.config.workers
-        return 0 if self.memory else min(LOADERS_AT_MOST, len(os.sched_getaffinity(0)))
+        busy = self.execution.device.type == "cpu"  # the cores train
+        light = self.cache == "memory" and (busy or self.augment.where == "device" or not self.augment.steps)
+        return 0 if light else min(LOADERS_AT_MOST, len(os.sched_getaffinity(0)))
 
-    def _in_order(self, ids: tuple[str, ...]) -> Iterable[Batch]:
+    @property
+    def _pinned(self) -> bool:
+        return self.execution.device.type == "cuda"
+
+    def _augments(
+        self,
+    ) -> tuple[Callable[[Quartet, int], Quartet] | None, Callable[[Batch, int], Batch] | None]:
+        """What changes samples one by one in the loader, and what changes batches on the device."""
+        steps = [step.bind()() for step in self.augment.steps]
+        if not steps:
+            return None, None
+        if self.augment.where == "device":
+            from dmx.data.augment.device import make_batch_augment
+
+            return None, make_batch_augment(steps)
+        from dmx.data.augment.cpu import make_augment  # albumentations takes 5 s to import: only who uses it waits
+
+        return make_augment(steps), None
+
+    def _epochs(self, size: tuple[int, int]) -> int:
+        return sum(stage.epochs for stage in self.stages if stage.height_width == size)
+
+    def _in_order(self, ids: tuple[str, ...]) -> Iterator[Batch]:
         last = self.stages[-1]
-        return make_loader(
+        loader = make_loader(
             self._dataset(ids, last.height_width),
             batch_size=last.batch_size,
             seed=self.seed,
             epoch=0,
             shuffle=False,
             workers=self.workers,
-            pin_memory=self.pin_memory,
+            pin_memory=self._pinned,
         )
+        return (host.to(self.execution.device, self.execution.memory_format) for host in loader)
 
-    def _dataset(self, ids: tuple[str, ...], size: tuple[int, int]) -> QuartetDataset:
-        if self.memory:
-            return in_memory(self.index.root, self.fingerprint, ids, size)
-        return QuartetDataset(self.index, ids, size, memory=False)
+    def _dataset(
+        self, ids: tuple[str, ...], size: tuple[int, int], progress: Callable[[int, int], None] | None = None
+    ) -> QuartetDataset:
+        match self.cache:
+            case "memory":
+                return in_memory(self.index.root, self.fingerprint, ids, size)
+            case "disk":
+                folder = self.packs / f"{self.fingerprint[:16]}-{size[0]}x{size[1]}"
+                pack(self.index, folder, size=size, progress=progress)
+                return QuartetDataset(read(folder), ids, size, memory=False)
+            case "none":
+                return QuartetDataset(self.index, ids, size, memory=False)

@@ -7,10 +7,12 @@ from pathlib import Path
 from dmx.config import ExperimentConfig
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.split import Split, split
+from dmx.data.stats import read_stats
 from dmx.errors import ConfigError, DataError, Problem
 from dmx.experiment.loaders import StageLoaders
 from dmx.metrics import definitions, names
-from dmx.models.joint import DepthMaskModel, check_size, describe_parameters, make_link
+from dmx.models.joint import IMAGENET, DepthMaskModel, Rgb, check_size, describe_parameters, make_link
+from dmx.tracking.home import Home
 from dmx.training.execution import Execution, choose, forward_flops
 from dmx.training.seeding import seed_everything
 
@@ -32,12 +34,15 @@ class Prepared:
     definitions: dict[str, str]
 
 
-def prepare(config: ExperimentConfig, progress: Callable[[int, int], None] = lambda done, total: None) -> Prepared:
-    """Read what the data set says of itself, split it, build the model, and bring the samples into memory.
+def prepare(
+    config: ExperimentConfig, home: Home, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Prepared:
+    """Read what the data set says of itself, split it, build the model, and bring the samples into memory or a pack.
 
     Args:
         config: The experiment.
-        progress: Told how many of how many samples are in memory.
+        home: Where packs are kept.
+        progress: Told how many of how many samples are ready.
 
     Raises:
         UserError: Something does not fit together; the message says what and what to do.
@@ -64,13 +69,31 @@ def prepare(config: ExperimentConfig, progress: Callable[[int, int], None] = lam
         settings.compile,
         flops=TRAINING_TO_FORWARD * forward * samples,
     )
-    model = DepthMaskModel(net, make_link(config.depth_link, index.depth))
+    model = DepthMaskModel(net, make_link(config.depth_link, index.depth), normalisation_of(config, index))
     fingerprint = index.fingerprint()
-    on_gpu = execution.device.type == "cuda"
-    loaders = StageLoaders(index, fingerprint, parts, config.stages, config.data, config.seed, on_gpu)
+    loaders = StageLoaders(
+        index, fingerprint, parts, config.stages, config.data, config.augment, config.seed, execution, home.packs
+    )
     loaders.preload(progress)
     count = describe_parameters(net)
     return Prepared(config, index, fingerprint, parts, model, count, execution, loaders, definitions(index.depth))
+
+
+def normalisation_of(config: ExperimentConfig, index: DatasetIndex) -> tuple[Rgb, Rgb]:
+    """Mean and deviation of colours as the configuration wants them.
+
+    Raises:
+        DataError: They are to be those of the data, and `dmx data stats` has not been asked for these data.
+    """
+    if config.data.normalisation == "imagenet":
+        return IMAGENET
+    stats = read_stats(index.root)
+    if stats is None or stats.fingerprint != index.fingerprint():
+        raise DataError(
+            f"{index.root}: data.normalisation is `data`, but {'no' if stats is None else 'an outdated'} stats.json is "
+            f"there; run `dmx data stats {index.root}`."
+        )
+    return stats.image_mean, stats.image_std
 
 
 def check_fit(config: ExperimentConfig, index: DatasetIndex) -> None:

@@ -12,7 +12,11 @@ from torch import Tensor, nn
 from dmx.errors import UserError
 from dmx.quartet import DepthSpec, Prediction
 
+Rgb = tuple[float, float, float]
 Link = Literal["identity", "sigmoid", "softplus", "exp"]
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and deviation of ImageNet's RGB in [0, 1], which pretrained encoders expect (torchvision's constants)."""
 
 # e**10 = 22026: far outside of any depth range on both sides, far inside of float32 (and of its square).
 EXPONENT_LIMIT = 10.0
@@ -33,21 +37,33 @@ class JointNet(Protocol):
 
 
 class DepthMaskModel(nn.Module):
-    """A network with its depth link.
+    """A network between the normalisation of pictures and its depth link.
+
+    A picture x in [0, 1] goes in as (x - mean) / std, channel by channel. Both are kept with the weights, so that no
+    user of a trained network has to know them.
 
     Args:
         net: A network that a registered model built.
         link: From raw output to depth, as `make_link` gives it.
+        normalisation: Mean and standard deviation of red, green and blue in [0, 1].
     """
 
-    def __init__(self, net: JointNet, link: Callable[[Tensor], Tensor]) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, net: JointNet, link: Callable[[Tensor], Tensor], normalisation: tuple[Rgb, Rgb] = IMAGENET
+    ) -> None:
         super().__init__()
         self.net = net
         self.link = link
+        for name, values in zip(("mean", "std"), normalisation, strict=True):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1))
 
     def forward(self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None) -> Prediction:
-        """Mask logits and depth in the unit of the data set, both float32 whatever the precision of the network."""
-        mask_logits, depth_raw = self.net(image, background)
+        """From pictures in [0, 1] to mask logits and depth in the data set's unit, float32 whatever the precision."""
+        behind = None if background is None else (background - self.mean) / self.std
+        mask_logits, depth_raw = self.net((image - self.mean) / self.std, behind)
         with torch.autocast(image.device.type, enabled=False):
             return Prediction(mask_logits.float(), self.link(depth_raw.float()))
 

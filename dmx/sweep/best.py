@@ -91,7 +91,7 @@ def train_best(name: str, home: Home, watcher: Watcher) -> BestReport:
         ranked = rank(runs)
         if ranked[0].result.outcome is not Outcome.COMPLETE or ranked[0].result.best is None:
             raise UserError(f"no seed of {trial} came to an end: {ranked[0].run} {ranked[0].result.reason}.")
-        champion = prepare(full_budget(study, trial, home, seed_of(ranked[0])), watcher.loading)
+        champion = prepare(full_budget(study, trial, home, seed_of(ranked[0])), home, watcher.loading)
         load_weights(home.run(ranked[0].run) / BEST_WEIGHTS, champion.model)
         test = _test(champion, ranked[0], home, name)
         return BestReport(name, trial, tuple(ranked), False, ranked[0].run, test, champion)
@@ -117,7 +117,8 @@ def _train(config: ExperimentConfig, study: str, home: Home, watcher: Watcher) -
     found = read_result(home.run(run_id))
     if found is None or found[0].outcome in UNFINISHED:
         tags = {"dmx.role": "best", "dmx.study": study}
-        result, _ = run(prepare(config, watcher.loading), home, run_id, experiment=study, tags=tags, progress=watcher)
+        prepared = prepare(config, home, watcher.loading)
+        result, _ = run(prepared, home, run_id, experiment=study, tags=tags, progress=watcher)
         watcher.told(config.seed, result)
         found = read_result(home.run(run_id))
         assert found is not None  # `run` has just written it

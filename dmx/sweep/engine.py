@@ -65,7 +65,7 @@ def sweep(config: StudyConfig, home: Home, watcher: Watcher) -> Summary:
         if before >= config.trials:
             replace_text(folder / STUDY, yaml.safe_dump(config.dump(), sort_keys=False))
             return Summary(before, config.trials, 0, interrupted=False, unsent=0)
-    base = prepare(config.experiment, watcher.loading)
+    base = prepare(config.experiment, home, watcher.loading)
     space = build_space(config, base.index.depth.kind, base.index.has_background)
     with alone(folder):
         check_identity(folder / IDENTITY, base, f"study '{config.name}'")
@@ -208,7 +208,7 @@ class Sweep:
         tags = {"dmx.role": "trial", "dmx.study": self.config.name, "dmx.trial": str(trial.number)}
         try:
             config = parse_experiment(self.space.raw(values), f"trial {trial.number}")
-            prepared = prepare(config, self.watcher.loading)
+            prepared = prepare(config, self.home, self.watcher.loading)
             result, unsent = run(
                 prepared,
                 self.home,

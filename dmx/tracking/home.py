@@ -25,6 +25,11 @@ class Home:
         """The tracking address of MLflow's store."""
         return f"sqlite:///{self.mlflow_db.resolve()}"
 
+    @property
+    def packs(self) -> Path:
+        """The packs that runs share, by the data's fingerprint and size."""
+        return self.root / "packs"
+
     def run(self, run_id: str) -> Path:
         """The folder of a run."""
         return self.root / "runs" / run_id

@@ -12,8 +12,6 @@ Plane = Float[np.ndarray, "H W"]
 Where = Bool[np.ndarray, "H W"]
 
 TITLES = ("image", "true mask", "predicted mask", "true depth", "predicted depth", "error, red at 25%")
-MEAN = np.array((0.485, 0.456, 0.406))  # ImageNet: what the loader subtracted
-STD = np.array((0.229, 0.224, 0.225))
 UNKNOWN = 128  # grey, which is in neither colour map nor in a mask
 SIDE = 128  # least side of a cell: below that the titles do not fit
 GAP = 4
@@ -30,7 +28,7 @@ def panel(batch: Batch, prediction: Prediction, spec: DepthSpec, rows: int = 4) 
     (none) to red (a quarter of the row's range, or more).
 
     Args:
-        batch: Samples, the picture normalised by ImageNet's mean and deviation.
+        batch: Samples.
         prediction: What the network says of them.
         spec: How their depth is to be read.
         rows: Samples to show at most.
@@ -56,7 +54,7 @@ def row(batch: Batch, prediction: Prediction, spec: DepthSpec, index: int) -> li
     span = max(float(known.max()) - low, 1e-6)
     everywhere = np.isfinite(depth)
     cells = [
-        (np.clip(image * STD + MEAN, 0, 1) * 255).round().astype(np.uint8),
+        (np.clip(image, 0, 1) * 255).round().astype(np.uint8),
         mask_picture(true_mask, batch.mask_valid[index, 0].cpu().numpy()),
         mask_picture(mask, np.ones_like(mask)),
         colours(nearness(truth, low, span, spec), valid),

@@ -29,7 +29,7 @@ BEST_WEIGHTS = "best.safetensors"
 
 @runtime_checkable
 class Loaders(Protocol):
-    """Where batches come from."""
+    """Where batches come from; they are on the device already."""
 
     def train(self, stage: Stage, epoch: int, skip: int) -> Iterable[Batch]:
         """The batches of an epoch but for the first `skip`."""
@@ -106,8 +106,7 @@ class Trainer:
     def _train_epoch(self, stage: Stage) -> None:
         learner = self.learner
         learner.model.train()
-        for batch_on_host in self.loaders.train(stage, self.at.epoch, skip=self.at.step_in_epoch):
-            batch = batch_on_host.to(learner.execution.device, learner.execution.memory_format)
+        for batch in self.loaders.train(stage, self.at.epoch, skip=self.at.step_in_epoch):
             # the last batch of an epoch may be smaller: compiling once more for it would cost more than it saves
             losses = learner.step(batch, self.forward if len(batch) == stage.batch_size else learner.model)
             if self.average is not None:

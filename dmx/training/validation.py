@@ -28,8 +28,7 @@ def validate(
     evaluator = Evaluator(spec)
     picture: np.ndarray | None = None
     finite = torch.ones(2, dtype=torch.bool, device=execution.device)
-    for batch_on_host in batches:
-        batch = batch_on_host.to(execution.device, execution.memory_format)
+    for batch in batches:
         with execution.autocast():
             prediction = model(batch.image, batch.background)
         finite &= torch.stack([prediction.mask_logits.isfinite().all(), prediction.depth.isfinite().all()])

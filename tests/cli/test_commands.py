@@ -45,7 +45,16 @@ def test_list_and_describe_know_every_component(dmx: Run) -> None:
     load()
     listed = "".join(
         dmx("list", kind).out
-        for kind in ("models", "losses", "weightings", "optimizers", "schedules", "metrics", "importers")
+        for kind in (
+            "models",
+            "losses",
+            "weightings",
+            "optimizers",
+            "schedules",
+            "augmentations",
+            "metrics",
+            "importers",
+        )
     )
     for registry in REGISTRIES.values():
         for name in registry:

@@ -1,18 +1,12 @@
 """The canonical folder: what it says is read, and whatever is wrong with it is said."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dmx.data.layout import DatasetIndex, read
-from dmx.data.listing import read_samples
 from dmx.data.reading import read_quartet
-from dmx.data.samples import Record
-from dmx.data.writing import write_samples
 from dmx.errors import ConfigError, DataError
 from dmx.quartet import DepthSpec
 
@@ -122,63 +116,6 @@ def test_declaration_that_is_no_mapping(folder: Path, text: str) -> None:
         read(folder)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            "id,group,image,mask\n",
-            ": column depth is missing; the first line must name id,group,image,mask,depth.",
-        ),
-        (
-            "id,group,image,mask,depth,splt\n",
-            ": unknown column 'splt'; did you mean 'split'? Known: background, depth, group, id, image, mask, split.",
-        ),
-        ("id,group,image,mask,depth\na,,i,m,d\n", ": mend these:\n  line 2: group is empty"),
-        (
-            "id,group,image,mask,depth\na,g,i,m,d,x\n",
-            ": mend these:\n  line 2: has more cells than the first line names",
-        ),
-        (
-            "id,group,image,mask,depth\na,g,../i,m,d\nb,g,i,m,/d\n",
-            ": mend these:\n  line 2: '../i' leaves the folder of the data set; paths are relative to it"
-            "\n  line 3: '/d' leaves the folder of the data set; paths are relative to it",
-        ),
-        (
-            "id,group,image,mask,depth,split\na,g,i,m,d,dev\n",
-            ": mend these:\n  line 2: split 'dev' must be train, val or test",
-        ),
-        (
-            "id,group,image,mask,depth,split\na,g,i,m,d,train\na,g,i,m,d,\n",
-            ": mend these:\n  id 'a' stands there 2 times; ids must be unique"
-            "\n  `split` is given in 1 of 2 rows; give it in all or in none",
-        ),
-        (
-            "id,group,image,mask,depth\n" + "a,,i,m,d\n" * 12,
-            ": mend these:" + "".join(f"\n  line {n}: group is empty" for n in range(2, 12)) + "\n  and 3 more",
-        ),
-    ],
-)
-def test_wrong_list_of_samples(folder: Path, text: str, message: str) -> None:
-    (folder / "samples.csv").write_text(text)
-    with pytest.raises(DataError) as caught:
-        read(folder)
-    assert str(caught.value) == f"{folder}/samples.csv{message}"
-
-
-def test_list_that_is_not_text(folder: Path) -> None:
-    (folder / "samples.csv").write_bytes(b"id,\xff\xfe\n")
-    with pytest.raises(
-        DataError, match=r"samples.csv: is not a table of comma-separated values in UTF-8 \(.*\); save it"
-    ):
-        read(folder)
-
-
-def test_list_saved_by_a_spreadsheet_starts_with_a_byte_order_mark(folder: Path) -> None:
-    path = folder / "samples.csv"
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert len(read(folder).samples) == 2
-
-
 def test_no_sample(folder: Path) -> None:
     (folder / "samples.csv").write_text("id,group,image,mask,depth\n")
     with pytest.raises(DataError) as caught:
@@ -247,18 +184,3 @@ def test_pictures_may_lie_elsewhere(folder: Path, tmp_path: Path) -> None:
     index = read(other)
     index.check_files()
     assert (read_quartet(index, index.samples[0]).depth == read_quartet(read(folder), index.samples[0]).depth).all()
-
-
-@settings(max_examples=20)
-@given(st.lists(st.text('ab,"é ', min_size=1, max_size=4).map(str.strip).filter(bool), min_size=1, unique=True))
-def test_a_list_that_was_written_is_read_back(names: list[str]) -> None:
-    records = [Record(name, name[0], "train", "i.png", "m.png", "d.png", None) for name in names]
-    with TemporaryDirectory() as scratch:
-        write_samples(Path(scratch), records)
-        found = read_samples(Path(scratch), depth=True)
-    assert list(found) == sorted(records, key=lambda record: record.id)
-    assert [found[i] for i in range(len(found))] == list(found)
-    assert found.rows([*reversed(names), "nobody"]).tolist() == [
-        *(sorted(names).index(name) for name in reversed(names)),
-        -1,
-    ]

@@ -1,9 +1,10 @@
 """Samples and batches: kept or not, with any number of workers, from any place in the epoch, they are the same."""
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -11,23 +12,25 @@ from hypothesis import strategies as st
 
 from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import DatasetIndex, read
-from dmx.data.loader import make_loader, order
+from dmx.data.loader import collate, make_loader, order
 from dmx.errors import DataError
-from dmx.quartet import Batch
+from dmx.quartet import Batch, HostBatch, Quartet
 
 
 def dataset_of(index: DatasetIndex, *, memory: bool = False, size: tuple[int, int] = (16, 24)) -> QuartetDataset:
     return QuartetDataset(index, [record.id for record in index.samples], size, memory=memory)
 
 
-def same(one: Batch, other: Batch) -> bool:
+def same(one: HostBatch, other: HostBatch) -> bool:
     assert one.ids == other.ids
-    return all(torch.equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(Batch) if f.name != "ids")
+    return all(torch.equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(HostBatch) if f.name != "ids")
 
 
 def test_shapes_and_types_of_a_batch(rooms: DatasetIndex) -> None:
-    batch = next(iter(make_loader(dataset_of(rooms), batch_size=5, seed=0, epoch=0, shuffle=False)))
+    host = next(iter(make_loader(dataset_of(rooms), batch_size=5, seed=0, epoch=0, shuffle=False)))
+    batch = host.to(torch.device("cpu"))
     assert isinstance(batch, Batch)
+    assert len(batch) == 5
     assert batch.ids == tuple(record.id for record in rooms.samples[:5])
     assert batch.background is not None
     for name, channels, kind in [
@@ -40,6 +43,37 @@ def test_shapes_and_types_of_a_batch(rooms: DatasetIndex) -> None:
     ]:
         value = getattr(batch, name)
         assert (value.shape, value.dtype) == ((5, channels, 16, 24), kind)
+
+
+def test_pictures_are_in_0_to_1_in_either_memory_format(rooms: DatasetIndex) -> None:
+    host = next(iter(make_loader(dataset_of(rooms), batch_size=5, seed=0, epoch=0, shuffle=False)))
+    assert host.image.dtype == torch.uint8
+    expected = host.image.double().permute(0, 3, 1, 2) / 255
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        image = host.to(torch.device("cpu"), memory_format).image
+        assert image.is_contiguous(memory_format=memory_format)
+        torch.testing.assert_close(image.double(), expected, rtol=0, atol=1e-7)
+
+
+def brighter(quartet: Quartet, seed: int) -> Quartet:
+    return replace(quartet, image=quartet.image // 2 + np.uint8(seed % 128))
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker")
+def test_what_is_drawn_for_a_sample_depends_on_seed_epoch_and_number_alone(rooms: DatasetIndex) -> None:
+    dataset = dataset_of(rooms, memory=True)
+
+    def epoch(seed: int, epoch: int, **how: int) -> dict[str, float]:
+        loader = make_loader(dataset, batch_size=4, seed=seed, epoch=epoch, shuffle=True, augment=brighter, **how)
+        return {one: float(batch.image[i].double().sum()) for batch in loader for i, one in enumerate(batch.ids)}
+
+    first = epoch(0, 0)
+    assert len(first) == 27
+    assert epoch(0, 0, workers=2) == epoch(0, 0, workers=4) == first
+    assert epoch(0, 0, skip=3) == {name: first[name] for name in epoch(0, 0, skip=3)}
+    for other in (epoch(0, 1), epoch(1, 0)):
+        assert sum(other[name] == first[name] for name in first) < 4
+    assert same(collate([dataset[0]]), collate([dataset_of(rooms)[0]]))  # what is kept is not changed
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker")  # more than there may be cores

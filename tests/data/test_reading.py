@@ -159,8 +159,8 @@ def test_mask_with_colours(folder: Path) -> None:
 def test_depth_without_a_known_pixel(folder: Path) -> None:
     save(folder / "depth/s0.png", np.zeros((6, 8), np.uint16))
     assert message(folder) == (
-        f"{folder}/depth/s0.png: has no pixel of known depth (raw values 0 to 0, unknown: [0]); mend `depth.unknown` "
-        "in dataset.yaml or take the sample out."
+        f"{folder}/depth/s0.png: has no pixel of known depth (depth 0 to 0, unknown raw values: [0]); mend "
+        "`depth.unknown` in dataset.yaml or take the sample out."
     )
 
 

@@ -118,8 +118,8 @@ class Reader:
         return said.out
 
     def train(self, file: Path) -> str:
-        prepared = prepare(load_experiment(file))
         home = Home(self.folder / "mlruns")
+        prepared = prepare(load_experiment(file), home)
         result, _ = run(prepared, home, "one", experiment="page", tags={}, progress=Silent(), stores=False)
         assert result.outcome is Outcome.COMPLETE, result.reason
         return str(result.outcome)

@@ -65,11 +65,33 @@ def test_the_link_is_applied_in_full_precision():
     model = DepthMaskModel(Raw(), make_link("exp", METRES))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         image = torch.randn(1, 3, 8, 8)
-        raw = model.net(image, None)[1]
+        raw = model.net((image - model.mean) / model.std, None)[1]
         prediction = model(image, None)
     assert raw.dtype == torch.bfloat16
     assert (prediction.depth.dtype, prediction.mask_logits.dtype) == (torch.float32, torch.float32)
     assert torch.equal(prediction.depth, 2 * raw.float().exp())
+
+
+class Seen(Raw):
+    """Keeps what it is given."""
+
+    def forward(self, image, background):
+        self.seen = image, background
+        return super().forward(image, background)
+
+
+def test_pictures_are_normalised_by_what_is_kept_with_the_weights():
+    net = Seen()
+    model = DepthMaskModel(net, make_link("identity", METRES), ((0.5, 0.25, 0.0), (0.5, 0.25, 2.0)))
+    image = torch.tensor([1.0, 0.75, 1.0]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    model(image, image / 2)
+    assert net.seen[0][0, :, 0, 0].tolist() == [1.0, 2.0, 0.5]
+    assert net.seen[1][0, :, 0, 0].tolist() == [0.0, 0.5, 0.25]
+    assert {"mean", "std"} <= model.state_dict().keys()
+    other = DepthMaskModel(Seen(), make_link("identity", METRES))
+    assert other.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    other.load_state_dict(model.state_dict())
+    assert other.std.flatten().tolist() == [0.5, 0.25, 2.0]
 
 
 def test_a_size_that_divides_is_taken():

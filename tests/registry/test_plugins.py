@@ -53,8 +53,8 @@ from dmx.experiment import prepare, run
 from dmx.tracking import Home
 from dmx.training.progress import Silent
 
-prepared = prepare(load_experiment(Path(sys.argv[1])))
 home = Home(Path(sys.argv[2]))
+prepared = prepare(load_experiment(Path(sys.argv[1])), home)
 result, _ = run(prepared, home, "one", experiment="plug-in", tags={}, progress=Silent(), stores=False)
 print(result.outcome, result.steps, sys.modules["depth_extras"].CALLS)
 """

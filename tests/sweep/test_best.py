@@ -95,7 +95,7 @@ def check_registered(home: Home, champion: str, trial: str, rmse: float | None) 
 
     study = stored_study(home, "tiny")
     seed = yaml.safe_load((home.run(champion) / "config.yaml").read_text())["seed"]
-    prepared = prepare(full_budget(study, trial, home, seed))
+    prepared = prepare(full_budget(study, trial, home, seed), home)
     load_weights(home.run(champion) / "best.safetensors", prepared.model)
     low, high = prepared.index.depth.low, prepared.index.depth.high
     assert ((given["depth"] >= low) & (given["depth"] <= high)).all()

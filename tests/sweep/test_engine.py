@@ -95,9 +95,9 @@ def test_other_data_is_refused_by_a_study_and_by_a_run(tmp_path: Path, tiny_stud
     with pytest.raises(UserError, match=r"study 'tiny' began with another data and split than .* gives now"):
         execute({**data, "trials": 2}, tmp_path)
     (tmp_path / "runs/tiny-0000/result.json").unlink()
-    config = parse_study(data, "study")
+    config, home = parse_study(data, "study"), Home(tmp_path)
     with pytest.raises(UserError, match=r"run tiny-0000 began with another data and split"):
-        run(prepare(config.experiment), Home(tmp_path), "tiny-0000", experiment="e", tags={}, progress=Silent())
+        run(prepare(config.experiment, home), home, "tiny-0000", experiment="e", tags={}, progress=Silent())
 
 
 def test_an_objective_that_is_never_defined_fails_the_trial(tmp_path: Path, tiny_study: Make, tiny: Make) -> None:

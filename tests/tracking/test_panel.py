@@ -3,15 +3,14 @@ import pytest
 import torch
 
 from dmx.quartet import Batch, DepthSpec, Prediction
-from dmx.tracking.panel import GAP, HEADER, MEAN, SIDE, STD, UNKNOWN, panel
+from dmx.tracking.panel import GAP, HEADER, SIDE, UNKNOWN, panel
 
 METRIC = DepthSpec("metric", 0.5, 10.0)
 
 
 def sample(count=2, side=32):
     """Pictures of one colour; depth grows from left to right, 1 to 3 m; the object fills the upper half."""
-    colour = (torch.tensor([0.2, 0.4, 0.6]) - torch.tensor(MEAN)) / torch.tensor(STD)
-    image = colour.float().view(1, 3, 1, 1).expand(count, 3, side, side).clone()
+    image = torch.tensor([0.2, 0.4, 0.6]).view(1, 3, 1, 1).expand(count, 3, side, side).clone()
     mask = torch.zeros(count, 1, side, side)
     mask[:, :, : side // 2] = 1
     depth = torch.linspace(1, 3, side).expand(count, 1, side, side).clone()

@@ -17,6 +17,7 @@ from dmx.experiment.run import _learner
 from dmx.outcome import Outcome
 from dmx.quartet import Batch, Prediction
 from dmx.registry import depth_losses
+from dmx.tracking import Home
 from dmx.training.progress import Silent
 
 Make = Callable[..., dict[str, Any]]
@@ -51,7 +52,7 @@ def test_nan_ends_a_run_as_diverged_and_names_the_tensor(tiny: Make, tmp_path: P
 
 
 def test_an_infinite_weight_is_named_as_the_first_cause(tiny: Make, tmp_path: Path) -> None:
-    prepared = prepare(parse_experiment(tiny(), "test"))
+    prepared = prepare(parse_experiment(tiny(), "test"), Home(tmp_path))
     learner = _learner(prepared)
     stage = prepared.config.stages[0]
     batch = next(iter(prepared.loaders.train(stage, 0, 0)))

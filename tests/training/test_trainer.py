@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from dmx.config import parse_experiment
 from dmx.experiment import prepare
 from dmx.outcome import Outcome
+from dmx.tracking import Home
 from dmx.training.trainer import BEST_WEIGHTS
 
 Make = Callable[..., dict[str, Any]]
@@ -49,7 +50,7 @@ def test_the_same_configuration_gives_the_same_bits_and_another_seed_does_not(ti
 
 def test_stages_go_on_with_the_same_weights_and_validate_at_the_last_size(tiny: Make, tmp_path: Path) -> None:
     stages = [{"epochs": 1, "size": 16, "batch_size": 12}, {"epochs": 1, "size": [32, 48], "batch_size": 6}]
-    prepared = prepare(parse_experiment(tiny(stages=stages), "test"))
+    prepared = prepare(parse_experiment(tiny(stages=stages), "test"), Home(tmp_path))
     assert {tuple(batch.image.shape[2:]) for batch in prepared.loaders.val()} == {(32, 48)}
     sizes = [tuple(next(iter(prepared.loaders.train(stage, 0, 0))).image.shape) for stage in prepared.config.stages]
     assert sizes == [(12, 3, 16, 16), (6, 3, 32, 48)]
@@ -60,11 +61,26 @@ def test_stages_go_on_with_the_same_weights_and_validate_at_the_last_size(tiny: 
 @pytest.mark.timeout(120)
 def test_loader_processes_give_what_memory_gives_and_do_not_hang(tiny: Make, tmp_path: Path) -> None:
     """Workers are forked anew each epoch, after validation has used OpenCV in this process."""
-    data = tiny()
+    data = tiny(augment=["horizontal_flip", "rotation", "gaussian_noise"])
     execute(data, tmp_path / "memory")
-    data["data"] |= {"memory": False, "workers": 2}
-    assert execute(data, tmp_path / "disk").outcome is Outcome.COMPLETE
-    assert_same_bits(state(tmp_path / "memory")["model"], state(tmp_path / "disk")["model"])
+    for cache in ("none", "disk"):
+        data["data"] |= {"cache": cache, "workers": 2}
+        assert execute(data, tmp_path / cache).outcome is Outcome.COMPLETE
+        assert_same_bits(state(tmp_path / "memory")["model"], state(tmp_path / cache)["model"])
+    assert [path.name[16:] for path in (tmp_path / "disk/packs").iterdir()] == ["-32x32"]
+
+
+@pytest.mark.parametrize("where", ["cpu", "device"])
+def test_augmentation_changes_training_and_a_resumed_run_draws_the_same(tiny: Make, tmp_path: Path, where: str) -> None:
+    augment = {"steps": [{"name": "rotation", "degrees": 20.0, "p": 1.0}, "brightness"], "where": where}
+    plain, whole = tiny(), tiny(augment=augment)
+    execute(plain, tmp_path / "plain")
+    execute(whole, tmp_path / "whole")
+    execute(whole, tmp_path / "stopped", progress=StopAt(3))
+    execute(whole, tmp_path / "stopped")
+    found = {name: state(tmp_path / name)["model"] for name in ("plain", "whole", "stopped")}
+    assert_same_bits(found["whole"], found["stopped"])
+    assert any(not torch.equal(found["plain"][key], found["whole"][key]) for key in found["plain"])
 
 
 def test_best_keeps_every_metric_of_one_epoch(tiny: Make, tmp_path: Path) -> None:

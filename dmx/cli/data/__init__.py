@@ -10,6 +10,10 @@ COMMANDS = {
         "Find what is wrong with the data set ROOT; exit code 1 where errors were found.",
     ),
     "import": ("dmx.cli.data.importing:import_", "Bring the data set at SOURCE into the canonical folder OUT."),
+    "pack": (
+        "dmx.cli.data.pack:pack",
+        "Decode and resize DATASET once into memory-mapped Arrow files in OUT.",
+    ),
     "show": (
         "dmx.cli.data.show:show",
         "Draw samples of the data set ROOT into the picture OUT (PNG), spread over its groups.",

@@ -1,0 +1,70 @@
+"""Which data an experiment learns from, how it is divided, kept and changed by chance."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from dmx.config.base import Frozen
+from dmx.config.slot import InRegistry
+from dmx.registry import Params, augmentations
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class SplitConfig(Frozen):
+    """How samples are divided into train, validation and test."""
+
+    val: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """The share of validation."""
+    test: Fraction = 0.15
+    """The share of test; where the data set brings an official test part, that is taken instead."""
+    by: Literal["group", "sample"] = "group"
+    """`group` keeps samples of one background or scene together; `sample` lets scenes leak from train into test."""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _leaves_train(self) -> "SplitConfig":
+        if self.val + self.test >= 1:
+            raise ValueError(
+                f"val + test must be below 1, but got {self.val} + {self.test}; nothing is left to train on"
+            )
+        return self
+
+
+class DataConfig(Frozen):
+    """Which data, how it is split and how it is brought to the network."""
+
+    root: str
+    """The folder of the data set."""
+    split: SplitConfig = SplitConfig()
+    cache: Literal["auto", "memory", "disk", "none"] = "auto"
+    """Where decoded and resized samples are kept. `memory`: in this process; `disk`: in a pack in the folder `packs` of
+    the results, which processes and runs share; `none`: nowhere. `auto` takes memory for what fits into a quarter of
+    what is free, else the disk where that pays and fits."""
+    workers: Literal["auto"] | Annotated[int, Field(ge=0, le=128)] = "auto"
+    """Loader processes; `auto`: none for samples in memory, else one for each core but at most 8."""
+    normalisation: Literal["imagenet", "data"] = "imagenet"
+    """The mean and deviation of colours that the network's inputs are freed of: ImageNet's, which pretrained encoders
+    expect, or those that `dmx data stats` has found."""
+
+
+def all_differ(steps: tuple[Params, ...]) -> tuple[Params, ...]:
+    """Augmentations of different names: parameters go by them."""
+    names = [step.component.name for step in steps]
+    if len(set(names)) < len(names):
+        raise ValueError(f"names an augmentation twice ({', '.join(names)}); leave one")
+    return steps
+
+
+class AugmentConfig(Frozen):
+    """How training samples are changed by chance; a plain list stands for its steps."""
+
+    steps: Annotated[tuple[Annotated[Params, InRegistry(augmentations)], ...], AfterValidator(all_differ)] = ()
+    """What is done, in this order."""
+    where: Literal["cpu", "device"] = "cpu"
+    """`cpu`: each sample in the loader, by albumentations; `device`: each batch where it trains, by kornia."""
+
+
+def as_steps(value: Any) -> Any:
+    """A list of augmentations as the section that holds it."""
+    return {"steps": value} if isinstance(value, list | tuple) else value

@@ -1,0 +1,118 @@
+"""What the files of a pack hold."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from dmx.data.samples import COLUMNS, Samples
+from dmx.errors import DataError
+
+FILE = "pack.json"
+VERSION = 1
+UNKNOWN = 255
+"""Of a mask's pixels: nobody knows."""
+
+Encoding = Literal["raw", "png"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Arrow file."""
+
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class PackInfo:
+    """What `pack.json` says.
+
+    Attributes:
+        size: (height, width) of every picture.
+        encoding: How photographs, masks and depth are stored in their cells.
+        source: The fingerprint of the data set that was packed.
+        samples: The files of samples, in order of their ids.
+        backgrounds: The files of backgrounds.
+    """
+
+    size: tuple[int, int]
+    encoding: Encoding
+    source: str
+    samples: tuple[Shard, ...]
+    backgrounds: tuple[Shard, ...]
+
+    def write(self, folder: Path) -> None:
+        """Write it into `folder`."""
+        (folder / FILE).write_text(json.dumps({"version": VERSION, **asdict(self)}, indent=1), encoding="utf-8")
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """All files."""
+        return self.samples + self.backgrounds
+
+
+def read_info(root: Path) -> PackInfo | None:
+    """The `pack.json` in `root`; None where there is none.
+
+    Raises:
+        DataError: It is of another version, or damaged, or a file of the pack is missing or cut.
+    """
+    path = root / FILE
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        version = found.pop("version")
+        samples, backgrounds = (tuple(Shard(**one) for one in found.pop(kind)) for kind in ("samples", "backgrounds"))
+        info = PackInfo(tuple(found.pop("size")), samples=samples, backgrounds=backgrounds, **found)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: is damaged ({type(error).__name__}: {error}); pack the data set again.") from error
+    if version != VERSION:
+        raise DataError(f"{path}: is of version {version}, but this dmx reads {VERSION}; pack the data set again.")
+    for shard in info.shards:
+        there = root / shard.file
+        size = there.stat().st_size if there.is_file() else -1
+        if size != shard.bytes:
+            what = "is missing" if size < 0 else f"has {size} bytes instead of {shard.bytes}"
+            raise DataError(f"{there}: {what}; pack the data set again.")
+    return info
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How one picture is stored: bytes of `dtype` and shape (height, width[, channels]), or a PNG of that."""
+
+    encoding: Encoding
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def schema_of(columns: dict[str, pa.DataType], cells: dict[str, Cell]) -> pa.Schema:
+    """The schema of a file, with how to read its pictures."""
+    text = json.dumps({name: asdict(cell) for name, cell in cells.items()}, sort_keys=True)
+    fields = {**columns, **dict.fromkeys(cells, pa.binary())}
+    return pa.schema(list(fields.items()), metadata={"dmx": text})
+
+
+def cells_of(schema: pa.Schema) -> dict[str, Cell]:
+    """What `schema_of` noted."""
+    found = json.loads(schema.metadata[b"dmx"])
+    return {name: Cell(one["encoding"], one["dtype"], tuple(one["shape"])) for name, one in found.items()}
+
+
+def read_packed_samples(root: Path, info: PackInfo) -> Samples:
+    """The list of samples of a pack; their paths are empty, for there are no files."""
+    tables = []
+    for shard in info.samples:
+        table = pa.ipc.open_stream(pa.memory_map(str(root / shard.file))).read_all()
+        columns = {name: table[name] for name in ("id", "group", "split")}
+        for name in ("image", "mask", "depth", "background"):
+            there = name in table.column_names and table[name].null_count == 0
+            columns[name] = pa.array([shard.file if there else None] * table.num_rows, pa.string())
+        tables.append(pa.table({name: columns[name] for name in COLUMNS}))
+    return Samples(pa.concat_tables(tables))

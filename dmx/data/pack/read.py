@@ -1,0 +1,102 @@
+"""From a pack to quartets: memory-mapped, so that processes on one machine share what one of them has read."""
+
+from bisect import bisect_right
+from itertools import accumulate
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from jaxtyping import UInt8
+
+from dmx.data.declaration import DepthDeclaration
+from dmx.data.pack.form import UNKNOWN, Cell, PackInfo, cells_of
+from dmx.data.reading import to_depth
+from dmx.quartet import Quartet
+
+
+class PackReader:
+    """Reads the samples of a pack by their row.
+
+    Args:
+        root: The pack.
+        info: What its `pack.json` says.
+        depth: How its depth is stored; None where it has none.
+    """
+
+    def __init__(self, root: Path, info: PackInfo, depth: DepthDeclaration | None) -> None:
+        self._depth = depth
+        self._samples = Files(root, [shard.file for shard in info.samples], [shard.rows for shard in info.samples])
+        self._backgrounds = Files(
+            root, [shard.file for shard in info.backgrounds], [shard.rows for shard in info.backgrounds]
+        )
+
+    def quartet(self, row: int) -> Quartet:
+        """The sample of this row; its arrays are read-only where the pack holds them raw."""
+        file, i = self._samples.locate(row)
+        mask = file.picture("mask", i)
+        depth, valid = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, bool)
+        if self._depth is not None:
+            depth, valid = to_depth(file.picture("depth", i), self._depth)
+        background = file.text("background", i)
+        return Quartet(
+            id=cast("str", file.text("id", i)),
+            group=cast("str", file.text("group", i)),
+            image=file.picture("image", i),
+            background=None if background is None else self._background(int(background)),
+            mask=(mask == 1).view(np.uint8),
+            mask_valid=mask != UNKNOWN,
+            depth=depth,
+            valid=valid,
+        )
+
+    def _background(self, row: int) -> UInt8[np.ndarray, "H W 3"]:
+        file, i = self._backgrounds.locate(row)
+        return file.picture("image", i)
+
+
+class Files:
+    """Arrow files that follow each other; each is opened when one of its rows is asked for first."""
+
+    def __init__(self, root: Path, names: list[str], rows: list[int]) -> None:
+        self._paths = [root / name for name in names]
+        self._ends = list(accumulate(rows))
+        self._open: dict[int, File] = {}
+
+    def locate(self, row: int) -> "tuple[File, int]":
+        """The file that holds the row, and its number there."""
+        number = bisect_right(self._ends, row)
+        file = self._open.get(number)
+        if file is None:
+            file = self._open[number] = File(self._paths[number])
+        return file, row - (self._ends[number - 1] if number else 0)
+
+
+class File:
+    """One memory-mapped Arrow file."""
+
+    def __init__(self, path: Path) -> None:
+        self.table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+        self._cells = cells_of(self.table.schema)
+        self._columns = {name: self.table[name].chunk(0) for name in self.table.column_names}
+        self._raw = {
+            name: _view(self._columns[name], cell) for name, cell in self._cells.items() if cell.encoding == "raw"
+        }
+
+    def text(self, name: str, row: int) -> str | int | None:
+        """A cell that is no picture."""
+        return cast("str | int | None", self._columns[name][row].as_py())
+
+    def picture(self, name: str, row: int) -> np.ndarray:
+        """A picture, read-only where it is stored raw; photographs are RGB."""
+        if (raw := self._raw.get(name)) is not None:
+            return cast("np.ndarray", raw[row])
+        flags = cv2.IMREAD_COLOR_RGB if len(self._cells[name].shape) == 3 else cv2.IMREAD_UNCHANGED
+        data = np.frombuffer(self._columns[name][row].as_buffer(), np.uint8)
+        return cast("np.ndarray", cv2.imdecode(data, flags))
+
+
+def _view(column: pa.BinaryArray, cell: Cell) -> np.ndarray:
+    """All raw pictures of a column as one array, without copying."""
+    return np.frombuffer(column.buffers()[2], cell.dtype).reshape(len(column), *cell.shape)

@@ -1,0 +1,197 @@
+"""Packing a data set: every file of the pack is a function of the data set alone, so a stopped packing goes on."""
+
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from dmx.data.declaration import MaskDeclaration
+from dmx.data.decoding import colour, grey
+from dmx.data.layout import DatasetIndex, read
+from dmx.data.pack.form import UNKNOWN, Cell, Encoding, PackInfo, Shard, read_info, schema_of
+from dmx.data.reading import check_depth, check_sizes, read_mask, shared_background, to_depth
+from dmx.data.resize import resize_picture, resize_plane
+from dmx.data.samples import Record
+from dmx.data.writing import Progress, Summary, resumable
+from dmx.errors import DataError
+
+SHARD_BYTES = 128 * 2**20
+"""Of raw pictures in one file: a file is what a stopped packing does again, and what a process holds in memory."""
+SAMPLES_AT_MOST = 4096
+PNG_LEVEL = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+
+
+def pack(
+    index: DatasetIndex,
+    out: Path,
+    *,
+    size: tuple[int, int],
+    encoding: Encoding = "raw",
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Write the samples of a data set, decoded and resized, into the new folder `out`.
+
+    What a pack gives is what the folder gives at that size, bit for bit. The same data set gives the same bytes,
+    whatever the number of workers and however often packing was stopped.
+
+    Args:
+        index: The data set.
+        out: The folder to make.
+        size: (height, width) of all pictures.
+        encoding: `raw` reads fastest; `png` takes about a third of the space.
+        workers: Processes; None takes one for each core.
+        progress: Told how many samples of how many are packed.
+
+    Raises:
+        DataError: A sample cannot be read, or `out` is there already, or the data set is a pack itself.
+    """
+    if index.pack is not None:
+        raise DataError(f"{index.root}: is a pack already; pack the data set that it comes from.")
+    source = index.fingerprint()
+    info = read_info(out)
+    if info is not None and (info.source, info.size, info.encoding) == (source, size, encoding):
+        return Summary(out, len(index.samples), len(index.samples.distinct("group")), existed=True)
+    jobs = _jobs(index, size, encoding)
+    cores = min(len(jobs), len(os.sched_getaffinity(0))) if workers is None else workers
+    shards: dict[str, list[Shard]] = {"samples": [], "backgrounds": []}
+    done = 0
+    with resumable(out, f"dmx data pack: {source=} {size=} {encoding=}") as stage:
+        for job, shard in _each(stage, jobs, cores):
+            shards[job.kind].append(shard)
+            done += shard.rows if job.kind == "samples" else 0
+            if progress is not None:
+                progress(done, len(index.samples))
+        mask = MaskDeclaration(unknown=None if index.declaration.mask.unknown is None else UNKNOWN)
+        declaration = index.declaration.model_copy(update={"pictures": None, "mask": mask})
+        declaration.write(stage)
+        PackInfo(size, encoding, source, tuple(shards["samples"]), tuple(shards["backgrounds"])).write(stage)
+    return Summary(out, len(index.samples), len(index.samples.distinct("group")))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to write: the samples, or the backgrounds, from `start` to before `stop`."""
+
+    kind: str
+    number: int
+    start: int
+    stop: int
+    root: Path
+    size: tuple[int, int]
+    encoding: Encoding
+
+    @property
+    def file(self) -> str:
+        """Its name."""
+        return f"{self.kind}-{self.number:05d}.arrow"
+
+
+def _jobs(index: DatasetIndex, size: tuple[int, int], encoding: Encoding) -> list[Job]:
+    pixels = size[0] * size[1]
+    counts = {"samples": (len(index.samples), 8), "backgrounds": (len(index.samples.distinct("background")), 3)}
+    jobs = []
+    for kind, (count, pixel_bytes) in counts.items():
+        step = max(1, min(SAMPLES_AT_MOST, SHARD_BYTES // (pixels * pixel_bytes)))
+        for number, start in enumerate(range(0, count, step)):
+            jobs.append(Job(kind, number, start, min(start + step, count), index.root, size, encoding))
+    return jobs
+
+
+def _each(stage: Path, jobs: list[Job], workers: int) -> Iterator[tuple[Job, Shard]]:
+    """Do every job, in order, here or in new processes (forked ones would inherit locks of threads they lack)."""
+    if workers <= 1:
+        yield from ((job, _write(stage, job)) for job in jobs)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        try:
+            yield from zip(jobs, pool.map(_write, [stage] * len(jobs), jobs), strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _write(stage: Path, job: Job) -> Shard:
+    """Write one file, unless it is there: it gets its name when it is whole."""
+    path = stage / job.file
+    if not path.exists():
+        index = _opened(job.root)
+        table = _samples(index, job) if job.kind == "samples" else _backgrounds(index, job)
+        scratch = path.with_suffix(".tmp")
+        with pa.OSFile(str(scratch), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table.combine_chunks())
+        scratch.replace(path)
+    data = path.read_bytes()
+    return Shard(job.file, job.stop - job.start, len(data), hashlib.sha256(data).hexdigest())
+
+
+@lru_cache(maxsize=1)
+def _opened(root: Path) -> DatasetIndex:
+    """The data set, listed once in each process."""
+    return read(root)
+
+
+def _backgrounds(index: DatasetIndex, job: Job) -> pa.Table:
+    names = index.samples.distinct("background")[job.start : job.stop]
+    pictures = [resize_picture(colour(index.pictures / name), job.size) for name in names]
+    cell = Cell(job.encoding, "uint8", (*job.size, 3))
+    schema = schema_of({"name": pa.string()}, {"image": cell})
+    return pa.table([pa.array(names), _cells(pictures, cell)], schema=schema)
+
+
+def _samples(index: DatasetIndex, job: Job) -> pa.Table:
+    records = index.samples[job.start : job.stop]
+    rows = {name: row for row, name in enumerate(index.samples.distinct("background"))}
+    columns = {
+        "id": pa.array([record.id for record in records], pa.string()),
+        "group": pa.array([record.group for record in records], pa.string()),
+        "split": pa.array([record.split for record in records], pa.string()),
+        "background": pa.array([None if r.background is None else rows[r.background] for r in records], pa.int32()),
+    }
+    raw: dict[str, list[np.ndarray]] = {"image": [], "mask": []}
+    if index.declaration.depth is not None:
+        raw["depth"] = []
+    for record in records:
+        for role, picture in _roles(index, record, job.size).items():
+            raw[role].append(picture)
+    cells = {}
+    for role, pictures in raw.items():
+        dtype = np.result_type(*pictures)
+        encoding = job.encoding if dtype.kind == "u" and dtype.itemsize <= 2 else "raw"  # PNG has no other numbers
+        cells[role] = Cell(encoding, str(dtype), pictures[0].shape)
+        columns[role] = _cells([picture.astype(dtype, copy=False) for picture in pictures], cells[role])
+    schema = schema_of({name: column.type for name, column in columns.items() if name not in cells}, cells)
+    return pa.table(list(columns.values()), schema=schema)
+
+
+def _roles(index: DatasetIndex, record: Record, size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """The pictures of a sample at `size`, checked as reading it checks them; depth as it is stored."""
+    root, declared = index.pictures, index.declaration
+    image = colour(root / record.image)
+    mask, known = read_mask(root / record.mask, declared.mask)
+    pictures = {"image": image, "mask": np.where(known, mask, UNKNOWN).astype(np.uint8)}
+    if record.depth is not None and declared.depth is not None:
+        pictures["depth"] = grey(root / record.depth)
+        check_depth(*to_depth(pictures["depth"], declared.depth), declared.depth, root / record.depth)
+    sizes = {role: picture.shape[:2] for role, picture in pictures.items()}
+    if record.background is not None:
+        sizes["background"] = shared_background(root / record.background).shape[:2]
+    check_sizes(index.root, record.id, sizes)
+    return {role: (resize_picture if role == "image" else resize_plane)(one, size) for role, one in pictures.items()}
+
+
+def _cells(pictures: list[np.ndarray], cell: Cell) -> pa.Array:
+    if cell.encoding == "raw":
+        return pa.array([np.ascontiguousarray(picture).tobytes() for picture in pictures], pa.binary())
+    found = []
+    for picture in pictures:
+        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
+        found.append(cv2.imencode(".png", bgr, PNG_LEVEL)[1].tobytes())
+    return pa.array(found, pa.binary())

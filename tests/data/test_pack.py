@@ -1,0 +1,215 @@
+"""Packs: what they give is what the folder gives, they survive a kill, and others can read them."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from hashlib import sha256
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pytest
+import yaml
+
+from dmx.data.dataset import QuartetDataset, reader
+from dmx.data.layout import DatasetIndex, read
+from dmx.data.loader import make_loader
+from dmx.data.pack import write
+from dmx.data.pack.form import Encoding
+from dmx.data.pack.write import pack
+from dmx.data.reading import read_quartet
+from dmx.data.resize import resize
+from dmx.data.split import split
+from dmx.errors import DataError
+from dmx.quartet import HostBatch, Quartet
+
+SIZE = (16, 24)
+
+
+def same(one: Quartet, other: Quartet) -> bool:
+    for field in fields(Quartet):
+        mine, theirs = getattr(one, field.name), getattr(other, field.name)
+        np.testing.assert_array_equal(mine, theirs)  # NaN equals NaN there
+        assert getattr(mine, "dtype", None) == getattr(theirs, "dtype", None)
+    return True
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("encoding", ["raw", "png"])
+def test_a_pack_gives_what_the_folder_gives(
+    rooms: DatasetIndex, tmp_path: Path, encoding: Encoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "SAMPLES_AT_MOST", 10)  # several files
+    told: list[tuple[int, int]] = []
+    summary = pack(
+        rooms, tmp_path / "pack", size=SIZE, encoding=encoding, workers=1, progress=lambda *at: told.append(at)
+    )
+    assert str(summary) == f"{tmp_path}/pack now holds 27 samples in 7 groups"
+    assert told[-1] == (27, 27)
+    index = read(tmp_path / "pack")
+    index.check_files()
+    assert (index.name, index.depth, index.has_background) == (rooms.name, rooms.depth, True)
+    assert [(r.id, r.group, r.split) for r in index.samples] == [(r.id, r.group, r.split) for r in rooms.samples]
+    quartet = reader(index)
+    for row, record in enumerate(rooms.samples):
+        assert same(quartet(row), resize(read_quartet(rooms, record), SIZE))
+    ids = [record.id for record in rooms.samples]
+    one, other = (
+        next(iter(make_loader(QuartetDataset(i, ids, SIZE, memory=False), batch_size=9, seed=0, epoch=0, shuffle=True)))
+        for i in (index, rooms)
+    )
+    assert all(np.array_equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(HostBatch))
+    assert split(index, val=0.2, test=0.2, seed=0, by="group") == split(rooms, val=0.2, test=0.2, seed=0, by="group")
+    backgrounds = sum(json.loads((tmp_path / "pack/pack.json").read_text())["backgrounds"][i]["rows"] for i in range(1))
+    assert backgrounds == 7  # each once
+
+
+def test_unknown_pixels_labels_and_floats_come_through(folder: Path, tmp_path: Path) -> None:
+    declared = yaml.safe_load((folder / "dataset.yaml").read_text())
+    depth = np.full((6, 8), 2.5, np.float32)
+    depth[2, 2] = np.nan
+    for name in ("s0", "s1"):
+        np.save(folder / f"depth/{name}.npy", depth)
+    text = (folder / "samples.csv").read_text()
+    (folder / "samples.csv").write_text(
+        text.replace("s0.png,back", "s0.npy,back").replace("s1.png,back", "s1.npy,back")
+    )
+    declared["depth"] |= {"scale": 1.0, "unknown": []}
+    declared["mask"] = {"labels": [255], "unknown": 0}
+    (folder / "dataset.yaml").write_text(yaml.safe_dump(declared))
+    for encoding in ("raw", "png"):
+        pack(read(folder), tmp_path / encoding, size=(12, 16), encoding=encoding, workers=1)  # type: ignore[arg-type]
+        index = read(tmp_path / encoding)
+        found = reader(index)(0)
+        assert same(found, resize(read_quartet(read(folder), read(folder).samples[0]), (12, 16)))
+        assert not found.valid[4:6, 4:6].any()
+        assert np.count_nonzero(~found.valid) == 4
+        assert not found.mask_valid[found.mask == 0].any()
+
+
+def test_triplets_and_sets_without_depth(folder: Path, tmp_path: Path) -> None:
+    declared = yaml.safe_load((folder / "dataset.yaml").read_text())
+    (folder / "dataset.yaml").write_text(yaml.safe_dump(declared | {"depth": None}))
+    (folder / "samples.csv").write_text("id,group,image,mask\ns0,a,image/s0.png,mask/s0.png\n")
+    pack(read(folder), tmp_path / "pack", size=(6, 8), workers=1)
+    index = read(tmp_path / "pack")
+    assert not index.has_background
+    assert index.samples[0].depth is None
+    assert not reader(index)(0).valid.any()
+
+
+def test_the_same_bytes_for_any_number_of_workers(rooms: DatasetIndex, tmp_path: Path) -> None:
+    for workers in (1, 2):
+        pack(rooms, tmp_path / str(workers), size=SIZE, workers=workers)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+    again = pack(rooms, tmp_path / "1", size=SIZE)
+    assert str(again) == f"{tmp_path}/1 holds already 27 samples in 7 groups"
+    assert read(tmp_path / "1").fingerprint() == read(tmp_path / "2").fingerprint() != rooms.fingerprint()
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from dmx.data.layout import read
+from dmx.data.pack import write
+write.SAMPLES_AT_MOST = 3
+if __name__ == "__main__":
+    print("ready", flush=True)
+    write.pack(read(Path(sys.argv[1])), Path(sys.argv[2]), size=(48, 48), workers=1)
+"""
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(rooms: DatasetIndex, tmp_path: Path, kills: int) -> None:
+    def start(out: Path) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(rooms.root), str(out)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    whole = start(tmp_path / "whole")
+    begun = time.monotonic()
+    assert whole.wait() == 0
+    seconds = time.monotonic() - begun
+    draw = random.Random(0)
+    stopped = 0
+    for _ in range(kills):
+        process = start(tmp_path / "killed")
+        time.sleep(draw.uniform(0, seconds))
+        os.kill(process.pid, signal.SIGKILL)
+        stopped += process.wait() == -signal.SIGKILL
+        if process.returncode == 0:
+            (tmp_path / "killed").rename(tmp_path / f"done{stopped}")  # it was quicker: once more from the start
+    assert stopped > 0
+    process = start(tmp_path / "killed")
+    assert process.wait() == 0
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+def test_pyarrow_and_hugging_face_read_it(rooms: DatasetIndex, tmp_path: Path) -> None:
+    pack(rooms, tmp_path / "pack", size=SIZE, workers=1)
+    table = pa.ipc.open_stream(pa.memory_map(str(tmp_path / "pack/samples-00000.arrow"))).read_all()
+    first = resize(read_quartet(rooms, rooms.samples[0]), SIZE)
+    pixels = np.frombuffer(table["image"][0].as_buffer(), np.uint8).reshape(*SIZE, 3)
+    np.testing.assert_array_equal(pixels, first.image)
+    found = datasets.Dataset.from_file(str(tmp_path / "pack/samples-00000.arrow"))
+    assert found.num_rows == 27
+    assert found[0]["id"] == rooms.samples[0].id
+    assert found[0]["image"] == first.image.tobytes()
+
+
+def test_what_is_wrong_with_a_pack_is_said(rooms: DatasetIndex, tmp_path: Path) -> None:
+    out = tmp_path / "pack"
+    pack(rooms, out, size=SIZE, workers=1)
+    with pytest.raises(DataError) as caught:
+        pack(read(out), tmp_path / "other", size=SIZE)
+    assert str(caught.value) == f"{out}: is a pack already; pack the data set that it comes from."
+    with pytest.raises(DataError) as caught:
+        pack(rooms, out, size=(8, 8))
+    assert str(caught.value) == (
+        f"{out}: is there already and is not overwritten; choose another folder or remove it yourself."
+    )
+    shard = out / "samples-00000.arrow"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1])
+    with pytest.raises(DataError) as caught:
+        read(out)
+    assert str(caught.value) == (
+        f"{shard}: has {len(whole) - 1} bytes instead of {len(whole)}; pack the data set again."
+    )
+    shard.unlink()
+    with pytest.raises(DataError, match=r"samples-00000.arrow: is missing; pack the data set again.$"):
+        read(out)
+    info = json.loads((out / "pack.json").read_text())
+    (out / "pack.json").write_text(json.dumps(info | {"version": 99, "samples": [], "backgrounds": []}))
+    with pytest.raises(DataError) as caught:
+        read(out)
+    assert str(caught.value) == f"{out}/pack.json: is of version 99, but this dmx reads 1; pack the data set again."
+    (out / "pack.json").write_text("{")
+    with pytest.raises(DataError, match=r"pack.json: is damaged \(JSONDecodeError: .*\); pack the data set again.$"):
+        read(out)
+
+
+def test_another_plan_does_not_go_on(rooms: DatasetIndex, folder: Path, tmp_path: Path) -> None:
+    (folder / "mask/s1.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"mask/s1.png: is neither PNG nor JPEG"):
+        pack(read(folder), tmp_path / "pack", size=SIZE, workers=1)
+    assert (tmp_path / ".pack.partial").is_dir()
+    with pytest.raises(DataError) as caught:
+        pack(rooms, tmp_path / "pack", size=SIZE, workers=1)
+    assert str(caught.value).startswith(
+        f"{tmp_path}/.pack.partial: was begun by another command (dmx data pack: source="
+    )
+    assert str(caught.value).endswith("; repeat that one, or remove the folder.")
