@@ -234,7 +234,6 @@ def test_real_quartets_damaged(real_data: Path, tmp_path: Path) -> None:
     paths = {one.id: one for one in index.samples}
     names = list(paths)
     root = tmp_path / "set"
-    spoilt = dict.fromkeys(names[1:11:2], "")
     shutil.copyfile(root / paths[names[0]].image, root / paths[names[1]].image)
     data = bytearray((root / paths[names[3]].image).read_bytes())
     data[len(data) // 2 : len(data) // 2 + 1024] = np.random.default_rng(0).bytes(1024)
@@ -245,8 +244,6 @@ def test_real_quartets_damaged(real_data: Path, tmp_path: Path) -> None:
     depth = root / str(paths[names[9]].depth)
     depth.write_bytes(depth.read_bytes()[: depth.stat().st_size // 2])
     found = check(index, workers=1)
-    assert {one.sample for one in found.findings} == set(spoilt)
-    assert kinds(found, names[3]) == {"damaged"}
-    assert kinds(found, names[5]) <= {"mask-misplaced", "background-differs"}
-    assert kinds(found, names[7]) <= {"mask-misplaced", "background-differs"}
-    assert kinds(found, names[9]) == {"truncated"}
+    assert {one.sample for one in found.findings} == set(names[1:11:2])
+    assert (kinds(found, names[3]), kinds(found, names[9])) == ({"damaged"}, {"truncated"})
+    assert kinds(found, names[5]) | kinds(found, names[7]) <= {"mask-misplaced", "background-differs"}
