@@ -11,10 +11,12 @@ from dmx.cli.bar import bar
 @click.argument("importer")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-def import_(importer: str, source: Path, out: Path) -> None:
+@click.option("--copy", is_flag=True, help="Copy the pictures into OUT, also those that could stay where they are.")
+def import_(importer: str, source: Path, out: Path, copy: bool) -> None:
     """Bring the data set at SOURCE into the canonical folder OUT.
 
-    IMPORTER is one of those that `dmx list importers` names.
+    IMPORTER is one of those that `dmx list importers` names; `dmx describe importers NAME` says what each takes. OUT
+    becomes a list that names the pictures where they are, unless they have to be unpacked or --copy is given.
     """
     from dmx.errors import UserError, did_you_mean
     from dmx.registry import importers, load
@@ -23,5 +25,5 @@ def import_(importer: str, source: Path, out: Path) -> None:
     if importer not in importers:
         raise UserError(f"no importer '{importer}'; {did_you_mean(importer, importers)}")
     with bar("importing") as progress:
-        summary = importers[importer].params().bind()(source, out, progress)
+        summary = importers[importer].params().bind()(source, out, progress, copy)
     click.echo(str(summary))

@@ -1,124 +1,151 @@
-"""Quartets as students of this problem made them (EVA4), in two untidy shapes.
+"""Quartets as students of this problem made them (EVA4), in three untidy shapes, as a folder or inside a zip file.
 
-by name:    bg/bg_AAA.*, bgfg_overlay/ol_bgAAAfg*.png, bgfg_mask/mask_<same>.png, bgfg_depth/depth_<same>.jpg
-by number:  bg/bg_AAA.*, fg_bg/img_NNNN.jpg, fg_bg_mask/<same>, fg_bg_depth/<same>; the background is NNNN / 10
+by name:    bg/bg_AAA.*, bgfg_overlay/ol_bgAAAfg*.*, bgfg_mask/mask_<same>.*, bgfg_depth/depth_<same>.*
+by number:  bg/bg_AAA.*, fg_bg/img_AAA0.*, fg_bg_mask/<same>, fg_bg_depth/<same>
+flat:       bg/*, bg_fg/*, mask/*, depth/*: the four in one order, each background for as many images as the others
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-
-import cv2
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
 
 from dmx.data.declaration import Declaration, DepthDeclaration, MaskDeclaration
-from dmx.data.samples import Record
-from dmx.data.writing import Progress, Summary, copy, staged, write_samples
+from dmx.data.importers.bring import Candidate, LeftOut, bring
+from dmx.data.importers.tree import Tree, opened
+from dmx.data.listing import PICTURES
+from dmx.data.writing import Progress, Summary
 from dmx.errors import DataError
 from dmx.registry import importers
 
-Files = dict[str, Path | None]
-"""The picture of each role; None where it is not there."""
-
 
 @importers.register("eva4", source="The School of AI, EVA4 session 15: background, overlay, mask, depth")
-def eva4(source: Path, out: Path, progress: Progress | None = None) -> Summary:
+def eva4(source: Path, out: Path, progress: Progress | None = None, copy: bool = False) -> Summary:
     """Student quartets with relative depth (another network's 8-bit output, near is dark).
 
-    Files are copied as they are; the mask, blurred by compression, is the object where it is above 127. What lacks a
-    picture, has one that cannot be read, or has pictures of different sizes is left out and counted; nothing is resized
-    to fit, for nobody knows how such a quartet lies. The group of a quartet is its background.
+    Three shapes are known. By name: `bg/bg_AAA`, `bgfg_overlay/ol_bgAAAfg...`, `bgfg_mask/mask_ol_...`,
+    `bgfg_depth/depth_ol_...`. By number: `bg/bg_AAA`, `fg_bg/img_AAA0` and pictures of the same name in `fg_bg_mask`
+    and `fg_bg_depth`. Flat: `bg`, `bg_fg`, `mask` and `depth`, whose n-th pictures belong together; of 400,000 images
+    over 100 backgrounds the first 4,000 stand before the first, and so on. Numbers in names count as numbers: 9 comes
+    before 10.
+
+    Files stay where they are unless they are in a zip file or are to be copied, and then are the same bytes. The mask,
+    blurred by compression, is the object where it is above 127. What lacks a picture, has one that cannot be read, or
+    has pictures of different sizes is left out and named; nothing is resized to fit, for nobody knows how such a
+    quartet lies. The group of a quartet is its background.
 
     Args:
-        source: The folder with `bg` and either `bgfg_overlay` or `fg_bg`.
+        source: The folder with `bg` and the others, or a zip file that holds it.
         out: The folder to make.
-        progress: Told how many quartets of how many are done.
+        progress: Told how many pictures of how many are done.
+        copy: Whether pictures are copied into `out` although they could stay.
 
     Raises:
-        DataError: The source is another thing, or holds no whole quartet, or `out` is there already.
+        DataError: The source is another thing, holds no whole quartet, or is a zip file that is not safe to unpack; or
+            `out` is there already.
     """
-    found = list(_found(source))
-    records: list[Record] = []
-    left_out: Counter[str] = Counter()
-    with staged(out) as stage:
-        for done, (name, files) in enumerate(found, start=1):
-            if (reason := _lacking(files)) is not None:
-                left_out[reason] += 1
-            else:
-                records.append(_write(stage, name, {role: path for role, path in files.items() if path is not None}))
-            if progress is not None:
-                progress(done, len(found))
-        if not records:
-            raise _wrong(source, "it holds no whole quartet: " + ", ".join(f"{n} {why}" for why, n in left_out.items()))
-        write_samples(stage, records)
-        _declaration().write(stage)
-    return Summary(out, len(records), len({record.group for record in records}), dict(left_out))
+    left_out = LeftOut()
+
+    def wrong(what: str) -> DataError:
+        return DataError(
+            f"{source}: is not a set of EVA4 quartets as expected ({what}); give the folder or zip file that holds bg/ "
+            "and bgfg_overlay/, bgfg_mask/, bgfg_depth/; or fg_bg/, fg_bg_mask/, fg_bg_depth/; or bg_fg/, mask/, "
+            "depth/."
+        )
+
+    with opened(source, out) as tree:
+        candidates = list(_candidates(tree, left_out, wrong))
+        return bring(
+            tree, out, candidates, _declaration(), left_out=left_out, wrong=wrong, progress=progress, copy=copy
+        )
 
 
-def _wrong(source: Path, what: str) -> DataError:
-    return DataError(
-        f"{source}: is not a set of EVA4 quartets as expected ({what}); give the folder that holds bg/ and either "
-        "bgfg_overlay/, bgfg_mask/, bgfg_depth/ or fg_bg/, fg_bg_mask/, fg_bg_depth/."
+def _candidates(tree: Tree, left_out: LeftOut, wrong: Callable[[str], DataError]) -> Iterator[Candidate]:
+    for folder in map(PurePosixPath, tree.folders()):
+        root = folder.parent
+        if folder.name in ("bgfg_overlay", "fg_bg", "bg_fg") and tree.listing(str(root / "bg")):
+            break
+    else:
+        raise wrong("a folder is missing")
+    if folder.name == "bg_fg":
+        return _flat(tree, root, left_out, wrong)
+    return _by_name(tree, root, left_out) if folder.name == "bgfg_overlay" else _by_number(tree, root, left_out)
+
+
+def _by_name(tree: Tree, root: PurePosixPath, left_out: LeftOut) -> Iterator[Candidate]:
+    backgrounds, masks, depths = (_by_stem(tree, root / name) for name in ("bg", "bgfg_mask", "bgfg_depth"))
+    for path in tree.listing(str(root / "bgfg_overlay")):
+        stem = PurePosixPath(path).stem
+        if (match := re.match(r"ol_bg(\d{3})fg", stem)) is None:
+            left_out.add("not named as a quartet", path)
+            continue
+        files = {
+            "image": path,
+            "mask": masks.get(f"mask_{stem}"),
+            "depth": depths.get(f"depth_{stem}"),
+            "background": backgrounds.get(f"bg_{match[1]}"),
+        }
+        yield Candidate(stem, f"bg_{match[1]}", None, files)
+
+
+def _by_number(tree: Tree, root: PurePosixPath, left_out: LeftOut) -> Iterator[Candidate]:
+    backgrounds, masks, depths = (_by_stem(tree, root / name) for name in ("bg", "fg_bg_mask", "fg_bg_depth"))
+    for path in tree.listing(str(root / "fg_bg")):
+        stem = PurePosixPath(path).stem
+        if not stem.startswith("img_"):
+            left_out.add("not named as a quartet", path)
+            continue
+        match = re.fullmatch(r"img_(\d{3})0", stem)  # the last digit is 0 in all that is known; others are not guessed
+        group = f"bg_{match[1]}" if match else ""
+        files = {
+            "image": path,
+            "mask": masks.get(stem),
+            "depth": depths.get(stem),
+            "background": backgrounds.get(group),
+        }
+        yield Candidate(stem, group, None, files)
+
+
+def _by_stem(tree: Tree, folder: PurePosixPath) -> dict[str, str]:
+    return {PurePosixPath(path).stem: path for path in tree.listing(str(folder))}
+
+
+def _flat(tree: Tree, root: PurePosixPath, left_out: LeftOut, wrong: Callable[[str], DataError]) -> Iterator[Candidate]:
+    """The n-th of each folder; which is refused where anything hints that one picture is missing or one too many."""
+    images, masks, depths, backgrounds = (
+        _in_order(tree, root / name, left_out) for name in ("bg_fg", "mask", "depth", "bg")
     )
+    if not len(images) == len(masks) == len(depths):
+        raise wrong(f"bg_fg/, mask/ and depth/ hold {len(images):,}, {len(masks):,} and {len(depths):,} pictures")
+    for row, paths in enumerate(zip(images, masks, depths, strict=True)):
+        if len({_numbers(path) for path in paths}) > 1:
+            raise wrong(f"number {row + 1:,} in their folders are {', '.join(paths)}, whose numbers differ")
+    if not images or not backgrounds or len(images) % len(backgrounds):
+        raise wrong(f"{len(images):,} images cannot be shared out evenly among {len(backgrounds):,} backgrounds")
+    for row, (image, mask, depth) in enumerate(zip(images, masks, depths, strict=True)):
+        background = backgrounds[row * len(backgrounds) // len(images)]
+        files = {"image": image, "mask": mask, "depth": depth, "background": background}
+        yield Candidate(PurePosixPath(image).stem, PurePosixPath(background).stem, None, files)
 
 
-def _found(source: Path) -> Iterator[tuple[str, Files]]:
-    """The name and the files of each candidate, in the order of their names."""
-    shapes = {"bgfg_overlay": _by_name, "fg_bg": _by_number}
-    shape = next((name for name in shapes if (source / name).is_dir()), None)
-    if shape is None or not (source / "bg").is_dir():
-        raise _wrong(source, "a folder is missing")
-    backgrounds = {path.stem: path for path in sorted((source / "bg").iterdir())}
-    for path in sorted((source / shape).iterdir()):
-        yield path.stem, shapes[shape](source, path, backgrounds)
+def _in_order(tree: Tree, folder: PurePosixPath, left_out: LeftOut) -> list[str]:
+    """The pictures in a folder, in the order of their names, in which numbers count as numbers."""
+    found = []
+    for path in tree.listing(str(folder)):
+        if PurePosixPath(path).suffix.lower() in PICTURES:
+            found.append(path)
+        else:
+            left_out.add("not a picture", path)
+    return sorted(found, key=_natural)
 
 
-def _by_name(source: Path, image: Path, backgrounds: dict[str, Path]) -> Files:
-    match = re.match(r"ol_bg(\d{3})fg", image.stem)
-    return {
-        "image": image if match else None,
-        "mask": _there(source / "bgfg_mask" / f"mask_{image.stem}.png"),
-        "depth": _there(source / "bgfg_depth" / f"depth_{image.stem}.jpg"),
-        "background": backgrounds.get(f"bg_{match[1]}") if match else None,
-    }
+def _natural(path: str) -> list[str | int]:
+    parts: list[str | int] = list(re.split(r"(\d+)", path))
+    parts[1::2] = [int(part) for part in parts[1::2]]  # text and numbers alternate, so that equals are compared
+    return parts
 
 
-def _by_number(source: Path, image: Path, backgrounds: dict[str, Path]) -> Files:
-    match = re.fullmatch(
-        r"img_(\d{3})0", image.stem
-    )  # the last digit is 0 in all that is known; others are not guessed
-    return {
-        "image": image if image.stem.startswith("img_") else None,
-        "mask": _there(source / "fg_bg_mask" / image.name),
-        "depth": _there(source / "fg_bg_depth" / image.name),
-        "background": backgrounds.get(f"bg_{match[1]}") if match else None,
-    }
-
-
-def _there(path: Path) -> Path | None:
-    return path if path.is_file() else None
-
-
-def _lacking(files: Files) -> str | None:
-    """Why a candidate is no whole quartet, if it is none."""
-    for role, path in files.items():
-        if path is None:
-            return "not named as a quartet" if role == "image" else f"without {role}"
-    pictures = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in files.values()]
-    if any(picture is None for picture in pictures):
-        return "with a picture that cannot be read"
-    return (
-        "with pictures of different sizes" if len({one.shape[:2] for one in pictures if one is not None}) > 1 else None
-    )
-
-
-def _write(stage: Path, name: str, files: dict[str, Path]) -> Record:
-    group = files["background"].stem
-    paths = {role: f"{role}/{group if role == 'background' else name}{path.suffix}" for role, path in files.items()}
-    for role, path in files.items():
-        if not (stage / paths[role]).exists():  # a background that others share
-            copy(path, stage / paths[role])
-    return Record(name, group, None, paths["image"], paths["mask"], paths["depth"], paths["background"])
+def _numbers(path: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", PurePosixPath(path).stem))
 
 
 def _declaration() -> Declaration:

@@ -1,0 +1,170 @@
+"""What all importers do with what they found: look at the files, leave out what is not whole, write the list."""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from dmx.data.declaration import Declaration
+from dmx.data.importers.header import Seen
+from dmx.data.importers.tree import Tree
+from dmx.data.samples import Part, Record
+from dmx.data.writing import Progress, Summary, staged, write_samples
+from dmx.errors import DataError
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+SHOWN = 5
+"""How many of those left out for one reason are named."""
+CHUNK = 256
+"""Files that a thread does at once: 1,200,000 waiting one by one would take 2 GB."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What may be a sample: the path of each role that it needs, None where there is none.
+
+    Attributes:
+        id: Its name.
+        group: What must not be split.
+        split: Its part in the official split, where there is one.
+        files: Path by role, image first.
+    """
+
+    id: str
+    group: str
+    split: Part | None
+    files: Mapping[str, str | None]
+
+    @property
+    def shown(self) -> str:
+        """What people know it by: the path of a picture."""
+        return next((path for path in self.files.values() if path is not None), self.id)
+
+    def record(self) -> Record:
+        """The sample, where no path is None."""
+        files = {role: path for role, path in self.files.items() if path is not None}
+        return Record(
+            self.id,
+            self.group,
+            self.split,
+            files["image"],
+            files["mask"],
+            files.get("depth"),
+            files.get("background"),
+        )
+
+
+class LeftOut:
+    """What was left out, by reason and name."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = defaultdict(list)
+
+    def add(self, reason: str, name: str) -> None:
+        """Note one more."""
+        self._names[reason].append(name)
+
+    def counts(self) -> dict[str, int]:
+        """How many were left out by reason; the reason names the first."""
+        found = {}
+        for reason, names in self._names.items():
+            more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            found[f"{reason} ({', '.join(names[:SHOWN])}{more})"] = len(names)
+        return found
+
+
+def bring(
+    tree: Tree,
+    out: Path,
+    candidates: Sequence[Candidate],
+    declaration: Declaration,
+    *,
+    left_out: LeftOut,
+    wrong: Callable[[str], DataError],
+    progress: Progress | None,
+    copy: bool,
+) -> Summary:
+    """Write the whole ones among the candidates as a data set: a list alone where pictures can stay where they are.
+
+    Args:
+        tree: Where the pictures are.
+        out: The folder to make.
+        candidates: What may be samples.
+        declaration: How depth and mask are stored.
+        left_out: What was left out already; more is added.
+        wrong: Makes the error where nothing is whole.
+        progress: Told how many pictures of how many have been looked at, then copied.
+        copy: Whether pictures are copied although they could stay.
+
+    Raises:
+        DataError: No candidate is whole, or `out` is there already.
+    """
+    with staged(out) as stage:
+        records = [one.record() for one in _whole(tree, candidates, left_out, progress)]
+        if not records:
+            reasons = [f"{count} {reason}" for reason, count in left_out.counts().items()]
+            raise wrong("it holds no whole sample: " + (", ".join(reasons) or "no picture was found"))
+        if copy or tree.pictures is None:
+            paths = sorted({path for record in records for path in record.paths().values()})
+            each(lambda path: tree.copy(path, stage / path), paths, progress)
+        else:
+            declaration = declaration.model_copy(update={"pictures": str(tree.pictures)})
+        write_samples(stage, records)
+        declaration.write(stage)
+    return Summary(out, len(records), len({record.group for record in records}), left_out.counts())
+
+
+def _whole(
+    tree: Tree, candidates: Sequence[Candidate], left_out: LeftOut, progress: Progress | None
+) -> Iterable[Candidate]:
+    """Those that have all their pictures, readable and of one size, and a name of their own."""
+    complete = []
+    for one in candidates:
+        missing = next((role for role, path in one.files.items() if path is None), None)
+        if missing is not None:
+            left_out.add(f"without {missing}", one.shown)
+        else:
+            complete.append(one)
+    paths = sorted({path for one in complete for path in one.files.values() if path is not None})
+    seen = dict(zip(paths, each(tree.look, paths, progress), strict=True))
+    names: set[str] = set()
+    for one in complete:
+        reason = "with the name of another" if one.id in names else _odd(one, seen)
+        if reason is not None:
+            left_out.add(reason, one.shown)
+        else:
+            names.add(one.id)
+            yield one
+
+
+def _odd(one: Candidate, seen: Mapping[str, Seen]) -> str | None:
+    found = [seen[path] for path in one.files.values() if path is not None]
+    reason = next((what for what in found if isinstance(what, str)), None)
+    return reason if reason is not None or len(set(found)) == 1 else "with pictures of different sizes"
+
+
+def each(work: Callable[[S], T], items: Sequence[S], progress: Progress | None, *, chunk: int = CHUNK) -> list[T]:
+    """What `work` makes of each item, in their order, in threads: it waits for the disk or is in C.
+
+    Args:
+        work: The work on one item.
+        items: All of them.
+        progress: Told how many of how many are done.
+        chunk: How many a thread does at once.
+    """
+    results: list[T] = []
+    chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    try:
+        for found in pool.map(lambda some: [work(item) for item in some], chunks):
+            results += found
+            if progress is not None:
+                progress(len(results), len(items))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return results

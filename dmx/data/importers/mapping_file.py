@@ -1,0 +1,175 @@
+"""The YAML file that maps foreign pictures to samples, validated whole.
+
+    name: office
+    folder: /data/office              # where the paths begin; left out: the folder of this file
+    files:                            # a star stands for a part of the sample's name, two for several folders
+      image: "*/rgb/*.jpg"
+      mask: "*/segments/*.png"
+      depth: "*/depth/*.png"
+      background: "*/empty.jpg"       # fewer stars: shared
+    group: (scene_[0-9]+)             # a regular expression on the name; or `folder` of the image; or `id`
+    depth: {kind: metric, scale: 0.001, range: [0.3, 12.0], unknown: [0]}   # these two as in dataset.yaml
+    mask: {labels: [5, 6], unknown: 0}
+
+or, instead of `files`, a table with paths in columns:
+
+    manifest: list.parquet            # or .csv, beside this file
+    columns: {id: frame, image: rgb, mask: segments, depth: depth, group: scene, split: part}
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from dmx.data.declaration import DepthDeclaration, MaskDeclaration
+from dmx.data.importers.patterns import stars
+from dmx.data.listing import LEAVES
+from dmx.errors import ConfigError, DataError, Problem, did_you_mean
+
+
+def _pattern(text: str) -> str:
+    if re.search(LEAVES, text):
+        raise ValueError(f"'{text}' leaves the folder; patterns are relative to `folder`")
+    if odd := re.search(r"[?\[\]{}]|\*{3}", text):
+        raise ValueError(f"'{odd[0]}' is not known in a pattern; only * and ** are")
+    return text
+
+
+def _group(text: str) -> str:
+    if text in ("folder", "id"):
+        return text
+    try:
+        groups = re.compile(text).groups
+    except re.error as error:
+        raise ValueError(f"'{text}' is neither folder, nor id, nor a regular expression ({error})") from error
+    if groups != 1:
+        raise ValueError(
+            f"'{text}' has {groups} pairs of parentheses where one marks the group; "
+            "or say `folder` (of the image) or `id`"
+        )
+    return text
+
+
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_pattern)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Files(_Strict):
+    """Patterns by role."""
+
+    image: Pattern
+    mask: Pattern
+    depth: Pattern | None = None
+    background: Pattern | None = None
+
+
+class Columns(_Strict):
+    """Columns of the manifest by what they hold; without `id` the path of the image is the name."""
+
+    id: str | None = None
+    image: str
+    mask: str
+    depth: str | None = None
+    background: str | None = None
+    group: str | None = None
+    split: str | None = None
+
+
+class Mapping(_Strict):
+    """The whole file."""
+
+    name: str = Field(min_length=1)
+    folder: str = "."
+    """Where the paths begin, absolute or relative to the folder of this file."""
+    files: Files | None = None
+    manifest: str | None = None
+    """A .csv or .parquet file, absolute or relative to the folder of this file."""
+    columns: Columns | None = None
+    group: Annotated[str, AfterValidator(_group)] | None = None
+    """What must not be split: `folder`, `id` or a regular expression; without it the background says it."""
+    depth: DepthDeclaration | None
+    mask: MaskDeclaration = MaskDeclaration()
+    source: str | None = None
+    license: str | None = None
+
+    def roles(self) -> dict[str, str]:
+        """The pattern or column of each role that is given."""
+        given = self.files or self.columns
+        named = (
+            {} if given is None else {role: getattr(given, role) for role in ("image", "mask", "depth", "background")}
+        )
+        return {role: text for role, text in named.items() if text is not None}
+
+
+def read_mapping(path: Path) -> Mapping:
+    """Read and validate a mapping.
+
+    Raises:
+        DataError: There is no such file.
+        ConfigError: It is not YAML, or anything in it is wrong: every problem at once.
+    """
+    try:
+        mapping = Mapping.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); give the YAML file of a mapping (see `dmx describe importers "
+            "mapping`)."
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [Problem("", f"is not YAML: {error}")]) from error
+    except ValidationError as error:
+        raise ConfigError(str(path), [_problem(dict(one)) for one in error.errors()]) from error
+    if problems := list(_contradictions(mapping)):
+        raise ConfigError(str(path), problems)
+    return mapping
+
+
+def _problem(error: dict[str, Any]) -> Problem:
+    """One of pydantic's findings in our words."""
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        sections: dict[str, type[BaseModel]] = {
+            "files": Files,
+            "columns": Columns,
+            "depth": DepthDeclaration,
+            "mask": MaskDeclaration,
+        }
+        model = sections[str(error["loc"][0])] if len(error["loc"]) > 1 else Mapping
+        return Problem(where, f"unknown key; {did_you_mean(str(error['loc'][-1]), model.model_fields)}")
+    if where == "depth.range":
+        return Problem(where, "is missing; give the least and the greatest depth that may occur, [0, 1] where relative")
+    if error["type"] == "missing":
+        return Problem(where, "is missing; add it" + (", or null where there is none" if where == "depth" else ""))
+    own = error["type"] == "value_error"
+    return Problem(where, str(error["ctx"]["error"]) if own else f"{error['msg']}, but got {error['input']!r}")
+
+
+def _contradictions(mapping: Mapping) -> Iterator[Problem]:
+    """What is wrong between keys that are right by themselves."""
+    if (mapping.files is None) == (mapping.manifest is None):
+        yield Problem(
+            "", f"needs either `files` or `manifest`, but has {'neither' if mapping.files is None else 'both'}"
+        )
+    if (mapping.manifest is None) != (mapping.columns is None):
+        yield Problem("columns", "comes with `manifest`, and `manifest` with it; add or drop one")
+    roles = mapping.roles()
+    if roles and ("depth" in roles) != (mapping.depth is not None):
+        where = "files" if mapping.files else "columns"
+        yield Problem(where, "has `depth` if, and only if, there is a section `depth` that says how it is stored")
+    if mapping.group is None and "background" not in roles and not (mapping.columns and mapping.columns.group):
+        yield Problem("group", "is missing; give `folder`, a regular expression on the name, or `id` for none")
+    if mapping.files is not None:
+        counts = {role: stars(pattern) for role, pattern in roles.items()}
+        background = counts.pop("background", 0)
+        if len(set(counts.values())) > 1 or counts["image"] == 0 or background > counts["image"]:
+            listing = ", ".join(f"{role} {pattern}" for role, pattern in roles.items())
+            yield Problem(
+                "files", f"needs one star at least, as many in each role, in the background no more, but has {listing}"
+            )

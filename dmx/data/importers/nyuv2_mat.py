@@ -1,0 +1,147 @@
+"""The official file of NYU Depth V2, `nyu_depth_v2_labeled.mat`: HDF5 as MATLAB 7.3 writes it.
+
+MATLAB counts its axes from the other end: images (N, 3, W, H) of uint8, depths (N, W, H) of float32 in metres (the
+in-painted ones), labels (N, W, H) of uint16 with 0 for unlabelled; names (class k is the k-th) and scenes are
+references to arrays of characters. `splits.mat`, which the authors publish beside it, is of MATLAB 5 and counts frames
+from 1.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt16
+
+from dmx.data.declaration import Declaration, DepthDeclaration, MaskDeclaration
+from dmx.data.importers.bring import each
+from dmx.data.samples import Part, Record
+from dmx.data.writing import Progress, Summary, staged, write_picture, write_samples
+from dmx.errors import DataError
+
+FILE = "nyu_depth_v2_labeled.mat"
+SPLITS = "splits.mat"
+RANGE = (0.7, 10.0)
+"""Metres; the authors in-painted between what the Kinect can see."""
+SOURCE = "NYU Depth V2, labelled frames (Silberman et al. 2012), imported by `dmx data import nyuv2`"
+LICENSE = "research use; no licence to pass it on is known"
+DATASETS = ("images", "depths", "labels", "names", "scenes")
+STRUCTURE = frozenset(
+    {
+        *("wall", "floor", "ceiling", "column", "stairs", "banister", "fireplace", "radiator", "pipe", "air duct"),
+        *("door", "door frame", "doorway", "garage door", "window", "window frame", "wall divider", "room divider"),
+        *("blinds", "curtain", "curtain rod", "shower curtain", "picture", "mirror", "whiteboard", "blackboard"),
+        *("floor mat", "rug", "floor trim", "vent", "air vent", "railing"),
+    }
+)
+"""Names of classes that are part of the room: those that the folder form leaves out too (`STRUCTURE` in `nyuv2`). What
+stands for its "floor mat" and "otherstructure" is our choice, as the file has no way from its 894 names to the 40."""
+
+
+def wrong(source: Path, what: str) -> DataError:
+    """That `source` is no NYU Depth V2."""
+    return DataError(
+        f"{source}: is not NYU Depth V2 as expected ({what}); give {FILE}, or the folder that holds image/NNNN.jpg, "
+        "depth/NNNN.png, label/NNNN.png and split.csv (id,split)."
+    )
+
+
+def import_mat(path: Path, out: Path, progress: Progress | None) -> Summary:
+    """Write the frames of the official file as PNG: image, label, and depth in millimetres.
+
+    Args:
+        path: The file; `splits.mat` may lie beside it.
+        out: The folder to make.
+        progress: Told how many frames of how many are done.
+
+    Raises:
+        DataError: The file, or the one beside it, is another thing, or `out` is there already.
+    """
+    records: list[Record] = []
+    with _opened(path) as file, staged(out) as stage:
+        names, scenes = _strings(file, "names"), _strings(file, "scenes")
+        parts = _parts(path.parent / SPLITS, len(scenes))
+        for row, (scene, part) in enumerate(zip(scenes, parts, strict=True)):
+            frame = f"{row + 1:04d}"
+            files = (f"image/{frame}.png", f"label/{frame}.png", f"depth/{frame}.png")
+            records.append(Record(frame, scene, part, *files, None))
+        each(partial(_write, file, stage), range(len(records)), progress, chunk=1)  # nearly all of it is encoding PNG
+        write_samples(stage, records)
+        _declaration(names).write(stage)
+    return Summary(out, len(records), len(set(scenes)))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The HDF5 file, with all that is needed in it and of shapes that fit."""
+    import h5py
+
+    try:
+        file = h5py.File(path)
+    except OSError as error:
+        raise wrong(path, "it is no HDF5 file") from error
+    with file:
+        if missing := [name for name in DATASETS if name not in file]:
+            raise wrong(path, f"it lacks {', '.join(missing)}")
+        images, depths, labels = (file[name].shape for name in DATASETS[:3])
+        if len(images) != 4 or images[1] != 3 or not depths == labels == (images[0], *images[2:]):
+            raise wrong(
+                path, f"images are {images}, depths {depths}, labels {labels}, not (N, 3, W, H), (N, W, H) twice"
+            )
+        if file["scenes"].size != images[0]:
+            raise wrong(path, f"it has {images[0]} images, but {file['scenes'].size} scenes")
+        yield file
+
+
+def _strings(file: Any, name: str) -> list[str]:
+    """A MATLAB cell array of strings."""
+    return ["".join(map(chr, file[reference][()].ravel())) for reference in file[name][()].ravel()]
+
+
+def _parts(path: Path, frames: int) -> list[Part | None]:
+    """The official part of each frame; none where there is no `splits.mat`."""
+    from scipy.io import loadmat  # type: ignore[import-untyped]
+    from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
+
+    if not path.is_file():
+        return [None] * frames
+    try:
+        found = loadmat(path, variable_names=["trainNdxs", "testNdxs"])
+        train, test = ({int(number) for number in found[name].ravel()} for name in ("trainNdxs", "testNdxs"))
+    except (MatReadError, ValueError, KeyError, NotImplementedError) as error:
+        raise DataError(
+            f"{path}: is not the official split (trainNdxs, testNdxs); put it right or take it away."
+        ) from error
+    if train & test or train | test != set(range(1, frames + 1)):
+        raise DataError(
+            f"{path}: does not split the {frames} frames beside it: it puts {len(train)} in train, {len(test)} in test "
+            f"and {len(train & test)} in both; put the right file there or take it away."
+        )
+    return ["train" if number in train else "test" for number in range(1, frames + 1)]
+
+
+def _write(file: Any, stage: Path, row: int) -> None:
+    """Write the pictures of one frame; HDF5 itself lets one thread in at a time."""
+    frame = f"{row + 1:04d}.png"
+    write_picture(stage / "image" / frame, np.ascontiguousarray(file["images"][row].transpose(2, 1, 0)))
+    write_picture(stage / "label" / frame, np.ascontiguousarray(file["labels"][row].T))
+    write_picture(stage / "depth" / frame, np.ascontiguousarray(_millimetres(file["depths"][row]).T))
+
+
+def _millimetres(metres: Float[np.ndarray, "W H"]) -> UInt16[np.ndarray, "W H"]:
+    """Millimetres, 0 where nobody knows."""
+    known = np.nan_to_num(metres.astype(np.float64) * 1000, nan=0, posinf=0, neginf=0)
+    return np.rint(known).clip(0, 65535).astype(np.uint16)
+
+
+def _declaration(names: list[str]) -> Declaration:
+    objects = tuple(label for label, name in enumerate(names, start=1) if name not in STRUCTURE)
+    return Declaration(
+        name="nyuv2",
+        depth=DepthDeclaration(kind="metric", scale=0.001, range=RANGE, unknown=(0,)),
+        mask=MaskDeclaration(labels=objects, unknown=0),
+        source=SOURCE,
+        license=LICENSE,
+    )

@@ -1,0 +1,251 @@
+"""EVA4 quartets in their three shapes, made up and real, as folders and inside zip files."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from dmx.data.layout import DatasetIndex, read
+from dmx.data.reading import read_quartet
+from dmx.data.writing import Summary
+from dmx.errors import DataError
+
+Run = Callable[..., Summary]
+Save = Callable[[Path, np.ndarray], None]
+Pack = Callable[..., Path]
+
+FORMS = (
+    "give the folder or zip file that holds bg/ and bgfg_overlay/, bgfg_mask/, bgfg_depth/; or fg_bg/, fg_bg_mask/, "
+    "fg_bg_depth/; or bg_fg/, mask/, depth/."
+)
+
+
+def opened(out: Path) -> DatasetIndex:
+    index = read(out)
+    index.check_files()
+    return index
+
+
+def levels(index: DatasetIndex, row: int) -> tuple[int, int]:
+    """The grey levels of image and background."""
+    quartet = read_quartet(index, index.samples[row])
+    assert quartet.background is not None
+    return int(quartet.image[0, 0, 0]), int(quartet.background[0, 0, 0])
+
+
+def test_by_name(by_name: Path, tmp_path: Path, run: Run) -> None:
+    (by_name / "bgfg_overlay/a.txt").write_text("stray")
+    (by_name / "bgfg_overlay/.DS_Store").write_text("hidden")
+    (by_name / "bgfg_depth/depth_ol_bg003fg0031_fg_003.jpg").unlink()
+    assert str(run("eva4", by_name)) == (
+        f"{tmp_path}/out now holds 2 samples in 2 groups; left out: 1 not named as a quartet (bgfg_overlay/a.txt), "
+        "1 without depth (bgfg_overlay/ol_bg003fg0031_fg_003.png)"
+    )
+    index = opened(tmp_path / "out")
+    assert [(r.id, r.group) for r in index.samples] == [
+        ("ol_bg001fg0011_fg_001", "bg_001"),
+        ("ol_bg002fg0021_fg_002", "bg_002"),
+    ]
+    quartet = read_quartet(index, index.samples[0])
+    assert quartet.depth[0, 0] == pytest.approx(0.2)
+    assert quartet.mask[0].tolist() == [0, 0, 0, 1, 1, 1, 1, 0]
+    assert quartet.background is not None
+    assert (index.depth.kind, index.depth.near) == ("relative", "low")
+
+
+def test_by_number(by_number: Path, tmp_path: Path, run: Run) -> None:
+    for role in ("", "_mask", "_depth"):
+        shutil.copy(by_number / f"fg_bg{role}/img_0050.jpg", by_number / f"fg_bg{role}/img_0071.jpg")
+    assert str(run("eva4", by_number)).endswith("2 groups; left out: 1 without background (fg_bg/img_0071.jpg)")
+    index = opened(tmp_path / "out")
+    assert [(r.id, r.group) for r in index.samples] == [("img_0050", "bg_005"), ("img_0100", "bg_010")]
+    quartet = read_quartet(index, index.samples[1])
+    assert quartet.depth[0, 0] == pytest.approx(0.4)
+    assert quartet.background is not None
+    assert quartet.background[0, 0].tolist() == pytest.approx([10, 10, 10], abs=1)
+
+
+def test_only_a_list_is_written(by_name: Path, tmp_path: Path, run: Run) -> None:
+    run("eva4", by_name)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dataset.yaml", "samples.csv"]
+    assert yaml.safe_load((tmp_path / "out/dataset.yaml").read_text())["pictures"] == str(by_name)
+
+
+def test_a_source_given_from_here_is_found_from_everywhere(
+    by_name: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("eva4", Path("a"))
+    monkeypatch.chdir("/")
+    opened(tmp_path / "out")
+
+
+def test_copied_pictures_are_the_same_bytes_and_need_no_source(by_name: Path, tmp_path: Path, run: Run) -> None:
+    (by_name / "bgfg_overlay/a.txt").write_text("stray")
+    mask = "bgfg_mask/mask_ol_bg001fg0011_fg_001.png"
+    expected = (by_name / mask).read_bytes()
+    run("eva4", by_name, copy=True)
+    shutil.rmtree(by_name)
+    index = opened(tmp_path / "out")
+    assert index.declaration.pictures is None
+    assert (tmp_path / "out" / mask).read_bytes() == expected
+    assert len(index.files()) == sum(path.is_file() for path in (tmp_path / "out").rglob("*")) - 2
+    assert read_quartet(index, index.samples[2]).mask.any()
+
+
+def test_a_shared_background_is_copied_once(by_name: Path, tmp_path: Path, run: Run) -> None:
+    for folder, prefix, suffix in (("overlay", "", "png"), ("mask", "mask_", "png"), ("depth", "depth_", "jpg")):
+        path = by_name / f"bgfg_{folder}/{prefix}ol_bg001fg0011_fg_001.{suffix}"
+        shutil.copy(path, path.with_name(f"{prefix}ol_bg001fg0011_fg_009.{suffix}"))
+    summary = run("eva4", by_name, copy=True)
+    assert (summary.samples, summary.groups) == (4, 3)
+    assert len(list((tmp_path / "out/bg").iterdir())) == 3
+
+
+def test_flat_in_the_order_of_numbers(flat: Path, tmp_path: Path, run: Run) -> None:
+    (flat / "mask/Thumbs.db").write_text("no picture")
+    assert str(run("eva4", flat)).endswith("12 samples in 3 groups; left out: 1 not a picture (mask/Thumbs.db)")
+    index = opened(tmp_path / "out")
+    for row, record in enumerate(index.samples):
+        number = int(record.id)
+        image, background = levels(index, row)
+        assert (image, background, record.group) == (number, 100 + number // 4, f"room{9 + number // 4}")
+        assert (record.mask, record.depth) == (f"mask/{number}_mask.png", f"depth/d{number}.png")
+
+
+def test_flat_where_a_picture_is_missing(flat: Path, tmp_path: Path, run: Run) -> None:
+    (flat / "depth/d7.png").unlink()
+    with pytest.raises(DataError) as caught:
+        run("eva4", flat)
+    assert str(caught.value) == (
+        f"{flat}: is not a set of EVA4 quartets as expected (bg_fg/, mask/ and depth/ hold 12, 12 and 11 pictures); "
+        + FORMS
+    )
+    (flat / "mask/3_mask.png").unlink()
+    (flat / "bg_fg/11.png").unlink()  # as many again, but not of the same quartets
+    with pytest.raises(
+        DataError, match=r"\(number 4 in their folders are bg_fg/3.png, mask/4_mask.png, depth/d3.png, "
+    ):
+        run("eva4", flat)
+    assert [path.name for path in tmp_path.iterdir()] == ["flat"]
+
+
+def test_flat_with_a_background_too_many(flat: Path, run: Run, save: Save) -> None:
+    for number in range(2):
+        save(flat / f"bg/more{number}.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match=r"\(12 images cannot be shared out evenly among 5 backgrounds\); give the"):
+        run("eva4", flat)
+
+
+@pytest.mark.parametrize("shape", ["by_name", "by_number", "flat"])
+@pytest.mark.parametrize("prefix", ["", "some/data/"])
+def test_zip_gives_the_same_as_the_folder(
+    shape: str, prefix: str, tmp_path: Path, run: Run, pack: Pack, request: pytest.FixtureRequest
+) -> None:
+    folder: Path = request.getfixturevalue(shape)
+    (folder / "notes.txt").write_text("not of a quartet")
+    path = pack(folder, tmp_path / "set.zip", prefix)
+    run("eva4", folder)
+    expected = opened(tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "folder")
+    summary = run("eva4", path)
+    expected = opened(tmp_path / "folder")
+    index = opened(tmp_path / "out")
+    path.unlink()
+    assert index.declaration.pictures is None
+    assert (summary.samples, summary.left_out) == (len(expected.samples), {})
+    for ours, theirs in zip(index.samples, expected.samples, strict=True):
+        assert ours.paths() == {role: prefix + path for role, path in theirs.paths().items()}
+        mine, other = read_quartet(index, ours), read_quartet(expected, theirs)
+        assert (mine.id, mine.group) == (other.id, other.group)
+        assert np.array_equal(mine.image, other.image)
+        assert np.array_equal(mine.depth, other.depth)
+    assert not (tmp_path / "out" / prefix / "notes.txt").exists()
+
+
+def test_leaves_out_what_is_broken_or_does_not_fit(by_name: Path, run: Run, save: Save) -> None:
+    (by_name / "bgfg_mask/mask_ol_bg001fg0011_fg_001.png").write_text("")
+    save(by_name / "bg/bg_002.jpg", np.zeros((9, 8, 3), np.uint8))
+    assert str(run("eva4", by_name)).endswith(
+        "1 samples in 1 groups; left out: 1 with a picture that cannot be read (bgfg_overlay/ol_bg001fg0011_fg_001.png)"
+        ", 1 with pictures of different sizes (bgfg_overlay/ol_bg002fg0021_fg_002.png)"
+    )
+
+
+def test_names_the_first_of_many(by_number: Path, run: Run) -> None:
+    for number in range(10, 18):
+        shutil.copy(by_number / "fg_bg/img_0050.jpg", by_number / f"fg_bg/img_0{number}0.jpg")
+    for number in range(10, 18):
+        (by_number / f"fg_bg_mask/img_0{number}0.jpg").unlink(missing_ok=True)
+    assert str(run("eva4", by_number)).endswith(
+        "1 groups; left out: 8 without mask (fg_bg/img_0100.jpg, fg_bg/img_0110.jpg, fg_bg/img_0120.jpg, "
+        "fg_bg/img_0130.jpg, fg_bg/img_0140.jpg, and 3 more)"
+    )
+
+
+@pytest.mark.parametrize("spoil", ["bg", "bgfg_overlay"])
+def test_another_folder(by_name: Path, spoil: str, run: Run, pack: Pack, tmp_path: Path) -> None:
+    (by_name / spoil).rename(by_name / "elsewhere")
+    for source in (by_name, pack(by_name, tmp_path / "a.zip")):
+        with pytest.raises(DataError) as caught:
+            run("eva4", source)
+        assert str(caught.value) == (
+            f"{source}: is not a set of EVA4 quartets as expected (a folder is missing); " + FORMS
+        )
+
+
+def test_without_a_whole_quartet(by_number: Path, tmp_path: Path, run: Run) -> None:
+    for path in (by_number / "fg_bg_mask").iterdir():
+        path.unlink()
+    with pytest.raises(DataError) as caught:
+        run("eva4", by_number)
+    assert str(caught.value) == (
+        f"{by_number}: is not a set of EVA4 quartets as expected (it holds no whole sample: 2 without mask "
+        f"(fg_bg/img_0050.jpg, fg_bg/img_0100.jpg)); {FORMS}"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_out_that_is_there_is_not_overwritten(by_name: Path, tmp_path: Path, run: Run) -> None:
+    (tmp_path / "out").mkdir()
+    run("eva4", by_name)  # an empty folder is as good as none
+    with pytest.raises(
+        DataError, match=r"out: is there already and is not overwritten; choose another folder or remove"
+    ):
+        run("eva4", by_name)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "samples", "left_out"),
+    [
+        (
+            "eva4_a",
+            12,
+            {
+                "not named as a quartet (bgfg_overlay/a.txt)": 1,
+                "without depth (bgfg_overlay/ol_bg013fg0131_fg_013.png)": 1,
+            },
+        ),
+        ("eva4_b", 10, {}),
+    ],
+)
+def test_real(
+    tmp_path: Path, name: str, samples: int, left_out: dict[str, int], real_data: Path, run: Run, pack: Pack
+) -> None:
+    summary = run("eva4", pack(real_data / name, tmp_path / "real.zip", "x/"))
+    assert (summary.samples, sum(summary.left_out.values())) == (samples, len(left_out))
+    shutil.rmtree(tmp_path / "out")
+    summary = run("eva4", real_data / name)
+    assert (summary.samples, summary.groups, dict(summary.left_out)) == (samples, samples, left_out)
+    index = opened(tmp_path / "out")
+    for record in index.samples:
+        quartet = read_quartet(index, record)
+        assert quartet.background is not None
+        outside = cv2.dilate(quartet.mask, np.ones((9, 9), np.uint8)) == 0
+        apart = np.abs(quartet.image.astype(float) - quartet.background)[outside]
+        assert apart.mean() < 9  # its README: 3 to 8 grey levels of compression, so it is the right background
