@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -30,33 +31,40 @@ from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import read
 from dmx.data.loader import make_loader
 from dmx.data.pack.write import pack
-from dmx.models.joint import IMAGENET
+from dmx.models.depthmasknet import depthmasknet
+from dmx.models.joint import DepthMaskModel, make_link
 
 BATCH = 32
 STANDARD = Path(__file__).parent.parent / "experiments" / "composed.yaml"
+Epoch = Callable[[], Iterator[object]]
 CPU = torch.device("cpu")
 
 
-def plain(folder: Path, size: int) -> Iterator[dict[str, Tensor]]:
-    """An epoch of the other loader."""
-    yield from DataLoader(FourJpegs(folder, size), batch_size=BATCH, shuffle=True)
+def plain(folder: Path, size: int) -> Epoch:
+    """Epochs of the other loader."""
+    loader = DataLoader(FourJpegs(folder, size), batch_size=BATCH, shuffle=True)
+    return lambda: iter(loader)
 
 
-def ours(root: Path, size: int, *, augmented: bool) -> Iterator[tuple[Tensor, ...]]:
-    """An epoch of a folder or a pack: everything that happens to pictures before the network's first layer."""
+def ours(root: Path, size: int, *, augmented: bool) -> Epoch:
+    """Epochs of a folder or a pack: everything that happens to pictures before the network's first layer."""
     index = read(root)
     ids = [record.id for record in index.samples if record.split == "train"]
     dataset = QuartetDataset(index, ids, (size, size), memory=False)
     steps = load_experiment(STANDARD).augment.steps
     augment = make_augment([step.bind()() for step in steps]) if augmented else None
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
-    for host in make_loader(dataset, batch_size=BATCH, seed=0, epoch=0, shuffle=True, augment=augment):
-        batch = host.to(CPU)
-        assert batch.background is not None
-        yield (batch.image - mean) / std, (batch.background - mean) / std, batch.mask, batch.depth
+    normalised = DepthMaskModel(depthmasknet(width=4), make_link("identity", index.depth)).normalised
+
+    def epoch() -> Iterator[tuple[Tensor, ...]]:
+        for host in make_loader(dataset, batch_size=BATCH, seed=0, epoch=0, shuffle=True, augment=augment):
+            batch = host.to(CPU, torch.channels_last)  # as training takes them
+            assert batch.background is not None
+            yield normalised(batch.image), normalised(batch.background), batch.mask, batch.depth
+
+    return epoch
 
 
-def rate(make: Callable[[], Iterator[object]], samples: int, at_least: float = 1.0) -> float:
+def rate(make: Epoch, samples: int, at_least: float = 1.0) -> float:
     """Samples per second over whole epochs of a second or more."""
     begun, epochs = time.perf_counter(), 0
     while (seconds := time.perf_counter() - begun) < at_least:
@@ -71,15 +79,11 @@ def variants(scratch: Path, size: int, samples: int) -> dict[str, Callable[[], f
     data, packs = scratch / "data", {kind: scratch / f"pack-{kind}-{size}" for kind in ("raw", "png")}
     for encoding, folder in packs.items():
         pack(read(data), folder, size=(size, size), encoding=encoding)  # type: ignore[arg-type]
-    found: dict[str, Callable[[], float]] = {"plain loader": lambda: rate(lambda: plain(data, size), samples)}
+    epochs = {"plain loader": plain(data, size)}
     for name, root in {"folder": data, "pack": packs["raw"], "pack of PNG": packs["png"]}.items():
-        for augmented in (False, True):
-
-            def run(root: Path = root, augmented: bool = augmented) -> float:
-                return rate(lambda: ours(root, size, augmented=augmented), samples)
-
-            found[f"{name}{', augmented' if augmented else ''}"] = run
-    return found
+        epochs[name] = ours(root, size, augmented=False)
+        epochs[f"{name}, augmented"] = ours(root, size, augmented=True)
+    return {name: partial(rate, epoch, samples) for name, epoch in epochs.items()}
 
 
 def main() -> None:

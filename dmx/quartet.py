@@ -100,7 +100,7 @@ class HostBatch:
 
         def picture(rgb: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
             there = rgb.to(device, non_blocking=True).permute(0, 3, 1, 2)
-            return there.to(torch.float32, memory_format=memory_format).div_(255)
+            return torch.div(there, 255).contiguous(memory_format=memory_format)
 
         def plane(values: Tensor) -> Tensor:
             return values.to(device, non_blocking=True)[:, None]

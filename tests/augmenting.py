@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dmx.data.augment import Augmentation
 from dmx.data.augment.cpu import make_augment
 from dmx.data.augment.device import make_batch_augment, sample_seeds
-from dmx.data.loader import collate
+from dmx.data.dataset import collate
 from dmx.quartet import Batch, Quartet
 from dmx.registry import Component, Range, augmentations
 

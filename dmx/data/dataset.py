@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from torch.utils.data import Dataset
 
@@ -15,7 +16,7 @@ from dmx.data.reading import read_quartet
 from dmx.data.resize import resize
 from dmx.data.writing import Progress
 from dmx.errors import DataError
-from dmx.quartet import Quartet
+from dmx.quartet import HostBatch, Quartet
 
 
 class QuartetDataset(Dataset[Quartet]):
@@ -46,7 +47,7 @@ class QuartetDataset(Dataset[Quartet]):
             )
         self.index = index
         self.size = size
-        self._read = reader(index)
+        self._pack = None if index.pack is None else PackReader(index.root, index.pack, index.declaration.depth)
         self._memory = memory
         self._kept: dict[int, Quartet] = {}
         self._backgrounds: dict[str, UInt8[np.ndarray, "H W 3"]] = {}
@@ -58,13 +59,20 @@ class QuartetDataset(Dataset[Quartet]):
         if (kept := self._kept.get(number)) is not None:
             return kept
         row = int(self._rows[number])
-        quartet = resize(self._read(row), self.size)
+        read = read_quartet(self.index, self.index.samples[row]) if self._pack is None else self._pack.quartet(row)
+        quartet = resize(read, self.size)
         if self._memory:
             path = self.index.samples[row].background
             if path is not None and quartet.background is not None:
                 quartet = replace(quartet, background=self._backgrounds.setdefault(path, quartet.background))
             self._kept[number] = quartet
         return quartet
+
+    def __getitems__(self, numbers: Sequence[int]) -> HostBatch:
+        """A batch: what torch's loader asks for; from a pack of this very size it is read as one."""
+        if self._pack is not None and self._pack.size == self.size and not self._memory:
+            return self._pack.batch(self._rows[list(numbers)])
+        return collate([self[number] for number in numbers])
 
     def preload(self, progress: Progress | None = None) -> None:
         """Decode all samples now, with one thread per core, and keep them; needs `memory`.
@@ -81,13 +89,6 @@ class QuartetDataset(Dataset[Quartet]):
                         progress(done, len(self))
             finally:
                 threads.shutdown(cancel_futures=True)
-
-
-def reader(index: DatasetIndex) -> Callable[[int], Quartet]:
-    """What reads a sample by its row: from the files of a folder, or from a pack."""
-    if index.pack is not None:
-        return PackReader(index.root, index.pack, index.declaration.depth).quartet
-    return lambda row: read_quartet(index, index.samples[row])
 
 
 class Epoch(Dataset[Quartet]):
@@ -116,7 +117,29 @@ class Epoch(Dataset[Quartet]):
     def __getitem__(self, number: int) -> Quartet:
         return self._augment(self._samples[number], draw_seed(*self._key, number))
 
+    def __getitems__(self, numbers: Sequence[int]) -> HostBatch:
+        """A batch: what torch's loader asks for."""
+        return collate([self[number] for number in numbers])
+
 
 def draw_seed(seed: int, epoch: int, number: int) -> int:
     """A seed of 32 bits for what is drawn for one sample, or one batch, of one epoch."""
     return int(np.random.SeedSequence((seed, epoch, number)).generate_state(1)[0])
+
+
+def collate(quartets: Sequence[Quartet]) -> HostBatch:
+    """Stack samples to a batch."""
+
+    def stack(arrays: Sequence[np.ndarray]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(arrays))
+
+    backgrounds = [quartet.background for quartet in quartets if quartet.background is not None]
+    return HostBatch(
+        ids=tuple(quartet.id for quartet in quartets),
+        image=stack([quartet.image for quartet in quartets]),
+        background=stack(backgrounds) if backgrounds else None,
+        mask=stack([quartet.mask for quartet in quartets]),
+        mask_valid=stack([quartet.mask_valid for quartet in quartets]),
+        depth=stack([quartet.depth for quartet in quartets]),
+        valid=stack([quartet.valid for quartet in quartets]),
+    )

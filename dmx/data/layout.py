@@ -64,7 +64,9 @@ class DatasetIndex:
         return self.samples[0].background is not None
 
     def files(self) -> list[str]:
-        """Every picture or file of a pack, relative to the folder of pictures, each once, sorted."""
+        """Every picture, or every file of a pack, relative to the folder of pictures, each once, sorted."""
+        if self.pack is not None:
+            return sorted(shard.file for shard in self.pack.shards)
         return sorted({path for role in ROLES for path in self.samples.distinct(role)})
 
     def check_files(self) -> None:

@@ -1,7 +1,7 @@
 """Batches in an order that is a function of (seed, epoch), whatever the number of workers."""
 
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -42,10 +42,10 @@ def make_loader(
     batches = order(len(dataset), batch_size, seed=seed, epoch=epoch, shuffle=shuffle)[skip:]
     samples = dataset if augment is None else Epoch(dataset, augment, seed, epoch)
     return DataLoader(
-        cast("Dataset[HostBatch]", samples),  # torch has no type for a loader whose `collate_fn` makes something else
+        cast("Dataset[HostBatch]", samples),  # torch has no type for data sets that give whole batches
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=as_it_is,
         pin_memory=pin_memory,
         generator=torch.Generator().manual_seed(seed),  # else each epoch would draw from the global random state
     )
@@ -61,19 +61,6 @@ def order(count: int, batch_size: int, *, seed: int, epoch: int, shuffle: bool) 
     return batches
 
 
-def collate(quartets: Sequence[Quartet]) -> HostBatch:
-    """Stack samples to a batch."""
-
-    def stack(arrays: Sequence[np.ndarray]) -> torch.Tensor:
-        return torch.from_numpy(np.stack(arrays))
-
-    backgrounds = [quartet.background for quartet in quartets if quartet.background is not None]
-    return HostBatch(
-        ids=tuple(quartet.id for quartet in quartets),
-        image=stack([quartet.image for quartet in quartets]),
-        background=stack(backgrounds) if backgrounds else None,
-        mask=stack([quartet.mask for quartet in quartets]),
-        mask_valid=stack([quartet.mask_valid for quartet in quartets]),
-        depth=stack([quartet.depth for quartet in quartets]),
-        valid=stack([quartet.valid for quartet in quartets]),
-    )
+def as_it_is(batch: Any) -> Any:
+    """What the data sets give is a batch already."""
+    return batch

@@ -144,9 +144,11 @@ def to_depth(
     for value in declared.unknown:
         valid &= raw != value
     with np.errstate(divide="ignore", invalid="ignore"):
-        depth = raw * np.float64(declared.scale) + declared.offset
+        depth = raw * np.float64(declared.scale)  # not float32, in which 3000 * 0.001 is 3.0000002
+        if declared.offset:
+            depth += declared.offset
         if declared.form == "inverse":
-            depth = 1 / depth
+            np.reciprocal(depth, out=depth)
     depth = depth.astype(np.float32)
     if declared.outside == "unknown":
         valid &= ~out_of_range(depth, declared)

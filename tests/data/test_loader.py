@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmx.data.dataset import QuartetDataset
+from dmx.data.dataset import QuartetDataset, collate
 from dmx.data.layout import DatasetIndex, read
-from dmx.data.loader import collate, make_loader, order
+from dmx.data.loader import make_loader, order
 from dmx.errors import DataError
 from dmx.quartet import Batch, HostBatch, Quartet
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from dmx.data.dataset import QuartetDataset, reader
+from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.loader import make_loader
 from dmx.data.pack import write
@@ -40,6 +40,12 @@ def same(one: Quartet, other: Quartet) -> bool:
     return True
 
 
+def quartets(index: DatasetIndex) -> list[Quartet]:
+    assert index.pack is not None
+    dataset = QuartetDataset(index, index.samples.column("id"), index.pack.size, memory=False)
+    return [dataset[row] for row in range(len(dataset))]
+
+
 def contents(folder: Path) -> dict[str, str]:
     return {path.name: sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
@@ -59,15 +65,17 @@ def test_a_pack_gives_what_the_folder_gives(
     index.check_files()
     assert (index.name, index.depth, index.has_background) == (rooms.name, rooms.depth, True)
     assert [(r.id, r.group, r.split) for r in index.samples] == [(r.id, r.group, r.split) for r in rooms.samples]
-    quartet = reader(index)
-    for row, record in enumerate(rooms.samples):
-        assert same(quartet(row), resize(read_quartet(rooms, record), SIZE))
-    ids = [record.id for record in rooms.samples]
-    one, other = (
-        next(iter(make_loader(QuartetDataset(i, ids, SIZE, memory=False), batch_size=9, seed=0, epoch=0, shuffle=True)))
-        for i in (index, rooms)
-    )
-    assert all(np.array_equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(HostBatch))
+    for found, record in zip(quartets(index), rooms.samples, strict=True):
+        assert same(found, resize(read_quartet(rooms, record), SIZE))
+    batches = [
+        next(
+            iter(make_loader(QuartetDataset(i, ids, SIZE, memory=memory), batch_size=9, seed=0, epoch=0, shuffle=True))
+        )
+        for ids in [rooms.samples.column("id")]
+        for i, memory in ((rooms, False), (index, False), (index, True))
+    ]
+    for batch in batches[1:]:
+        assert all(np.array_equal(getattr(batch, f.name), getattr(batches[0], f.name)) for f in fields(HostBatch))
     assert split(index, val=0.2, test=0.2, seed=0, by="group") == split(rooms, val=0.2, test=0.2, seed=0, by="group")
     backgrounds = sum(json.loads((tmp_path / "pack/pack.json").read_text())["backgrounds"][i]["rows"] for i in range(1))
     assert backgrounds == 7  # each once
@@ -89,7 +97,7 @@ def test_unknown_pixels_labels_and_floats_come_through(folder: Path, tmp_path: P
     for encoding in ("raw", "png"):
         pack(read(folder), tmp_path / encoding, size=(12, 16), encoding=encoding, workers=1)  # type: ignore[arg-type]
         index = read(tmp_path / encoding)
-        found = reader(index)(0)
+        found = quartets(index)[0]
         assert same(found, resize(read_quartet(read(folder), read(folder).samples[0]), (12, 16)))
         assert not found.valid[4:6, 4:6].any()
         assert np.count_nonzero(~found.valid) == 4
@@ -104,7 +112,7 @@ def test_triplets_and_sets_without_depth(folder: Path, tmp_path: Path) -> None:
     index = read(tmp_path / "pack")
     assert not index.has_background
     assert index.samples[0].depth is None
-    assert not reader(index)(0).valid.any()
+    assert not quartets(index)[0].valid.any()
 
 
 def test_the_same_bytes_for_any_number_of_workers(rooms: DatasetIndex, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ they cannot part.
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -33,7 +34,7 @@ from dmx.quartet import Quartet
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # saves 2 s and a call over the network at its import
 
 from albumentations.augmentations.geometric.functional import perspective
-from albumentations.augmentations.pixel.functional import add_noise, separable_convolve
+from albumentations.augmentations.pixel.functional import separable_convolve
 
 Picture = UInt8[np.ndarray, "H W 3"]
 Apply = Callable[[Picture], Picture]
@@ -70,35 +71,58 @@ def make_augment(steps: Sequence[Augmentation]) -> CpuAugment:
 
 def warped(quartet: Quartet, matrix: Matrix) -> Quartet:
     """Move the pixels of all pictures by a homography (given -> new, in pixels)."""
+    move = _move(matrix, *quartet.depth.shape)
     flags = quartet.mask * np.uint8(MASK) | quartet.mask_valid * np.uint8(MASK_VALID) | quartet.valid * np.uint8(VALID)
-    planes = cv2.merge([quartet.depth, flags.astype(np.float32)])
-    depth, moved = cv2.split(_moved(planes, matrix, cv2.INTER_NEAREST))
-    flags = moved.astype(np.uint8)
+    # four channels, as OpenCV takes 236 us to warp two at 192x192, 71 for three and 52 for four
+    moved = move(cv2.merge([quartet.depth, *[flags.astype(np.float32)] * 3]), cv2.INTER_NEAREST)
+    flags = moved[..., 1].astype(np.uint8)
     background = quartet.background
     return replace(
         quartet,
-        image=_moved(quartet.image, matrix, cv2.INTER_LINEAR),
-        background=None if background is None else _moved(background, matrix, cv2.INTER_LINEAR),
+        image=_moved_picture(quartet.image, move),
+        background=None if background is None else _moved_picture(background, move),
         mask=flags & np.uint8(MASK),
         mask_valid=(flags & np.uint8(MASK_VALID)).astype(bool),
-        depth=depth,
+        depth=np.ascontiguousarray(moved[..., 0]),
         valid=(flags & np.uint8(VALID)).astype(bool),
     )
 
 
-def _moved(array: np.ndarray, matrix: Matrix, interpolation: int) -> np.ndarray:
-    height, width = array.shape[:2]
-    moved: np.ndarray = perspective(
+def _moved_picture(picture: Picture, move: Callable[[np.ndarray, int], np.ndarray]) -> Picture:
+    """The same numbers as in three channels, in two thirds of the time: 123 us instead of 197 at 192x192."""
+    moved = move(cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA), cv2.INTER_LINEAR)
+    return cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB)
+
+
+def _move(matrix: Matrix, height: int, width: int) -> Callable[[np.ndarray, int], np.ndarray]:
+    """What moves an array of that size; the cheapest of three ways that give the same numbers."""
+    if abs(matrix[0, 0]) == matrix[1, 1] == 1 and not matrix[[0, 1, 2, 2], [1, 0, 0, 1]].any():
+        return partial(_shifted, mirrored=bool(matrix[0, 0] < 0), right=int(matrix[0, 2]), down=int(matrix[1, 2]))
+    if not matrix[2, :2].any():
+        # not albumentations' function, which first asks for 30 us whether the matrix is the identity
+        return lambda array, interpolation: cv2.warpAffine(
+            array, matrix[:2], (width, height), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101
+        )
+    return lambda array, interpolation: perspective(
         array,
         matrix,
-        max_width=width,
-        max_height=height,
-        border_val=0,
-        border_mode=cv2.BORDER_REFLECT_101,
+        width,
+        height,
+        0,
         keep_size=False,
         interpolation=interpolation,
+        border_mode=cv2.BORDER_REFLECT_101,
     )
-    return moved
+
+
+def _shifted(array: np.ndarray, _: int, *, mirrored: bool, right: int, down: int) -> np.ndarray:
+    """Flips and crops move by whole pixels: no interpolation, and a tenth of the time of a warp."""
+    height, width = array.shape[:2]
+    if mirrored:
+        array, right = cv2.flip(array, 1), right - (width - 1)
+    above, left, below, behind = max(down, 0), max(right, 0), max(-down, 0), max(-right, 0)
+    padded = cv2.copyMakeBorder(array, above, below, left, behind, cv2.BORDER_REFLECT_101)
+    return padded[below : below + height, behind : behind + width]
 
 
 def retouched(quartet: Quartet, drawn: Retouch) -> Quartet:
@@ -125,9 +149,11 @@ def _prepared(change: Change | None, shape: tuple[int, ...]) -> Apply:
             table = np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)
             return lambda picture: cv2.LUT(picture, table)
         case Noise(std, seed):
-            drawn = np.random.Generator(np.random.SFC64(seed)).standard_normal(shape, np.float32)
-            noise = np.rint(drawn * np.float32(255 * std))  # `add_noise` cuts fractions off, which would darken
-            return lambda picture: add_noise(picture, noise)
+            # OpenCV draws in a quarter of numpy's time, and rounds; albumentations' `add_noise` cuts fractions off
+            cv2.setRNGSeed(seed % 2**31)
+            noise = np.empty(shape, np.int16)
+            cv2.randn(noise.reshape(-1), np.zeros(1), np.array([255 * std]))
+            return lambda picture: cv2.add(picture, noise, dtype=cv2.CV_8U)
         case Blur(sigma):
             kernel = cv2.getGaussianKernel(change.fitted(*shape[:2]), sigma)
             return lambda picture: separable_convolve(picture, kernel)

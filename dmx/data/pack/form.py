@@ -106,13 +106,14 @@ def cells_of(schema: pa.Schema) -> dict[str, Cell]:
 
 
 def read_packed_samples(root: Path, info: PackInfo) -> Samples:
-    """The list of samples of a pack; their paths are empty, for there are no files."""
+    """The list of samples of a pack; where a folder has the path of a picture, it has the name of a file."""
     tables = []
     for shard in info.samples:
         table = pa.ipc.open_stream(pa.memory_map(str(root / shard.file))).read_all()
         columns = {name: table[name] for name in ("id", "group", "split")}
-        for name in ("image", "mask", "depth", "background"):
-            there = name in table.column_names and table[name].null_count == 0
-            columns[name] = pa.array([shard.file if there else None] * table.num_rows, pa.string())
+        for role in ("image", "mask", "depth"):
+            name = shard.file if role in table.column_names else None
+            columns[role] = pa.array([name] * table.num_rows, pa.string())
+        columns["background"] = table["background"].cast(pa.string())
         tables.append(pa.table({name: columns[name] for name in COLUMNS}))
     return Samples(pa.concat_tables(tables))

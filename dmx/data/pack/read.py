@@ -3,17 +3,18 @@
 from bisect import bisect_right
 from itertools import accumulate
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
 import pyarrow as pa
-from jaxtyping import UInt8
+import torch
+from jaxtyping import Int64, UInt8
 
 from dmx.data.declaration import DepthDeclaration
 from dmx.data.pack.form import UNKNOWN, Cell, PackInfo, cells_of
 from dmx.data.reading import to_depth
-from dmx.quartet import Quartet
+from dmx.quartet import HostBatch, Quartet
 
 
 class PackReader:
@@ -26,6 +27,7 @@ class PackReader:
     """
 
     def __init__(self, root: Path, info: PackInfo, depth: DepthDeclaration | None) -> None:
+        self.size = info.size
         self._depth = depth
         self._samples = Files(root, [shard.file for shard in info.samples], [shard.rows for shard in info.samples])
         self._backgrounds = Files(
@@ -51,6 +53,26 @@ class PackReader:
             valid=valid,
         )
 
+    def batch(self, rows: Int64[np.ndarray, "B"]) -> HostBatch:
+        """The samples of these rows: the same as each by itself, in a tenth of the time where pictures are raw."""
+        backgrounds = self._samples.column("background", rows)
+        mask = self._samples.pictures("mask", rows)
+        depth, valid = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, bool)
+        if self._depth is not None:
+            depth, valid = to_depth(self._samples.pictures("depth", rows), self._depth)
+        behind = None
+        if None not in backgrounds:
+            behind = torch.from_numpy(self._backgrounds.pictures("image", np.array(backgrounds, np.int64)))
+        return HostBatch(
+            ids=tuple(self._samples.column("id", rows)),
+            image=torch.from_numpy(self._samples.pictures("image", rows)),
+            background=behind,
+            mask=torch.from_numpy((mask == 1).view(np.uint8)),
+            mask_valid=torch.from_numpy(mask != UNKNOWN),
+            depth=torch.from_numpy(depth),
+            valid=torch.from_numpy(valid),
+        )
+
     def _background(self, row: int) -> UInt8[np.ndarray, "H W 3"]:
         file, i = self._backgrounds.locate(row)
         return file.picture("image", i)
@@ -72,6 +94,17 @@ class Files:
             file = self._open[number] = File(self._paths[number])
         return file, row - (self._ends[number - 1] if number else 0)
 
+    def column(self, name: str, rows: Int64[np.ndarray, "B"]) -> list[Any]:
+        """A column's values, which are no pictures."""
+        return [file.text(name, row) for file, row in map(self.locate, rows.tolist())]
+
+    def pictures(self, name: str, rows: Int64[np.ndarray, "B"]) -> np.ndarray:
+        """The pictures of these rows as one array of their own."""
+        places = [self.locate(row) for row in rows.tolist()]
+        if len({id(file) for file, _ in places}) == 1 and (raw := places[0][0].raw(name)) is not None:
+            return raw[[row for _, row in places]]
+        return np.stack([file.picture(name, row) for file, row in places])
+
 
 class File:
     """One memory-mapped Arrow file."""
@@ -87,6 +120,10 @@ class File:
     def text(self, name: str, row: int) -> str | int | None:
         """A cell that is no picture."""
         return cast("str | int | None", self._columns[name][row].as_py())
+
+    def raw(self, name: str) -> np.ndarray | None:
+        """All pictures of a column without copying, where they are stored raw."""
+        return self._raw.get(name)
 
     def picture(self, name: str, row: int) -> np.ndarray:
         """A picture, read-only where it is stored raw; photographs are RGB."""
