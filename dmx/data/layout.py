@@ -113,7 +113,7 @@ class DatasetIndex:
             return digest.hexdigest()
         for name in COLUMNS:
             digest.update(f"\0{name}\0".encode())
-            digest.update("\0".join(value or "" for value in self.samples.column(name)).encode())
+            digest.update(self.samples.joined(name))
         digest.update("\0".join(f"{path}\0{size}" for path, size in self.sizes.items()).encode())
         return digest.hexdigest()
 

@@ -42,7 +42,8 @@ def read_samples(root: Path, *, depth: bool) -> Samples:
 
 def _from_csv(path: Path, required: Sequence[str]) -> pa.Table:
     table, odd = _parse(path, required)
-    lines = np.setdiff1d(np.arange(2, 2 + table.num_rows + len(odd)), list(odd))
+    lines = np.arange(2, 2 + table.num_rows + len(odd))
+    lines = np.delete(lines, [line - 2 for line in odd])
     wrong = {**odd, **{int(lines[row]): what for row, what in reversed(list(_wrong(table, required)))}}
     problems = [f"line {line}: {what}" for line, what in sorted(wrong.items())] + list(_wrong_together(table))
     if problems:
