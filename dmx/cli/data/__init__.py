@@ -9,6 +9,10 @@ COMMANDS = {
         "dmx.cli.data.check:check",
         "Find what is wrong with the data set ROOT; exit code 1 where errors were found.",
     ),
+    "compose": (
+        "dmx.cli.data.compose:compose",
+        "Compose quartets of CUTOUTS before BACKGROUNDS into OUT, with metric depth where these have it.",
+    ),
     "import": ("dmx.cli.data.importing:import_", "Bring the data set at SOURCE into the canonical folder OUT."),
     "pack": (
         "dmx.cli.data.pack:pack",

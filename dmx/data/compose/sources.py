@@ -1,0 +1,156 @@
+"""What is composed: backgrounds and cut-outs, and which of them serve training, validation and test."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+
+from dmx.data.compose.blend import Cutout, cut_out
+from dmx.data.declaration import FILE, Declaration, DepthDeclaration
+from dmx.data.layout import DatasetIndex, read
+from dmx.data.samples import Part, Record, Samples
+from dmx.data.split import PARTS, split
+from dmx.errors import DataError
+
+PICTURES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class Background:
+    """A scene without the object; `depth` is its file, where it has metric depth."""
+
+    image: Path
+    depth: Path | None
+    group: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Backgrounds and cut-outs, and the numbers of those that serve each part.
+
+    Attributes:
+        backgrounds: All of them.
+        cutouts: Files of RGBA pictures.
+        depth: How the depth of the backgrounds is stored; None where they have no metric depth.
+        parts: For each part the numbers of its backgrounds and of its cut-outs; no two parts share any.
+    """
+
+    backgrounds: tuple[Background, ...]
+    cutouts: tuple[Path, ...]
+    depth: DepthDeclaration | None
+    parts: Mapping[Part, tuple[tuple[int, ...], tuple[int, ...]]]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the names, groups and sizes of all files, and of who serves which part."""
+        digest = hashlib.sha256(repr((self.depth, sorted(self.parts.items()))).encode())
+        for one in self.backgrounds:
+            for path in (one.image, one.depth):
+                digest.update(f"{one.group}\0{path and (path.name, path.stat().st_size)}\0".encode())
+        for path in self.cutouts:
+            digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        return digest.hexdigest()
+
+
+def find(
+    backgrounds: Path, cutouts: Path, *, part: Part | None, val: float, test: float, seed: int, model: bool = False
+) -> Sources:
+    """List and divide what is there.
+
+    Args:
+        backgrounds: A folder of pictures, each a group of its own, or a data set, whose images are the backgrounds and
+            whose groups and official split are kept.
+        cutouts: A folder of RGBA pictures.
+        part: The part of the data set's official split to take the backgrounds from, which is then divided anew.
+        val: The fraction of backgrounds and cut-outs for validation; 0 makes none.
+        test: The fraction for the test; 0 makes none.
+        seed: Decides who serves which part.
+        model: Whether a model estimates depth, so that the data set's own is not wanted.
+
+    Raises:
+        DataError: A folder is missing or empty, a cut-out has no alpha, there are too few for the parts, or files of
+            the data set are missing.
+        UserError: The fractions are wrong.
+    """
+    scenes = _scenes(backgrounds, part)
+    _check_cutouts(figures := _listed(cutouts, (".png",), "cut-outs (RGBA, PNG)"))
+    wanted = [name for name, share in (("train", 1.0), ("val", val), ("test", test)) if share > 0]
+    by = "group" if (backgrounds / FILE).is_file() else "sample"
+    divided = [
+        split(scenes, val=val, test=test, seed=seed, by="group" if by == "group" else "sample"),
+        split(figures, val=val, test=test, seed=seed, by="sample"),
+    ]
+    rows = [
+        {name: tuple(int(row) for row in index.samples.rows(getattr(one, name))) for name in PARTS}
+        for index, one in zip((scenes, figures), divided, strict=True)
+    ]
+    declared = scenes.declaration.depth
+    metric = declared if declared is not None and declared.kind == "metric" and not model else None
+    root = scenes.pictures
+    return Sources(
+        tuple(
+            Background(root / r.image, root / r.depth if metric and r.depth else None, r.group) for r in scenes.samples
+        ),
+        tuple(figures.pictures / record.image for record in figures.samples),
+        metric,
+        {cast("Part", name): (rows[0][name], rows[1][name]) for name in wanted},
+    )
+
+
+def _scenes(folder: Path, part: Part | None) -> DatasetIndex:
+    """The backgrounds as samples."""
+    if not (folder / FILE).is_file():
+        if part is not None:
+            raise DataError(f"{folder}: is a plain folder without parts, but `part` is {part}; leave it out.")
+        return _listed(folder, PICTURES, "backgrounds (PNG or JPEG)")
+    index = read(folder)
+    if index.pack is not None:
+        raise DataError(f"{folder}: is a pack; name the data set that it was made from.")
+    if part is not None:
+        chosen = [replace(record, split=None) for record in index.samples if record.split == part]
+        if not chosen:
+            raise DataError(f"{folder}: has no sample whose official split is {part}; leave `part` out.")
+        index = DatasetIndex(folder, index.declaration, Samples.of(chosen))
+    index.check_files()
+    return index
+
+
+def _listed(folder: Path, suffixes: Sequence[str], what: str) -> DatasetIndex:
+    """The pictures of a plain folder as samples, each a group of its own."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of {what}; name one.")
+    names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
+    if not names:
+        raise DataError(f"{folder}: holds no {what}; put some there or name another folder.")
+    records = [Record(name, name, None, name, name, None, None) for name in names]
+    return DatasetIndex(folder, Declaration(name=folder.name or "pictures", depth=None), Samples.of(records))
+
+
+def _check_cutouts(index: DatasetIndex) -> None:
+    for record in index.samples:
+        read_cutout(index.pictures / record.image)
+
+
+@lru_cache(maxsize=128)
+def read_cutout(path: Path) -> Cutout:
+    """A cut-out.
+
+    Raises:
+        DataError: The file is not a readable RGBA picture, or nothing in it is opaque.
+    """
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise DataError(f"{path}: cannot be read as a picture; restore it or take it out.")
+    if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
+        raise DataError(
+            f"{path}: is no cut-out: it holds {pixels.dtype}{list(pixels.shape)} where four 8-bit channels (RGBA) are "
+            "needed; save it with its alpha or take it out."
+        )
+    found = cut_out(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA))
+    if found is None:
+        raise DataError(f"{path}: nothing in it is more than half opaque; restore its alpha or take it out.")
+    return found
