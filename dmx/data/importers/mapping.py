@@ -58,8 +58,8 @@ def mapping(source: Path, out: Path, progress: Progress | None = None, copy: boo
 
     Raises:
         ConfigError: The mapping is wrong: every problem at once.
-        DataError: The manifest cannot be read, a path leaves the folder, two files claim one place, nothing is whole,
-            or `out` is there already.
+        DataError: The manifest cannot be read, a path leaves the folder, nothing is whole, or
+            `out` is there already.
     """
     given = read_mapping(source)
     folder = Folder(source.parent / given.folder)
@@ -88,7 +88,7 @@ def _wrong(source: Path, folder: Path, what: str) -> DataError:
 def _by_patterns(given: Mapping, folder: Folder, left_out: LeftOut, source: Path) -> Iterator[Row]:
     """The samples that the patterns find; the mapping itself may lie among the pictures."""
     paths = (path for path in folder.walk() if folder.root / path != source)
-    for key, files in matched(given.roles(), paths, left_out, folder.root):
+    for key, files in matched(given.roles(), paths, left_out):
         yield {"id": "/".join(key), **files}
 
 

@@ -2,10 +2,8 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from dmx.data.importers.bring import LeftOut
-from dmx.errors import DataError
 
 Key = tuple[str, ...]
 """What the stars of a pattern stand for in one path."""
@@ -32,7 +30,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 
 def matched(
-    patterns: Mapping[str, str], paths: Iterable[str], left_out: LeftOut, folder: Path
+    patterns: Mapping[str, str], paths: Iterable[str], left_out: LeftOut
 ) -> list[tuple[Key, dict[str, str | None]]]:
     """Put together the paths whose stars stand for the same.
 
@@ -43,12 +41,8 @@ def matched(
         patterns: Pattern by role. All but that of the background have as many stars.
         paths: The files that there are.
         left_out: Files that match no pattern are added.
-        folder: Where the paths begin, for messages.
-
-    Raises:
-        DataError: Two paths of one role stand for the same.
     """
-    found = _by_role({role: compiled(pattern) for role, pattern in patterns.items()}, paths, left_out, folder)
+    found = _by_role({role: compiled(pattern) for role, pattern in patterns.items()}, paths, left_out)
     backgrounds = found.pop("background", None)
     samples = []
     for key in sorted(set().union(*found.values())):
@@ -60,17 +54,12 @@ def matched(
 
 
 def _by_role(
-    patterns: Mapping[str, re.Pattern[str]], paths: Iterable[str], left_out: LeftOut, folder: Path
+    patterns: Mapping[str, re.Pattern[str]], paths: Iterable[str], left_out: LeftOut
 ) -> dict[str, dict[Key, str]]:
     found: dict[str, dict[Key, str]] = {role: {} for role in patterns}
     for path in paths:
         keys = {role: match.groups() for role, one in patterns.items() if (match := one.fullmatch(path))}
         for role, key in keys.items():
-            if key in found[role]:
-                raise DataError(
-                    f"{folder}: '{found[role][key]}' and '{path}' are both the {role} of '{'/'.join(key)}'; "
-                    f"make the pattern of `files.{role}` narrower."
-                )
             found[role][key] = path
         if not keys:
             left_out.add("that no pattern matches", path)

@@ -8,7 +8,10 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from dmx.cli.data import data
+from dmx.data.importers.eva4 import eva4
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.reading import read_quartet
 from dmx.data.writing import Summary
@@ -95,6 +98,20 @@ def test_copied_pictures_are_the_same_bytes_and_need_no_source(by_name: Path, tm
     assert (tmp_path / "out" / mask).read_bytes() == expected
     assert len(index.files()) == sum(path.is_file() for path in (tmp_path / "out").rglob("*")) - 2
     assert read_quartet(index, index.samples[2]).mask.any()
+
+
+def test_by_command(by_number: Path, tmp_path: Path) -> None:
+    for option, there in (((), False), (("--copy",), True)):
+        out = tmp_path / f"out{there}"
+        result = CliRunner().invoke(data, ["import", "eva4", str(by_number), str(out), *option])
+        assert (result.exit_code, result.stdout) == (0, f"{out} now holds 2 samples in 2 groups\n")
+        assert (out / "fg_bg/img_0050.jpg").is_file() == there
+
+
+def test_progress_reaches_the_end(flat: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    eva4(flat, tmp_path / "out", lambda done, total: told.append((done, total)), True)
+    assert told == [(39, 39), (39, 39)]  # looked at, copied; 256 at once
 
 
 def test_a_shared_background_is_copied_once(by_name: Path, tmp_path: Path, run: Run) -> None:
