@@ -23,6 +23,8 @@ from dmx.training.execution import Execution
 LOADERS_AT_MOST = 8
 BYTES_PER_PIXEL = 3 + 3 + 1 + 1 + 4 + 1
 """Of a decoded sample: image, background, mask, where it is known, depth, where it is known."""
+MEMORY_SHARE = 0.25
+"""Of the free memory, that decoded samples may take."""
 PACK_PAYS_FROM = 3
 """Epochs: packing reads and writes each sample once (measured: benchmarks/loaders.py), every later epoch gains."""
 
@@ -110,7 +112,7 @@ class StageLoaders:
         if self.index.pack is not None and sizes == {self.index.pack.size}:
             return "none"  # the system keeps what is read of it
         wanted = len(self.index.samples) * sum(height * width for height, width in sizes) * BYTES_PER_PIXEL
-        if wanted < psutil.virtual_memory().available / 4:
+        if wanted < psutil.virtual_memory().available * MEMORY_SHARE:
             return "memory"
         pays = all(self._epochs(size) >= PACK_PAYS_FROM for size in sizes) and self.index.pack is None
         self.packs.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from dmx.config import StudyConfig, parse_experiment, parse_study
+from dmx.config.flat import flatten
 from dmx.config.space import Space, build_space
 from dmx.errors import ConfigError
 from dmx.registry import Choice, Range, depth_losses, models, optimizers
@@ -141,3 +142,20 @@ def test_the_number_of_trials_is_not_part_of_what_a_study_is() -> None:
     one, more = study({"seed": [1, 2]}), study({"seed": [1, 2]}).model_copy(update={"trials": 50})
     assert one.fingerprint == more.fingerprint
     assert one.fingerprint != study({"seed": [1, 3]}).fingerprint
+
+
+def test_augment_auto_opens_the_ranges_of_the_steps_that_the_experiment_names() -> None:
+    found = space({"augment": "auto"}, augment=["horizontal_flip", {"name": "rotation", "degrees": 9}])
+    paths = {dimension.path for dimension in found.dimensions}
+    assert paths == {"augment.steps.0.p", "augment.steps.1.degrees", "augment.steps.1.p"}
+    drawn = found.raw({"augment.steps.0.p": 0.25, "augment.steps.1.degrees": 4.0})
+    assert drawn["augment"]["steps"] == [
+        {"name": "horizontal_flip", "p": 0.25},
+        {"name": "rotation", "degrees": 4.0, "p": 0.5},
+    ]
+    flat = flatten(parse_experiment(drawn, "trial"))
+    assert flat["augment"] == "horizontal_flip+rotation"
+    assert (flat["augment.horizontal_flip.p"], flat["augment.rotation.degrees"]) == (0.25, 4.0)
+    assert flat["augment.where"] == "cpu"
+    narrower = space({"augment.steps.0.p": [0.0, 0.5]}, augment=["horizontal_flip"])
+    assert narrower.dimensions[0].search == Choice(0.0, 0.5)

@@ -1,0 +1,102 @@
+"""What an experiment says of its data reaches training: cache, normalisation, augmentation."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dmx.config import parse_experiment
+from dmx.data.layout import read
+from dmx.data.pack.write import pack
+from dmx.data.stats import stats, write_stats
+from dmx.data.synth import synth
+from dmx.errors import ConfigError, DataError
+from dmx.experiment import Prepared, loaders, prepare
+from dmx.tracking import Home
+
+Make = Callable[..., dict[str, Any]]
+
+
+def prepared(data: dict[str, Any], home: Path, **settings: Any) -> Prepared:
+    return prepare(parse_experiment({**data, "data": data["data"] | settings}, "test"), Home(home))
+
+
+def first(found: Prepared) -> torch.Tensor:
+    return next(iter(found.loaders.train(found.config.stages[0], 0, 0))).image
+
+
+def test_memory_while_it_lasts_then_the_disk_where_it_pays(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, long = tiny(), tiny(stages=[{"epochs": 3, "size": 32, "batch_size": 8}])
+    fits = prepared(short, tmp_path)
+    assert fits.loaders.cache == "memory"
+    monkeypatch.setattr(loaders, "BYTES_PER_PIXEL", 10**6)  # as large as if there were 77,000 times the samples
+    monkeypatch.setattr(loaders.psutil, "disk_usage", None, raising=False)
+    once, often = prepared(short, tmp_path / "once"), prepared(long, tmp_path / "often")
+    assert (once.loaders.cache, often.loaders.cache) == ("none", "disk")
+    (folder,) = (tmp_path / "often/packs").iterdir()
+    assert folder.name == f"{often.data_fingerprint[:16]}-32x32"
+    assert torch.equal(first(fits), first(once))
+    assert torch.equal(first(fits), first(often))
+
+
+def test_a_pack_is_trained_on_like_a_folder_and_needs_no_cache_at_its_size(tiny: Make, tmp_path: Path) -> None:
+    data = tiny()
+    pack(read(Path(data["data"]["root"])), tmp_path / "pack", size=(32, 32), workers=1)
+    folder, packed = prepared(data, tmp_path), prepared(data, tmp_path, root=str(tmp_path / "pack"))
+    assert packed.loaders.cache == "none"
+    assert torch.equal(first(folder), first(packed))
+    assert folder.split == packed.split
+    smaller = [{"epochs": 3, "size": 16, "batch_size": 8}]
+    assert prepared(tiny(stages=smaller), tmp_path, root=str(tmp_path / "pack")).loaders.cache == "memory"
+
+
+def test_normalisation_by_the_data_needs_its_statistics(tiny: Make, tmp_path: Path) -> None:
+    root = tmp_path / "rooms"
+    synth(root, count=48, size=32, seed=1, workers=1)
+    with pytest.raises(DataError) as caught:
+        prepared(tiny(), tmp_path, root=str(root), normalisation="data")
+    assert str(caught.value) == (
+        f"{root}: data.normalisation is `data`, but no stats.json is there; run `dmx data stats {root}`."
+    )
+    found = stats(read(root), workers=1)
+    write_stats(root, found)
+    model = prepared(tiny(), tmp_path, root=str(root), normalisation="data").model
+    assert model.mean.flatten().tolist() == pytest.approx(found.image_mean)
+    assert model.std.flatten().tolist() == pytest.approx(found.image_std)
+    with (root / "samples.csv").open("a") as file:
+        file.write("x,g,image/x.png,mask/x.png,depth/x.png,background/x.png,\n")
+    for role in ("image", "mask", "depth", "background"):
+        (root / role / "x.png").write_bytes(next((root / role).iterdir()).read_bytes())
+    with pytest.raises(DataError, match=r"data.normalisation is `data`, but an outdated stats.json is there; run"):
+        prepared(tiny(), tmp_path, root=str(root), normalisation="data")
+
+
+def test_a_list_of_augmentations_stands_for_its_section() -> None:
+    base = {
+        "name": "x",
+        "data": {"root": "r"},
+        "model": "depthmasknet",
+        "loss": {"mask": "bce", "depth": "l1"},
+        "optimizer": "adamw",
+        "stages": [{"epochs": 1, "size": 64, "batch_size": 8}],
+    }
+    short = parse_experiment({**base, "augment": ["horizontal_flip", {"name": "rotation", "degrees": 9}]}, "test")
+    long = parse_experiment(
+        {
+            **base,
+            "augment": {"where": "cpu", "steps": [{"name": "horizontal_flip"}, {"name": "rotation", "degrees": 9}]},
+        },
+        "test",
+    )
+    assert short == long
+    assert parse_experiment(short.dump(), "dump") == short
+    with pytest.raises(ConfigError) as caught:
+        parse_experiment({**base, "augment": ["rotate", {"name": "rotation", "degrees": 999}]}, "test")
+    assert "augment.steps.0: no augmentation 'rotate'; did you mean 'rotation'?" in str(caught.value)
+    assert "augment.steps.1.degrees: must be less than or equal to 180, but got 999" in str(caught.value)
+    with pytest.raises(ConfigError, match="names an augmentation twice"):
+        parse_experiment({**base, "augment": ["rotation", "rotation"]}, "test")
