@@ -3,16 +3,24 @@
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from dmx.data.writing import Summary
 from dmx.registry import importers, load
 
 Run = Callable[..., Summary]
 Save = Callable[[Path, np.ndarray], None]
+MAPPING = {
+    "name": "office",
+    "files": {"image": "rgb/*.png", "mask": "mask/*.png", "depth": "depth/*.png"},
+    "group": "id",
+    "depth": {"kind": "metric", "range": [0.4, 10.0], "scale": 0.001},
+}
 
 
 @pytest.fixture
@@ -97,4 +105,29 @@ def nyu(tmp_path: Path, save: Save) -> Path:
         save(root / f"depth/{number:04d}.png", np.full((2, 4), 50 + number, np.uint8))
         save(root / f"label/{number:04d}.png", label)
     (root / "split.csv").write_text("id,split\n0001,train\n0002,train\n0003,test\n0004,train\n0005,test\n0006,test\n")
+    return root
+
+
+@pytest.fixture
+def map_(tmp_path: Path) -> Callable[..., Path]:
+    """Write a mapping; keywords replace its keys."""
+
+    def write(**changes: Any) -> Path:
+        path = tmp_path / "set" / "mapping.yaml"
+        path.parent.mkdir(exist_ok=True)
+        given = {**MAPPING, **changes}
+        path.write_text(yaml.safe_dump({key: value for key, value in given.items() if value != "left out"}))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, save: Save) -> Path:
+    """Two triplets of 6 pixels wide and 4 high, depth of 16 bits in millimetres, the mask in two values."""
+    root = tmp_path / "set"
+    for number, name in enumerate(("a1", "a2")):
+        save(root / f"rgb/{name}.png", np.full((4, 6, 3), 50 + number, np.uint8))
+        save(root / f"mask/{name}.png", np.eye(4, 6, dtype=np.uint8) * 255)
+        save(root / f"depth/{name}.png", np.rint(np.linspace(0.5, 9, 24).reshape(4, 6) * 1000).astype(np.uint16))
     return root

@@ -33,13 +33,6 @@ def opened(out: Path) -> DatasetIndex:
     return index
 
 
-def levels(index: DatasetIndex, row: int) -> tuple[int, int]:
-    """The grey levels of image and background."""
-    quartet = read_quartet(index, index.samples[row])
-    assert quartet.background is not None
-    return int(quartet.image[0, 0, 0]), int(quartet.background[0, 0, 0])
-
-
 def test_by_name(by_name: Path, tmp_path: Path, run: Run) -> None:
     (by_name / "bgfg_overlay/a.txt").write_text("stray")
     (by_name / "bgfg_overlay/.DS_Store").write_text("hidden")
@@ -121,41 +114,6 @@ def test_a_shared_background_is_copied_once(by_name: Path, tmp_path: Path, run: 
     summary = run("eva4", by_name, copy=True)
     assert (summary.samples, summary.groups) == (4, 3)
     assert len(list((tmp_path / "out/bg").iterdir())) == 3
-
-
-def test_flat_in_the_order_of_numbers(flat: Path, tmp_path: Path, run: Run) -> None:
-    (flat / "mask/Thumbs.db").write_text("no picture")
-    assert str(run("eva4", flat)).endswith("12 samples in 3 groups; left out: 1 not a picture (mask/Thumbs.db)")
-    index = opened(tmp_path / "out")
-    for row, record in enumerate(index.samples):
-        number = int(record.id)
-        image, background = levels(index, row)
-        assert (image, background, record.group) == (number, 100 + number // 4, f"room{9 + number // 4}")
-        assert (record.mask, record.depth) == (f"mask/{number}_mask.png", f"depth/d{number}.png")
-
-
-def test_flat_where_a_picture_is_missing(flat: Path, tmp_path: Path, run: Run) -> None:
-    (flat / "depth/d7.png").unlink()
-    with pytest.raises(DataError) as caught:
-        run("eva4", flat)
-    assert str(caught.value) == (
-        f"{flat}: is not a set of EVA4 quartets as expected (bg_fg/, mask/ and depth/ hold 12, 12 and 11 pictures); "
-        + FORMS
-    )
-    (flat / "mask/3_mask.png").unlink()
-    (flat / "bg_fg/11.png").unlink()  # as many again, but not of the same quartets
-    with pytest.raises(
-        DataError, match=r"\(number 4 in their folders are bg_fg/3.png, mask/4_mask.png, depth/d3.png, "
-    ):
-        run("eva4", flat)
-    assert [path.name for path in tmp_path.iterdir()] == ["flat"]
-
-
-def test_flat_with_a_background_too_many(flat: Path, run: Run, save: Save) -> None:
-    for number in range(2):
-        save(flat / f"bg/more{number}.png", np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(DataError, match=r"\(12 images cannot be shared out evenly among 5 backgrounds\); give the"):
-        run("eva4", flat)
 
 
 @pytest.mark.parametrize("shape", ["by_name", "by_number", "flat"])

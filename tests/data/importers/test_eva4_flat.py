@@ -1,0 +1,52 @@
+"""EVA4 quartets in the flat shape: the n-th pictures of four folders."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dmx.data.layout import read
+from dmx.data.reading import read_quartet
+from dmx.data.writing import Summary
+from dmx.errors import DataError
+
+Run = Callable[..., Summary]
+Save = Callable[[Path, np.ndarray], None]
+
+
+def test_flat_in_the_order_of_numbers(flat: Path, tmp_path: Path, run: Run) -> None:
+    (flat / "mask/Thumbs.db").write_text("no picture")
+    assert str(run("eva4", flat)).endswith("12 samples in 3 groups; left out: 1 not a picture (mask/Thumbs.db)")
+    index = read(tmp_path / "out")
+    index.check_files()
+    for record in index.samples:
+        number, quartet = int(record.id), read_quartet(index, record)
+        assert quartet.background is not None
+        assert (quartet.image[0, 0, 0], quartet.background[0, 0, 0]) == (number, 100 + number // 4)
+        assert record.group == f"room{9 + number // 4}"
+        assert (record.mask, record.depth) == (f"mask/{number}_mask.png", f"depth/d{number}.png")
+
+
+def test_flat_where_a_picture_is_missing(flat: Path, tmp_path: Path, run: Run) -> None:
+    (flat / "depth/d7.png").unlink()
+    with pytest.raises(DataError) as caught:
+        run("eva4", flat)
+    assert str(caught.value).startswith(
+        f"{flat}: is not a set of EVA4 quartets as expected (bg_fg/, mask/ and depth/ hold 12, 12 and 11 pictures); "
+        "give the folder or zip file that holds bg/ and bgfg_overlay/"
+    )
+    (flat / "mask/3_mask.png").unlink()
+    (flat / "bg_fg/11.png").unlink()  # as many again, but not of the same quartets
+    with pytest.raises(
+        DataError, match=r"\(number 4 in their folders are bg_fg/3.png, mask/4_mask.png, depth/d3.png, "
+    ):
+        run("eva4", flat)
+    assert [path.name for path in tmp_path.iterdir()] == ["flat"]
+
+
+def test_flat_with_a_background_too_many(flat: Path, run: Run, save: Save) -> None:
+    for number in range(2):
+        save(flat / f"bg/more{number}.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match=r"\(12 images cannot be shared out evenly among 5 backgrounds\); give the"):
+        run("eva4", flat)
