@@ -33,8 +33,7 @@ def test_memory_while_it_lasts_then_the_disk_where_it_pays(
     short, long = tiny(), tiny(stages=[{"epochs": 3, "size": 32, "batch_size": 8}])
     fits = prepared(short, tmp_path)
     assert fits.loaders.cache == "memory"
-    monkeypatch.setattr(loaders, "BYTES_PER_PIXEL", 10**6)  # as large as if there were 77,000 times the samples
-    monkeypatch.setattr(loaders.psutil, "disk_usage", None, raising=False)
+    monkeypatch.setattr(loaders, "MEMORY_SHARE", 0.0)
     once, often = prepared(short, tmp_path / "once"), prepared(long, tmp_path / "often")
     assert (once.loaders.cache, often.loaders.cache) == ("none", "disk")
     (folder,) = (tmp_path / "often/packs").iterdir()
@@ -85,13 +84,8 @@ def test_a_list_of_augmentations_stands_for_its_section() -> None:
         "stages": [{"epochs": 1, "size": 64, "batch_size": 8}],
     }
     short = parse_experiment({**base, "augment": ["horizontal_flip", {"name": "rotation", "degrees": 9}]}, "test")
-    long = parse_experiment(
-        {
-            **base,
-            "augment": {"where": "cpu", "steps": [{"name": "horizontal_flip"}, {"name": "rotation", "degrees": 9}]},
-        },
-        "test",
-    )
+    steps = [{"name": "horizontal_flip"}, {"name": "rotation", "degrees": 9}]
+    long = parse_experiment({**base, "augment": {"where": "cpu", "steps": steps}}, "test")
     assert short == long
     assert parse_experiment(short.dump(), "dump") == short
     with pytest.raises(ConfigError) as caught:
