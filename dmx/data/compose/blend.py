@@ -8,6 +8,10 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 OPAQUE = 0.5
 """The mask is where the visible alpha is above it: there the object gives more than half of the colour."""
+EDGE = 0.02
+"""How far from what is more than half opaque alpha counts, over the longer side of that: hair and motion blur are kept,
+a haze over the whole picture, as careless cutting leaves it, is not (in one of 99 cut-outs of EVA4 it was a quarter
+opaque everywhere)."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,11 @@ def cut_out(rgba: UInt8[np.ndarray, "H W 4"]) -> Cutout | None:
     rows, columns = np.nonzero(values[..., 3] > OPAQUE)
     if not len(rows):
         return None
+    box = (int(rows.min()), int(rows.max()) + 1, int(columns.min()), int(columns.max()) + 1)
+    away = cv2.distanceTransform((values[..., 3] <= OPAQUE).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    values[away > max(1.0, EDGE * max(box[1] - box[0], box[3] - box[2])), 3] = 0
     values[..., :3] *= values[..., 3:]
-    return Cutout(values, (int(rows.min()), int(rows.max()) + 1, int(columns.min()), int(columns.max()) + 1))
+    return Cutout(values, box)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def declared_depth(sources: Sources, recipe: Recipe) -> DepthDeclaration | None:
     step = depth_step(sources, recipe)
     low = min(recipe.distance[0], sources.depth.range[0])
     high = max(recipe.distance[1], sources.depth.range[1])
-    span = (max(1, math.floor(low / step)) * step, math.ceil(high / step) * step)
+    span = (round(max(1, math.floor(low / step)) * step, 6), round(math.ceil(high / step) * step, 6))
     return DepthDeclaration(kind="metric", scale=step, range=span, unknown=(0.0,))
 
 
