@@ -1,6 +1,7 @@
 """What all importers do with what they found: look at the files, leave out what is not whole, write the list."""
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from dmx.errors import DataError
 S = TypeVar("S")
 T = TypeVar("T")
 
-SHOWN = 5
+SHOWN = 10
 """How many of those left out for one reason are named."""
 CHUNK = 256
 """Files that a thread does at once: 1,200,000 waiting one by one would take 2 GB."""
@@ -66,11 +67,11 @@ class LeftOut:
         self._names: dict[str, list[str]] = defaultdict(list)
 
     def add(self, reason: str, name: str) -> None:
-        """Note one more."""
-        self._names[reason].append(name)
+        """Note one more; bytes of its name that are no UTF-8 are escaped, for no terminal can show them."""
+        self._names[reason].append(name.encode(errors="surrogateescape").decode(errors="backslashreplace"))
 
     def counts(self) -> dict[str, int]:
-        """How many were left out by reason; the reason names the first."""
+        """How many were left out by reason; the reason names the first ten."""
         found = {}
         for reason, names in self._names.items():
             more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
@@ -122,12 +123,14 @@ def bring(
 def _whole(
     tree: Tree, candidates: Sequence[Candidate], left_out: LeftOut, progress: Progress | None
 ) -> Iterable[Candidate]:
-    """Those that have all their pictures, readable and of one size, and a name of their own."""
+    """Those that have all their pictures, of names that can be listed, readable and of one size, and an own name."""
     complete = []
     for one in candidates:
         missing = next((role for role, path in one.files.items() if path is None), None)
         if missing is not None:
             left_out.add(f"without {missing}", one.shown)
+        elif not all(map(_listable, one.files.values())):
+            left_out.add("with a file name that is not UTF-8", one.shown)
         else:
             complete.append(one)
     paths = sorted({path for one in complete for path in one.files.values() if path is not None})
@@ -140,6 +143,11 @@ def _whole(
         else:
             names.add(one.id)
             yield one
+
+
+def _listable(path: str | None) -> bool:
+    """Whether samples.csv can name it: bytes of a file's name that are no UTF-8 come as lone surrogates."""
+    return path is None or not re.search(r"[\udc80-\udcff]", path)
 
 
 def _odd(one: Candidate, seen: Mapping[str, Seen]) -> str | None:

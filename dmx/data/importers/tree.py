@@ -15,6 +15,9 @@ from typing import Protocol, runtime_checkable
 from dmx.data import archive, writing
 from dmx.data.importers.header import UNREADABLE, Seen, look
 
+LARGEST = 2**28
+"""Bytes of a picture in a zip file, which is unpacked in memory: 5 MB of zip can hold 5 GB of zeros."""
+
 
 @runtime_checkable
 class Tree(Protocol):
@@ -108,6 +111,8 @@ class Zip:
 
     def look(self, path: str) -> Seen:
         """The height and width of a picture, or what is wrong with it; read whole, which compares its checksum."""
+        if self.archive.getinfo(path).file_size > LARGEST:
+            return f"with a picture of more than {LARGEST // 2**20} MiB"
         try:
             return look(io.BytesIO(self.archive.read(path)))
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError):

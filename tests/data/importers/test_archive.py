@@ -78,6 +78,16 @@ def test_more_than_the_disk_holds(packed: Path, run: Run) -> None:
     assert message.endswith(f" GiB are free at {packed.parent}; nothing was written. Make room or choose another disk.")
 
 
+def test_entry_that_memory_may_not_hold(packed: Path, run: Run) -> None:
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.getinfo("bgfg_overlay/ol_bg002fg0021_fg_002.png").file_size = 2**28 + 1
+        archive.writestr("notes.txt", "x")  # so that the list of entries is written anew
+    assert str(run("eva4", packed)).endswith(
+        "2 samples in 2 groups; left out: 1 with a picture of more than 256 MiB "
+        "(bgfg_overlay/ol_bg002fg0021_fg_002.png)"
+    )
+
+
 def test_entry_that_declares_less_than_it_holds(packed: Path, run: Run) -> None:
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bgfg_overlay/ol_bg001fg_x.png", bytes(10**6))

@@ -152,14 +152,11 @@ def test_leaves_out_what_is_broken_or_does_not_fit(by_name: Path, run: Run, save
 
 
 def test_names_the_first_of_many(by_number: Path, run: Run) -> None:
-    for number in range(10, 18):
+    for number in range(10, 23):
         shutil.copy(by_number / "fg_bg/img_0050.jpg", by_number / f"fg_bg/img_0{number}0.jpg")
-    for number in range(10, 18):
-        (by_number / f"fg_bg_mask/img_0{number}0.jpg").unlink(missing_ok=True)
-    assert str(run("eva4", by_number)).endswith(
-        "1 groups; left out: 8 without mask (fg_bg/img_0100.jpg, fg_bg/img_0110.jpg, fg_bg/img_0120.jpg, "
-        "fg_bg/img_0130.jpg, fg_bg/img_0140.jpg, and 3 more)"
-    )
+    (by_number / "fg_bg_mask/img_0100.jpg").unlink()
+    ten = ", ".join(f"fg_bg/img_0{number}0.jpg" for number in range(10, 20))
+    assert str(run("eva4", by_number)).endswith(f"1 groups; left out: 13 without mask ({ten}, and 3 more)")
 
 
 @pytest.mark.parametrize("spoil", ["bg", "bgfg_overlay"])

@@ -1,5 +1,6 @@
 """EVA4 quartets in the flat shape: the n-th pictures of four folders."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,3 +51,11 @@ def test_flat_with_a_background_too_many(flat: Path, run: Run, save: Save) -> No
         save(flat / f"bg/more{number}.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(DataError, match=r"\(12 images cannot be shared out evenly among 5 backgrounds\); give the"):
         run("eva4", flat)
+
+
+def test_name_that_is_not_utf_8(flat: Path, tmp_path: Path, run: Run) -> None:
+    image = flat / "bg_fg/3.png"
+    image.rename(os.fsdecode(os.fsencode(flat / "bg_fg/3") + b"\xe4.png"))  # as Windows wrote it in Latin-1
+    summary = str(run("eva4", flat))
+    assert summary.endswith("11 samples in 3 groups; left out: 1 with a file name that is not UTF-8 (bg_fg/3\\xe4.png)")
+    read(tmp_path / "out").check_files()
