@@ -78,29 +78,30 @@ def resumable(out: Path, plan: str) -> Iterator[Path]:
     Raises:
         DataError: `out` is there and not empty, or was begun by another plan, or another process works on it.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise _taken(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    stage, noted = (out.parent / f".{out.name}.{suffix}" for suffix in ("partial", "plan"))
-    lock = FileLock(out.parent / f".{out.name}.lock", timeout=0)
+    stage, noted, locked = (out.parent / f".{out.name}.{suffix}" for suffix in ("partial", "plan", "lock"))
     try:
-        lock.acquire()
+        with FileLock(locked, timeout=0):
+            if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+                raise _taken(out)
+            before = noted.read_text(encoding="utf-8") if noted.exists() else plan
+            if stage.exists() and before != plan:
+                raise DataError(
+                    f"{stage}: was begun by another command ({before}); repeat that one, or remove the folder."
+                )
+            scratch = noted.with_suffix(".new")  # the plan is whole or not there, whenever this is killed
+            scratch.write_text(plan, encoding="utf-8")
+            scratch.replace(noted)
+            stage.mkdir(exist_ok=True)
+            yield stage
+            try:
+                stage.rename(out)
+            except OSError as error:
+                raise _taken(out) from error
+            noted.unlink()
+            locked.unlink()
     except Timeout:
         raise DataError(f"{out}: another process is making it; wait until it has ended, or stop it.") from None
-    with lock:
-        if stage.exists() and (before := noted.read_text(encoding="utf-8") if noted.exists() else "") != plan:
-            raise DataError(
-                f"{stage}: was begun by another command ({before or 'unknown'}); repeat that one, or remove the folder."
-            )
-        noted.write_text(plan, encoding="utf-8")
-        stage.mkdir(exist_ok=True)
-        yield stage
-        try:
-            stage.rename(out)
-        except OSError as error:
-            raise _taken(out) from error
-        noted.unlink()
-        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _taken(out: Path) -> DataError:

@@ -229,7 +229,7 @@ def test_real_quartets_are_sound(real_data: Path, tmp_path: Path, name: str, cou
 
 @pytest.mark.realdata
 def test_real_quartets_damaged(real_data: Path, tmp_path: Path) -> None:
-    eva4(real_data / "eva4_a", tmp_path / "set")
+    eva4(real_data / "eva4_a", tmp_path / "set", copy=True)
     index = read(tmp_path / "set")
     paths = {one.id: one for one in index.samples}
     names = list(paths)
