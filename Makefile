@@ -39,6 +39,8 @@ bench: $(STAMP)
 	$(VENV)/bin/python benchmarks/startup.py
 	$(VENV)/bin/python benchmarks/training.py
 	$(VENV)/bin/python benchmarks/epoch_from_disk.py
+	$(VENV)/bin/python benchmarks/loaders.py
+	$(VENV)/bin/python benchmarks/large_index.py
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -23,7 +23,9 @@ def relative_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_none_is_missed() -> None:
     assert [path.suffix for path in FILES] == [".yaml"] * len(FILES)
-    assert {"baseline", "nyuv2", "nyuv2_study", "published_recipe", "quickstart"} <= {path.stem for path in FILES}
+    assert {"baseline", "composed", "composed_study", "nyuv2", "nyuv2_study", "published_recipe", "quickstart"} <= {
+        path.stem for path in FILES
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

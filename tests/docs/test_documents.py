@@ -12,14 +12,14 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click import Context
+from click import Command, Context, Group
 
 from dmx.cli import COMMANDS, cli, main
 from dmx.config import load_experiment, load_study
@@ -34,7 +34,7 @@ from dmx.tracking.mlflow_store import STATUS
 from dmx.training.progress import Silent
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = ("add_a_loss", "add_a_model", "conventions")
+PAGES = ("add_a_loss", "add_a_model", "conventions", "your_data")
 README = ROOT / "README.md"
 READ_ONLY = ("list", "describe", "schema")
 
@@ -160,14 +160,17 @@ def typed_in_readme() -> Iterator[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("arguments", [pytest.param(words, id=" ".join(words)) for words in typed_in_readme()])
-def test_what_the_readme_types_is_understood(arguments: tuple[str, ...], reader: Callable[[Block], None]) -> None:
+def test_what_the_readme_types_is_understood(arguments: Sequence[str], reader: Callable[[Block], None]) -> None:
     """Those commands that only look are run; of the others the arguments are parsed."""
     if arguments[0] in READ_ONLY:
         reader(Block("console", f"$ dmx {' '.join(arguments)}\n"))
     else:
-        command = cli.get_command(Context(cli), arguments[0])
+        command: Command | None = cli
+        while isinstance(command, Group):
+            name, *arguments = arguments
+            command = command.get_command(Context(command), name)
         assert command is not None
-        command.make_context(arguments[0], list(arguments[1:]))
+        command.make_context(command.name, list(arguments))
 
 
 def test_the_configurations_of_the_readme_are_legal(tmp_path: Path) -> None:

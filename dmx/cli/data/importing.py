@@ -18,10 +18,12 @@ def import_(importer: str, source: Path, out: Path, copy: bool) -> None:
     IMPORTER is one of those that `dmx list importers` names; `dmx describe importers NAME` says what each takes. OUT
     becomes a list that names the pictures where they are, unless they have to be unpacked or --copy is given.
     """
+    import dmx.data.importers  # noqa: F401 - it registers ours; all components would take 5 s to load
     from dmx.errors import UserError, did_you_mean
     from dmx.registry import importers, load
 
-    load()
+    if importer not in importers:
+        load()  # a plug-in's
     if importer not in importers:
         raise UserError(f"no importer '{importer}'; {did_you_mean(importer, importers)}")
     with bar("importing") as progress:
