@@ -67,7 +67,7 @@ def compose(
             for folder in (*ROLES, NOTES):
                 (stage / folder).mkdir(exist_ok=True)
             records = []
-            for found in _each(sources, recipe, stage, jobs, cores):
+            for found in _each((sources, recipe, wanted, stage), jobs, cores):
                 records += found
                 if progress is not None:
                     progress(len(records), total)
@@ -76,12 +76,12 @@ def compose(
     return Summary(out, total, len(read(out).samples.distinct("group")))
 
 
-def _each(sources: Sources, recipe: Recipe, stage: Path, jobs: list[Chunk], workers: int) -> Iterator[list[Record]]:
+def _each(given: tuple[Sources, Recipe, Wanted, Path], jobs: list[Chunk], workers: int) -> Iterator[list[Record]]:
     """Do every chunk, in order, here or in new processes (forked ones would inherit locks of threads they lack)."""
     if workers <= 1:
-        yield from map(Composer(sources, recipe, stage).write, jobs)
+        yield from map(Composer(*given).write, jobs)
         return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin, (sources, recipe, stage)) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin, given) as pool:
         try:
             yield from pool.map(write, jobs)
         finally:

@@ -1,6 +1,6 @@
 """What is to be composed, sample by sample: every choice is a function of the seed and of what is combined."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,10 +54,11 @@ class Combination:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Samples in a row: the first one's number and what they combine."""
+    """Samples in a row: the number of the first, the part that they serve and the numbers of what they combine."""
 
     start: int
-    combinations: tuple[Combination, ...]
+    part: Part
+    numbers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,11 @@ def chunks(sources: Sources, wanted: Wanted, seed: int) -> tuple[int, list[Chunk
     Raises:
         UserError: More are wanted than there are combinations, or fewer than parts.
     """
-    chosen = {part: _chosen(sources, wanted, part, seed) for part in sources.parts}
     found, start = [], 0
-    for part, rows in chosen.items():
+    for part, rows in {part: _chosen(sources, wanted, part, seed) for part in sources.parts}.items():
         for first in range(0, len(rows), CHUNK):
-            numbers = rows[first : first + CHUNK]
-            found.append(Chunk(start, tuple(_combinations(sources, wanted, part, numbers))))
+            numbers = tuple(map(int, rows[first : first + CHUNK]))
+            found.append(Chunk(start, part, numbers))
             start += len(numbers)
     return start, found
 
@@ -122,12 +122,10 @@ def _chosen(sources: Sources, wanted: Wanted, part: Part, seed: int) -> "range |
     return np.sort(rng.choice(total, count, replace=False))
 
 
-def _combinations(sources: Sources, wanted: Wanted, part: Part, numbers: "range | np.ndarray") -> Iterator[Combination]:
-    """Backgrounds change slowest, as a process keeps the last one."""
+def combination(sources: Sources, wanted: Wanted, part: Part, number: int) -> Combination:
+    """What the number stands for; backgrounds change slowest, as a process keeps the last ones."""
     backgrounds, cutouts = sources.parts[part]
-    flips = 2 if wanted.flip else 1
-    for number in numbers:
-        rest, flip = divmod(int(number), flips)
-        rest, place = divmod(rest, wanted.places)
-        background, cutout = divmod(rest, len(cutouts))
-        yield Combination(part, backgrounds[background], cutouts[cutout], place, bool(flip))
+    rest, flip = divmod(number, 2 if wanted.flip else 1)
+    rest, place = divmod(rest, wanted.places)
+    background, cutout = divmod(rest, len(cutouts))
+    return Combination(part, backgrounds[background], cutouts[cutout], place, bool(flip))

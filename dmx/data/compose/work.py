@@ -17,7 +17,7 @@ from dmx.data.compose.camera import Camera, Floor, camera_of, find_floor
 from dmx.data.compose.placing import Stand, lay, stand
 from dmx.data.compose.sources import Sources, read_cutout
 from dmx.data.compose.storing import depth_step, put, stored_depth
-from dmx.data.compose.task import Chunk, Combination, Recipe
+from dmx.data.compose.task import Chunk, Combination, Recipe, Wanted, combination
 from dmx.data.decoding import colour
 from dmx.data.reading import check_sizes, read_depth
 from dmx.data.resize import resize_picture, resize_plane
@@ -36,12 +36,14 @@ class Composer:
     Args:
         sources: Backgrounds and cut-outs.
         recipe: How they are combined.
+        wanted: How many, which says what the numbers of a chunk stand for.
         stage: The folder to write into.
     """
 
-    def __init__(self, sources: Sources, recipe: Recipe, stage: Path) -> None:
+    def __init__(self, sources: Sources, recipe: Recipe, wanted: Wanted, stage: Path) -> None:
         self.sources = sources
         self.recipe = recipe
+        self.wanted = wanted
         self.stage = stage
         self.prepared = lru_cache(maxsize=8)(self._prepared)
         self.stand = Stand(recipe.object_height, recipe.distance, depth_step(sources, recipe))
@@ -55,32 +57,33 @@ class Composer:
         note = self.stage / NOTES / f"{chunk.start:08d}.json"
         if note.exists():
             return [Record(**row) for row in json.loads(note.read_bytes())]
-        records = [self._sample(chunk.start + i, one) for i, one in enumerate(chunk.combinations)]
+        combined = (combination(self.sources, self.wanted, chunk.part, number) for number in chunk.numbers)
+        records = [self._sample(chunk.start + i, one) for i, one in enumerate(combined)]
         put(note, json.dumps([asdict(record) for record in records]).encode(), self.stage / NOTES)
         return records
 
-    def _sample(self, number: int, combination: Combination) -> Record:
-        for rng, background, cutout in self._draws(combination):
+    def _sample(self, number: int, chosen: Combination) -> Record:
+        for rng, background, cutout in self._draws(chosen):
             scene, camera, floor = self.prepared(background)
             figure = read_cutout(self.sources.cutouts[cutout])
-            figure = figure.mirrored() if combination.flip else figure
+            figure = figure.mirrored() if chosen.flip else figure
             if self.sources.depth is None:
                 composed = lay(scene, figure, rng)
             else:
                 composed = stand(scene, figure, camera, floor, self.stand, rng)
             if composed is not None:
-                return self._store(f"{number:07d}", combination, background, composed)
+                return self._store(f"{number:07d}", chosen, background, composed)
         raise DataError(
-            f"{self.sources.cutouts[combination.cutout]}: neither it nor {OTHERS} others find a place where enough of "
+            f"{self.sources.cutouts[chosen.cutout]}: neither it nor {OTHERS} others find a place where enough of "
             f"them is seen; widen `distance` {list(self.recipe.distance)} or `object_height` "
             f"{list(self.recipe.object_height)}."
         )
 
-    def _draws(self, combination: Combination) -> Iterator[tuple[np.random.Generator, int, int]]:
+    def _draws(self, chosen: Combination) -> Iterator[tuple[np.random.Generator, int, int]]:
         """The combination itself and, where that gives nothing, others of its part."""
-        rng = combination.random(self.recipe.seed)
-        yield rng, combination.background, combination.cutout
-        backgrounds, cutouts = self.sources.parts[combination.part]
+        rng = chosen.random(self.recipe.seed)
+        yield rng, chosen.background, chosen.cutout
+        backgrounds, cutouts = self.sources.parts[chosen.part]
         for _ in range(OTHERS):
             yield rng, int(rng.choice(backgrounds)), int(rng.choice(cutouts))
 
@@ -102,7 +105,7 @@ class Composer:
         camera = camera_of(size, crop, picture.shape[0], self.recipe.fov)
         return scene, camera, find_floor(scene.depth, scene.valid, camera)
 
-    def _store(self, name: str, combination: Combination, background: int, composed: Composed) -> Record:
+    def _store(self, name: str, chosen: Combination, background: int, composed: Composed) -> Record:
         form = self.recipe.form
         paths = {
             "image": f"image/{name}.{form}",
@@ -118,9 +121,7 @@ class Composer:
         for role, pixels in pictures.items():
             put(self.stage / paths[role], pixels, self.stage / NOTES)
         group = self.sources.backgrounds[background].group
-        return Record(
-            name, group, combination.part, paths["image"], paths["mask"], paths.get("depth"), paths["background"]
-        )
+        return Record(name, group, chosen.part, paths["image"], paths["mask"], paths.get("depth"), paths["background"])
 
 
 def middle(height: int, width: int, size: tuple[int, int]) -> tuple[slice, slice]:
@@ -134,10 +135,10 @@ def middle(height: int, width: int, size: tuple[int, int]) -> tuple[slice, slice
 _composer: Composer
 
 
-def begin(sources: Sources, recipe: Recipe, stage: Path) -> None:
+def begin(sources: Sources, recipe: Recipe, wanted: Wanted, stage: Path) -> None:
     """Make a new process ready: it keeps a composer, uses one thread, and ends with the process that began it."""
     global _composer
-    _composer = Composer(sources, recipe, stage)
+    _composer = Composer(sources, recipe, wanted, stage)
     cv2.setNumThreads(1)
     if (parent := parent_process()) is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
