@@ -16,12 +16,12 @@ NPY, EXR = b"\x93NUMPY", b"\x76\x2f\x31\x01"
 
 
 def colour(path: Path) -> UInt8[np.ndarray, "H W 3"]:
-    """An RGB picture from PNG or JPEG.
+    """An RGB picture from PNG or JPEG, as its pixels are stored: masks and depth know nothing of EXIF's orientation.
 
     Raises:
         DataError: The file is not there, damaged, or of another format.
     """
-    return _picture(path, _bytes(path), cv2.IMREAD_COLOR_RGB)
+    return _picture(path, _bytes(path), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
 def grey(path: Path, *, alpha: bool = False) -> np.ndarray:

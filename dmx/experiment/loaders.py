@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,7 +17,8 @@ from dmx.data.layout import DatasetIndex, read
 from dmx.data.loader import make_loader, order
 from dmx.data.pack.write import pack
 from dmx.data.split import Split
-from dmx.quartet import Batch, Quartet
+from dmx.errors import DataError
+from dmx.quartet import Batch, HostBatch, Quartet
 from dmx.training.execution import Execution
 
 LOADERS_AT_MOST = 8
@@ -75,8 +76,7 @@ class StageLoaders:
             skip=skip,
             pin_memory=self._pinned,
         )
-        for number, host in enumerate(loader, start=skip):
-            batch = host.to(self.execution.device, self.execution.memory_format)
+        for number, batch in enumerate(self._on_device(loader), start=skip):
             yield batch if by_batch is None else by_batch(batch, draw_seed(self.seed, epoch, number))
 
     def steps(self, stage: Stage) -> int:
@@ -151,16 +151,29 @@ class StageLoaders:
 
     def _in_order(self, ids: tuple[str, ...]) -> Iterator[Batch]:
         last = self.stages[-1]
-        loader = make_loader(
-            self._dataset(ids, last.height_width),
-            batch_size=last.batch_size,
-            seed=self.seed,
-            epoch=0,
-            shuffle=False,
-            workers=self.workers,
-            pin_memory=self._pinned,
+        return self._on_device(
+            make_loader(
+                self._dataset(ids, last.height_width),
+                batch_size=last.batch_size,
+                seed=self.seed,
+                epoch=0,
+                shuffle=False,
+                workers=self.workers,
+                pin_memory=self._pinned,
+            )
         )
-        return (host.to(self.execution.device, self.execution.memory_format) for host in loader)
+
+    def _on_device(self, loader: Iterable[HostBatch]) -> Iterator[Batch]:
+        """The batches where they are trained on.
+
+        Raises:
+            DataError: A sample cannot be read; of a loader process's message only what a user can mend.
+        """
+        try:
+            for host in loader:
+                yield host.to(self.execution.device, self.execution.memory_format)
+        except DataError as error:
+            raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None
 
     def _dataset(
         self, ids: tuple[str, ...], size: tuple[int, int], progress: Callable[[int, int], None] | None = None

@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from dmx.data import reading
+from dmx.data.decoding import colour
 from dmx.data.layout import read
 from dmx.data.reading import read_quartet
 from dmx.errors import DataError
@@ -180,3 +182,13 @@ def test_depth_out_of_range_is_counted_not_clipped(folder: Path) -> None:
 def test_the_ends_of_the_range_are_inside(folder: Path) -> None:
     save(folder / "depth/s0.png", np.array([[1000, 5000] * 4] * 6, np.uint16))
     assert first(folder).depth[0, :2].tolist() == [1.0, 5.0]
+
+
+def test_pixels_are_read_as_they_are_stored_whatever_exif_says(folder: Path) -> None:
+    picture = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned by a quarter for looking at
+    Image.fromarray(picture).save(folder / "image/s0.png", exif=exif)
+    np.testing.assert_array_equal(first(folder).image, picture)
+    Image.fromarray(picture).save(folder / "image/s0.jpg", exif=exif)
+    assert colour(folder / "image/s0.jpg").shape == (6, 8, 3)

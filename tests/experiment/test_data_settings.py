@@ -94,3 +94,18 @@ def test_a_list_of_augmentations_stands_for_its_section() -> None:
     assert "augment.steps.1.degrees: must be less than or equal to 180, but got 999" in str(caught.value)
     with pytest.raises(ConfigError, match="names an augmentation twice"):
         parse_experiment({**base, "augment": ["rotation", "rotation"]}, "test")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_picture_is_named_without_a_traceback(tiny: Make, tmp_path: Path, workers: int) -> None:
+    root = tmp_path / "rooms"
+    synth(root, count=24, size=32, seed=1, workers=1)
+    found = prepared(tiny(), tmp_path, root=str(root), cache="none", workers=workers)
+    for path in (root / "mask").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        first(found)
+    text = str(caught.value)
+    assert text.startswith(f"{root}/mask/")
+    assert text.endswith("is neither PNG nor JPEG; convert it or take its row out.")
+    assert "\n" not in text
