@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from dmx.data.layout import DatasetIndex
 from dmx.data.pack.read import PackReader
-from dmx.data.reading import read_quartet
+from dmx.data.reading import KEPT_BYTES, read_quartet
 from dmx.data.resize import resize
 from dmx.data.writing import Progress
 from dmx.errors import DataError
@@ -59,14 +59,27 @@ class QuartetDataset(Dataset[Quartet]):
         if (kept := self._kept.get(number)) is not None:
             return kept
         row = int(self._rows[number])
-        read = read_quartet(self.index, self.index.samples[row]) if self._pack is None else self._pack.quartet(row)
-        quartet = resize(read, self.size)
+        record = self.index.samples[row]
+        read = read_quartet(self.index, record) if self._pack is None else self._pack.quartet(row)
+        quartet = self._resized(read, record.background)
         if self._memory:
-            path = self.index.samples[row].background
-            if path is not None and quartet.background is not None:
-                quartet = replace(quartet, background=self._backgrounds.setdefault(path, quartet.background))
             self._kept[number] = quartet
         return quartet
+
+    def _resized(self, quartet: Quartet, path: str | None) -> Quartet:
+        """The quartet at our size; its background, which others share, is resized once for all of them."""
+        if quartet.mask.shape == self.size and not self._memory:
+            return quartet
+        if path is None:
+            return resize(quartet, self.size)
+        kept = self._backgrounds.get(path)
+        if kept is not None:
+            return replace(resize(replace(quartet, background=None), self.size), background=kept)
+        quartet = resize(quartet, self.size)
+        assert quartet.background is not None
+        if not self._memory and len(self._backgrounds) * quartet.background.nbytes > KEPT_BYTES:
+            self._backgrounds.clear()
+        return replace(quartet, background=self._backgrounds.setdefault(path, quartet.background))
 
     def __getitems__(self, numbers: Sequence[int]) -> HostBatch:
         """A batch: what torch's loader asks for; from a pack of this very size it is read as one."""

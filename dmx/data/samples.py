@@ -57,6 +57,7 @@ class Samples(Sequence[Record]):
     def __init__(self, table: pa.Table) -> None:
         order = pc.sort_indices(table["id"])
         self.table: pa.Table = table.take(order).combine_chunks()
+        self._arrays = {name: self.table[name].combine_chunks() for name in COLUMNS}
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "Samples":
@@ -78,7 +79,7 @@ class Samples(Sequence[Record]):
         if not -len(self) <= row < len(self):
             raise IndexError(row)
         row %= len(self)
-        return Record(**{name: self.table[name][row].as_py() for name in COLUMNS})
+        return Record(**{name: array[row].as_py() for name, array in self._arrays.items()})
 
     def __iter__(self) -> Iterator[Record]:
         for batch in self.table.to_batches(max_chunksize=4096):
