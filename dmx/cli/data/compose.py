@@ -32,6 +32,14 @@ METRES = click.FloatRange(min=0, min_open=True)
 @click.option("--fov", default=45.0, show_default=True, help="Vertical field of view of the scenes, in degrees.")
 @click.option("--object-height", nargs=2, default=(1.5, 1.9), show_default=True, type=METRES, help="Metres, LOW HIGH.")
 @click.option("--distance", nargs=2, default=(1.5, 6.0), show_default=True, type=METRES, help="Metres, LOW HIGH.")
+@click.option("--depth-model", metavar="FILE.onnx|hf:NAME", help="Estimates relative depth; needs dmx[depth].")
+@click.option(
+    "--near",
+    default="high",
+    show_default=True,
+    type=click.Choice(["low", "high"]),
+    help="Which of the model's numbers are near.",
+)
 @click.option("--format", "form", default="png", show_default=True, type=click.Choice(["png", "jpg"]))
 def compose(backgrounds: Path, cutouts: Path, out: Path, size: str, **given: Any) -> None:
     """Compose quartets of CUTOUTS before BACKGROUNDS into OUT, with metric depth where these have it.
@@ -40,8 +48,8 @@ def compose(backgrounds: Path, cutouts: Path, out: Path, size: str, **given: Any
     CUTOUTS a folder of RGBA PNG. Scenes and cut-outs of train, val and test are disjoint. Before scenes with metric
     depth a cut-out stands on the floor at a drawn distance, in the size that follows from it, hidden by what is nearer;
     --fov is 44.6 for the 320x240 frames of NYU Depth V2 and 49.6 for its official file. Others give a set without
-    depth. jpg takes less space, but then image and background differ a little everywhere. Stopped, the same command
-    goes on.
+    depth, or with what --depth-model says of the composed image. jpg takes less space, but then image and background
+    differ a little everywhere. Stopped, the same command goes on.
     """
     from dmx.data.compose import Recipe, Wanted
     from dmx.data.compose import compose as make
@@ -52,9 +60,7 @@ def compose(backgrounds: Path, cutouts: Path, out: Path, size: str, **given: Any
         **{name: given.pop(name) for name in ("count", "places", "flip")}, val=given["val"], test=given["test"]
     )
     parts = {name: given.pop(name) for name in ("part", "val", "test")}
-    sources = find(backgrounds, cutouts, seed=given["seed"], **parts)
+    sources = find(backgrounds, cutouts, seed=given["seed"], model=given["depth_model"] is not None, **parts)
     with bar("composing") as progress:
-        summary = make(
-            sources, out, Recipe(size=sides, depth_model=None, near="high", **given), wanted, progress=progress
-        )
+        summary = make(sources, out, Recipe(size=sides, **given), wanted, progress=progress)
     click.echo(str(summary))

@@ -10,8 +10,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+from dmx.data.compose.estimate import identity, open_model
 from dmx.data.compose.sources import Sources
 from dmx.data.compose.storing import declared_depth
 from dmx.data.compose.task import Chunk, Recipe, Wanted, chunks
@@ -57,8 +59,11 @@ def compose(
         DataError: A picture cannot be read, or `out` is there already and is another set.
     """
     _check(recipe, wanted)
+    if recipe.depth_model is not None:
+        open_model(recipe.depth_model)  # so that a wrong one is told before anything is written
+    told = replace(recipe, depth_model=recipe.depth_model and identity(recipe.depth_model))
     total, jobs = chunks(sources, wanted, recipe.seed)
-    source = f"dmx data compose: {recipe} {wanted} pictures={sources.fingerprint()} version={VERSION}"
+    source = f"dmx data compose: {told} {wanted} pictures={sources.fingerprint()} version={VERSION}"
     if (out / FILE).is_file() and read_declaration(out).source == source:
         return Summary(out, total, len(read(out).samples.distinct("group")), existed=True)
     cores = min(len(os.sched_getaffinity(0)), len(jobs)) if workers is None else workers

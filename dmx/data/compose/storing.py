@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt16
 
 from dmx.data.compose.blend import Composed
+from dmx.data.compose.estimate import open_model, relative_depth
 from dmx.data.compose.sources import Sources
 from dmx.data.compose.task import Recipe
 from dmx.data.declaration import DepthDeclaration
@@ -41,7 +42,13 @@ def declared_depth(sources: Sources, recipe: Recipe) -> DepthDeclaration | None:
 
 
 def stored_depth(composed: Composed, sources: Sources, recipe: Recipe) -> UInt16[np.ndarray, "H W"] | None:
-    """Depth as it is written: raw = depth / step, 0 where it is unknown; None where there is none."""
+    """Depth as it is written; None where there is none.
+
+    Metric: raw = depth / step, 0 where it is unknown. By a model: 0 to 65535 from the least to the greatest.
+    """
+    if recipe.depth_model is not None:
+        relative = relative_depth(open_model(recipe.depth_model), composed.image)
+        return np.asarray(np.rint(relative * 65535), np.uint16)
     if sources.depth is None:
         return None
     raw = np.rint(composed.depth / depth_step(sources, recipe)).clip(1, 65535)
