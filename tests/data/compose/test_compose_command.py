@@ -31,7 +31,7 @@ def folders(root: Path) -> list[str]:
 def killed_and_repeated(backgrounds: Path, cutouts: Path, root: Path, kills: int, count: int) -> None:
     """Compose without a stop and with `kills`, each at a random number of pictures or soon after, and compare."""
     whole, broken = root / "whole" / "set", root / "broken" / "set"
-    options = ("--count", count, "--size", 40, "--val", 0.2, "--test", 0.2)
+    options = ("--count", count, "--places", 100, "--size", 40, "--val", 0.2, "--test", 0.2)
     subprocess.run(command(backgrounds, cutouts, whole, *options), check=True, capture_output=True)
     images = root / "broken" / ".set.partial" / "image"
     moments: list[int] = []
