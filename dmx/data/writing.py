@@ -52,8 +52,7 @@ def staged(out: Path) -> Iterator[Path]:
     Raises:
         DataError: `out` is there and not empty, before or after the writing.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise _taken(out)
+    _check_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         stage = Path(scratch) / out.name  # not the scratch folder itself, which only its owner may read
@@ -78,12 +77,12 @@ def resumable(out: Path, plan: str) -> Iterator[Path]:
     Raises:
         DataError: `out` is there and not empty, or was begun by another plan, or another process works on it.
     """
+    _check_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     stage, noted, locked = (out.parent / f".{out.name}.{suffix}" for suffix in ("partial", "plan", "lock"))
     try:
         with FileLock(locked, timeout=0):
-            if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-                raise _taken(out)
+            _check_free(out)  # once more: another process may just have made it
             before = noted.read_text(encoding="utf-8") if noted.exists() else plan
             if stage.exists() and before != plan:
                 raise DataError(
@@ -102,6 +101,11 @@ def resumable(out: Path, plan: str) -> Iterator[Path]:
             locked.unlink()
     except Timeout:
         raise DataError(f"{out}: another process is making it; wait until it has ended, or stop it.") from None
+
+
+def _check_free(out: Path) -> None:
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise _taken(out)
 
 
 def _taken(out: Path) -> DataError:

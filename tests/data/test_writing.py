@@ -53,6 +53,7 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path, make) -> None:
         f"{tmp_path}/out: is there already and is not overwritten; choose another folder or remove it yourself."
     )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["kept"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 HOLD = """
