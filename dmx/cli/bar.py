@@ -5,11 +5,28 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, where that is a terminal."""
+def bar(title: str, *, goes_on: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, where that is a terminal.
+
+    Args:
+        title: What is going on.
+        goes_on: Whether the same command goes on after a stop, which a stopped one then says.
+    """
     from rich.console import Console
     from rich.progress import Progress
 
+    at = (0, 0)
+
+    def update(done: int, total: int) -> None:
+        nonlocal at
+        at = done, total
+        shown.update(task, completed=done, total=total)
+
     with Progress(console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task(title, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+        try:
+            yield update
+        except KeyboardInterrupt:
+            if goes_on:
+                shown.console.print(f"{title}: stopped at {at[0]:,} of {at[1]:,}; the same command goes on.")
+            raise

@@ -67,4 +67,6 @@ class AugmentConfig(Frozen):
 
 def as_steps(value: Any) -> Any:
     """A list of augmentations as the section that holds it."""
+    if isinstance(value, str):
+        raise ValueError(f"must be a list of augmentations, but got '{value}'; `auto` is for the search of a study")
     return {"steps": value} if isinstance(value, list | tuple) else value

@@ -120,7 +120,11 @@ def build_space(study: StudyConfig, depth_kind: str | None = None, has_backgroun
             dimensions |= {dimension.path: dimension for dimension in _defaults(slot, candidates[slot], has_background)}
     for path, given in study.search.items():
         if path == AUGMENT and given == "auto":
-            dimensions |= {dimension.path: dimension for dimension in _augmentations(study.experiment)}
+            found = {dimension.path: dimension for dimension in _augmentations(study.experiment)}
+            dimensions |= found
+            if not found:
+                what = "the experiment names no augmentation whose ranges could be searched; list some under `augment`"
+                problems.append(Problem("search.augment", what))
         elif path not in SLOTS:
             try:
                 dimensions[path] = _explicit(path, given, data, candidates, so_far=dimensions)

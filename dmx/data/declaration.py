@@ -122,7 +122,7 @@ def read_declaration(root: Path) -> Declaration:
         )
     if not path.is_file():
         raise DataError(
-            f"{root}: has no {FILE}, so nothing says how depth is to be read; write one (see dmx/data/declaration.py), "
+            f"{root}: has no {FILE}, so nothing says how depth is to be read; write one (see docs/your_data.md), "
             f"or bring foreign data into shape by `dmx data import KIND {root} OUT`."
         )
     try:

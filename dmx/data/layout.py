@@ -53,8 +53,8 @@ class DatasetIndex:
         depth = self.declaration.depth
         if depth is None:
             raise DataError(
-                f"{self.root}: has no depth (`depth: null` in {FILE}), and nothing can learn depth from it; give it "
-                "depth, for example by `dmx data compose --depth-model`."
+                f"{self.root}: has no depth (`depth: null` in {FILE}), and nothing can learn depth from it; compose it "
+                "once more from scenes with depth, or with `--depth-model`."
             )
         return DepthSpec(depth.kind, *depth.range, near=depth.near)
 
@@ -62,6 +62,15 @@ class DatasetIndex:
     def has_background(self) -> bool:
         """Whether the samples are quartets (True) or triplets."""
         return self.samples[0].background is not None
+
+    def refuse_pack(self, what: str) -> None:
+        """Make sure that this is a folder of pictures.
+
+        Raises:
+            DataError: It is a pack, for which nobody can do `what`.
+        """
+        if self.pack is not None:
+            raise DataError(f"{self.root}: is a pack; {what} the data set that it was made from.")
 
     def files(self) -> list[str]:
         """Every picture, or every file of a pack, relative to the folder of pictures, each once, sorted."""

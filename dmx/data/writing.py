@@ -13,7 +13,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from dmx.data.samples import FILE, OPTIONAL, REQUIRED, Record
-from dmx.errors import DataError
+from dmx.errors import DataError, UserError
 
 Progress = Callable[[int, int], None]
 """Told how many of how many are done."""
@@ -66,7 +66,9 @@ def staged(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def resumable(out: Path, plan: str) -> Iterator[Path]:
-    """A folder beside `out` to write into, which stays when the writing is stopped; it becomes `out` when all is there.
+    """A folder beside `out` to write into, which becomes `out` when all is there; it stays when the writing is stopped.
+
+    After a user's mistake it is removed, for what is made when that is mended is another thing.
 
     What goes on has to find out itself which files are whole: write each under another name and rename it.
 
@@ -86,13 +88,19 @@ def resumable(out: Path, plan: str) -> Iterator[Path]:
             before = noted.read_text(encoding="utf-8") if noted.exists() else plan
             if stage.exists() and before != plan:
                 raise DataError(
-                    f"{stage}: was begun by another command ({before}); repeat that one, or remove the folder."
+                    f"{stage}: is what another command has begun ({before}); repeat that one, or remove the folder."
                 )
             scratch = noted.with_suffix(".new")  # the plan is whole or not there, whenever this is killed
             scratch.write_text(plan, encoding="utf-8")
             scratch.replace(noted)
             stage.mkdir(exist_ok=True)
-            yield stage
+            try:
+                yield stage
+            except UserError:  # what the user mends is another thing to make
+                shutil.rmtree(stage)
+                noted.unlink()
+                locked.unlink()
+                raise
             try:
                 stage.rename(out)
             except OSError as error:

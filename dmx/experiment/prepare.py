@@ -59,6 +59,7 @@ def prepare(
     net = config.model.bind()()
     for size in {stage.height_width for stage in config.stages}:
         check_size(net, size, config.model.component.name)
+        check_pack(index, size)
     samples = len(parts.train)
     forward = sum(forward_flops(net, s.height_width, net.needs_background) * s.epochs for s in config.stages)
     settings = config.training
@@ -77,6 +78,20 @@ def prepare(
     loaders.preload(progress)
     count = describe_parameters(net)
     return Prepared(config, index, fingerprint, parts, model, count, execution, loaders, definitions(index.depth))
+
+
+def check_pack(index: DatasetIndex, size: tuple[int, int]) -> None:
+    """Make sure that a pack holds as many pixels as are asked for.
+
+    Raises:
+        DataError: It was made for a smaller size.
+    """
+    if index.pack is not None and any(wanted > there for wanted, there in zip(size, index.pack.size, strict=True)):
+        height, width = index.pack.size
+        raise DataError(
+            f"{index.root}: is a pack of {height}x{width}, but a stage asks for {size[0]}x{size[1]}, which would only "
+            "enlarge; pack the data set at that size, or train on the data set itself."
+        )
 
 
 def normalisation_of(config: ExperimentConfig, index: DatasetIndex) -> tuple[Rgb, Rgb]:

@@ -28,3 +28,14 @@ def test_a_size_that_is_none(dmx: Run, tiny_data: Path, tmp_path: Path, size: st
     assert said.code == 2
     assert f"must be a side or HEIGHTxWIDTH of 8 to 4096 pixels, but got '{size}'." in said.err
     assert not (tmp_path / "pack").exists()
+
+
+@pytest.mark.parametrize("command", [("check",), ("stats",), ("show", "sheet.png")])
+def test_what_looks_at_pictures_sends_a_user_from_the_pack_to_the_folder(
+    dmx: Run, tiny_data: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    dmx("data", "pack", tiny_data, tmp_path / "pack", "--size", "16")
+    said = dmx("data", command[0], tmp_path / "pack", *(tmp_path / name for name in command[1:]))
+    assert said.code == 2
+    assert f"{tmp_path}/pack: is a pack; " in said.err
+    assert " the data set that it was made from." in said.err

@@ -159,3 +159,5 @@ def test_augment_auto_opens_the_ranges_of_the_steps_that_the_experiment_names() 
     assert flat["augment.where"] == "cpu"
     narrower = space({"augment.steps.0.p": [0.0, 0.5]}, augment=["horizontal_flip"])
     assert narrower.dimensions[0].search == Choice(0.0, 0.5)
+    with pytest.raises(ConfigError, match=r"search\.augment: the experiment names no augmentation whose"):
+        space({"augment": "auto"})

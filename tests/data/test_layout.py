@@ -65,7 +65,7 @@ def test_missing_declaration_says_what_to_do_next(folder: Path) -> None:
         read(folder)
     assert str(caught.value) == (
         f"{folder}: has no dataset.yaml, so nothing says how depth is to be read; write one "
-        f"(see dmx/data/declaration.py), or bring foreign data into shape by `dmx data import KIND {folder} OUT`."
+        f"(see docs/your_data.md), or bring foreign data into shape by `dmx data import KIND {folder} OUT`."
     )
 
 
@@ -170,8 +170,8 @@ def test_a_data_set_without_depth_says_so(folder: Path) -> None:
     with pytest.raises(DataError) as caught:
         _ = index.depth
     assert str(caught.value) == (
-        f"{folder}: has no depth (`depth: null` in dataset.yaml), and nothing can learn depth from it; give it depth, "
-        "for example by `dmx data compose --depth-model`."
+        f"{folder}: has no depth (`depth: null` in dataset.yaml), and nothing can learn depth from it; compose it once "
+        "more from scenes with depth, or with `--depth-model`."
     )
 
 

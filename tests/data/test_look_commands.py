@@ -26,7 +26,8 @@ def test_check_of_a_sound_set(copy: Path, tmp_path: Path) -> None:
     done = call("check", copy, "--json", tmp_path / "r.json", "--picture", tmp_path / "w.png")
     assert (done.exit_code, done.stdout) == (
         0,
-        f"{copy}: 27 samples, 0 errors, 0 warnings\nReport: {tmp_path}/r.json\n",
+        f"{copy}: 27 samples, 0 errors, 0 warnings\nReport: {tmp_path}/r.json\n"
+        f"{tmp_path}/w.png is not written: there is nothing wrong to be shown.\n",
     )
     assert json.loads((tmp_path / "r.json").read_text())["findings"] == []
 

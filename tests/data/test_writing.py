@@ -31,12 +31,23 @@ def test_what_was_stopped_goes_on_and_leaves_nothing_behind(tmp_path: Path) -> N
     assert list(out.parent.iterdir()) == [out]
 
 
+def test_a_users_mistake_leaves_nothing_behind(tmp_path: Path) -> None:
+    def write() -> None:
+        with resumable(tmp_path / "out", "a") as stage:
+            (stage / "one").write_text("1")
+            raise DataError("a picture is broken")
+
+    with pytest.raises(DataError, match="a picture is broken"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_the_same_plan_goes_on(tmp_path: Path) -> None:
     interrupted(tmp_path / "out", "a")
     with pytest.raises(DataError) as caught, resumable(tmp_path / "out", "b"):
         pass
     assert str(caught.value) == (
-        f"{tmp_path}/.out.partial: was begun by another command (a); repeat that one, or remove the folder."
+        f"{tmp_path}/.out.partial: is what another command has begun (a); repeat that one, or remove the folder."
     )
     interrupted(tmp_path / "out", "a")  # the refusal has changed nothing
 

@@ -49,6 +49,13 @@ def test_a_pack_is_trained_on_like_a_folder_and_needs_no_cache_at_its_size(tiny:
     assert packed.loaders.cache == "none"
     assert torch.equal(first(folder), first(packed))
     assert folder.split == packed.split
+    larger = [{"epochs": 1, "size": [32, 48], "batch_size": 8}]
+    with pytest.raises(DataError) as caught:
+        prepared(tiny(stages=larger), tmp_path, root=str(tmp_path / "pack"))
+    assert str(caught.value) == (
+        f"{tmp_path}/pack: is a pack of 32x32, but a stage asks for 32x48, which would only enlarge; pack the data set "
+        "at that size, or train on the data set itself."
+    )
     smaller = [{"epochs": 3, "size": 16, "batch_size": 8}]
     assert prepared(tiny(stages=smaller), tmp_path, root=str(tmp_path / "pack")).loaders.cache == "memory"
 
@@ -92,6 +99,8 @@ def test_a_list_of_augmentations_stands_for_its_section() -> None:
         parse_experiment({**base, "augment": ["rotate", {"name": "rotation", "degrees": 999}]}, "test")
     assert "augment.steps.0: no augmentation 'rotate'; did you mean 'rotation'?" in str(caught.value)
     assert "augment.steps.1.degrees: must be less than or equal to 180, but got 999" in str(caught.value)
+    with pytest.raises(ConfigError, match="augment: must be a list of augmentations, but got 'auto'; `auto`"):
+        parse_experiment({**base, "augment": "auto"}, "test")
     with pytest.raises(ConfigError, match="names an augmentation twice"):
         parse_experiment({**base, "augment": ["rotation", "rotation"]}, "test")
 

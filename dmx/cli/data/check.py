@@ -36,6 +36,7 @@ def check(
     if picture is not None and picture.suffix.lower() != ".png":
         raise UserError(f"{picture}: the worst samples are written as PNG only; let its name end in .png.")
     index = read(root)
+    index.refuse_pack("check")
     with bar("checking") as progress:
         report = look(index, workers=workers, progress=progress)
     _show(report)
@@ -45,6 +46,8 @@ def check(
     if picture is not None and report.findings:
         write_picture(picture, worst(index, report, rows))
         click.echo(f"Worst samples: {picture}")
+    elif picture is not None:
+        click.echo(f"{picture} is not written: there is nothing wrong to be shown.")
     context.exit(1 if report.count("error") else 0)
 
 

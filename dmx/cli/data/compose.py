@@ -61,6 +61,8 @@ def compose(backgrounds: Path, cutouts: Path, out: Path, size: str, **given: Any
     )
     parts = {name: given.pop(name) for name in ("part", "val", "test")}
     sources = find(backgrounds, cutouts, seed=given["seed"], model=given["depth_model"] is not None, **parts)
-    with bar("composing") as progress:
+    with bar("composing", goes_on=True) as progress:
         summary = make(sources, out, Recipe(size=sides, **given), wanted, progress=progress)
     click.echo(str(summary))
+    if sources.depth is None and given["depth_model"] is None:
+        click.echo("It has no depth, so nothing can be trained on it: the scenes have none; see --depth-model.")

@@ -28,7 +28,7 @@ def pack(dataset: Path, out: Path, size: str, encoding: str) -> None:
     from dmx.data.layout import read
     from dmx.data.pack.write import pack as write
 
-    with bar("packing") as progress:
+    with bar("packing", goes_on=True) as progress:
         kind = cast("Literal['raw', 'png']", encoding)
         summary = write(read(dataset), out, size=height_width(size), encoding=kind, progress=progress)
     click.echo(str(summary))

@@ -21,5 +21,7 @@ def show(root: Path, out: Path, count: int, seed: int, ids: str | None) -> None:
     if out.suffix.lower() != ".png":
         raise UserError(f"{out}: the sheet is written as PNG only; let its name end in .png.")
     names = [name.strip() for name in (ids or "").split(",") if name.strip()]
-    write_picture(out, draw(read(root), count=count, seed=seed, ids=names))
+    index = read(root)
+    index.refuse_pack("show")
+    write_picture(out, draw(index, count=count, seed=seed, ids=names))
     click.echo(str(out))

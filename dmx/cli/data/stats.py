@@ -26,6 +26,7 @@ def stats(root: Path, workers: int | None) -> None:
     from dmx.data.stats import stats as compute
 
     index = read(root)
+    index.refuse_pack("take the statistics of")
     found = read_stats(root)
     if found is None or found.fingerprint != index.fingerprint():
         with bar("reading") as progress:

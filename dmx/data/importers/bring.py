@@ -137,9 +137,9 @@ def _whole(
     seen = dict(zip(paths, each(tree.look, paths, progress), strict=True))
     names: set[str] = set()
     for one in complete:
-        reason = "with the name of another" if one.id in names else _odd(one, seen)
-        if reason is not None:
-            left_out.add(reason, one.shown)
+        odd = ("with the name of another", one.shown) if one.id in names else _odd(one, seen)
+        if odd is not None:
+            left_out.add(*odd)
         else:
             names.add(one.id)
             yield one
@@ -150,10 +150,13 @@ def _listable(path: str | None) -> bool:
     return path is None or not re.search(r"[\udc80-\udcff]", path)
 
 
-def _odd(one: Candidate, seen: Mapping[str, Seen]) -> str | None:
-    found = [seen[path] for path in one.files.values() if path is not None]
-    reason = next((what for what in found if isinstance(what, str)), None)
-    return reason if reason is not None or len(set(found)) == 1 else "with pictures of different sizes"
+def _odd(one: Candidate, seen: Mapping[str, Seen]) -> tuple[str, str] | None:
+    """What is wrong with its pictures, and with which."""
+    found = {path: seen[path] for path in one.files.values() if path is not None}
+    for path, what in found.items():
+        if isinstance(what, str):
+            return what, path
+    return None if len(set(found.values())) == 1 else ("with pictures of different sizes", one.shown)
 
 
 def each(work: Callable[[S], T], items: Sequence[S], progress: Progress | None, *, chunk: int = CHUNK) -> list[T]:

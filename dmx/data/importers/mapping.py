@@ -14,7 +14,7 @@ from dmx.data.importers.patterns import matched
 from dmx.data.importers.tree import Folder
 from dmx.data.samples import Part
 from dmx.data.writing import Progress, Summary
-from dmx.errors import DataError
+from dmx.errors import ConfigError, DataError, Problem
 from dmx.registry import importers
 
 Row = dict[str, str | None]
@@ -62,7 +62,10 @@ def mapping(source: Path, out: Path, progress: Progress | None = None, copy: boo
             `out` is there already.
     """
     given = read_mapping(source)
-    folder = Folder(source.parent / given.folder)
+    root = source.parent / given.folder
+    if not root.is_dir():
+        raise ConfigError(str(source), [Problem("folder", f"no such folder {root}; mend the path")])
+    folder = Folder(root)
     left_out = LeftOut()
     if given.manifest is None:
         rows = _by_patterns(given, folder, left_out, source)

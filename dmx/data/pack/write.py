@@ -21,7 +21,6 @@ from dmx.data.reading import check_depth, check_sizes, read_mask, shared_backgro
 from dmx.data.resize import resize_picture, resize_plane
 from dmx.data.samples import Record
 from dmx.data.writing import Progress, Summary, resumable
-from dmx.errors import DataError
 
 SHARD_BYTES = 128 * 2**20
 """Of raw pictures in one file: a file is what a stopped packing does again, and what a process holds in memory."""
@@ -54,8 +53,7 @@ def pack(
     Raises:
         DataError: A sample cannot be read, or `out` is there already, or the data set is a pack itself.
     """
-    if index.pack is not None:
-        raise DataError(f"{index.root}: is a pack already; pack the data set that it comes from.")
+    index.refuse_pack("pack")
     source = index.fingerprint()
     info = read_info(out)
     if info is not None and (info.source, info.size, info.encoding) == (source, size, encoding):
@@ -64,7 +62,7 @@ def pack(
     cores = min(len(jobs), len(os.sched_getaffinity(0))) if workers is None else workers
     shards: dict[str, list[Shard]] = {"samples": [], "backgrounds": []}
     done = 0
-    with resumable(out, f"dmx data pack: {source=} {size=} {encoding=}") as stage:
+    with resumable(out, _plan(index, source, size, encoding)) as stage:
         for job, shard in _each(stage, jobs, cores):
             shards[job.kind].append(shard)
             done += shard.rows if job.kind == "samples" else 0
@@ -75,6 +73,10 @@ def pack(
         declaration.write(stage)
         PackInfo(size, encoding, source, tuple(shards["samples"]), tuple(shards["backgrounds"])).write(stage)
     return Summary(out, len(index.samples), len(index.samples.distinct("group")))
+
+
+def _plan(index: DatasetIndex, source: str, size: tuple[int, int], encoding: Encoding) -> str:
+    return f"dmx data pack {index.root} --size {size[0]}x{size[1]} --encoding {encoding}, data {source[:16]}"
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def test_another_command_does_not_go_on_with_what_one_began(plain: Path, cutouts
         command(plain, cutouts, tmp_path / "set", "--size", 16, "--count", 9), capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "was begun by another command (dmx data compose: of before); repeat that one, or remove" in done.stderr
+    assert "is what another command has begun (dmx data compose: of before); repeat that one, or remove" in done.stderr
 
 
 @pytest.mark.realdata

@@ -10,7 +10,7 @@ import pytest
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.reading import read_quartet
 from dmx.data.writing import Summary
-from dmx.errors import DataError
+from dmx.errors import ConfigError, DataError
 
 Run = Callable[..., Summary]
 Save = Callable[[Path, np.ndarray], None]
@@ -155,6 +155,7 @@ def test_what_is_not_whole_is_left_out_and_named(pictures: Path, run: Run, map_:
 
 
 def test_nothing_found(pictures: Path, tmp_path: Path, run: Run, map_: Map) -> None:
+    (pictures / "elsewhere").mkdir()
     with pytest.raises(DataError) as caught:
         run("mapping", map_(folder="elsewhere"))
     path = pictures / "mapping.yaml"
@@ -163,3 +164,11 @@ def test_nothing_found(pictures: Path, tmp_path: Path, run: Run, map_: Map) -> N
         "and `files` or `columns`."
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_not_there_is_said_to_be_missing(pictures: Path, run: Run, map_: Map) -> None:
+    with pytest.raises(ConfigError) as caught:
+        run("mapping", map_(folder="labb"))
+    assert str(caught.value) == (
+        f"{pictures}/mapping.yaml has 1 problem:\n  folder: no such folder {pictures}/labb; mend the path"
+    )

@@ -62,7 +62,7 @@ def test_leaves_out_frames_without_a_partner_and_with_a_broken_label(nyu: Path, 
     (nyu / "label/0002.png").write_text("")
     (nyu / "depth/0005.png").unlink()
     assert str(run("nyuv2", nyu)).endswith(
-        "3 samples in 3 groups; left out: 1 with a picture that cannot be read (image/0002.jpg), "
+        "3 samples in 3 groups; left out: 1 with a picture that cannot be read (label/0002.png), "
         "1 without depth (image/0005.jpg), 1 without mask (image/0004.jpg)"
     )
 
