@@ -61,7 +61,8 @@ def test_manifest_without_names_and_with_gaps(pictures: Path, tmp_path: Path, ru
     given = {role: COLUMNS[role] for role in ("image", "mask", "depth")}
     mapping = map_(manifest="list.parquet", files="left out", columns=given, group="folder")
     assert str(run("mapping", mapping)).endswith(
-        "1 samples in 1 groups; left out: 1 with a picture that is not there (mask/none.png), 1 without mask (rgb/a2.png)"
+        "1 samples in 1 groups; left out: 1 with a picture that is not there (mask/none.png), "
+        "1 without mask (rgb/a2.png)"
     )
     assert [(r.id, r.group) for r in read(tmp_path / "out").samples] == [("rgb/a1", "rgb")]
 
