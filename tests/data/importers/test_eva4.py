@@ -147,7 +147,8 @@ def test_leaves_out_what_is_broken_or_does_not_fit(by_name: Path, run: Run, save
     save(by_name / "bg/bg_002.jpg", np.zeros((9, 8, 3), np.uint8))
     assert str(run("eva4", by_name)).endswith(
         "1 samples in 1 groups; left out: 1 with a picture that cannot be read "
-        "(bgfg_mask/mask_ol_bg001fg0011_fg_001.png), 1 with pictures of different sizes (bgfg_overlay/ol_bg002fg0021_fg_002.png)"
+        "(bgfg_mask/mask_ol_bg001fg0011_fg_001.png), "
+        "1 with pictures of different sizes (bgfg_overlay/ol_bg002fg0021_fg_002.png)"
     )
 
 
