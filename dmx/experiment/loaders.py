@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import psutil
+from filelock import FileLock
 
 from dmx.config.data import AugmentConfig, DataConfig
 from dmx.config.experiment import Stage
@@ -30,10 +31,12 @@ PACK_PAYS_FROM = 3
 """Epochs: packing reads and writes each sample once (measured: benchmarks/loaders.py), every later epoch gains."""
 
 
-@lru_cache(maxsize=8)  # the trials of a study train on the same samples: decode them once
-def in_memory(root: Path, fingerprint: str, ids: tuple[str, ...], size: tuple[int, int]) -> QuartetDataset:
-    """The samples with these `ids` as a data set that keeps what it has decoded."""
-    return QuartetDataset(read(root), ids, size, memory=True)
+@lru_cache(maxsize=8)  # the epochs of a run and the trials of a study take the same samples: open and decode them once
+def opened(
+    root: Path, fingerprint: str, ids: tuple[str, ...], size: tuple[int, int], *, memory: bool
+) -> QuartetDataset:
+    """The samples with these `ids` of the data set that has this `fingerprint`."""
+    return QuartetDataset(read(root), ids, size, memory=memory)
 
 
 @dataclass(frozen=True)
@@ -92,16 +95,17 @@ class StageLoaders:
         return self._in_order(self.split.test)
 
     def preload(self, progress: Callable[[int, int], None]) -> None:
-        """Make ready what the first stage and validation need: in memory, or packed, where the cache is that.
+        """Make ready what is kept: in memory for the first stage and validation, or in packs for all stages.
 
         Raises:
             DataError: A sample cannot be read.
         """
-        first, last = self.stages[0], self.stages[-1]
-        for ids, stage in ((self.split.train, first), (self.split.val, last)):
-            dataset = self._dataset(ids, stage.height_width, progress)
-            if self.cache == "memory":
-                dataset.preload(progress)
+        if self.cache == "disk":
+            for size in {stage.height_width for stage in self.stages}:
+                self._pack(size, progress)
+        if self.cache == "memory":
+            for ids, stage in ((self.split.train, self.stages[0]), (self.split.val, self.stages[-1])):
+                self._dataset(ids, stage.height_width).preload(progress)
 
     @cached_property  # asked once: what is kept takes from what is free
     def cache(self) -> Literal["memory", "disk", "none"]:
@@ -175,15 +179,15 @@ class StageLoaders:
         except DataError as error:
             raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None
 
-    def _dataset(
-        self, ids: tuple[str, ...], size: tuple[int, int], progress: Callable[[int, int], None] | None = None
-    ) -> QuartetDataset:
-        match self.cache:
-            case "memory":
-                return in_memory(self.index.root, self.fingerprint, ids, size)
-            case "disk":
-                folder = self.packs / f"{self.fingerprint[:16]}-{size[0]}x{size[1]}"
+    def _dataset(self, ids: tuple[str, ...], size: tuple[int, int]) -> QuartetDataset:
+        root = self._pack(size) if self.cache == "disk" else self.index.root
+        return opened(root, self.fingerprint, ids, size, memory=self.cache == "memory")
+
+    def _pack(self, size: tuple[int, int], progress: Callable[[int, int], None] | None = None) -> Path:
+        """The pack of that size, made where it is not there."""
+        folder = self.packs / f"{self.fingerprint[:16]}-{size[0]}x{size[1]}"
+        if not folder.exists():
+            self.packs.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_suffix(".lock")):  # another run may be making it: wait for that
                 pack(self.index, folder, size=size, progress=progress)
-                return QuartetDataset(read(folder), ids, size, memory=False)
-            case "none":
-                return QuartetDataset(self.index, ids, size, memory=False)
+        return folder

@@ -1,5 +1,8 @@
 """What an experiment says of its data reaches training: cache, normalisation, augmentation."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +39,7 @@ def test_memory_while_it_lasts_then_the_disk_where_it_pays(
     monkeypatch.setattr(loaders, "MEMORY_SHARE", 0.0)
     once, often = prepared(short, tmp_path / "once"), prepared(long, tmp_path / "often")
     assert (once.loaders.cache, often.loaders.cache) == ("none", "disk")
-    (folder,) = (tmp_path / "often/packs").iterdir()
+    (folder,) = (path for path in (tmp_path / "often/packs").iterdir() if path.is_dir())
     assert folder.name == f"{often.data_fingerprint[:16]}-32x32"
     assert torch.equal(first(fits), first(once))
     assert torch.equal(first(fits), first(often))
@@ -118,3 +121,22 @@ def test_a_broken_picture_is_named_without_a_traceback(tiny: Make, tmp_path: Pat
     assert text.startswith(f"{root}/mask/")
     assert text.endswith("is neither PNG nor JPEG; convert it or take its row out.")
     assert "\n" not in text
+
+
+def test_two_runs_that_need_the_same_pack_make_it_once(tiny: Make, tmp_path: Path) -> None:
+    config = tmp_path / "e.json"
+    config.write_text(json.dumps({**tiny(), "data": tiny()["data"] | {"cache": "disk"}}))
+    script = (
+        "import json, sys; from pathlib import Path; from dmx.config import parse_experiment\n"
+        "from dmx.experiment import prepare; from dmx.tracking import Home\n"
+        "if __name__ == '__main__':\n"
+        "    config = parse_experiment(json.loads(Path(sys.argv[1]).read_text()), 'e')\n"
+        "    found = prepare(config, Home(Path(sys.argv[2])))\n"
+        "    print(len(next(iter(found.loaders.val()))))\n"
+    )
+    command = [sys.executable, "-c", script, str(config), str(tmp_path)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [one.communicate() for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    assert [out for out, _ in said] == ["8\n", "8\n"]
+    assert len([path for path in (tmp_path / "packs").iterdir() if path.is_dir()]) == 1
