@@ -8,10 +8,10 @@ from dmx.config import ExperimentConfig
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.split import Split, split
 from dmx.data.stats import read_stats
-from dmx.errors import ConfigError, DataError, Problem
+from dmx.errors import ConfigError, DataError, Problem, UserError
 from dmx.experiment.loaders import StageLoaders
 from dmx.metrics import definitions, names
-from dmx.models.joint import IMAGENET, DepthMaskModel, Rgb, check_size, describe_parameters, make_link
+from dmx.models.joint import IMAGENET, DepthMaskModel, JointNet, Rgb, describe_parameters, make_link
 from dmx.tracking.home import Home
 from dmx.training.execution import Execution, choose, forward_flops
 from dmx.training.seeding import seed_everything
@@ -57,11 +57,16 @@ def prepare(
         )
     seed_everything(config.seed)
     net = config.model.bind()()
+    if not isinstance(net, JointNet):
+        raise UserError(
+            f"model '{config.model.component.name}' builds a {type(net).__name__}, which is no dmx.models.JointNet; "
+            "derive it from JointNet or EncoderDecoder."
+        )
     for size in {stage.height_width for stage in config.stages}:
-        check_size(net, size, config.model.component.name)
         check_pack(index, size)
+    model = DepthMaskModel(net, make_link(config.depth_link, index.depth), normalisation_of(config, index))
     samples = len(parts.train)
-    forward = sum(forward_flops(net, s.height_width, net.needs_background) * s.epochs for s in config.stages)
+    forward = sum(forward_flops(model, s.height_width, net.needs_background) * s.epochs for s in config.stages)
     settings = config.training
     execution = choose(
         settings.device,
@@ -70,7 +75,6 @@ def prepare(
         settings.compile,
         flops=TRAINING_TO_FORWARD * forward * samples,
     )
-    model = DepthMaskModel(net, make_link(config.depth_link, index.depth), normalisation_of(config, index))
     fingerprint = index.fingerprint()
     loaders = StageLoaders(
         index, fingerprint, parts, config.stages, config.data, config.augment, config.seed, execution, home.packs

@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dmx.models.inputs import Inputs, require_background
+from dmx.models.joint import JointNet
 from dmx.registry import Choice, models
 
 Upsampling = Literal["pixel_shuffle", "pixel_shuffle_icnr", "bilinear"]
@@ -94,7 +95,7 @@ class Decoder(nn.Module):
         return self.head(x)  # type: ignore[no-any-return]
 
 
-class DepthMaskNet(nn.Module):
+class DepthMaskNet(JointNet):
     """The network of the module's docstring; see `depthmasknet` for the parameters."""
 
     multiple = 16

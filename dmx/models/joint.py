@@ -1,9 +1,9 @@
 """From a network's raw outputs to a prediction: the one place where the depth link is applied."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -22,25 +22,49 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 EXPONENT_LIMIT = 10.0
 
 
-@runtime_checkable
-class JointNet(Protocol):
-    """What a registered model builds: an `nn.Module` that returns mask logits and raw depth, both (B, 1, H, W)."""
+class JointNet(nn.Module):
+    """What a registered model builds: from normalised pictures to mask logits and raw depth, both (B, 1, H, W).
 
-    needs_background: bool
-    multiple: int
+    Attributes:
+        needs_background: Whether it takes the scene without the object beside the image.
+        multiple: H and W are multiples of this.
+        least: H and W are at least this.
+    """
 
-    def __call__(self, image: Tensor, background: Tensor | None) -> tuple[Tensor, Tensor]:
+    needs_background: bool = False
+    multiple: int = 1
+    least: int = 1
+
+    def forward(self, image: Tensor, background: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mask logits and raw depth of normalised pictures."""
+        raise NotImplementedError
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """The learned parameters."""
+
+class EncoderDecoder(JointNet):
+    """A network in two halves: what both tasks share, and what they do not.
+
+    Weightings by gradients `on: features` look at what passes from the one to the other.
+    """
+
+    def encode(self, image: Tensor, background: Tensor | None) -> list[Tensor]:
+        """The features that both tasks share, of normalised pictures."""
+        raise NotImplementedError
+
+    def decode(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Mask logits and raw depth from what `encode` gives."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor, background: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mask logits and raw depth of normalised pictures."""
+        return self.decode(self.encode(image, background))
 
 
 class DepthMaskModel(nn.Module):
     """A network between the normalisation of pictures and its depth link.
 
     A picture x in [0, 1] goes in as (x - mean) / std, channel by channel. Both are kept with the weights, so that no
-    user of a trained network has to know them.
+    user of a trained network has to know them. Pictures of any size are taken: around one that the network cannot take
+    its outermost pixels are repeated, and the outputs are cropped again.
 
     Args:
         net: A network that a registered model built.
@@ -62,10 +86,48 @@ class DepthMaskModel(nn.Module):
 
     def forward(self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None) -> Prediction:
         """From pictures in [0, 1] to mask logits and depth in the data set's unit, float32 whatever the precision."""
-        behind = None if background is None else self.normalised(background)
-        mask_logits, depth_raw = self.net(self.normalised(image), behind)
+        return self._predicted(self.net(*self._inputs(image, background)), image)
+
+    def encode(self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None) -> list[Tensor]:
+        """The first half of `forward`: the features that both tasks share.
+
+        Raises:
+            UserError: The network is not in two halves.
+        """
+        return self._halves().encode(*self._inputs(image, background))
+
+    def decode(self, features: list[Tensor], image: Float[Tensor, "B 3 H W"]) -> Prediction:
+        """The second half of `forward`: from the features of `image` to its prediction."""
+        return self._predicted(self._halves().decode(features), image)
+
+    def _halves(self) -> EncoderDecoder:
+        if not isinstance(self.net, EncoderDecoder):
+            raise UserError(
+                f"a weighting on features needs a network that tells what its tasks share, but {type(self.net).__name__} "
+                "has no `encode` and `decode` (dmx.models.EncoderDecoder); set the weighting's `on` to parameters."
+            )
+        return self.net
+
+    def _inputs(self, image: Tensor, background: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What the network gets: normalised, and padded to a size that it takes."""
+        return self._padded(self.normalised(image)), None if background is None else self._padded(
+            self.normalised(background)
+        )
+
+    def _padded(self, picture: Tensor) -> Tensor:
+        """`picture` between copies of its outermost pixels; itself where the network takes its size."""
+        (top, bottom), (left, right) = (margins(side, self.net) for side in picture.shape[-2:])
+        if not any((top, bottom, left, right)):
+            return picture
+        return nn.functional.pad(picture, (left, right, top, bottom), mode="replicate")
+
+    def _predicted(self, raw: tuple[Tensor, Tensor], image: Tensor) -> Prediction:
+        """The prediction from raw outputs, cropped to the size of `image`."""
+        height, width = image.shape[-2:]
+        top, left = margins(height, self.net)[0], margins(width, self.net)[0]
+        mask_logits, depth_raw = (one[..., top : top + height, left : left + width].float() for one in raw)
         with torch.autocast(image.device.type, enabled=False):
-            return Prediction(mask_logits.float(), self.link(depth_raw.float()))
+            return Prediction(mask_logits, self.link(depth_raw))
 
     def normalised(self, picture: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """(x - mean) / std as -mean / std + x * (1 / std).
@@ -127,22 +189,10 @@ def exponential(r: Float[Tensor, "..."], centre: float) -> Float[Tensor, "..."]:
     return centre * r.clamp(-EXPONENT_LIMIT, EXPONENT_LIMIT).exp()
 
 
-def check_size(net: JointNet, size: tuple[int, int], name: str) -> None:
-    """Make sure that the network `net`, registered as `name`, takes pictures of `size` (height, width).
-
-    Raises:
-        UserError: It does not; the message proposes the next sizes that it takes.
-    """
-    multiple = net.multiple
-    if all(side % multiple == 0 for side in size):
-        return
-    smaller = tuple(side // multiple * multiple for side in size)
-    larger = tuple(math.ceil(side / multiple) * multiple for side in size)
-    proposals = [f"{height}x{width}" for height, width in (smaller, larger) if height and width]
-    raise UserError(
-        f"model '{name}' takes heights and widths divisible by {multiple}, but got {size[0]}x{size[1]}; "
-        f"use {' or '.join(proposals)}."
-    )
+def margins(side: int, net: JointNet) -> tuple[int, int]:
+    """How many pixels to add before and after `side` pixels, so that `net` takes them: as few as will do."""
+    wanted = math.ceil(max(side, net.least) / net.multiple) * net.multiple
+    return (wanted - side) // 2, (wanted - side + 1) // 2
 
 
 def describe_parameters(net: Any) -> int:

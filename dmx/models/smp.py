@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 
 from jaxtyping import Float
 from pydantic import AfterValidator
-from torch import Tensor, nn
+from torch import Tensor
 
 from dmx.errors import did_you_mean
 from dmx.models.inputs import Inputs, stack_inputs
+from dmx.models.joint import JointNet
 from dmx.models.pretrained import require_weights
 from dmx.registry import Choice, models
 
@@ -45,7 +46,7 @@ def check_encoder(name: str) -> str:
 Encoder = Annotated[str, AfterValidator(check_encoder), Choice(*LIGHT)]
 
 
-class SmpNet(nn.Module):
+class SmpNet(JointNet):
     """An architecture of segmentation-models-pytorch as a joint network."""
 
     def __init__(self, architecture: str, encoder: str, inputs: Inputs, weights: Weights) -> None:

@@ -108,11 +108,6 @@ def test_an_encoder_that_is_not_there(refused: Run, tiny: Make) -> None:
     assert "did you mean 'resnet18'?" in text
 
 
-def test_a_size_that_the_network_cannot_take(refused: Run, tiny: Make) -> None:
-    text = refused(tiny(stages=[{"epochs": 1, "size": 40, "batch_size": 8}]))
-    assert "model 'depthmasknet' takes heights and widths divisible by 16, but got 40x40; use 32x32 or 48x48." in text
-
-
 def test_a_background_that_the_data_does_not_have(refused: Run, copied: Any) -> None:
     data, root = copied
     rows = (root / "samples.csv").read_text().splitlines()

@@ -7,14 +7,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from dmx.errors import UserError
-from dmx.models import DepthMaskModel, check_size, describe_parameters, make_link
+from dmx.models import DepthMaskModel, EncoderDecoder, JointNet, describe_parameters, make_link
+from dmx.models.joint import margins
 from dmx.quartet import DepthSpec
 
 METRES = DepthSpec("metric", 0.5, 8.0)
 RELATIVE = DepthSpec("relative", 0.0, 1.0)
 
 
-class Raw(nn.Module):
+class Raw(JointNet):
     """Gives back two channels of the image, through a convolution that autocast narrows."""
 
     needs_background = False
@@ -94,22 +95,60 @@ def test_pictures_are_normalised_by_what_is_kept_with_the_weights():
     assert other.std.flatten().tolist() == [0.5, 0.25, 2.0]
 
 
-def test_a_size_that_divides_is_taken():
-    check_size(Raw(), (96, 32), "fpn")
+class Steps(Seen):
+    """Takes multiples of 32 from 64 on."""
+
+    least = 64
 
 
-@pytest.mark.parametrize(
-    ("size", "message"),
-    [
-        ((100, 100), "divisible by 32, but got 100x100; use 96x96 or 128x128."),
-        ((64, 100), "divisible by 32, but got 64x100; use 64x96 or 64x128."),
-        ((16, 100), "divisible by 32, but got 16x100; use 32x128."),
-    ],
-)
-def test_a_size_that_does_not_is_refused(size, message):
+@pytest.mark.parametrize(("side", "padded"), [(64, (0, 0)), (96, (0, 0)), (65, (15, 16)), (33, (15, 16)), (1, (31, 32))])
+def test_a_size_that_the_network_cannot_take_is_padded_as_little_as_will_do(side, padded):
+    assert margins(side, Steps()) == padded
+
+
+def test_padding_repeats_the_border_and_is_cropped_again():
+    net = Steps()
+    model = DepthMaskModel(net, make_link("identity", METRES), ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    image = torch.rand(2, 3, 60, 96)
+    prediction = model(image, image)
+    assert net.seen[0].shape == net.seen[1].shape == (2, 3, 64, 96)
+    assert torch.equal(net.seen[0][:, :, :3], image[:, :, :1].expand(-1, -1, 3, -1))
+    assert torch.equal(net.seen[0][:, :, -3:], image[:, :, -1:].expand(-1, -1, 3, -1))
+    assert torch.allclose(prediction.depth, net.conv(image)[:, 1:], atol=1e-6)
+    assert torch.allclose(prediction.mask_logits, net.conv(image)[:, :1], atol=1e-6)
+
+
+class Halves(EncoderDecoder):
+    """An encoder of one convolution and two heads."""
+
+    multiple = 4
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.head = nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(5, 2, 1)
+
+    def encode(self, image, background):
+        return [self.encoder(image)]
+
+    def decode(self, features):
+        return self.head(features[0]).split(1, dim=1)
+
+
+def test_the_halves_are_the_whole():
+    model = DepthMaskModel(Halves(), make_link("sigmoid", METRES))
+    image = torch.rand(2, 3, 10, 8)
+    halves, whole = model.decode(model.encode(image, None), image), model(image, None)
+    assert torch.equal(halves.depth, whole.depth)
+    assert torch.equal(halves.mask_logits, whole.mask_logits)
+
+
+def test_a_network_in_one_piece_says_so():
     with pytest.raises(UserError) as caught:
-        check_size(Raw(), size, "fpn")
-    assert str(caught.value) == f"model 'fpn' takes heights and widths {message}"
+        DepthMaskModel(Raw(), make_link("sigmoid", METRES)).encode(torch.rand(1, 3, 32, 32), None)
+    assert str(caught.value) == (
+        "a weighting on features needs a network that tells what its tasks share, but Raw has no `encode` and "
+        "`decode` (dmx.models.EncoderDecoder); set the weighting's `on` to parameters."
+    )
 
 
 def test_parameters_are_counted():
