@@ -6,15 +6,16 @@ from typing import Annotated
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from dmx.errors import UserError
 from dmx.registry import Range, weightings
+from dmx.weighting.kinds import LossWeighting
 
 Weight = Annotated[float, Field(ge=0, le=1000), Range(0.1, 10.0, log=True)]
 
 
-class FixedWeighting(nn.Module):
+class FixedWeighting(LossWeighting):
     """L = Σ w_t L_t over the tasks t.
 
     Args:
@@ -22,8 +23,9 @@ class FixedWeighting(nn.Module):
     """
 
     def __init__(self, constants: Mapping[str, float]) -> None:
-        super().__init__()
+        super().__init__(tuple(constants))
         self.constants = dict(constants)
+        self.register_buffer("last", self.last, persistent=False)  # a constant is no state
 
     def forward(self, losses: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         """The one loss from the loss of each task."""

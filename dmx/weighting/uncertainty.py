@@ -13,11 +13,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dmx.registry import weightings
+from dmx.weighting.kinds import LossWeighting
 
 CLASSIFICATIONS = frozenset({"mask"})
 
 
-class UncertaintyWeighting(nn.Module):
+class UncertaintyWeighting(LossWeighting):
     """One learned s = ln σ² for each task; all start at 0.
 
     Args:
@@ -25,18 +26,17 @@ class UncertaintyWeighting(nn.Module):
     """
 
     def __init__(self, tasks: Sequence[str]) -> None:
-        super().__init__()
+        super().__init__(tasks)
         self.s = nn.ParameterDict({task: nn.Parameter(torch.zeros(())) for task in tasks})
         self.c = {task: 1.0 if task in CLASSIFICATIONS else 0.5 for task in tasks}
+        self.keep(torch.tensor(list(self.c.values())))
 
     def forward(self, losses: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         """The one loss from the loss of each task; it may fall below 0."""
-        terms = [self.c[task] * (-s).exp() * losses[task] + s / 2 for task, s in self.s.items()]
-        return torch.stack(terms).sum()
-
-    def weights(self) -> dict[str, float]:
-        """What each task's loss is multiplied by at present, c e^(-s)."""
-        return {task: self.c[task] * float((-s.detach()).exp()) for task, s in self.s.items()}
+        s = torch.stack([self.s[task] for task in self.tasks])
+        weights = torch.stack([self.c[task] * (-self.s[task]).exp() for task in self.tasks])
+        self.keep(weights)
+        return (weights * self.stacked(losses) + s / 2).sum()
 
 
 @weightings.register("uncertainty", source="Kendall et al. 2018, eq. 7 and 10")
