@@ -1,5 +1,5 @@
-"""How the losses of several tasks become one; importing this package registers the ways."""
+"""How the losses of several tasks become one update; importing this package registers the ways."""
 
-from dmx.weighting import fixed, uncertainty
+from dmx.weighting import dwa, famo, fixed, gls, imtl_l, rlw, uncertainty
 
-__all__ = ["fixed", "uncertainty"]
+__all__ = ["dwa", "famo", "fixed", "gls", "imtl_l", "rlw", "uncertainty"]

@@ -36,7 +36,7 @@ class FixedWeighting(LossWeighting):
         return dict(self.constants)
 
 
-@weightings.register("fixed", source="Weighted sum")
+@weightings.register("fixed", source="Weighted sum", by="losses")
 def fixed(tasks: Sequence[str], *, mask: Weight = 1.0, depth: Weight = 1.0) -> FixedWeighting:
     """Constant weights, one for each task.
 

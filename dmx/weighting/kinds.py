@@ -84,10 +84,10 @@ class GradientWeighting(Weighting):
         known_G = torch.where(finite, gram, torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
         if not gram.is_mps:  # which has no float64
             known_L, known_G = known_L.double(), known_G.double()
-        α = self.solve(known_L, known_G, finite).to(gram.dtype)
-        α = torch.where(finite, α, torch.ones_like(α))
-        self.last.copy_(α)
-        return α
+        alpha = self.solve(known_L, known_G, finite).to(gram.dtype)
+        alpha = torch.where(finite, alpha, torch.ones_like(alpha))
+        self.last.copy_(alpha)
+        return alpha
 
     def solve(self, L: Float[Tensor, "T"], G: Float[Tensor, "T T"], finite: Tensor) -> Float[Tensor, "T"]:
         """The weights α.

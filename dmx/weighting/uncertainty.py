@@ -39,7 +39,7 @@ class UncertaintyWeighting(LossWeighting):
         return (weights * self.stacked(losses) + s / 2).sum()
 
 
-@weightings.register("uncertainty", source="Kendall et al. 2018, eq. 7 and 10")
+@weightings.register("uncertainty", source="Kendall et al. 2018, eq. 7 and 10", by="losses")
 def uncertainty(tasks: Sequence[str]) -> UncertaintyWeighting:
     """Weights learned as each task's uncertainty, together with the network.
 
