@@ -18,7 +18,7 @@ from dmx.quartet import Batch, Prediction
 from dmx.registry import depth_losses
 
 
-@depth_losses.register("gradient", source="Ranftl et al. 2022, eq. 11", kinds=("metric", "relative"))
+@depth_losses.register("gradient", source="Ranftl et al. 2022, eq. 11", kinds=("metric", "relative"), term=True)
 def gradient(
     prediction: Prediction, batch: Batch, *, scales: Annotated[int, Field(ge=1, le=8)] = 4
 ) -> Float[Tensor, ""]:

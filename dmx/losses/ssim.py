@@ -1,29 +1,69 @@
-"""Structural dissimilarity of depth maps.
+"""Structural dissimilarity of depth maps, and of masks.
 
 Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", eq. 13, as in
-kornia; as a loss for depth: Alhashim and Wonka 2018, "DenseDepth", section 3.2.
+kornia; as a loss for depth: Alhashim and Wonka 2018, "DenseDepth", section 3.2; as a loss for masks: Qin et al.
+2019, "BASNet: boundary-aware salient object detection".
 Equation: SSIM = (2 μ_y μ_t + C1)(2 σ_yt + C2) / ((μ_y² + μ_t² + C1)(σ_y² + σ_t² + C2)) in Gaussian windows of
-σ = 1.5 pixels, C1 = (0.01 l)², C2 = (0.03 l)²;  L = (1 - SSIM) / 2, the mean over windows.
-Deviations: the range l is the greatest known depth of each sample, so that the loss does not depend on the unit. Only
-windows that lie inside of the picture and hold no unknown pixel count: nothing is padded or filled in.
+σ = 1.5 pixels, C1 = (0.01 l)², C2 = (0.03 l)²;  L = (1 - SSIM) / 2, the mean over windows. For masks y = σ(z), t = g and
+l = 1.
+Deviations: the range l of depth is the greatest known one of each sample, so that the loss does not depend on the unit.
+Only windows that lie inside of the picture and hold no unknown pixel count: nothing is padded or filled in. For masks
+the paper has 1 - SSIM.
 """
 
 from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dmx.errors import UserError
-from dmx.losses.masked import depth_pair, masked_mean
+from dmx.losses.masked import depth_pair, mask_pair, masked_mean
 from dmx.quartet import Batch, Prediction
-from dmx.registry import Choice, depth_losses
+from dmx.registry import Choice, depth_losses, mask_losses
+
+Window = Annotated[Literal[3, 5, 7, 9, 11], Choice(3, 7, 11)]
+
+
+def dissimilarity(
+    y: Float[Tensor, "B 1 H W"], t: Float[Tensor, "B 1 H W"], valid: Bool[Tensor, "B 1 H W"], window: int, task: str
+) -> Float[Tensor, ""]:
+    """Mean (1 - SSIM) / 2 of y against t, both of range 1, over the windows that are known throughout.
+
+    Raises:
+        UserError: The pictures are smaller than a window.
+    """
+    if min(y.shape[-2:]) < window:
+        raise UserError(
+            f"{task} loss 'ssim' looks at windows of {window}x{window} pixels, but the pictures have "
+            f"{y.shape[-2]}x{y.shape[-1]}; choose a smaller window or a larger size."
+        )
+    from kornia.metrics import ssim as kornia_ssim  # here, as it costs 1 s where the loss is only looked up
+
+    with torch.autocast(y.device.type, enabled=False):  # the windows' variances cancel in half precision
+        S = kornia_ssim(y, t, window, max_val=1.0, padding="valid")
+    whole = torch.nn.functional.max_pool2d((~valid).to(y.dtype), window, stride=1) == 0
+    return masked_mean((1 - S) / 2, whole)
+
+
+@mask_losses.register("ssim", source="Qin et al. 2019; kornia.metrics.ssim")
+def mask_ssim(prediction: Prediction, batch: Batch, *, window: Window = 11) -> Float[Tensor, ""]:
+    """Structural dissimilarity of the mask: pixels near the outline count most. Without unit, in [0, 1].
+
+    Args:
+        prediction: What the network says.
+        batch: What is true.
+        window: Side of the windows, in pixels.
+
+    Raises:
+        UserError: The pictures are smaller than a window.
+    """
+    z, g, valid = mask_pair(prediction, batch)
+    return dissimilarity(z.sigmoid(), g, valid, window, "mask")
 
 
 @depth_losses.register("ssim", source="Wang et al. 2004, eq. 13; kornia.metrics.ssim", kinds=("metric", "relative"))
-def ssim(
-    prediction: Prediction, batch: Batch, *, window: Annotated[Literal[3, 5, 7, 9, 11], Choice(3, 7, 11)] = 11
-) -> Float[Tensor, ""]:
+def ssim(prediction: Prediction, batch: Batch, *, window: Window = 11) -> Float[Tensor, ""]:
     """Structural dissimilarity: local means, contrasts and shapes should agree. Without unit, in [0, 1].
 
     Args:
@@ -35,16 +75,6 @@ def ssim(
         UserError: The pictures are smaller than a window.
     """
     y, t, valid = depth_pair(prediction, batch)
-    if min(y.shape[-2:]) < window:
-        raise UserError(
-            f"depth loss 'ssim' looks at windows of {window}x{window} pixels, but the pictures have "
-            f"{y.shape[-2]}x{y.shape[-1]}; choose a smaller window or a larger size."
-        )
-    from kornia.metrics import ssim as kornia_ssim  # here, as it costs 1 s where the loss is only looked up
-
     highest = torch.where(valid, t, 0).amax((1, 2, 3), keepdim=True)
     scale = torch.where(highest > 0, highest, 1)
-    with torch.autocast(y.device.type, enabled=False):  # the windows' variances cancel in half precision
-        S = kornia_ssim(y / scale, t / scale, window, max_val=1.0, padding="valid")
-    whole = torch.nn.functional.max_pool2d((~valid).to(y.dtype), window, stride=1) == 0
-    return masked_mean((1 - S) / 2, whole)
+    return dissimilarity(y / scale, t / scale, valid, window, "depth")

@@ -15,6 +15,7 @@ LOSSES = [
     for task, registry in (("mask", mask_losses), ("depth", depth_losses))
     for name, component in registry.items()
 ]
+PRIORS = [component.function for component in depth_losses.values() if component.facts.get("prior")]
 every_loss = pytest.mark.parametrize(("task", "loss"), LOSSES)
 
 
@@ -70,6 +71,21 @@ def test_float32_stays_float32_and_agrees(task, loss):
     )
     assert narrow.dtype == torch.float32
     assert narrow.item() == pytest.approx(loss(prediction, batch).item(), rel=1e-4)
+
+
+@every_loss
+@pytest.mark.parametrize("known", [None, 0.9])
+def test_mixed_precision_changes_nothing(task, loss, known):
+    """Losses take float32 and stay in it, whatever stands around them."""
+    prediction, batch = scene(known)
+    narrow = Prediction(prediction.mask_logits.float(), prediction.depth.float())
+    truth = replace(batch, mask=batch.mask.float(), depth=batch.depth.float())
+    value, gradient = with_gradient(task, loss, narrow, truth)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed, mixed_gradient = with_gradient(task, loss, narrow, truth)
+    assert mixed.dtype == mixed_gradient.dtype == torch.float32
+    torch.testing.assert_close(mixed, value, rtol=1e-6, atol=0)
+    torch.testing.assert_close(mixed_gradient, gradient, rtol=1e-5, atol=1e-8)
 
 
 @every_loss
@@ -154,7 +170,10 @@ def test_the_truth_has_a_finite_gradient(task, loss):
 
 @every_loss
 def test_the_truth_is_better_than_a_guess(task, loss):
+    """For those that are blind to the truth, the same depth everywhere is."""
     prediction, batch = scene()
+    if loss.func in PRIORS:
+        batch = replace(batch, depth=torch.full_like(batch.depth, 0.5))
     depth = batch.depth.logit() if loss.func.__name__ == "depth_bce_dice" else batch.depth  # raw outputs are its depth
     assert loss(Prediction(20 * (batch.mask - 0.5), depth), batch) < loss(prediction, batch)
 
