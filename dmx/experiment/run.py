@@ -17,6 +17,7 @@ from dmx.tracking import RunStart, RunTracker, open_run
 from dmx.tracking.environment import facts, git_state
 from dmx.tracking.files import replace_text
 from dmx.tracking.home import Home
+from dmx.training.gradients import shared_parameters
 from dmx.training.joint_loss import JointLoss
 from dmx.training.progress import Progress
 from dmx.training.result import RunResult
@@ -24,6 +25,7 @@ from dmx.training.schedules import Timeline
 from dmx.training.seeding import seed_everything
 from dmx.training.step import Learner
 from dmx.training.trainer import BEST_WEIGHTS, Trainer
+from dmx.weighting.kinds import GradientWeighting
 
 RESULT = "result.json"
 IDENTITY = "identity.json"
@@ -66,7 +68,7 @@ def run(
     check_identity(folder / IDENTITY, prepared, f"run {run_id}")
     tracker = open_run(home, run_id, _start(prepared, run_id, experiment, tags), stores=stores)
     try:
-        result = _trainer(prepared, folder, report, progress).fit(_learner(prepared), prepared.loaders, tracker)
+        result = _trainer(prepared, folder, report, progress).fit(learner_of(prepared), prepared.loaders, tracker)
     except KeyboardInterrupt:
         tracker.finish(Outcome.INTERRUPTED, "SIGINT")
         raise
@@ -172,14 +174,18 @@ def _start(prepared: Prepared, run_id: str, experiment: str, tags: Mapping[str, 
     )
 
 
-def _learner(prepared: Prepared) -> Learner:
+def learner_of(prepared: Prepared) -> Learner:
     """Model, loss, optimizer and schedule of the configuration, on the device."""
     config, execution = prepared.config, prepared.execution
     model = prepared.model.to(execution.device, memory_format=execution.memory_format)  # type: ignore[call-overload]
     seed_everything(config.seed)
     mask = [(term.loss.component.name, term.weight, term.loss.bind()) for term in config.loss.mask]
     depth = [(term.loss.component.name, term.weight, term.loss.bind()) for term in config.loss.depth]
-    loss = JointLoss(mask, depth, config.weighting.bind()(("mask", "depth"))).to(execution.device)
+    weighting = config.weighting.bind()(("mask", "depth"))
+    loss = JointLoss(mask, depth, weighting).to(execution.device)
+    shared: tuple[bool, ...] = ()
+    if isinstance(weighting, GradientWeighting):
+        shared = shared_parameters(model, config.stages[0].height_width, prepared.model.net.needs_background)
     groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
     if learned := list(loss.parameters()):
         groups.append({"params": learned, "weight_decay": 0.0})  # decay would pull a learned weighting to equal weights
@@ -190,7 +196,7 @@ def _learner(prepared: Prepared) -> Learner:
             step += prepared.loaders.steps(stage)
             ends.append(step)
     schedule = config.schedule.bind()(optimizer, Timeline(tuple(ends)))
-    return Learner(model, loss, optimizer, schedule, execution.scaler(), execution, config.training.clip_norm)
+    return Learner(model, loss, optimizer, schedule, execution.scaler(), execution, config.training.clip_norm, shared)
 
 
 def _trainer(prepared: Prepared, folder: Path, report: Callable[[int, float], bool], progress: Progress) -> Trainer:

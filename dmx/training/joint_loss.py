@@ -1,39 +1,39 @@
-"""From a prediction to the one number that is minimised."""
+"""From a prediction to the losses of the tasks."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dmx.quartet import Batch, Prediction
+from dmx.weighting.kinds import GradientWeighting, LossWeighting
 
 Loss = Callable[[Prediction, Batch], Float[Tensor, ""]]
 Term = tuple[str, float, Loss]
+Weighting = LossWeighting | GradientWeighting
 
 
 class JointLoss(nn.Module):
-    """The sum of each task's losses, made one by a weighting: L = W(L_mask, L_depth), L_task = sum_i w_i L_i.
+    """The losses of each task, and the weighting that makes them one: L_task = Σ_i w_i L_i.
 
     Args:
         mask: Losses of the mask: name, weight, function.
         depth: Losses of the depth, likewise.
-        weighting: Takes the losses of the tasks by name and gives the total.
+        weighting: Makes the losses of the tasks, or their gradients, one.
     """
 
-    def __init__(self, mask: Sequence[Term], depth: Sequence[Term], weighting: Any) -> None:
+    def __init__(
+        self, mask: Sequence[Term], depth: Sequence[Term], weighting: LossWeighting | GradientWeighting
+    ) -> None:
         super().__init__()
         self.terms: Mapping[str, Sequence[Term]] = {"mask": tuple(mask), "depth": tuple(depth)}
         self.weighting = weighting
 
-    def weights(self) -> dict[str, float]:
-        """Each task's effective weight."""
-        weights: dict[str, float] = self.weighting.weights()
-        return weights
-
-    def forward(self, prediction: Prediction, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """The total, and by name each task's loss and, where a task has several, each of those."""
+    def forward(
+        self, prediction: Prediction, batch: Batch
+    ) -> tuple[dict[str, Float[Tensor, ""]], dict[str, Float[Tensor, ""]]]:
+        """The loss of each task; and for the record, by name, the same and, where a task has several, each of those."""
         parts: dict[str, Tensor] = {}
         tasks: dict[str, Tensor] = {}
         for task, terms in self.terms.items():
@@ -42,4 +42,4 @@ class JointLoss(nn.Module):
             parts[f"loss/{task}"] = tasks[task].detach()
             if len(terms) > 1:
                 parts |= {f"loss/{task}/{name}": value.detach() for name, value in values.items()}
-        return self.weighting(tasks), parts
+        return tasks, parts

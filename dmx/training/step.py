@@ -1,6 +1,6 @@
 """The training step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +9,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from dmx.models import DepthMaskModel
 from dmx.quartet import Batch, Prediction
 from dmx.training.execution import Execution
+from dmx.training.gradients import Features, backward
 from dmx.training.joint_loss import JointLoss
+from dmx.training.processes import agreed, average
+from dmx.weighting.kinds import GradientWeighting
+
+Forward = Callable[[Tensor, Tensor | None], Prediction]
 
 
 class DivergedError(Exception):
@@ -20,17 +26,22 @@ class DivergedError(Exception):
 
 @dataclass(frozen=True)
 class Learner:
-    """What a training step works on."""
+    """What a training step works on.
 
-    model: nn.Module
+    Attributes:
+        shared: For each of the model's parameters, whether both tasks depend on it; for weightings by gradients.
+    """
+
+    model: DepthMaskModel
     loss: JointLoss
     optimizer: Optimizer
     schedule: LRScheduler
     scaler: torch.amp.GradScaler
     execution: Execution
     clip_norm: float | None
+    shared: Sequence[bool] = ()
 
-    def step(self, batch: Batch, forward: Callable[..., Prediction]) -> dict[str, Float[Tensor, ""]]:
+    def step(self, batch: Batch, forward: Forward) -> dict[str, Float[Tensor, ""]]:
         """One optimizer step on `batch`; gives the losses by name, still on the device.
 
         Args:
@@ -39,11 +50,11 @@ class Learner:
         """
         self.optimizer.zero_grad(set_to_none=True)
         with self.execution.autocast():
-            prediction = forward(batch.image, batch.background)
-        total, parts = self.loss(prediction, batch)
+            prediction, features = self.predict(batch, forward)
+        losses, parts = self.loss(prediction, batch)
+        total = self.backward(losses, features)
         if total.device.type == "cpu" and not total.isfinite():  # elsewhere asking would wait for the device
             raise DivergedError(self.culprit(batch, prediction, parts))
-        self.scaler.scale(total).backward()
         if self.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             parts["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
@@ -51,6 +62,25 @@ class Learner:
         self.scaler.update()
         self.schedule.step()
         return {"loss": total.detach(), **parts}
+
+    def predict(self, batch: Batch, forward: Forward) -> tuple[Prediction, Features]:
+        """The prediction; and the features between encoder and decoders, where the weighting is on them."""
+        weighting = self.loss.weighting
+        if not isinstance(weighting, GradientWeighting) or weighting.on == "parameters":
+            return forward(batch.image, batch.background), ()
+        given = self.model.encode(batch.image, batch.background)
+        features = [(feature, feature.detach().requires_grad_()) for feature in given]
+        return self.model.decode([leaf for _, leaf in features], batch.image), features
+
+    def backward(self, losses: Mapping[str, Tensor], features: Features) -> Float[Tensor, ""]:
+        """Set the gradients of all parameters; gives the total that they are of."""
+        weighting, parameters = self.loss.weighting, list(self.model.parameters())
+        if isinstance(weighting, GradientWeighting):
+            return backward(losses, weighting, parameters, self.shared, features, self.scaler)
+        total: Tensor = weighting(agreed(losses))
+        self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]  # torch has no types there
+        average(parameter.grad for parameter in (*parameters, *weighting.parameters()))
+        return total
 
     def culprit(self, batch: Batch, prediction: Prediction, parts: dict[str, Tensor]) -> str:
         """The first tensor that is not finite, in the order in which one spoils the next."""

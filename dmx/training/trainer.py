@@ -94,6 +94,7 @@ class Trainer:
         epochs = [stage for stage in self.stages for _ in range(stage.epochs)]
         while self.at.epoch < len(epochs) and not self.at.pruned:
             self._train_epoch(epochs[self.at.epoch])
+            self.learner.loss.weighting.epoch_ended()
             value = self._validate(len(epochs))
             self.at.epoch, self.at.step_in_epoch = self.at.epoch + 1, 0
             if value is not None and self.report(self.at.epoch, value) and self.at.epoch < len(epochs):
@@ -130,7 +131,7 @@ class Trainer:
         bad = [name for name, value in values.items() if not abs(value) < float("inf") and name != "gradient_norm"]
         if bad:
             raise DivergedError(f"{', '.join(bad)} is not finite")
-        weights = {f"weight/{task}": w for task, w in self.learner.loss.weights().items()}
+        weights = {f"weight/{task}": w for task, w in self.learner.loss.weighting.weights().items()}
         values |= {"learning_rate": self.learner.optimizer.param_groups[0]["lr"], **weights}
         self.tracker.log(self.at.step, {f"train/{name}": value for name, value in values.items()})
         self.progress.step(samples, values["loss"])

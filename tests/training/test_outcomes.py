@@ -13,7 +13,7 @@ from running import execute
 
 from dmx.config import parse_experiment
 from dmx.experiment import prepare
-from dmx.experiment.run import _learner
+from dmx.experiment.run import learner_of
 from dmx.outcome import Outcome
 from dmx.quartet import Batch, Prediction
 from dmx.registry import depth_losses
@@ -53,7 +53,7 @@ def test_nan_ends_a_run_as_diverged_and_names_the_tensor(tiny: Make, tmp_path: P
 
 def test_an_infinite_weight_is_named_as_the_first_cause(tiny: Make, tmp_path: Path) -> None:
     prepared = prepare(parse_experiment(tiny(), "test"), Home(tmp_path))
-    learner = _learner(prepared)
+    learner = learner_of(prepared)
     stage = prepared.config.stages[0]
     batch = next(iter(prepared.loaders.train(stage, 0, 0)))
     with torch.no_grad():

@@ -1,0 +1,96 @@
+"""From the losses of the tasks to the gradients of the parameters.
+
+Weightings by losses give one total, which is differentiated as ever. Weightings by gradients ask for the gradient g_t
+of each task on what the tasks share, give weights α from the inner products <g_s, g_t> (the Gram matrix), and the
+shared part gets Σ_t α_t g_t. What belongs to one task alone gets its gradient as it is: there is nothing to balance.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations_with_replacement
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dmx.training.processes import average, processes
+from dmx.weighting.kinds import GradientWeighting
+
+Features = Sequence[tuple[Tensor, Tensor]]
+"""Each feature as the encoder gave it, and as the decoders got it: cut off, so that gradients stop there."""
+
+
+def shared_parameters(model: nn.Module, size: tuple[int, int], needs_background: bool) -> tuple[bool, ...]:
+    """For each parameter of `model`, whether both the mask and the depth depend on it; seen on an empty picture."""
+    parameters = list(model.parameters())
+    picture = torch.zeros(1, 3, *size, device=parameters[0].device)
+    was_training = model.training
+    model.eval()
+    prediction = model(picture, picture if needs_background else None)
+    model.train(was_training)
+    outputs = (prediction.mask_logits.sum(), prediction.depth.sum())
+    reached = [torch.autograd.grad(y, parameters, retain_graph=True, allow_unused=True) for y in outputs]
+    return tuple(mask is not None and depth is not None for mask, depth in zip(*reached, strict=True))
+
+
+def gram(gradients: Sequence[Sequence[Tensor | None]]) -> Float[Tensor, "T T"]:
+    """G_st = <g_s, g_t> in float32, of each task's gradients on the same tensors; None is zero."""
+    device = next(g.device for task in gradients for g in task if g is not None)
+    G = torch.zeros(len(gradients), len(gradients), device=device)
+    for s, t in combinations_with_replacement(range(len(gradients)), 2):
+        pairs = zip(gradients[s], gradients[t], strict=True)
+        products = [(g.float() * h.float()).sum() for g, h in pairs if g is not None and h is not None]
+        G[s, t] = G[t, s] = torch.stack(products).sum() if products else 0.0
+    return G
+
+
+def backward(
+    losses: Mapping[str, Float[Tensor, ""]],
+    weighting: GradientWeighting,
+    parameters: Sequence[nn.Parameter],
+    shared: Sequence[bool],
+    features: Features,
+    scaler: torch.amp.GradScaler,
+) -> Float[Tensor, ""]:
+    """Set the gradient of each parameter, times the scaler's scale; gives Σ_t α_t L_t.
+
+    Args:
+        losses: The loss of each task.
+        weighting: Gives α.
+        parameters: All that is learned.
+        shared: Which of them both tasks depend on; not looked at if there are features.
+        features: What passes from encoder to decoders, if the weighting is on that.
+        scaler: Keeps small gradients above 0 in half precision; its scale is not in G.
+    """
+    leaves = [leaf for _, leaf in features]
+    sources, tasks = [*parameters, *leaves], list(losses.values())
+    gradients = [
+        torch.autograd.grad(scaler.scale(L), sources, retain_graph=t + 1 < len(tasks), allow_unused=True)
+        for t, L in enumerate(tasks)
+    ]
+    balanced = [not features and one for one in shared] + [True] * len(leaves)
+    if not features:
+        average(g for task in gradients for g in task)
+    G = gram([[g for g, use in zip(task, balanced, strict=True) if use] for task in gradients])
+    values = torch.stack([L.detach() for L in tasks])
+    average([values])
+    if features:  # each process has the features of its own samples, 1/n of the whole batch's loss
+        average([G])
+        G = G / processes()
+    alpha: Tensor = weighting(values, G / scaler.get_scale() ** 2)
+    combined = [
+        _sum(of_tasks, alpha if use else torch.ones_like(alpha))
+        for *of_tasks, use in zip(*gradients, balanced, strict=True)
+    ]
+    for parameter, gradient in zip(parameters, combined, strict=False):
+        parameter.grad = gradient
+    if features:
+        torch.autograd.backward([given for given, _ in features], combined[len(parameters) :])
+        average(parameter.grad for parameter in parameters)
+    return (alpha * values).sum()
+
+
+def _sum(gradients: Sequence[Tensor | None], alpha: Float[Tensor, "T"]) -> Tensor | None:
+    """Σ_t α_t g_t in the gradients' own type; None where no task has any."""
+    terms = [a * g for a, g in zip(alpha, gradients, strict=True) if g is not None]
+    known = next((g for g in gradients if g is not None), None)
+    return None if known is None else torch.stack(terms).sum(0).to(known.dtype)
