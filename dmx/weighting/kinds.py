@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from dmx.registry import Choice
@@ -89,7 +89,7 @@ class GradientWeighting(Weighting):
         self.last.copy_(alpha)
         return alpha
 
-    def solve(self, L: Float[Tensor, "T"], G: Float[Tensor, "T T"], finite: Tensor) -> Float[Tensor, "T"]:
+    def solve(self, L: Float[Tensor, "T"], G: Float[Tensor, "T T"], finite: Bool[Tensor, ""]) -> Float[Tensor, "T"]:
         """The weights α.
 
         Args:
