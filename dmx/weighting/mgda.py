@@ -2,7 +2,8 @@
 
 Source: Sener and Koltun 2018, "Multi-task learning as multi-objective optimization", algorithms 1 and 2.
 Equation: α = argmin || Σ_t α_t g_t ||², α_t >= 0, Σ α_t = 1. For two tasks α_1 = <g_2 - g_1, g_2> / ||g_1 - g_2||²,
-held within 0 and 1; for more, Frank-Wolfe: α moves towards the task t with the least (G α)_t, by the best step in [0, 1].
+held within 0 and 1; for more, Frank-Wolfe: α moves towards the task t with the least (G α)_t, by the best step within
+0 and 1.
 Deviations: a task whose gradient is exactly 0 is left out, as it would make d = 0 and stop the others. The gradients
 are not normalised beforehand, which is an option of the authors' code.
 """
