@@ -4,8 +4,8 @@ Source: Wang et al. 2004, "Image quality assessment: from error visibility to st
 kornia; as a loss for depth: Alhashim and Wonka 2018, "DenseDepth", section 3.2; as a loss for masks: Qin et al.
 2019, "BASNet: boundary-aware salient object detection".
 Equation: SSIM = (2 μ_y μ_t + C1)(2 σ_yt + C2) / ((μ_y² + μ_t² + C1)(σ_y² + σ_t² + C2)) in Gaussian windows of
-σ = 1.5 pixels, C1 = (0.01 l)², C2 = (0.03 l)²;  L = (1 - SSIM) / 2, the mean over windows. For masks y = σ(z), t = g and
-l = 1.
+σ = 1.5 pixels, C1 = (0.01 l)², C2 = (0.03 l)²;  L = (1 - SSIM) / 2, the mean over windows. For masks y = σ(z), t = g
+and l = 1.
 Deviations: the range l of depth is the greatest known one of each sample, so that the loss does not depend on the unit.
 Only windows that lie inside of the picture and hold no unknown pixel count: nothing is padded or filled in. For masks
 the paper has 1 - SSIM.

@@ -56,3 +56,18 @@ def arrays() -> Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]:
         return y, np.where(valid, t, np.nan), valid
 
     return make
+
+
+@pytest.fixture(scope="session")
+def masks() -> Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Logits z, masks g and their validity, (3, 1, 6, 7), with object and rest known; the last sample knows nothing."""
+
+    def make(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        z, g = rng.normal(0, 3, (3, 1, 6, 7)), (rng.random((3, 1, 6, 7)) < rng.uniform(0.1, 0.9)).astype(float)
+        valid = rng.random(z.shape) < 0.8
+        valid[:, 0, 0, :2], g[:, 0, 0, :2] = True, (1, 0)
+        valid[2] = False
+        return z, np.where(valid, g, np.nan), valid
+
+    return make

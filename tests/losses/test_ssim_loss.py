@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
 from dmx.errors import UserError
-from dmx.losses.ssim import ssim
+from dmx.losses.ssim import mask_ssim, ssim
 
 
 def test_by_hand(depth_scene):
@@ -24,6 +24,24 @@ def dissimilarity(y: np.ndarray, t: np.ndarray, valid: np.ndarray) -> list[float
     )
     rows, columns = (np.arange(5, side - 5) for side in y.shape)
     return [(1 - S[i, j]) / 2 for i in rows for j in columns if valid[i - 5 : i + 6, j - 5 : j + 6].all()]
+
+
+def test_mask_by_hand(mask_scene):
+    """p = 1/2 beside an object that is not there: C1 / (1/4 + C1)."""
+    loss = mask_ssim(*mask_scene(np.zeros((11, 11)), np.zeros((11, 11))))
+    assert loss.item() == pytest.approx((1 - 0.0001 / 0.2501) / 2, abs=1e-9)
+
+
+@given(st.integers(0, 100))
+def test_mask_agrees_with_scikit_image(mask_scene, seed):
+    rng = np.random.default_rng(seed)
+    z, g = rng.normal(0, 3, (2, 1, 14, 15)), (rng.random((2, 1, 14, 15)) < 0.4).astype(float)
+    g[:, 0, 7, 7] = 1  # the greatest of each sample is 1, which is the range of all masks
+    valid = np.ones_like(g, dtype=bool)
+    valid[1, 0, rng.integers(7), 0] = False
+    p = 1 / (1 + np.exp(-z))
+    expected = np.mean([v for i in range(2) for v in dissimilarity(p[i, 0], g[i, 0], valid[i, 0])])
+    assert mask_ssim(*mask_scene(z, g, valid)).item() == pytest.approx(expected, abs=1e-7)
 
 
 @given(st.integers(0, 100))
@@ -57,10 +75,11 @@ def test_is_computed_in_full_precision_under_autocast(depth_scene):
     assert loss.item() == ssim(prediction, batch).item()
 
 
-def test_pictures_smaller_than_a_window_are_refused(depth_scene):
+@pytest.mark.parametrize("task", ["mask", "depth"])
+def test_pictures_smaller_than_a_window_are_refused(depth_scene, task):
     with pytest.raises(UserError) as caught:
-        ssim(*depth_scene(np.ones((8, 16)), np.ones((8, 16))))
+        (mask_ssim if task == "mask" else ssim)(*depth_scene(np.ones((8, 16)), np.ones((8, 16))))
     assert str(caught.value) == (
-        "depth loss 'ssim' looks at windows of 11x11 pixels, but the pictures have 8x16; "
+        f"{task} loss 'ssim' looks at windows of 11x11 pixels, but the pictures have 8x16; "
         "choose a smaller window or a larger size."
     )
