@@ -1,4 +1,4 @@
-"""What every registered weighting, optimizer and schedule must do."""
+"""What every registered optimizer and schedule must do."""
 
 import json
 from copy import deepcopy
@@ -10,14 +10,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 import dmx.training.optimizers
-import dmx.training.schedules
-import dmx.weighting  # noqa: F401  register
-from dmx.registry import Choice, optimizers, schedules, weightings
+import dmx.training.schedules  # noqa: F401  register
+from dmx.registry import Choice, optimizers, schedules
 from dmx.training.schedules import Timeline
 
-TASKS = ("mask", "depth")
 TIMELINE = Timeline((5, 8, 20))
-every_weighting = pytest.mark.parametrize("component", weightings.values(), ids=list(weightings))
 every_optimizer = pytest.mark.parametrize("component", optimizers.values(), ids=list(optimizers))
 every_schedule = pytest.mark.parametrize("component", schedules.values(), ids=list(schedules))
 
@@ -32,31 +29,6 @@ def descend(optimizer: Optimizer, p: Tensor, steps: int) -> None:
         optimizer.zero_grad()
         valley(p).backward()
         optimizer.step()
-
-
-@every_weighting
-def test_weights_are_what_the_losses_are_multiplied_by(component):
-    weighting = component.params().bind()(TASKS)
-    losses = {task: torch.tensor(float(i + 1), requires_grad=True) for i, task in enumerate(TASKS)}
-    total = weighting(losses)
-    total.backward()
-    assert total.shape == ()
-    assert isinstance(weighting, nn.Module)
-    assert {task: loss.grad.item() for task, loss in losses.items()} == pytest.approx(weighting.weights())
-
-
-@every_weighting
-def test_weighting_takes_one_task(component):
-    assert component.params().bind()(("depth",))({"depth": torch.tensor(2.0)}).isfinite()
-
-
-@every_weighting
-def test_weighting_goes_on_from_its_state(component):
-    first, second = (component.params().bind()(TASKS) for _ in range(2))
-    for parameter in first.parameters():
-        nn.init.constant_(parameter, 0.7)
-    second.load_state_dict(first.state_dict())
-    assert second.weights() == first.weights()
 
 
 @every_optimizer
