@@ -4,11 +4,11 @@ r"""DepthMaskNet, the baseline: two stems, one dilated encoder, two pixel-shuffl
                         concatenate -> fuse -> encoder, 4 blocks -> decoder, 4 blocks -> head -> mask logits
     image      -> stem /                                        \-> decoder, 4 blocks -> head -> raw depth
 
-With the defaults it is the published network: 5,230,720 parameters, no biases. Pixel shuffle: Shi et al. 2016,
-"Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural network".
+With the defaults it is the published network: 5,230,720 parameters, no biases. The decoders' ways to double height and
+width are in `upsampling`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -16,10 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dmx.models.inputs import Inputs, require_background
-from dmx.models.joint import JointNet
+from dmx.models.joint import EncoderDecoder
+from dmx.models.upsampling import Mode, Upsampling, upsampler
 from dmx.registry import Choice, models
-
-Upsampling = Literal["pixel_shuffle", "pixel_shuffle_icnr", "bilinear"]
 
 
 def conv(channels_in: int, channels_out: int, kernel: int, dilation: int = 1) -> nn.Conv2d:
@@ -48,30 +47,6 @@ class EncoderBlock(nn.Module):
         return self.halve(torch.cat([self.plain(x), self.dilated(x)], dim=1))  # type: ignore[no-any-return]
 
 
-def upsampler(channels_in: int, channels_out: int, upsampling: Upsampling) -> nn.Sequential:
-    """Twice the height and width: a pointwise convolution beside pixel shuffle or bilinear interpolation.
-
-    Pixel shuffle makes 4·`channels_out` channels and lays each four out as 2x2 pixels; bilinear interpolation needs
-    `channels_out` only, a quarter of the parameters.
-    """
-    if upsampling == "bilinear":
-        return nn.Sequential(conv(channels_in, channels_out, 1), nn.Upsample(scale_factor=2, mode="bilinear"))
-    pointwise = conv(channels_in, 4 * channels_out, 1)
-    if upsampling == "pixel_shuffle_icnr":
-        icnr(pointwise)
-    return nn.Sequential(pointwise, nn.PixelShuffle(2))
-
-
-@torch.no_grad()
-def icnr(pointwise: nn.Conv2d) -> None:
-    """Start a convolution before a pixel shuffle by 2 as nearest-neighbour upsampling, free of checkerboards.
-
-    The four channels that become one 2x2 square get the same weights. Source: Aitken et al. 2017, "Checkerboard
-    artifact free sub-pixel convolution".
-    """
-    pointwise.weight.copy_(pointwise.weight[::4].repeat_interleave(4, dim=0))
-
-
 class Decoder(nn.Module):
     """From 16w channels at a sixteenth of the size to one channel at full size, for one task.
 
@@ -79,7 +54,7 @@ class Decoder(nn.Module):
     the block's output of the same size, so that 24w, 12w, 6w and 3w channels go on.
     """
 
-    def __init__(self, width: int, upsampling: Upsampling, skips: bool) -> None:
+    def __init__(self, width: int, upsampling: Mode, skips: bool) -> None:
         super().__init__()
         self.skips = skips
         channels_out = [8 * width, 4 * width, 2 * width, width]
@@ -89,20 +64,21 @@ class Decoder(nn.Module):
         self.head = conv(channels_on[-1], 1, 3)
 
     def forward(self, x: Float[Tensor, "B C h w"], features: list[Tensor]) -> Float[Tensor, "B 1 H W"]:
-        """The task's raw output, from the encoder's last output and its `features` before each pool, large to small."""
-        for block, feature in zip(self.blocks, reversed(features), strict=True):
-            x = torch.cat([block(x), feature], dim=1) if self.skips else block(x)
+        """The task's raw output, from the encoder's last output and, with skips, its `features` before each pool."""
+        for k, block in enumerate(self.blocks, start=1):
+            x = torch.cat([block(x), features[-k]], dim=1) if self.skips else block(x)
         return self.head(x)  # type: ignore[no-any-return]
 
 
-class DepthMaskNet(JointNet):
+class DepthMaskNet(EncoderDecoder):
     """The network of the module's docstring; see `depthmasknet` for the parameters."""
 
     multiple = 16
 
-    def __init__(self, width: int, inputs: Inputs, upsampling: Upsampling, skips: bool) -> None:
+    def __init__(self, width: int, inputs: Inputs, upsampling: Mode, skips: bool) -> None:
         super().__init__()
         self.needs_background = inputs == "image+background"
+        self.skips = skips
         self.image_stem = stem(width)
         if self.needs_background:
             self.background_stem = stem(width)
@@ -112,10 +88,12 @@ class DepthMaskNet(JointNet):
         self.mask_decoder = Decoder(width, upsampling, skips)
         self.depth_decoder = Decoder(width, upsampling, skips)
 
-    def forward(
+    def encode(
         self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
-    ) -> tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
-        """Mask logits and raw depth; H and W are divisible by 16.
+    ) -> list[Float[Tensor, "B _ _ _"]]:
+        """With skips the features before each pool, large to small; always the last output.
+
+        H and W are divisible by 16.
 
         Raises:
             UserError: The network takes backgrounds, but there is none.
@@ -127,17 +105,20 @@ class DepthMaskNet(JointNet):
         for block in self.encoder:
             features.append(block(x))
             x = self.pool(features[-1])
-        return self.mask_decoder(x, features), self.depth_decoder(x, features)
+        return [*features, x] if self.skips else [x]
+
+    def decode(self, features: list[Tensor]) -> tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
+        """Mask logits and raw depth."""
+        *before_pools, x = features
+        return self.mask_decoder(x, before_pools), self.depth_decoder(x, before_pools)
 
 
-@models.register(
-    "depthmasknet", source="The published baseline; pixel shuffle: Shi et al. 2016; ICNR: Aitken et al. 2017"
-)
+@models.register("depthmasknet", source="The published baseline; upsampling: Shi et al. 2016 and later work on it")
 def depthmasknet(
     *,
     width: Annotated[int, Field(ge=4, le=128), Choice(8, 16, 32)] = 32,
     inputs: Inputs = "image+background",
-    upsampling: Annotated[Upsampling, Choice("pixel_shuffle", "pixel_shuffle_icnr", "bilinear")] = "pixel_shuffle",
+    upsampling: Upsampling = "pixel_shuffle",
     skips: Annotated[bool, Choice(False, True)] = False,
 ) -> DepthMaskNet:
     """DepthMaskNet: two stems, a dilated encoder and two pixel-shuffle decoders; 5,230,720 parameters as published.
@@ -145,8 +126,9 @@ def depthmasknet(
     Args:
         width: Channels of the stems; the encoder ends with 16 times as many.
         inputs: Which pictures it looks at. `image` leaves out the background's stem and the fuse: 5,227,744 parameters.
-        upsampling: `pixel_shuffle` as published, `pixel_shuffle_icnr` the same with another start, `bilinear` a
-            pointwise convolution to the target channels and bilinear interpolation: 4,186,240 parameters.
+        upsampling: `pixel_shuffle` as published, `pixel_shuffle_icnr` the same with another start,
+            `pixel_shuffle_blur` that with a blur behind each shuffle, `bilinear` or `nearest` interpolation with
+            convolutions: 5,752,960 parameters.
         skips: Concatenate what the encoder saw before each pool to the decoders: 5,920,000 parameters.
     """
     return DepthMaskNet(width, inputs, upsampling, skips)

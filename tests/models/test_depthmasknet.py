@@ -19,7 +19,12 @@ def test_the_published_network_has_its_published_size():
 
 @pytest.mark.parametrize(
     ("parameters", "count"),
-    [({"inputs": "image"}, 5_227_744), ({"upsampling": "bilinear"}, 4_186_240), ({"skips": True}, 5_920_000)],
+    [
+        ({"inputs": "image"}, 5_227_744),
+        ({"upsampling": "bilinear"}, 5_752_960),
+        ({"upsampling": "nearest"}, 5_752_960),
+        ({"skips": True}, 5_920_000),
+    ],
 )
 def test_documented_sizes_of_variants(parameters, count):
     assert describe_parameters(depthmasknet(**parameters)) == count
@@ -89,11 +94,11 @@ def test_with_the_image_alone_the_background_is_not_looked_at():
     assert torch.equal(net(image, None)[0], net(image, torch.randn(1, 3, 16, 16))[0])
 
 
-def test_icnr_starts_as_nearest_neighbour_upsampling():
-    x = torch.randn(2, 64, 1, 1)
-    for upsampling, is_blocky in (("pixel_shuffle_icnr", True), ("pixel_shuffle", False)):
-        first = Decoder(4, upsampling, skips=False).blocks[0](x)
-        assert torch.equal(first, first[:, :, :1, :1].expand_as(first)) == is_blocky
+def test_what_passes_from_encoder_to_decoders():
+    for skips, channels in ((True, [8, 16, 32, 64, 64]), (False, [64])):
+        features = small(skips=skips).encode(*torch.randn(2, 1, 3, 32, 48))
+        assert [f.shape[1] for f in features] == channels
+        assert features[-1].shape[2:] == (2, 3)
 
 
 def test_skips_carry_detail_past_the_bottleneck():
