@@ -6,9 +6,9 @@ of three pixels a, b, c; L = mean |n_y/|n_y| - n_t/|n_t||_1 over triples whose t
 Deviations: f is a parameter and (u0, v0) the picture's centre, as data sets need not know their cameras. Narrow is any
 angle below 30 degrees; the paper asks for two angles between 30 and 120. Small is a side below a share of the
 triangle's mean depth in place of 0.6 m, so that the unit does not matter. All triples count, not the worst three
-quarters. Each known pixel is in three triples, drawn at random, but the same at each step (`sampling`). Where the
-predicted triangle has less than a thousandth of the true one's area, the direction of its normal is noise with huge
-gradients, and n_y is divided by that thousandth in place of its length.
+quarters. Each known pixel is in three triples, drawn at random, but the same at each step (`sampling`). Where the sine
+of the predicted triangle's angle at a is below a thousandth, or its area below a thousandth of the true one's, the
+direction of its normal is noise with huge gradients, and n_y is divided by what it has at a thousandth.
 """
 
 from math import cos, radians
@@ -80,7 +80,9 @@ def virtual_normals(
     used, n_t = known & is_wide(a, b, c, reach), torch.linalg.cross(b - a, c - a)
     a, b, c = corners(y, triples, focal)
     n_y = torch.linalg.cross(b - a, c - a)
-    least = torch.where(used, FLAT * n_t.norm(dim=-1), 1)[..., None]  # 1: whatever is not 0
-    n_y, n_t = (n / torch.maximum(n.norm(dim=-1, keepdim=True), least) for n in (n_y, n_t))
+    sides, length = ((b - a).norm(dim=-1) * (c - a).norm(dim=-1))[..., None], n_t.norm(dim=-1, keepdim=True)
+    least = torch.where(used[..., None], FLAT * torch.maximum(sides, length), 1)  # 1: whatever is not 0
+    n_y = n_y / torch.maximum(n_y.norm(dim=-1, keepdim=True), least)
+    n_t = n_t / torch.where(used[..., None], length, 1)
     L = (n_y - n_t).abs().sum(-1)
     return torch.where(known, used * L, 0).sum() / used.sum().clamp(min=1)  # times 0, not left out: NaN stays NaN

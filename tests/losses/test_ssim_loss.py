@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from skimage.metrics import structural_similarity
 
 from dmx.errors import UserError
 from dmx.losses.ssim import mask_ssim, ssim
+from dmx.quartet import Prediction
 
 
 def test_by_hand(depth_scene):
@@ -83,3 +86,13 @@ def test_pictures_smaller_than_a_window_are_refused(depth_scene, task):
         f"{task} loss 'ssim' looks at windows of 11x11 pixels, but the pictures have 8x16; "
         "choose a smaller window or a larger size."
     )
+
+
+@given(st.integers(0, 100))
+def test_rounding_never_takes_it_below_zero(depth_scene, seed):
+    """Weightings take logarithms of losses."""
+    rng = np.random.default_rng(seed)
+    t = rng.uniform(0.5, 9, (2, 1, 16, 16))
+    prediction, batch = depth_scene(t * (1 + 1e-6 * rng.normal(size=t.shape)), t)
+    narrow = Prediction(prediction.mask_logits, prediction.depth.float())
+    assert ssim(narrow, replace(batch, depth=batch.depth.float())) >= 0
