@@ -19,8 +19,8 @@ def test_by_hand():
 
 def test_learns_to_make_every_weighted_loss_1():
     weighting = imtl_l(("mask", "depth"))
-    optimizer = torch.optim.Adam(weighting.parameters(), lr=0.1)
-    for _ in range(400):
+    optimizer = torch.optim.Adam(weighting.parameters(), lr=0.2)
+    for _ in range(200):
         optimizer.zero_grad()
         weighting(LOSSES).backward()
         optimizer.step()
