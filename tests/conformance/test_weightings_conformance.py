@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import dmx.weighting  # noqa: F401  register
 from dmx.registry import Choice, weightings
@@ -17,6 +18,15 @@ RANDOM = {"rlw"}
 every_weighting = pytest.mark.parametrize("component", weightings.values(), ids=list(weightings))
 by_losses = pytest.mark.parametrize("component", BY_LOSSES.values(), ids=list(BY_LOSSES))
 by_gradients = pytest.mark.parametrize("component", BY_GRADIENTS.values(), ids=list(BY_GRADIENTS))
+
+
+class NoWaiting(TorchDispatchMode):
+    """Fails where a tensor's values are read or decide a shape: on a GPU, that waits for all work before it."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        waits = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "unique", "_linalg_eigh")
+        assert function.__name__.split(".")[0] not in waits, function
+        return function(*args, **(kwargs or {}))
 
 
 def gradients(seed: int, tasks: int = 2) -> Tensor:
@@ -143,6 +153,18 @@ def test_knows_the_extremes(component):
 
 
 @by_gradients
+@pytest.mark.parametrize("sign", [1, -1])
+def test_almost_parallel_gradients_give_no_noise(component, sign):
+    """In float32, rounding decides what is left of their difference or sum; the update must not blow it up."""
+    for params in settings(component):
+        for seed in range(20):
+            one, other = torch.randn(2, 1000, generator=torch.Generator().manual_seed(seed))
+            g = torch.stack([one, sign * (one + 10.0 ** (-seed / 2) * other)])
+            d = params.bind()(TASKS)(torch.ones(2), g @ g.T) @ g
+            assert d.norm() <= 1.5 * g.norm(dim=1).sum()
+
+
+@by_gradients
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_learns_nothing_from_what_is_not_finite(component, bad):
     """And leaves finite gradients finite: all weights are 1; what is not finite shows in d = Σ α g itself."""
@@ -177,6 +199,19 @@ def test_a_loss_of_zero_is_harmless(component):
         weighting(losses).backward()
         assert losses["mask"].grad > 0
         assert losses["depth"].grad.isfinite()
+        weighting.epoch_ended()
+
+
+@every_weighting
+def test_a_step_waits_for_no_device(component):
+    weighting = component.params().bind()(TASKS)
+    for seed in range(3):
+        g = gradients(seed)
+        with NoWaiting():
+            if isinstance(weighting, GradientWeighting):
+                weighting(g.norm(dim=1), g @ g.T)
+            else:
+                weighting({task: L.requires_grad_() for task, L in zip(TASKS, g.norm(dim=1), strict=True)}).backward()
         weighting.epoch_ended()
 
 
