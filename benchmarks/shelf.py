@@ -55,9 +55,11 @@ def variants(section: str) -> dict[str, list[str]]:
         narrow = "model={name: depthmasknet, width: 16}"
         found = {}
         for name, component in sorted(weightings.items()):
-            for on in ("parameters", "features") if "on" in component.params.model_fields else (None,):
-                setting = f"weighting={{name: {name}}}" if on is None else f"weighting={{name: {name}, on: {on}}}"
-                found[name if on is None else f"{name} on {on}"] = [narrow, setting]
+            for on in ("parameters", "features") if "gradients_of" in component.params.model_fields else (None,):
+                setting = (
+                    f"weighting={{name: {name}}}" if on is None else f"weighting={{name: {name}, gradients_of: {on}}}"
+                )
+                found[name if on is None else f"{name} of {on}"] = [narrow, setting]
         return found
     choice = models["depthmasknet"].search_space()["upsampling"]
     assert isinstance(choice, Choice)

@@ -43,7 +43,7 @@ class JointNet(nn.Module):
 class EncoderDecoder(JointNet):
     """A network in two halves: what both tasks share, and what they do not.
 
-    Weightings by gradients `on: features` look at what passes from the one to the other.
+    Weightings by gradients of features look at what passes from the one to the other.
     """
 
     def encode(self, image: Tensor, background: Tensor | None) -> list[Tensor]:
@@ -104,7 +104,7 @@ class DepthMaskModel(nn.Module):
         if not isinstance(self.net, EncoderDecoder):
             raise UserError(
                 f"a weighting on features needs a network that tells what its tasks share, but {type(self.net).__name__} "
-                "has no `encode` and `decode` (dmx.models.EncoderDecoder); set the weighting's `on` to parameters."
+                "has no `encode` and `decode` (dmx.models.EncoderDecoder); set the weighting's `gradients_of` to parameters."
             )
         return self.net
 

@@ -66,7 +66,7 @@ class Learner:
     def predict(self, batch: Batch, forward: Forward) -> tuple[Prediction, Features]:
         """The prediction; and the features between encoder and decoders, where the weighting is on them."""
         weighting = self.loss.weighting
-        if not isinstance(weighting, GradientWeighting) or weighting.on == "parameters":
+        if not isinstance(weighting, GradientWeighting) or weighting.gradients_of == "parameters":
             return forward(batch.image, batch.background), ()
         given = self.model.encode(batch.image, batch.background)
         features = [(feature, feature.detach().requires_grad_()) for feature in given]

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dmx.registry import weightings
-from dmx.weighting.kinds import GradientWeighting, On
+from dmx.weighting.kinds import GradientsOf, GradientWeighting
 
 EPSILON = torch.finfo(torch.float32).eps
 
@@ -52,11 +52,11 @@ def of_eigenvalues(G: Float[Tensor, "T T"]) -> Float[Tensor, "T T"]:
 
 
 @weightings.register("aligned_mtl", source="Senushkin et al. 2023", by="gradients")
-def aligned_mtl(tasks: Sequence[str], *, on: On = "parameters") -> AlignedMtl:
+def aligned_mtl(tasks: Sequence[str], *, gradients_of: GradientsOf = "parameters") -> AlignedMtl:
     """Aligned-MTL: gradients made orthogonal and equally long before they are added.
 
     Args:
         tasks: The names of the tasks.
-        on: Take the gradients of shared parameters or of features.
+        gradients_of: Take the gradients of shared parameters or of features.
     """
-    return AlignedMtl(tasks, on)
+    return AlignedMtl(tasks, gradients_of)

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dmx.registry import Range, weightings
-from dmx.weighting.kinds import GradientWeighting, On
+from dmx.weighting.kinds import GradientsOf, GradientWeighting
 
 STEPS = 300  # of projected descent for more than two tasks
 
@@ -27,11 +27,11 @@ class CAGrad(GradientWeighting):
     Args:
         tasks: The names of the tasks.
         c: How far d may be from g_0, relative to its norm.
-        on: Where the gradients are taken.
+        gradients_of: Where the gradients are taken.
     """
 
-    def __init__(self, tasks: Sequence[str], c: float, on: On) -> None:
-        super().__init__(tasks, on)
+    def __init__(self, tasks: Sequence[str], c: float, gradients_of: GradientsOf) -> None:
+        super().__init__(tasks, gradients_of)
         self.c = c
 
     def solve(self, L: Float[Tensor, "K"], G: Float[Tensor, "K K"], finite: Bool[Tensor, ""]) -> Float[Tensor, "K"]:
@@ -100,13 +100,13 @@ def cagrad(
     tasks: Sequence[str],
     *,
     c: Annotated[float, Field(ge=0, lt=1), Range(0.1, 0.9)] = 0.4,
-    on: On = "parameters",
+    gradients_of: GradientsOf = "parameters",
 ) -> CAGrad:
     """CAGrad: the mean gradient, bent towards the task that it serves worst.
 
     Args:
         tasks: The names of the tasks.
         c: How far it may be bent; at 0 it is the mean gradient.
-        on: Take the gradients of shared parameters or of features.
+        gradients_of: Take the gradients of shared parameters or of features.
     """
-    return CAGrad(tasks, c, on)
+    return CAGrad(tasks, c, gradients_of)

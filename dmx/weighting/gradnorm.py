@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dmx.registry import Range, weightings
-from dmx.weighting.kinds import GradientWeighting, On
+from dmx.weighting.kinds import GradientsOf, GradientWeighting
 
 
 class GradNorm(GradientWeighting):
@@ -29,14 +29,14 @@ class GradNorm(GradientWeighting):
         tasks: The names of the tasks.
         alpha: α.
         lr: Learning rate of v.
-        on: Where the gradients are taken.
+        gradients_of: Where the gradients are taken.
     """
 
     v: Float[Tensor, "T"]
     first: Float[Tensor, "T"]
 
-    def __init__(self, tasks: Sequence[str], alpha: float, lr: float, on: On) -> None:
-        super().__init__(tasks, on)
+    def __init__(self, tasks: Sequence[str], alpha: float, lr: float, gradients_of: GradientsOf) -> None:
+        super().__init__(tasks, gradients_of)
         self.alpha, self.lr = alpha, lr
         self.register_buffer("v", torch.zeros(len(self.tasks)))
         self.register_buffer("first", torch.zeros(len(self.tasks)))  # 0: none yet
@@ -71,7 +71,7 @@ def gradnorm(
     *,
     alpha: Annotated[float, Field(ge=0, le=10), Range(0.1, 3.0)] = 1.5,
     lr: Annotated[float, Field(ge=0, le=1), Range(0.001, 0.3, log=True)] = 0.025,
-    on: On = "parameters",
+    gradients_of: GradientsOf = "parameters",
 ) -> GradNorm:
     """GradNorm: gradient norms drawn to a common size, larger for the tasks that lag behind.
 
@@ -79,6 +79,6 @@ def gradnorm(
         tasks: The names of the tasks.
         alpha: α, how strongly a task that lags behind is pulled; 0 asks for equal norms.
         lr: Learning rate of the weights' logarithms; at 0 they stay at 1.
-        on: Take the gradients of shared parameters or of features.
+        gradients_of: Take the gradients of shared parameters or of features.
     """
-    return GradNorm(tasks, alpha, lr, on)
+    return GradNorm(tasks, alpha, lr, gradients_of)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dmx.registry import Choice
 
-On = Annotated[Literal["parameters", "features"], Choice("parameters", "features")]
+GradientsOf = Annotated[Literal["parameters", "features"], Choice("parameters", "features")]
 """Where the gradients are taken: of the parameters that the tasks share, or of the features that come out of them."""
 
 
@@ -64,12 +64,12 @@ class GradientWeighting(Weighting):
 
     Args:
         tasks: The names of the tasks.
-        on: Where the gradients are taken.
+        gradients_of: Where the gradients are taken.
     """
 
-    def __init__(self, tasks: Sequence[str], on: Literal["parameters", "features"]) -> None:
+    def __init__(self, tasks: Sequence[str], gradients_of: Literal["parameters", "features"]) -> None:
         super().__init__(tasks)
-        self.on: Literal["parameters", "features"] = on
+        self.gradients_of: Literal["parameters", "features"] = gradients_of
 
     @torch.no_grad()
     def forward(self, losses: Float[Tensor, "T"], gram: Float[Tensor, "T T"]) -> Float[Tensor, "T"]:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dmx.registry import weightings
-from dmx.weighting.kinds import GradientWeighting, On
+from dmx.weighting.kinds import GradientsOf, GradientWeighting
 
 STEPS = 250  # of Frank-Wolfe, as in the authors' code
 
@@ -53,11 +53,11 @@ def frank_wolfe(G: Float[Tensor, "T T"], start: Float[Tensor, "T"]) -> Float[Ten
 
 
 @weightings.register("mgda", source="Sener and Koltun 2018, algorithms 1 and 2", by="gradients")
-def mgda(tasks: Sequence[str], *, on: On = "parameters") -> Mgda:
+def mgda(tasks: Sequence[str], *, gradients_of: GradientsOf = "parameters") -> Mgda:
     """MGDA: the shortest combination of the gradients, which no task objects to.
 
     Args:
         tasks: The names of the tasks.
-        on: Take the gradients of shared parameters or of features (MGDA-UB).
+        gradients_of: Take the gradients of shared parameters or of features (MGDA-UB).
     """
-    return Mgda(tasks, on)
+    return Mgda(tasks, gradients_of)

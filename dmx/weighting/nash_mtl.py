@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dmx.registry import weightings
-from dmx.weighting.kinds import GradientWeighting, On
+from dmx.weighting.kinds import GradientsOf, GradientWeighting
 
 EPSILON = 1e-6
 STEPS = 30  # of Newton
@@ -53,11 +53,11 @@ def newton(R: Float[Tensor, "T T"]) -> Float[Tensor, "T"]:
 
 
 @weightings.register("nash_mtl", source="Navon et al. 2022, section 3", by="gradients")
-def nash_mtl(tasks: Sequence[str], *, on: On = "parameters") -> NashMtl:
+def nash_mtl(tasks: Sequence[str], *, gradients_of: GradientsOf = "parameters") -> NashMtl:
     """Nash-MTL: the update that maximises the product of the tasks' gains.
 
     Args:
         tasks: The names of the tasks.
-        on: Take the gradients of shared parameters or of features.
+        gradients_of: Take the gradients of shared parameters or of features.
     """
-    return NashMtl(tasks, on)
+    return NashMtl(tasks, gradients_of)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dmx.registry import weightings
-from dmx.weighting.kinds import GradientWeighting, On
+from dmx.weighting.kinds import GradientsOf, GradientWeighting
 
 
 class PCGrad(GradientWeighting):
@@ -31,11 +31,11 @@ class PCGrad(GradientWeighting):
 
 
 @weightings.register("pcgrad", source="Yu et al. 2020, algorithm 1", by="gradients")
-def pcgrad(tasks: Sequence[str], *, on: On = "parameters") -> PCGrad:
+def pcgrad(tasks: Sequence[str], *, gradients_of: GradientsOf = "parameters") -> PCGrad:
     """PCGrad: conflicting gradients are projected onto each other's normal plane.
 
     Args:
         tasks: The names of the tasks.
-        on: Take the gradients of shared parameters or of features.
+        gradients_of: Take the gradients of shared parameters or of features.
     """
-    return PCGrad(tasks, on)
+    return PCGrad(tasks, gradients_of)

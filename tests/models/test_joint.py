@@ -147,7 +147,7 @@ def test_a_network_in_one_piece_says_so():
         DepthMaskModel(Raw(), make_link("sigmoid", METRES)).encode(torch.rand(1, 3, 32, 32), None)
     assert str(caught.value) == (
         "a weighting on features needs a network that tells what its tasks share, but Raw has no `encode` and "
-        "`decode` (dmx.models.EncoderDecoder); set the weighting's `on` to parameters."
+        "`decode` (dmx.models.EncoderDecoder); set the weighting's `gradients_of` to parameters."
     )
 
 
