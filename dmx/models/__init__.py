@@ -1,6 +1,6 @@
 """The networks; importing this package registers them."""
 
-from dmx.models import depthmasknet, smp
+from dmx.models import depthmasknet, dilated_unet, fastdepth, large_kernel_unet, smp
 from dmx.models.joint import DepthMaskModel, EncoderDecoder, JointNet, Link, describe_parameters, make_link
 
 __all__ = [
@@ -10,6 +10,9 @@ __all__ = [
     "Link",
     "depthmasknet",
     "describe_parameters",
+    "dilated_unet",
+    "fastdepth",
+    "large_kernel_unet",
     "make_link",
     "smp",
 ]

@@ -1,0 +1,128 @@
+"""What our networks beside the baseline are put together from: convolutions with their norms, and the shape of a U.
+
+    image, background -> block -> pool -> block -> pool -> bottleneck -> up -> block -> up -> block -> head -> mask
+                           |                |                               |            |         (and so for depth)
+                           |                +--------- concatenate ---------+            |
+                           +--------------------- concatenate ---------------------------+
+
+The U: Ronneberger et al. 2015, "U-Net: convolutional networks for biomedical image segmentation". Ours pads its
+convolutions, normalises batches, and has a decoder for each task.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dmx.models.inputs import Inputs, stack_inputs
+from dmx.models.joint import EncoderDecoder
+from dmx.models.upsampling import Mode, upsampler
+
+Block = Callable[[int, int], nn.Module]
+"""From so many channels to so many; height and width stay."""
+
+
+def conv_norm(
+    channels_in: int, channels_out: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> nn.Sequential:
+    """A convolution around each pixel, or each `stride`-th, and the normalisation that stands for its bias."""
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, kernel, stride, padding, dilation, groups, bias=False),
+        nn.BatchNorm2d(channels_out),
+    )
+
+
+def conv_norm_relu(channels_in: int, channels_out: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Module:
+    """The usual three."""
+    return nn.Sequential(*conv_norm(channels_in, channels_out, kernel, stride, dilation), nn.ReLU())
+
+
+def separable(channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """Each channel by itself in space, then each pixel by itself over the channels: c (k² + c') instead of c c' k².
+
+    Source: Howard et al. 2017, "MobileNets: efficient convolutional neural networks for mobile vision applications".
+    """
+    return nn.Sequential(
+        *conv_norm(channels_in, channels_in, kernel, stride, groups=channels_in),
+        nn.ReLU(),
+        *conv_norm(channels_in, channels_out, 1),
+        nn.ReLU(),
+    )
+
+
+class UEncoder(nn.Module):
+    """Down the U: a block at each size with a pool behind it, then the bottleneck."""
+
+    def __init__(self, channels: Sequence[int], block: Block, bottleneck: nn.Module) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(block(c, d) for c, d in pairwise(channels))
+        self.pool = nn.MaxPool2d(2)
+        self.bottleneck = bottleneck
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> list[Float[Tensor, "B _ _ _"]]:
+        """What each block and the bottleneck give, large to small."""
+        features = []
+        for block in self.blocks:
+            features.append(block(x))
+            x = self.pool(features[-1])
+        return [*features, self.bottleneck(x)]
+
+
+class UDecoder(nn.Module):
+    """Up the U for one task: twice the size, what the encoder saw at that size beside it, a block; at last the head."""
+
+    def __init__(self, channels: Sequence[int], block: Block, upsampling: Mode) -> None:
+        super().__init__()
+        pairs = list(pairwise(reversed(channels)))
+        self.ups = nn.ModuleList(upsampler(c, d, upsampling) for c, d in pairs)
+        self.blocks = nn.ModuleList(block(2 * d, d) for _, d in pairs)
+        self.head = nn.Conv2d(channels[0], 1, 3, padding=1)
+
+    def forward(self, features: list[Tensor]) -> Float[Tensor, "B 1 H W"]:
+        """The task's raw output from the encoder's features, large to small."""
+        x = features[-1]
+        for up, block, feature in zip(self.ups, self.blocks, features[-2::-1], strict=True):
+            x = block(torch.cat([up(x), feature], dim=1))
+        return self.head(x)  # type: ignore[no-any-return]
+
+
+class UNet(EncoderDecoder):
+    """A U with one encoder and two decoders.
+
+    Args:
+        channels: Of the blocks, large to small, and what the bottleneck gives.
+        inputs: Which pictures it looks at.
+        upsampling: How the decoders double height and width.
+        down: A block of the encoder.
+        bottleneck: Between encoder and decoders, from `channels[-2]` to `channels[-1]`.
+        up: A block of a decoder.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], inputs: Inputs, upsampling: Mode, down: Block, bottleneck: nn.Module, up: Block
+    ) -> None:
+        super().__init__()
+        self.inputs: Inputs = inputs
+        self.needs_background = inputs == "image+background"
+        self.multiple = 2 ** (len(channels) - 1)
+        pictures = 6 if self.needs_background else 3
+        self.encoder = UEncoder([pictures, *channels[:-1]], down, bottleneck)
+        self.mask_decoder = UDecoder(channels, up, upsampling)
+        self.depth_decoder = UDecoder(channels, up, upsampling)
+
+    def encode(
+        self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
+    ) -> list[Float[Tensor, "B _ _ _"]]:
+        """What each block of the encoder and the bottleneck give, large to small.
+
+        Raises:
+            UserError: The network takes backgrounds, but there is none.
+        """
+        return self.encoder(stack_inputs(image, background, self.inputs))  # type: ignore[no-any-return]
+
+    def decode(self, features: list[Tensor]) -> tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
+        """Mask logits and raw depth."""
+        return self.mask_decoder(features), self.depth_decoder(features)

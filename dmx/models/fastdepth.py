@@ -1,0 +1,111 @@
+"""FastDepth: a light network for real time, of depthwise-separable convolutions and nearest-neighbour upsampling.
+
+Source: Wofk et al. 2019, "FastDepth: fast monocular depth estimation on embedded systems": MobileNet as the encoder, a
+decoder of five 5x5 separable convolutions with nearest neighbours behind each, and the encoder's features at a half, a
+quarter and an eighth added to it. Ours has a decoder for each task, and is made light by its width (24 where MobileNet
+has 32) and not by pruning. As published, the head is pointwise behind the last nearest neighbours, so that the outputs
+are squares of 2x2 equal pixels.
+"""
+
+from typing import Annotated
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from dmx.models.blocks import conv_norm_relu, separable
+from dmx.models.inputs import Inputs, stack_inputs
+from dmx.models.joint import EncoderDecoder
+from dmx.registry import Choice, models
+
+# MobileNet's separable convolutions by size, from a half to a 32nd: (channels over the stem's, stride)
+STAGES = (((2, 1),), ((4, 2), (4, 1)), ((8, 2), (8, 1)), ((16, 2), *((16, 1),) * 5), ((32, 2), (32, 1)))
+
+
+class MobileEncoder(nn.Module):
+    """MobileNet without its classifier: thirteen separable convolutions behind a stem that halves the size."""
+
+    def __init__(self, pictures: int, width: int) -> None:
+        super().__init__()
+        self.stem = conv_norm_relu(pictures, width, 3, stride=2)
+        self.stages = nn.ModuleList()
+        c = width
+        for stage in STAGES:
+            layers: list[nn.Module] = []
+            for factor, stride in stage:
+                layers += separable(c, factor * width, 3, stride)
+                c = factor * width
+            self.stages.append(nn.Sequential(*layers))
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> list[Float[Tensor, "B _ _ _"]]:
+        """The features at a half, a quarter, an eighth and a 32nd of the size."""
+        x = self.stem(x)
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        half, quarter, eighth, _, last = features
+        return [half, quarter, eighth, last]
+
+
+class FastDecoder(nn.Module):
+    """From 32w channels at a 32nd to one at full size, for one task."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            separable(2 * c, c, 5) for c in (16 * width, 8 * width, 4 * width, 2 * width, width)
+        )
+        self.up = nn.Upsample(scale_factor=2, mode="nearest")
+        self.head = nn.Conv2d(width, 1, 1)
+
+    def forward(self, features: list[Tensor]) -> Float[Tensor, "B 1 H W"]:
+        """The task's raw output: x <- up(block(x)) + the feature of that size, where there is one."""
+        half, quarter, eighth, x = features
+        for block, feature in zip(self.blocks, (None, eighth, quarter, half, None), strict=True):
+            x = self.up(block(x))
+            x = x if feature is None else x + feature
+        return self.head(x)  # type: ignore[no-any-return]
+
+
+class FastDepth(EncoderDecoder):
+    """The network of the module's docstring; see `fastdepth` for the parameters."""
+
+    multiple = 32
+
+    def __init__(self, width: int, inputs: Inputs) -> None:
+        super().__init__()
+        self.inputs: Inputs = inputs
+        self.needs_background = inputs == "image+background"
+        self.encoder = MobileEncoder(6 if self.needs_background else 3, width)
+        self.mask_decoder = FastDecoder(width)
+        self.depth_decoder = FastDecoder(width)
+
+    def encode(
+        self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
+    ) -> list[Float[Tensor, "B _ _ _"]]:
+        """The encoder's features at a half, a quarter, an eighth and a 32nd of the size.
+
+        Raises:
+            UserError: The network takes backgrounds, but there is none.
+        """
+        return self.encoder(stack_inputs(image, background, self.inputs))  # type: ignore[no-any-return]
+
+    def decode(self, features: list[Tensor]) -> tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
+        """Mask logits and raw depth."""
+        return self.mask_decoder(features), self.depth_decoder(features)
+
+
+@models.register("fastdepth", source="Wofk et al. 2019; its encoder: Howard et al. 2017")
+def fastdepth(
+    *,
+    width: Annotated[int, Field(ge=4, le=64), Choice(8, 16, 24, 32)] = 24,
+    inputs: Inputs = "image+background",
+) -> FastDepth:
+    """FastDepth: a light network of separable convolutions, additive skips and nearest neighbours, for real time.
+
+    Args:
+        width: Channels of the stem at half the size; the encoder ends with 32 times as many. MobileNet has 32.
+        inputs: Which pictures it looks at, stacked along the channels.
+    """
+    return FastDepth(width, inputs)
