@@ -52,7 +52,7 @@ def variants(section: str) -> dict[str, list[str]]:
     if section == "models":
         return {name: [f"model={{name: {name}}}"] for name in sorted(models)}
     if section == "weightings":
-        narrow = "model={name: depthmasknet, width: 16}"
+        narrow = "model={name: depthmasknet, width: 8}"
         found = {}
         for name, component in sorted(weightings.items()):
             for on in ("parameters", "features") if "gradients_of" in component.params.model_fields else (None,):
@@ -63,7 +63,7 @@ def variants(section: str) -> dict[str, list[str]]:
         return found
     choice = models["depthmasknet"].search_space()["upsampling"]
     assert isinstance(choice, Choice)
-    return {str(how): [f"model={{name: depthmasknet, width: 16, upsampling: {how}}}"] for how in choice.values}
+    return {str(how): [f"model={{name: depthmasknet, width: 8, upsampling: {how}}}"] for how in choice.values}
 
 
 def prepared_for(section: str, settings: list[str], seed: int, data: Path, home: Home) -> Prepared:

@@ -98,7 +98,7 @@ def slot_of(path: str) -> str | None:
 
 
 def build_space(study: StudyConfig, depth_kind: str | None = None, has_background: bool = True) -> Space:
-    """The space of `study`; `auto` over depth losses keeps those defined for `depth_kind`, where it is known.
+    """The space of `study`; `auto` over losses keeps those that can teach alone, and of depth those for `depth_kind`.
 
     Without backgrounds in the data, models are tried on the image alone.
 
@@ -154,6 +154,7 @@ def _candidates(slot: str, study: StudyConfig, depth_kind: str | None) -> tuple[
             for name, component in registry.items()
             if depth_kind is None or depth_kind in component.facts.get("kinds", (depth_kind,))
             if study.experiment.depth_link in component.facts.get("links", (study.experiment.depth_link,))
+            if not component.facts.get("term")
         ]
         return tuple(sorted(kept))
     if isinstance(given, RangeConfig):

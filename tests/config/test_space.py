@@ -6,7 +6,7 @@ from dmx.config import StudyConfig, parse_experiment, parse_study
 from dmx.config.flat import flatten
 from dmx.config.space import Space, build_space
 from dmx.errors import ConfigError
-from dmx.registry import Choice, Range, depth_losses, models, optimizers
+from dmx.registry import Choice, Range, depth_losses, mask_losses, models, optimizers
 
 
 def study(search: dict[str, Any], **experiment: Any) -> StudyConfig:
@@ -46,6 +46,17 @@ def test_auto_keeps_the_losses_that_fit_the_depth_and_the_link() -> None:
     assert isinstance(raw.search, Choice)
     assert "bce_dice" in raw.search.values
     assert "silog" not in raw.search.values
+
+
+def test_auto_leaves_out_what_cannot_teach_alone() -> None:
+    both = space({"loss.depth": "auto", "loss.mask": "auto"}, "metric")
+    found = {d.path: d.search.values for d in both.dimensions if isinstance(d.search, Choice)}
+    terms = {
+        name for registry in (depth_losses, mask_losses) for name, one in registry.items() if one.facts.get("term")
+    }
+    assert {"gradient", "smoothness", "boundary"} <= terms
+    assert not terms & {*found["loss.depth"], *found["loss.mask"]}
+    assert {"silog", "l1"} <= set(found["loss.depth"])
 
 
 def test_an_explicit_range_replaces_the_components_own() -> None:
