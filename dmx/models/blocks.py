@@ -108,6 +108,7 @@ class UNet(EncoderDecoder):
         self.inputs: Inputs = inputs
         self.needs_background = inputs == "image+background"
         self.multiple = 2 ** (len(channels) - 1)
+        self.least = 2 * self.multiple  # so that the bottleneck's norms see more than one place, even in a batch of one
         pictures = 6 if self.needs_background else 3
         self.encoder = UEncoder([pictures, *channels[:-1]], down, bottleneck)
         self.mask_decoder = UDecoder(channels, up, upsampling)

@@ -72,6 +72,7 @@ class FastDepth(EncoderDecoder):
     """The network of the module's docstring; see `fastdepth` for the parameters."""
 
     multiple = 32
+    least = 64  # so that the last batch norms see more than one place, even in a batch of one
 
     def __init__(self, width: int, inputs: Inputs) -> None:
         super().__init__()

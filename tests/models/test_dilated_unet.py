@@ -3,8 +3,9 @@ import torch
 from reaching import reach
 from torch.nn.functional import conv2d, relu
 
-from dmx.models import describe_parameters
+from dmx.models import DepthMaskModel, describe_parameters, make_link
 from dmx.models.dilated_unet import DilatedBottleneck, dilated_unet
+from dmx.quartet import DepthSpec
 
 
 @pytest.mark.parametrize("arrangement", ["stacked", "parallel"])
@@ -55,3 +56,8 @@ def test_every_feature_reaches_both_tasks():
     features = [f.detach().requires_grad_() for f in net.encode(*torch.randn(2, 2, 3, 16, 16))]
     for output in net.decode(features):
         assert all(g.abs().sum() > 0 for g in torch.autograd.grad(output.square().sum(), features))
+
+
+def test_one_small_picture_trains():
+    model = DepthMaskModel(dilated_unet(width=4), make_link("identity", DepthSpec("relative", 0.0, 1.0))).train()
+    assert model(*torch.rand(2, 1, 3, 5, 5)).depth.shape == (1, 1, 5, 5)

@@ -3,9 +3,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dmx.models import describe_parameters
+from dmx.models import DepthMaskModel, describe_parameters, make_link
 from dmx.models.depthmasknet import depthmasknet
 from dmx.models.fastdepth import MobileEncoder, fastdepth
+from dmx.quartet import DepthSpec
 
 
 def multiply_adds(net: nn.Module) -> int:
@@ -57,3 +58,9 @@ def test_outputs_are_squares_of_equal_pixels(task):
         output = fastdepth(width=4).eval()(*torch.randn(2, 1, 3, 32, 64))[task]
     corners = output[..., ::2, ::2]
     assert torch.equal(corners.repeat_interleave(2, 2).repeat_interleave(2, 3), output)
+
+
+def test_one_small_picture_trains():
+    """At 32x32 the last batch norms would see one number in a batch of one, which they refuse."""
+    model = DepthMaskModel(fastdepth(width=4), make_link("identity", DepthSpec("relative", 0.0, 1.0))).train()
+    assert model(*torch.rand(2, 1, 3, 8, 8)).depth.shape == (1, 1, 8, 8)

@@ -6,8 +6,9 @@ from pydantic import ValidationError
 from reaching import reach
 from torch.nn.functional import conv2d, gelu
 
-from dmx.models import describe_parameters
+from dmx.models import DepthMaskModel, describe_parameters, make_link
 from dmx.models.large_kernel_unet import Kernel, LargeKernelBlock, large_kernel_unet
+from dmx.quartet import DepthSpec
 from dmx.registry import models
 
 
@@ -49,3 +50,10 @@ def test_every_feature_reaches_both_tasks():
     features = [f.detach().requires_grad_() for f in net.encode(*torch.randn(2, 2, 3, 32, 32))]
     for output in net.decode(features):
         assert all(g.abs().sum() > 0 for g in torch.autograd.grad(output.square().sum(), features))
+
+
+def test_one_small_picture_trains():
+    model = DepthMaskModel(
+        large_kernel_unet(width=4, kernel=3), make_link("identity", DepthSpec("relative", 0.0, 1.0))
+    ).train()
+    assert model(*torch.rand(2, 1, 3, 5, 5)).depth.shape == (1, 1, 5, 5)

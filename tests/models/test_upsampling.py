@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from dmx.metrics.checkerboard import checkerboard, excess
+from dmx.metrics.pixels import DepthPixels
 from dmx.models.upsampling import Mode, blur, upsampler
 
 MODES = get_args(Mode)
@@ -73,6 +75,18 @@ def test_the_blur_by_hand():
     assert blurred(x)[0, 0, 1:4, 1:4].tolist() == [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
     assert torch.equal(blurred(torch.ones(1, 1, 3, 3)), torch.ones(1, 1, 3, 3))
     assert blurred(torch.tensor([[[[4.0, 8.0]]]])).tolist() == [[[[5.0, 7.0]]]]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_metric_sees_what_two_of_them_make_of_a_constant(mode):
+    """Two published shuffles give nothing but a pattern of period 4, which is a share of 1; the others give none."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        y = torch.nn.Sequential(upsampler(16, 8, mode), upsampler(8, 1, mode))(torch.ones(1, 16, 8, 8))
+    y = y[..., 4:-4, 4:-4].double()  # around it are the zeros outside of the picture
+    y = (y * 1e4).round()  # float32 leaves patterns of its own
+    share = excess(checkerboard(DepthPixels(y, torch.ones_like(y), torch.ones_like(y, dtype=torch.bool))))
+    assert share.item() == pytest.approx(1.0 if mode == "pixel_shuffle" else 0.0)
 
 
 @pytest.mark.parametrize("mode", MODES)
