@@ -45,6 +45,10 @@ class Objective(Frozen):
             )
         return given
 
+    def descending(self, value: float) -> float:
+        """`value` turned so that lower is better."""
+        return -value if self.direction == "maximize" else value
+
     def better(self, value: float, than: float) -> bool:
         """Whether `value` beats `than`."""
         return value > than if self.direction == "maximize" else value < than

@@ -86,7 +86,7 @@ class Learner:
         """The first tensor that is not finite, in the order in which one spoils the next."""
         tensors = {
             **{f"parameter {name}": value for name, value in self.model.named_parameters()},
-            **{f"parameter {name} of the weighting": value for name, value in self.loss.weighting.named_parameters()},
+            **{f"{name} of the weighting": value for name, value in self.loss.weighting.state_dict().items()},
             "input image": batch.image,
             "input depth": batch.depth[batch.valid],
             "prediction.mask_logits": prediction.mask_logits,

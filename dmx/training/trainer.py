@@ -2,7 +2,8 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -95,7 +96,10 @@ class Trainer:
         while self.at.epoch < len(epochs) and not self.at.pruned:
             self._train_epoch(epochs[self.at.epoch])
             self.learner.loss.weighting.epoch_ended()
-            value = self._validate(len(epochs))
+            with averaged_weights(self.learner.optimizer):
+                value = self._validate(len(epochs))
+            if value is not None and hasattr(self.learner.schedule, "epoch_ended"):
+                self.learner.schedule.epoch_ended(self.objective.descending(value))
             self.at.epoch, self.at.step_in_epoch = self.at.epoch + 1, 0
             if value is not None and self.report(self.at.epoch, value) and self.at.epoch < len(epochs):
                 self.at.pruned = f"{self.objective.metric} = {value:.4g} after epoch {self.at.epoch}"
@@ -187,6 +191,17 @@ class Trainer:
             "scaler": learner.scaler,
         }
         return parts if self.average is None else {**parts, "average": self.average}
+
+
+@contextmanager
+def averaged_weights(optimizer: Any) -> Iterator[None]:
+    """Within, schedule-free optimizers show the average of the weights in place of those that steps are made from."""
+    schedule_free = hasattr(optimizer, "eval")
+    if schedule_free:
+        optimizer.eval()
+    yield
+    if schedule_free:
+        optimizer.train()
 
 
 class StopOnSignal:

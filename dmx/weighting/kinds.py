@@ -5,15 +5,13 @@ draws comes from torch's global generator of the CPU. Nothing here waits for the
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from dmx.registry import Choice
-
-GradientsOf = Annotated[Literal["parameters", "features"], Choice("parameters", "features")]
+GradientsOf = Literal["parameters", "features"]
 """Where the gradients are taken: of the parameters that the tasks share, or of the features that come out of them."""
 
 
@@ -67,9 +65,9 @@ class GradientWeighting(Weighting):
         gradients_of: Where the gradients are taken.
     """
 
-    def __init__(self, tasks: Sequence[str], gradients_of: Literal["parameters", "features"]) -> None:
+    def __init__(self, tasks: Sequence[str], gradients_of: GradientsOf) -> None:
         super().__init__(tasks)
-        self.gradients_of: Literal["parameters", "features"] = gradients_of
+        self.gradients_of: GradientsOf = gradients_of
 
     @torch.no_grad()
     def forward(self, losses: Float[Tensor, "T"], gram: Float[Tensor, "T T"]) -> Float[Tensor, "T"]:

@@ -63,6 +63,28 @@ def test_optimizer_goes_on_from_its_state(component):
     assert torch.equal(p, q)
 
 
+@every_optimizer
+def test_optimizer_keeps_the_rate_and_decay_of_each_group(component):
+    fields = component.params.model_fields
+    groups = [{"params": [nn.Parameter(torch.ones(2))], "lr": 0.5}, {"params": [nn.Parameter(torch.ones(2))]}]
+    if "weight_decay" in fields:
+        groups[1]["weight_decay"] = 0.25
+    optimizer = component.params(lr=0.125).bind()(groups)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.125]
+    if "weight_decay" in fields:
+        assert optimizer.param_groups[1]["weight_decay"] == 0.25
+
+
+@every_optimizer
+def test_optimizers_state_can_be_kept_in_a_file_that_runs_nothing(component, tmp_path):
+    p = nn.Parameter(torch.zeros(2))
+    optimizer = component.params().bind()([p])
+    descend(optimizer, p, 3)
+    torch.save(optimizer.state_dict(), tmp_path / "state.pt")
+    again = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert again["param_groups"] == optimizer.state_dict()["param_groups"]
+
+
 def scheduled(component) -> tuple[Optimizer, LRScheduler]:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
     return optimizer, component.params().bind()(optimizer, TIMELINE)

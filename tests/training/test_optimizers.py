@@ -2,7 +2,14 @@ import pytest
 import torch
 from torch import nn
 
-from dmx.training.optimizers import adam, adamw, nadam, rmsprop, sgd
+import dmx.training.optimizers  # noqa: F401  registers
+from dmx.registry import optimizers
+from dmx.training.optimizers.adams import adam, adamw, lion, nadam
+from dmx.training.optimizers.by_gradient import sgd
+from dmx.training.optimizers.by_history import rmsprop
+from dmx.training.optimizers.muon import muon
+from dmx.training.optimizers.without_schedule import sgd_schedulefree
+from dmx.training.trainer import averaged_weights
 
 
 def one() -> nn.Parameter:
@@ -44,3 +51,52 @@ def test_adamw_decays_apart_from_the_gradient():
     p.grad = torch.zeros(1)
     optimizer.step()
     assert p.item() == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize("component", optimizers.values(), ids=list(optimizers))
+def test_every_number_arrives_in_the_library(component):
+    """Each at a value that no default has."""
+    given = {
+        name: info.annotation(0.123456 + place / 1000 + (name == "grow"))
+        for place, (name, info) in enumerate(component.params.model_fields.items())
+        if info.annotation is float
+    }
+    group = component.params(**given).bind()([one()]).param_groups[0]
+    there = [item for value in group.values() for item in (value if isinstance(value, tuple | list) else [value])]
+    assert {name for name, value in given.items() if value not in there} == set()
+
+
+def test_lion_steps_by_the_sign():
+    p = nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = lion([p], lr=0.1)
+    p.grad = torch.tensor([5.0, -0.001])
+    optimizer.step()
+    assert p.tolist() == pytest.approx([0.9, -1.9])
+
+
+def test_muons_step_is_nearly_orthogonal():
+    """A gradient of singular values 1 and 0.1 becomes a step whose singular values are alike within a third."""
+    p = nn.Parameter(torch.zeros(2, 2, 1, 1))
+    optimizer = muon([p], lr=0.1)
+    p.grad = torch.tensor([[1.0, 0.0], [0.0, 0.1]]).view(2, 2, 1, 1)
+    optimizer.step()
+    long, short = torch.linalg.svdvals(p.detach().view(2, 2)).tolist()
+    assert short > 2 / 3 * long
+
+
+def test_schedule_free_weights_are_an_average_between_steps():
+    """Steps of 1, 1, 1 along a constant gradient of 1: z = -1, -2, -3, of which the mean is seen in evaluation."""
+    p = nn.Parameter(torch.zeros(1))
+    optimizer = sgd_schedulefree([p], lr=1.0, momentum=0.9)
+    for _ in range(3):
+        p.grad = torch.ones(1)
+        optimizer.step()
+    with averaged_weights(optimizer):
+        assert p.item() == pytest.approx(-2)
+    assert p.item() == pytest.approx(0.9 * -2 + 0.1 * -3)
+
+
+def test_other_optimizers_have_one_set_of_weights():
+    p = one()
+    with averaged_weights(sgd([p])):
+        assert p.item() == 1

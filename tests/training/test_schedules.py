@@ -5,9 +5,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, OneCycleLR
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    ExponentialLR,
+    MultiStepLR,
+    OneCycleLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+)
 
-from dmx.training.schedules import Timeline, constant, cosine, one_cycle, step_decay
+from dmx.training.schedules import Timeline
+from dmx.training.schedules.cosines import cosine, cosine_restarts, one_cycle
+from dmx.training.schedules.decays import constant, exponential, multi_step, polynomial, step_decay
+from dmx.training.schedules.plateau import plateau
 
 TIMELINE = Timeline((4, 6, 10))  # epochs of 4, 2 and 4 steps
 
@@ -48,6 +59,73 @@ def test_cosine_with_warmup_by_hand():
     """4 of 10 steps rise by fifths; then half a cosine over the other 6."""
     expected = [0.2, 0.4, 0.6, 0.8] + [(1 + math.cos(math.pi * k / 6)) / 2 for k in range(6)]
     assert rates(lambda o: cosine(o, TIMELINE, warmup=0.4), 10) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("make", [constant, step_decay, multi_step, exponential, polynomial, cosine, cosine_restarts])
+def test_every_warmup_is_a_straight_rise(make):
+    """4 of 10 steps rise by fifths; the step after them has the whole learning rate, or what the epoch leaves of it."""
+    seen = rates(lambda o: make(o, TIMELINE, warmup=0.4), 10)
+    assert seen[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert seen[4] == pytest.approx(0.1 if make is step_decay else 1.0)
+
+
+def test_multi_step_is_torchs():
+    expected = rates(lambda o: MultiStepLR(o, [5, 8], gamma=0.3), 12)
+    assert rates(lambda o: multi_step(o, TIMELINE, gamma=0.3, second=0.8), 12) == pytest.approx(expected)
+
+
+def test_exponential_is_torchs():
+    expected = rates(lambda o: ExponentialLR(o, gamma=0.02 ** (1 / 10)), 11)
+    assert rates(lambda o: exponential(o, TIMELINE, end=0.02), 11) == pytest.approx(expected)
+
+
+def test_polynomial_is_torchs():
+    expected = rates(lambda o: PolynomialLR(o, total_iters=10, power=0.9), 12)
+    assert rates(lambda o: polynomial(o, TIMELINE), 12) == pytest.approx(expected)
+
+
+def test_restarts_are_torchs():
+    """Cycles of 2, 4 and 8 steps fill 14."""
+    expected = rates(lambda o: CosineAnnealingWarmRestarts(o, T_0=2, T_mult=2, eta_min=0.1), 14)
+    seen = rates(lambda o: cosine_restarts(o, Timeline((14,)), cycles=3, growth=2.0, floor=0.1), 16)
+    assert seen[:14] == pytest.approx(expected)
+    assert seen[14:] == [0.1, 0.1]  # torch would rise again
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0.1, 10), min_size=1, max_size=30), st.integers(0, 3))
+def test_plateau_is_torchs(values, patience):
+    optimizers = [torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0) for _ in range(2)]
+    ours = plateau(optimizers[0], TIMELINE, gamma=0.5, patience=patience, threshold=1e-2)
+    torchs = ReduceLROnPlateau(optimizers[1], factor=0.5, patience=patience, threshold=1e-2, eps=0)
+    for value in values:
+        ours.epoch_ended(value)
+        torchs.step(value)
+        optimizers[0].step()
+        ours.step()
+        assert optimizers[0].param_groups[0]["lr"] == pytest.approx(optimizers[1].param_groups[0]["lr"])
+
+
+def test_plateau_knows_better_below_zero():
+    """Where torch's takes any value for a better one: an objective to be maximised comes with its sign turned."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = plateau(optimizer, TIMELINE, gamma=0.5, patience=1)
+    for value in (-0.8, -0.8, -0.79999, -0.8):
+        schedule.epoch_ended(value)
+    optimizer.step()
+    schedule.step()
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_groups_keep_the_ratio_of_their_rates():
+    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (1.0, 0.1)]
+    optimizer = torch.optim.SGD(groups)
+    schedule = cosine(optimizer, TIMELINE, warmup=0.2)
+    for _ in range(9):
+        first, second = (group["lr"] for group in optimizer.param_groups)
+        assert second == pytest.approx(0.1 * first)
+        optimizer.step()
+        schedule.step()
 
 
 @pytest.mark.parametrize("warmup", [0.2, 0.3, 0.5])
