@@ -84,7 +84,8 @@ def backward(
     for parameter, gradient in zip(parameters, combined, strict=False):
         parameter.grad = gradient
     if features:
-        torch.autograd.backward([given for given, _ in features], combined[len(parameters) :])
+        used = [(f, g) for (f, _), g in zip(features, combined[len(parameters) :], strict=True) if g is not None]
+        torch.autograd.backward([f for f, _ in used], [g for _, g in used])
         average(parameter.grad for parameter in parameters)
     return (alpha * values).sum()
 

@@ -69,8 +69,9 @@ class Learner:
         if not isinstance(weighting, GradientWeighting) or weighting.gradients_of == "parameters":
             return forward(batch.image, batch.background), ()
         given = self.model.encode(batch.image, batch.background)
-        features = [(feature, feature.detach().requires_grad_()) for feature in given]
-        return self.model.decode([leaf for _, leaf in features], batch.image), features
+        leaves = [feature.detach().requires_grad_(feature.requires_grad) for feature in given]
+        learned = [(feature, leaf) for feature, leaf in zip(given, leaves, strict=True) if feature.requires_grad]
+        return self.model.decode(leaves, batch.image), learned
 
     def backward(self, losses: Mapping[str, Tensor], features: Features) -> Float[Tensor, ""]:
         """Set the gradients of all parameters; gives the total that they are of."""

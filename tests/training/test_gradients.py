@@ -44,10 +44,11 @@ class Small(EncoderDecoder):
 
     def encode(self, image, background):
         x = self.encoder(image)
-        return [x.relu(), self.scale * x.tanh()]
+        return [x.relu(), self.scale * x.tanh(), x.exp(), image]  # the third is not used, the last is not learned
 
     def decode(self, features):
-        return self.mask_head(features[0] + features[1]), self.depth_head(features[0] * features[1])
+        depth = self.depth_head(features[0] * features[1]) + features[3].mean(1, keepdim=True)
+        return self.mask_head(features[0] + features[1]), depth
 
 
 SHARED = {"net.encoder.weight", "net.encoder.bias", "net.scale"}
@@ -134,7 +135,7 @@ def test_on_features_the_encoder_gets_the_gradient_of_the_weighted_sum():
     features = learner.model.encode(batch.image, None)
     losses, _ = learner.loss(learner.model.decode(features, batch.image), batch)
     flat = [
-        torch.cat([g.flatten() for g in torch.autograd.grad(loss, features, retain_graph=True)])
+        torch.cat([g.flatten() for g in torch.autograd.grad(loss, features[:2], retain_graph=True)])
         for loss in losses.values()
     ]
     got = gradients_of(learner, batch)
