@@ -178,6 +178,17 @@ def test_the_truth_is_better_than_a_guess(task, loss):
     assert loss(Prediction(20 * (batch.mask - 0.5), depth), batch) < loss(prediction, batch)
 
 
+@pytest.mark.slow
+@every_loss
+def test_compiled_it_says_the_same(task, loss):
+    prediction, batch = scene(0.9)
+    value, gradient = with_gradient(task, loss, prediction, batch)
+    torch.compiler.reset()
+    compiled, other = with_gradient(task, torch.compile(loss, backend="aot_eager", dynamic=False), prediction, batch)
+    torch.testing.assert_close(compiled, value)
+    torch.testing.assert_close(other, gradient)
+
+
 def test_every_loss_of_ours_has_a_test_file_of_its_own(request):
     folder = request.path.parent.parent / "losses"
     names = {
