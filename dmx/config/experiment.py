@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, m
 
 from dmx.config.base import Frozen
 from dmx.config.data import AugmentConfig, DataConfig, as_steps
+from dmx.config.groups import GroupsConfig
 from dmx.config.objective import Objective
 from dmx.config.slot import InRegistry, dump
 from dmx.registry import (
@@ -147,6 +148,8 @@ class ExperimentConfig(Frozen):
     weighting: Annotated[Params, InRegistry(weightings), Field(default="fixed")]
     """How the losses of the tasks become one."""
     optimizer: Annotated[Params, InRegistry(optimizers)]
+    groups: GroupsConfig = GroupsConfig()
+    """Learning rates and weight decay of some of the parameters."""
     schedule: Annotated[Params, InRegistry(schedules), Field(default="constant")]
     stages: Annotated[tuple[Stage, ...], NotEmpty]
     training: TrainingConfig = TrainingConfig()

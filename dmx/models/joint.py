@@ -103,8 +103,9 @@ class DepthMaskModel(nn.Module):
     def _halves(self) -> EncoderDecoder:
         if not isinstance(self.net, EncoderDecoder):
             raise UserError(
-                f"a weighting on features needs a network that tells what its tasks share, but {type(self.net).__name__} "
-                "has no `encode` and `decode` (dmx.models.EncoderDecoder); set the weighting's `gradients_of` to parameters."
+                "a weighting on features needs a network that tells what its tasks share, but "
+                f"{type(self.net).__name__} has no `encode` and `decode` (dmx.models.EncoderDecoder); set the "
+                "weighting's `gradients_of` to parameters."
             )
         return self.net
 

@@ -1,0 +1,136 @@
+"""Parameter groups: no weight decay on norms and biases, and slower learning towards the bottom of the encoder.
+
+The encoder of L layers learns, in layer l = 0, ..., L-1, at
+
+    lr_l = lr · encoder_lr · layer_decay^(L - l)
+
+and all else at lr, stems before the encoder too: what is not pretrained starts from nothing. This is the layer-wise
+decay of Bao et al. 2022 (BEiT, fine-tuning), with the decoders in the place of its head. Layers are taken in the order
+in which the encoder defines them.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from dmx.config.groups import GroupsConfig
+from dmx.errors import UserError
+from dmx.registry import Params
+
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+def make_optimizer(
+    optimizer: Params, model: nn.Module, settings: GroupsConfig, others: Iterable[nn.Parameter] = ()
+) -> Optimizer:
+    """The optimizer of a model's parameter groups; the first group has the whole learning rate.
+
+    Args:
+        optimizer: A registered optimizer with its parameters.
+        model: What is learned.
+        settings: Which of its parameters are treated in which way.
+        others: What is learned beside it, without weight decay, which would pull a learned weighting to equal weights.
+
+    Raises:
+        UserError: The model has no encoder to slow down, or the optimizer has one learning rate only.
+    """
+    groups = parameter_groups(model, settings)
+    if learned := list(others):
+        groups.append({"params": learned, "weight_decay": 0.0, "lr_scale": 1.0})
+    scales = [group.pop("lr_scale") for group in groups]
+    if len(set(scales)) > 1 and optimizer.component.facts.get("one_rate", False):
+        raise UserError(
+            f"optimizer '{optimizer.component.name}' has one learning rate for all parameters, but groups asks for "
+            f"several (encoder_lr={settings.encoder_lr:g}, layer_decay={settings.layer_decay:g}); set both to 1, or "
+            "take another optimizer."
+        )
+    made: Optimizer = optimizer.bind()(groups)
+    for group, scale in zip(made.param_groups, scales, strict=True):
+        group["lr"] *= scale
+    return made
+
+
+def parameter_groups(model: nn.Module, settings: GroupsConfig) -> list[dict[str, Any]]:
+    """Each parameter of `model` in one group, the faster groups first, in each the order of the model.
+
+    Groups have the keys `params`, `lr_scale` (the share of the learning rate) and, where there is none,
+    `weight_decay`: with default settings there are two, or one where all parameters are of one kind.
+
+    Raises:
+        UserError: The encoder is to be slowed down, but the model has none.
+    """
+    spared = set() if settings.decay_norms_and_biases else spared_of_decay(model)
+    scales = encoder_scales(model, settings)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault((scales.get(name, 1.0), name not in spared), []).append(parameter)
+    return [
+        {"params": groups[scale, decays], "lr_scale": scale, **({} if decays else {"weight_decay": 0.0})}
+        for scale, decays in sorted(groups, reverse=True)
+    ]
+
+
+def spared_of_decay(model: nn.Module) -> set[str]:
+    """Parameters of one dimension (norms, biases, layer scales), and those in a module's `no_weight_decay()`.
+
+    That method is timm's convention, for position embeddings and tokens; modules of ours may have it too.
+    """
+    flat = {name for name, parameter in model.named_parameters() if parameter.ndim <= 1}
+    named = {
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, module in model.named_modules()
+        if callable(asked := getattr(module, "no_weight_decay", None))
+        for name in asked()
+    }
+    return flat | named
+
+
+def encoder_scales(model: nn.Module, settings: GroupsConfig) -> dict[str, float]:
+    """The share of the learning rate of each parameter of the encoder by its name in `model`.
+
+    Raises:
+        UserError: The encoder is to be slowed down, but the model has none.
+    """
+    if settings.encoder_lr == settings.layer_decay == 1:
+        return {}
+    found = next(((name, part) for name, part in model.named_modules() if name.split(".")[-1] == "encoder"), None)
+    if found is None:
+        raise UserError(
+            f"groups: encoder_lr={settings.encoder_lr:g} and layer_decay={settings.layer_decay:g} are about the "
+            f"encoder, but {type(getattr(model, 'net', model)).__name__} has no part of that name; set both to 1."
+        )
+    prefix, encoder = found
+    layers = layers_of(encoder)
+    scales = {}
+    for name, _ in encoder.named_parameters():
+        # what stands in no layer, as tokens and position embeddings do, comes in with the first
+        layer = next((i for i, inside in enumerate(layers) if name in inside), 0)
+        scales[f"{prefix}.{name}"] = settings.encoder_lr * settings.layer_decay ** (len(layers) - layer)
+    return scales
+
+
+def layers_of(encoder: nn.Module) -> list[set[str]]:
+    """The names of the parameters of each layer, in order: the encoder's children, with containers opened.
+
+    A child without any matrix or kernel, as a norm is, belongs to the layer before it.
+    """
+    layers: list[set[str]] = []
+    for prefix, child in _opened(encoder, ""):
+        parameters = dict(child.named_parameters(prefix=prefix))
+        if not layers or any(parameter.ndim > 1 for parameter in parameters.values()):
+            layers.append(set())
+        layers[-1] |= parameters.keys()
+    return layers
+
+
+def _opened(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
+    """The children by name that have parameters; in place of a container, or of an only child, its own children."""
+    children = [(name, child) for name, child in module.named_children() if any(True for _ in child.parameters())]
+    for name, child in children:
+        nested = any(True for _ in child.children())
+        if nested and (isinstance(child, CONTAINERS) or len(children) == 1):
+            yield from _opened(child, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", child
