@@ -18,7 +18,7 @@ from dmx.tracking.environment import facts, git_state
 from dmx.tracking.files import replace_text
 from dmx.tracking.home import Home
 from dmx.training.gradients import shared_parameters
-from dmx.training.groups import parameter_groups
+from dmx.training.groups import make_optimizer
 from dmx.training.joint_loss import JointLoss
 from dmx.training.progress import Progress
 from dmx.training.result import RunResult
@@ -187,10 +187,7 @@ def learner_of(prepared: Prepared) -> Learner:
     shared: tuple[bool, ...] = ()
     if isinstance(weighting, GradientWeighting):
         shared = shared_parameters(model, config.stages[0].height_width, prepared.model.net.needs_background)
-    groups = parameter_groups(prepared.model.net, config.optimizer.lr, config.groups)  # type: ignore[attr-defined]
-    if learned := list(loss.parameters()):
-        groups.append({"params": learned, "weight_decay": 0.0})  # decay would pull a learned weighting to equal weights
-    optimizer = config.optimizer.bind()(groups)
+    optimizer = make_optimizer(config.optimizer, model, config.groups, others=loss.parameters())
     ends, step = [], 0
     for stage in config.stages:
         for _ in range(stage.epochs):

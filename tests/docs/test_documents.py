@@ -6,6 +6,7 @@ they say; `...` stands for anything. `dmx train` and `dmx sweep` are not run as 
 20 s: what they would train is trained without stores, and the space of what they would search is built.
 """
 
+import ast
 import re
 import shlex
 import shutil
@@ -56,6 +57,22 @@ class Block:
 def blocks(path: Path) -> list[Block]:
     found = re.findall(r"^```(\w*)\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     return [Block(language, text) for language, text in found]
+
+
+def lines_of_code(text: str) -> int:
+    """Lines that hold code: neither blank nor comments nor docstrings."""
+    tree = ast.parse(text)
+    scopes = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    docs = [node.body[0] for node in scopes if ast.get_docstring(node)]
+    inside = {line for doc in docs for line in range(doc.lineno, (doc.end_lineno or doc.lineno) + 1)}
+    code = enumerate(text.splitlines(), start=1)
+    return sum(bool(line.split("#")[0].strip()) and number not in inside for number, line in code)
+
+
+@pytest.mark.parametrize("page", ["add_a_loss", "add_a_model"])
+def test_a_component_takes_less_than_thirty_lines(page):
+    first = next(block for block in blocks(ROOT / "docs" / f"{page}.md") if block.file)
+    assert 10 < lines_of_code(first.text) < 30
 
 
 def commands(text: str) -> Iterator[tuple[str, list[str]]]:
