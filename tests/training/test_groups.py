@@ -1,81 +1,150 @@
+"""Who learns how fast and who decays, against timm's own groups and by hand."""
+
+import re
+
 import pytest
 import torch
 from torch import nn
 
+import dmx.training.optimizers  # noqa: F401  registers
 from dmx.config.groups import GroupsConfig
 from dmx.errors import UserError
 from dmx.models.depthmasknet import depthmasknet
-from dmx.training.groups import layers_of, parameter_groups
+from dmx.registry import optimizers
+from dmx.training.groups import layers_of, make_optimizer, parameter_groups, spared_of_decay
 
 
 class Net(nn.Module):
-    """An encoder in a wrapper with three layers, of which one has nothing to learn, and a head."""
+    """An encoder of three layers with a norm behind the first, and a decoder with a bias."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3))
-        self.encoder = nn.Sequential(layers)
-        self.head = nn.Conv2d(4, 1, 1)
+        self.stem = nn.Conv2d(1, 1, 1, bias=False)
+        kernels = [nn.Conv2d(1, 1, 1, bias=False) for _ in range(3)]
+        self.encoder = nn.Sequential(kernels[0], nn.BatchNorm2d(1), nn.Sequential(*kernels[1:]))
+        self.decoder = nn.Conv2d(1, 1, 1)
 
 
-def rates(net: nn.Module, **settings) -> dict[str, tuple[float, bool]]:
-    """Each parameter's learning rate, and whether it is decayed."""
+def by_name(net: nn.Module, settings: GroupsConfig) -> dict[str, tuple[float, bool]]:
+    """The share of the learning rate of each parameter, and whether it decays."""
     names = {id(parameter): name for name, parameter in net.named_parameters()}
-    found = {}
-    for group in parameter_groups(net, 0.5, GroupsConfig(**settings)):
-        assert group.get("weight_decay", 0.0) == 0
-        for parameter in group["params"]:
-            assert names[id(parameter)] not in found
-            found[names[id(parameter)]] = (group["lr"], "weight_decay" not in group)
-    assert found.keys() == set(names.values())
-    return found
+    groups = parameter_groups(net, settings)
+    found = [(names[id(p)], (g["lr_scale"], "weight_decay" not in g)) for g in groups for p in g["params"]]
+    assert len(found) == len(names) == len(dict(found)), "each parameter once"
+    return dict(found)
 
 
-def test_norms_and_biases_are_not_decayed():
-    found = rates(Net())
-    assert {name for name, (_, decayed) in found.items() if decayed} == {
-        "encoder.0.0.weight",
-        "encoder.0.3.weight",
-        "head.weight",
-    }
-    assert {lr for lr, _ in found.values()} == {0.5}
-
-
-def test_all_is_decayed_if_asked():
-    assert all(decayed for _, decayed in rates(Net(), decay_norms_and_biases=True).values())
-    assert len(parameter_groups(Net(), 0.5, GroupsConfig(decay_norms_and_biases=True))) == 1
-
-
-def test_layers_by_hand():
-    """Three layers with something to learn: 0.5 · 0.2 · 0.5², · 0.5, · 1; the head keeps 0.5."""
-    found = {name: lr for name, (lr, _) in rates(Net(), encoder_lr=0.2, layer_decay=0.5).items()}
-    assert found == {
-        "encoder.0.0.weight": pytest.approx(0.025),
-        "encoder.0.0.bias": pytest.approx(0.025),
-        "encoder.0.1.weight": pytest.approx(0.05),
-        "encoder.0.1.bias": pytest.approx(0.05),
-        "encoder.0.3.weight": pytest.approx(0.1),
-        "encoder.0.3.bias": pytest.approx(0.1),
-        "head.weight": 0.5,
-        "head.bias": 0.5,
+def test_rates_and_decay_by_hand():
+    assert by_name(Net(), GroupsConfig(encoder_lr=0.1, layer_decay=0.5)) == {
+        "stem.weight": (1.0, True),
+        "encoder.0.weight": (pytest.approx(0.0125), True),
+        "encoder.1.weight": (pytest.approx(0.0125), False),
+        "encoder.1.bias": (pytest.approx(0.0125), False),
+        "encoder.2.0.weight": (pytest.approx(0.025), True),
+        "encoder.2.1.weight": (pytest.approx(0.05), True),
+        "decoder.weight": (1.0, True),
+        "decoder.bias": (1.0, False),
     }
 
 
-def test_depthmasknet_has_four_layers():
-    net = depthmasknet(width=4)
-    assert [len(layer) for layer in layers_of(net.encoder)] == [len(list(block.parameters())) for block in net.encoder]
+def test_by_default_there_are_two_groups():
+    decays, spared = parameter_groups(Net(), GroupsConfig())
+    assert (len(decays["params"]), len(spared["params"])) == (5, 3)
+    assert spared["weight_decay"] == 0
 
 
-def test_what_the_encoder_holds_itself_goes_with_its_first_layer():
-    encoder = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    encoder.position = nn.Parameter(torch.zeros(3, 2))
-    assert [len(layer) for layer in layers_of(encoder)] == [3, 2]
+def test_all_may_decay_in_one_group():
+    (group,) = parameter_groups(Net(), GroupsConfig(decay_norms_and_biases=True))
+    assert len(group["params"]) == 8
+    assert "weight_decay" not in group
 
 
-def test_a_network_without_an_encoder_says_so():
-    with pytest.raises(UserError) as caught:
-        parameter_groups(nn.Conv2d(3, 2, 1), 0.5, GroupsConfig(encoder_lr=0.1))
-    assert str(caught.value) == (
-        "groups gives the encoder learning rates of its own, but Conv2d names no part of it `encoder`; leave out "
-        "groups.encoder_lr and groups.layer_decay."
+def test_the_baselines_encoder_is_known_by_its_name():
+    found = by_name(depthmasknet(width=4), GroupsConfig(encoder_lr=0.5, layer_decay=0.9))
+    assert found["mask_decoder.head.weight"] == (1.0, True)
+    assert found["encoder.3.halve.weight"] == (pytest.approx(0.5 * 0.9), True)
+    assert found["encoder.0.plain.1.weight"] == (pytest.approx(0.5 * 0.9**4), False)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+def test_layers_and_decay_are_timms(name):
+    """timm has them by hand, as patterns for each network; its head, and a norm before it, are no layers of ours."""
+    import timm
+    from timm.optim import param_groups_layer_decay
+
+    net = nn.Module()
+    net.encoder = timm.create_model(name, num_classes=3)
+    asked = getattr(net.encoder, "no_weight_decay", set)
+    given = param_groups_layer_decay(net.encoder, 0.1, asked(), layer_decay=0.5)
+    names = {id(p): n for n, p in net.encoder.named_parameters()}
+    timms = {names[id(p)]: (g["lr_scale"], g["weight_decay"] > 0) for g in given for p in g["params"]}
+    net.encoder.reset_classifier(0)
+    ours = by_name(net, GroupsConfig(layer_decay=0.5))
+    assert {f"encoder.{n}": told for n, told in timms.items() if not re.match(r"fc|head|norm", n)} == {
+        n: told for n, told in ours.items() if not n.startswith("encoder.norm")
+    }
+
+
+def test_a_module_may_spare_what_it_names():
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens = nn.Parameter(torch.zeros(1, 4, 8))
+
+        def no_weight_decay(self) -> set[str]:
+            return {"tokens"}
+
+    assert spared_of_decay(nn.Sequential(Tokens(), nn.Linear(1, 1))) == {"0.tokens", "1.bias"}
+    assert spared_of_decay(Tokens()) == {"tokens"}
+
+
+def test_a_lone_backbone_is_opened():
+    """As timm's encoders in segmentation-models-pytorch, which keep all in `model`."""
+    backbone = nn.Module()
+    backbone.conv, backbone.norm, backbone.head = nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Conv2d(1, 1, 1)
+    encoder = nn.Module()
+    encoder.model = backbone
+    first = {"model.conv.weight", "model.conv.bias", "model.norm.weight", "model.norm.bias"}
+    assert layers_of(encoder) == [first, {"model.head.weight", "model.head.bias"}]
+
+
+def test_without_an_encoder_there_is_nothing_to_slow_down():
+    with pytest.raises(UserError) as error:
+        parameter_groups(nn.Conv2d(1, 1, 1), GroupsConfig(encoder_lr=0.5))
+    assert str(error.value) == (
+        "groups: encoder_lr=0.5 and layer_decay=1 are about the encoder, but Conv2d has no part of that name; "
+        "set both to 1."
     )
+    assert len(parameter_groups(nn.Conv2d(1, 1, 1), GroupsConfig())) == 2
+
+
+@pytest.mark.parametrize("name", [name for name in optimizers if name != "prodigy"])
+def test_every_optimizer_takes_the_groups(name):
+    """The first group has the whole rate; what is spared does not move for decay alone."""
+    net = Net()
+    torch.nn.init.constant_(net.decoder.bias, 1.0)
+    kind = optimizers[name].params
+    decay = {"weight_decay": 0.1} if "weight_decay" in kind.model_fields else {}
+    params = kind(lr=0.02, **decay)
+    other = nn.Parameter(torch.ones(1))
+    optimizer = make_optimizer(params, net, GroupsConfig(encoder_lr=0.1), [other])
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.02, 0.02, 0.002, 0.002, 0.02])
+    assert decay.items() <= optimizer.param_groups[0].items()
+    assert optimizer.param_groups[1]["weight_decay"] == optimizer.param_groups[-1]["weight_decay"] == 0
+    assert optimizer.param_groups[-1]["params"] == [other]
+    for parameter in (*net.parameters(), other):
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    # ASGD has a decay of its own beside, of 1e-4 times the rate
+    assert [net.decoder.bias.item(), other.item()] == pytest.approx([1, 1], abs=1e-5 if name == "asgd" else 0)
+
+
+def test_an_optimizer_of_one_rate_says_so():
+    net = Net()
+    with pytest.raises(UserError) as error:
+        make_optimizer(optimizers["prodigy"].params(), net, GroupsConfig(encoder_lr=0.1))
+    assert str(error.value) == (
+        "optimizer 'prodigy' has one learning rate for all parameters, but groups asks for several "
+        "(encoder_lr=0.1, layer_decay=1); set both to 1, or take another optimizer."
+    )
+    assert len(make_optimizer(optimizers["prodigy"].params(), net, GroupsConfig()).param_groups) == 2

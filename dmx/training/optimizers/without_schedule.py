@@ -64,7 +64,7 @@ def sgd_schedulefree(
     return training(optimizer)
 
 
-@optimizers.register("prodigy", source="Mishchenko and Defazio 2024; prodigyopt")
+@optimizers.register("prodigy", source="Mishchenko and Defazio 2024; prodigyopt", one_rate=True)
 def prodigy(
     parameters: ParamsT,
     *,
