@@ -2,14 +2,14 @@
 
     dmx data import nyuv2 ../shared/data/nyuv2 data/nyuv2
     dmx data compose data/nyuv2 ../shared/data/eva4_a/fg data/composed --part train --count 2000 --size 192 --fov 44.6
-    python benchmarks/shelf.py [models] [weightings] [upsampling] [--results data/shelf.jsonl] [--write docs/shelf.md]
+    python benchmarks/shelf.py [models] [weightings] [upsampling] [links] [--write docs/shelf.md]
 
 Quality: the composed quartets at 64x64, batches of 16, the losses, optimizer and schedule of experiments/baseline.yaml
-with lr 1e-3, nothing pretrained, no augmentation; one epoch for models, four for weightings and upsamplings, both with
-DepthMaskNet of width 8. It says how quickly something learns with one setting for all, not how good it can become. Cost of
-models: at 192x192 in batches of two; of weightings: a training step of the quality's kind.
+with lr 1e-3, nothing pretrained, no augmentation; one epoch for models, four for weightings, upsamplings and
+depth links (these with L1), all with DepthMaskNet of width 8. It says how quickly something learns with one setting for
+all, not how good it can become. Cost: at 192x192 in batches of two; of weightings, a step of the quality's kind.
 
-Each measurement is kept as a line of the results as soon as it is there; started again, the command goes on with what
+Each measurement is kept as a line of the results (`--results`, data/shelf.jsonl) as soon as it is there; started again, the command goes on with what
 is missing. `--write` puts the tables between their marks in a document.
 """
 
@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -31,6 +31,7 @@ from dmx.config import load_experiment
 from dmx.experiment import prepare, run
 from dmx.experiment.prepare import Prepared
 from dmx.experiment.run import learner_of
+from dmx.models import Link
 from dmx.registry import Choice, load, models, weightings
 from dmx.tracking import Home
 from dmx.training.execution import forward_flops
@@ -43,7 +44,7 @@ QUALITY = {
     "iou": "val/mask/iou_pooled",
     "checkerboard": "val/depth/checkerboard_pooled",
 }
-SECTIONS = ("models", "weightings", "upsampling")
+SECTIONS = ("models", "weightings", "upsampling", "links")
 SIDE, BATCH = 192, 2
 
 
@@ -61,6 +62,9 @@ def variants(section: str) -> dict[str, list[str]]:
                 )
                 found[name if on is None else f"{name} of {on}"] = [narrow, setting]
         return found
+    if section == "links":
+        narrow = "model={name: depthmasknet, width: 8}"
+        return {link: [narrow, "loss.depth=l1", f"depth_link={link}"] for link in get_args(Link)}
     choice = models["depthmasknet"].search_space()["upsampling"]
     assert isinstance(choice, Choice)
     return {str(how): [f"model={{name: depthmasknet, width: 8, upsampling: {how}}}"] for how in choice.values}
@@ -207,7 +211,7 @@ def lines(section: str, known: list[dict[str, Any]]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", metavar="models|weightings|upsampling")
+    parser.add_argument("sections", nargs="*", metavar="models|weightings|upsampling|links")
     parser.add_argument("--data", type=Path, default=Path("data/composed"))
     parser.add_argument("--results", type=Path, default=Path("data/shelf.jsonl"))
     parser.add_argument("--write", type=Path, help="a document with a pair of marks for each section")
