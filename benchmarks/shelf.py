@@ -9,8 +9,8 @@ with lr 1e-3, nothing pretrained, no augmentation; one epoch for models, four fo
 depth links (these with L1), all with DepthMaskNet of width 8. It says how quickly something learns with one setting for
 all, not how good it can become. Cost: at 192x192 in batches of two; of weightings, a step of the quality's kind.
 
-Each measurement is kept as a line of the results (`--results`, data/shelf.jsonl) as soon as it is there; started again, the command goes on with what
-is missing. `--write` puts the tables between their marks in a document.
+Each measurement is kept as a line of the results (`--results`, data/shelf.jsonl) as soon as it is there; started
+again, the command goes on with what is missing. `--write` puts the tables between their marks in a document.
 """
 
 import argparse
