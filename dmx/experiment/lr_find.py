@@ -1,0 +1,218 @@
+"""The learning-rate range test: a short training in which the learning rate rises until the loss explodes.
+
+Smith 2017 ("Cyclical learning rates for training neural networks"), section 3.3. Our deviations: the rate rises
+geometrically, not in a straight line, as it is looked for over powers of ten; and the loss, not the accuracy, is
+looked at, smoothed by a running mean.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import yaml
+from torch.optim.lr_scheduler import LambdaLR
+
+from dmx.config.flat import flatten
+from dmx.errors import UserError
+from dmx.experiment.lr_plot import save_plot
+from dmx.experiment.prepare import Prepared
+from dmx.experiment.run import crashed, learner_of
+from dmx.outcome import Outcome
+from dmx.quartet import Batch
+from dmx.tracking import Home, RunStart, RunTracker, open_run
+from dmx.training.step import DivergedError
+
+MEMORY = 0.8
+"""β of the smoothed loss: it lags some 4 steps behind, which is 0.3 powers of ten in 100 steps from 1e-7 to 10."""
+EXPLODED = 4.0
+"""The test ends where the smoothed loss is this many times its lowest, and above where it began."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Loss by learning rate.
+
+    Attributes:
+        rates: The learning rate of each step, rising.
+        losses: The loss of each step, before its update.
+        smoothed: Their running means.
+        ended: Why the test ended before its last rate; empty where it did not.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    ended: str
+
+    @property
+    def lowest(self) -> int:
+        """The step of the lowest smoothed loss."""
+        return int(np.argmin(self.smoothed))
+
+    @property
+    def steepest(self) -> float | None:
+        """The learning rate at which the smoothed loss falls fastest; None where it does not fall.
+
+        Slopes are of chords over a tenth of the steps, for those between neighbours are mostly noise.
+        """
+        half = max(1, len(self.rates) // 20)
+        s = np.array(self.smoothed[: self.lowest + 1])
+        if len(s) <= 2 * half:
+            return None
+        falls = s[: -2 * half] - s[2 * half :]
+        return self.rates[int(np.argmax(falls)) + half] if falls.max() > 0 else None
+
+    @property
+    def tenth(self) -> float | None:
+        """A tenth of the learning rate at the lowest smoothed loss; None where the loss does not fall."""
+        return None if self.steepest is None else self.rates[self.lowest] / 10
+
+
+def rate(low: float, high: float, step: int, steps: int) -> float:
+    """lr_k = low (high / low)^(k / (n - 1)).
+
+    >>> [round(rate(1e-3, 10, k, 5), 6) for k in range(5)]
+    [0.001, 0.01, 0.1, 1.0, 10.0]
+    """
+    return float(low * (high / low) ** (step / (steps - 1)))
+
+
+def smooth(losses: list[float]) -> float:
+    """The running mean Σ_k β^(n-k) L_k / Σ_k β^(n-k) of the losses L_1, ..., L_n.
+
+    >>> smooth([2.0, 2.0, 2.0])
+    2.0
+    """
+    weights = MEMORY ** np.arange(len(losses) - 1, -1, -1)
+    return float(np.dot(weights, losses) / weights.sum())
+
+
+def range_test(
+    prepared: Prepared,
+    low: float,
+    high: float,
+    steps: int,
+    told: Callable[[int, float, float, float], None] = lambda step, rate, loss, smoothed: None,
+) -> Curve:
+    """Train the model of `prepared` with a learning rate that rises from `low` to `high`.
+
+    All groups of parameters keep the ratio of their rates. Batches are those of the first stage of training.
+
+    Args:
+        prepared: What is trained; its weights are of no use after that.
+        low: The first learning rate, above 0.
+        high: The last one, above `low`.
+        steps: How many steps there are at most.
+        told: Called after each step, counted from 0, with its learning rate, loss and smoothed loss.
+
+    Raises:
+        UserError: The loss is not finite at the first step already.
+    """
+    learner = learner_of(prepared)
+    optimizer = learner.optimizer
+    base = optimizer.param_groups[0]["initial_lr"]  # the first group has the whole learning rate
+    rising = LambdaLR(optimizer, lambda step: rate(low, high, step, steps) / base)
+    learner = replace(learner, schedule=rising)
+    learner.model.train()
+    rates: list[float] = []
+    losses: list[float] = []
+    smoothed: list[float] = []
+    ended = ""
+    for step, batch in zip(range(steps), batches(prepared), strict=False):
+        lr = optimizer.param_groups[0]["lr"]
+        try:
+            loss = finite(learner.step(batch, learner.model)["loss"].item())
+        except DivergedError as error:
+            ended = f"{error} at learning rate {lr:.2g}"
+            break
+        rates.append(lr)
+        losses.append(loss)
+        smoothed.append(smooth(losses))
+        told(step, lr, loss, smoothed[-1])
+        if exploded(smoothed):
+            ended = f"the loss exploded at learning rate {lr:.2g}"
+            break
+    if not rates:
+        raise UserError(f"lr-find: {ended}, at which the test begins; take a lower --from.")
+    return Curve(tuple(rates), tuple(losses), tuple(smoothed), ended)
+
+
+def finite(loss: float) -> float:
+    """`loss`; a step on a device does not ask for that itself.
+
+    Raises:
+        DivergedError: It is not finite.
+    """
+    if not math.isfinite(loss):
+        raise DivergedError("loss is not finite")
+    return loss
+
+
+def exploded(smoothed: list[float]) -> bool:
+    """Whether the last value is far above the lowest, and above the first: losses below 0 are possible too."""
+    lowest, last = min(smoothed), smoothed[-1]
+    return last > smoothed[0] and last - lowest > (EXPLODED - 1) * abs(lowest)
+
+
+def batches(prepared: Prepared) -> Iterator[Batch]:
+    """The training batches of the first stage, epoch after epoch."""
+    for epoch in count():
+        yield from prepared.loaders.train(prepared.config.stages[0], epoch, 0)
+
+
+def find(
+    prepared: Prepared, home: Home, low: float, high: float, steps: int, progress: Callable[[int, int], None]
+) -> tuple[Curve, Path]:
+    """A range test as a run of its own, in the MLflow experiment of that name; gives the curve and where its plot is.
+
+    Raises:
+        UserError: As `range_test`.
+    """
+    name = prepared.config.name
+    free = (run_id for k in count(1) if not home.run(run_id := f"lr-find-{name}-{k}").exists())
+    tracker = open_run(home, next(free), _start(prepared, low, high, steps))
+
+    def told(step: int, rate: float, loss: float, smoothed: float) -> None:
+        tracker.log(step, {"lr_find/rate": rate, "lr_find/loss": loss, "lr_find/loss_smoothed": smoothed})
+        progress(step + 1, steps)
+
+    try:
+        curve = range_test(prepared, low, high, steps, told)
+        plot = home.root / "lr-find" / f"{name}.png"
+        save_plot(plot, name, curve.rates, curve.losses, curve.smoothed, marks_of(curve))
+    except KeyboardInterrupt:
+        tracker.finish(Outcome.INTERRUPTED, "SIGINT")
+        raise
+    except Exception as error:
+        tracker.finish(Outcome.CRASHED, crashed(error).reason)
+        raise
+    _close(tracker, curve, plot)
+    return curve, plot
+
+
+def marks_of(curve: Curve) -> dict[str, float]:
+    """The suggestions by what they are; none where the loss does not fall."""
+    named = {"steepest descent": curve.steepest, "a tenth of the lowest point's": curve.tenth}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _start(prepared: Prepared, low: float, high: float, steps: int) -> RunStart:
+    config = prepared.config
+    return RunStart(
+        experiment=config.name,
+        name=f"lr-find {config.name}",
+        tags={"dmx.role": "lr-find", "dmx.fingerprint": config.fingerprint, "dmx.data": prepared.data_fingerprint[:16]},
+        params={**flatten(config), "lr_find.from": low, "lr_find.to": high, "lr_find.steps": steps},
+        files={"config.yaml": yaml.safe_dump(config.dump(), sort_keys=False)},
+    )
+
+
+def _close(tracker: RunTracker, curve: Curve, plot: Path) -> None:
+    last = len(curve.rates) - 1
+    both = {"lr_find/steepest": curve.steepest, "lr_find/tenth_of_lowest": curve.tenth}
+    tracker.log(last, {key: value for key, value in both.items() if value is not None})
+    tracker.artifact(plot)
+    tracker.finish(Outcome.COMPLETE, curve.ended)
