@@ -9,6 +9,13 @@ from torch import Tensor
 from dmx.errors import UserError
 
 Inputs = Literal["image+background", "image"]
+AnyInputs = Literal["image+background", "image", "two_stems"]
+"""Two stems: each picture passes a convolution of its own before they are put together."""
+
+
+def needs_background(inputs: str) -> bool:
+    """Whether a network with these `inputs` looks at the background beside the image."""
+    return inputs != "image"
 
 
 def require_background(background: Float[Tensor, "B 3 H W"] | None) -> Float[Tensor, "B 3 H W"]:

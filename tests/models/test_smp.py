@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from dmx.errors import UserError
-from dmx.models.pretrained import FILES
-from dmx.models.smp import LIGHT, encoders, unet
+from dmx.models.smp import unet
+from dmx.models.smp.encoders import LIGHT, encoders
 from dmx.registry import models
 
 
@@ -57,13 +57,13 @@ def test_weights_that_do_not_exist_are_refused():
 
 
 def test_cached_weights_are_taken_without_a_network(hub):
-    source = unet(inputs="image").net.encoder.state_dict()
+    source = unet(inputs="image").encoder.state_dict()
     revision = encoders()["resnet18"]["pretrained_settings"]["imagenet"]["revision"]
     snapshot = hub / "models--smp-hub--resnet18.imagenet" / "snapshots" / revision
     snapshot.mkdir(parents=True)
-    (snapshot / FILES[0]).write_text("{}")
-    save_file(source, snapshot / FILES[1])
-    loaded = unet(weights="imagenet", inputs="image").net.encoder.state_dict()
+    (snapshot / "config.json").write_text("{}")
+    save_file(source, snapshot / "model.safetensors")
+    loaded = unet(weights="imagenet", inputs="image").encoder.state_dict()
     assert all(torch.equal(value, loaded[key]) for key, value in source.items())
 
 

@@ -1,0 +1,111 @@
+"""Encoders by name: segmentation-models-pytorch's own, and timm's as `tu-NAME`; and the weights that each can have.
+
+The libraries are imported where they are used, not above: from a cold disk that takes 9 to 12 s.
+"""
+
+from difflib import get_close_matches
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from dmx.errors import did_you_mean
+from dmx.models.pretrained import Pretrained
+from dmx.registry import Choice
+
+TIMM = "tu-"
+LIGHT = ("resnet18", "mobilenet_v2", "efficientnet-b0")
+LIGHT_MIXED = ("mit_b0", "resnet18", "mobilenet_v2")
+LIGHT_VIT = ("tu-vit_tiny_patch16_224", "tu-deit_tiny_distilled_patch16_224")
+COMMON_WEIGHTS = ("none", "imagenet")
+
+
+@cache
+def encoders() -> dict[str, dict[str, Any]]:
+    """The library's own encoders by name, without the `timm-` ones, which it has deprecated."""
+    from segmentation_models_pytorch.encoders import encoders as known
+
+    return {name: entry for name, entry in known.items() if not name.startswith("timm-")}
+
+
+@cache
+def timm_models() -> frozenset[str]:
+    """The names of timm's models."""
+    import timm
+
+    return frozenset(timm.list_models())
+
+
+def check_encoder(name: str) -> str:
+    """`name`, which must be an encoder of the library, or `tu-` and a model of timm.
+
+    Whether an architecture can be built with it is known only when it is built.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if name in (*LIGHT, *LIGHT_MIXED, *LIGHT_VIT):  # first, so that registering does not import the libraries
+        return name
+    if name.startswith(TIMM):
+        bare, _, tag = name.removeprefix(TIMM).partition(".")
+        if bare not in timm_models():
+            close = [f"'{TIMM}{other}'" for other in get_close_matches(bare, sorted(timm_models()))]
+            proposal = f"did you mean {' or '.join(close)}? " if close else ""
+            raise ValueError(f"timm has no model '{bare}'; {proposal}timm.list_models() has all {len(timm_models())}")
+        if tag:
+            raise ValueError(f"'{name}' names weights too; write encoder={TIMM}{bare} and weights={tag}")
+    elif name not in encoders():
+        raise ValueError(f"no encoder '{name}'; {did_you_mean(name, encoders())}, and timm's as {TIMM}NAME")
+    return name
+
+
+@cache
+def weights_of(encoder: str) -> dict[str, Pretrained]:
+    """The pretrained weights of an encoder by name.
+
+    Of timm's those that have a place at the hub; 19 old ones are pickles at plain addresses, and we load none.
+    """
+    if not encoder.startswith(TIMM):
+        files = ("config.json", "model.safetensors")
+        settings = encoders()[encoder]["pretrained_settings"]
+        return {name: Pretrained(at["repo_id"], at["revision"], files, None) for name, at in settings.items()}
+    import timm
+
+    bare = encoder.removeprefix(TIMM)
+    found = {}
+    for name in timm.list_pretrained(f"{bare}.*"):
+        config = timm.get_pretrained_cfg(name)
+        if config is not None and config.hf_hub_id:
+            found[name.removeprefix(f"{bare}.")] = Pretrained(
+                config.hf_hub_id, None, ("model.safetensors",), config.license
+            )
+    return found
+
+
+def check_weights(name: str) -> str:
+    """`name`, which must be `none` or weights that some encoder has.
+
+    Raises:
+        ValueError: No encoder has them.
+    """
+    if name in COMMON_WEIGHTS:
+        return name
+    import timm
+
+    own = {weights for entry in encoders().values() for weights in entry["pretrained_settings"]}
+    tags = {listed.partition(".")[2] for listed in timm.list_pretrained()}
+    if name not in own | tags:
+        raise ValueError(f"no weights '{name}'; {did_you_mean(name, {'none', *own})}, and timm's tags")
+    return name
+
+
+def licence(encoder: str) -> str:
+    """The licences of an encoder's weights: `unknown` where the library does not say, `-` where there are none."""
+    known = {weights.licence or "unknown" for weights in weights_of(encoder).values()}
+    return ", ".join(sorted(known)) or "-"
+
+
+Encoder = Annotated[str, AfterValidator(check_encoder), Choice(*LIGHT)]
+MixedEncoder = Annotated[str, AfterValidator(check_encoder), Choice(*LIGHT_MIXED)]
+VitEncoder = Annotated[str, AfterValidator(check_encoder), Choice(*LIGHT_VIT)]
+Weights = Annotated[str, AfterValidator(check_weights)]

@@ -1,0 +1,189 @@
+"""An architecture of segmentation-models-pytorch as a joint network, in one of three forms.
+
+shared        pictures -> encoder -> decoder -> two heads
+two_decoders  pictures -> encoder -> a decoder and a head for each task
+cross_stitch  the same, but what the decoders give is mixed before the heads
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dmx.errors import UserError
+from dmx.models.inputs import AnyInputs, needs_background, require_background, stack_inputs
+from dmx.models.joint import EncoderDecoder
+from dmx.models.smp.encoders import TIMM
+
+Form = Literal["shared", "two_decoders", "cross_stitch"]
+STEM = 8  # channels of each of two stems
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is to be known of one of the library's architectures.
+
+    Attributes:
+        library: Its name there.
+        encoders: Which encoders it takes, in words.
+        instead: One that it takes.
+        multiple: H and W must be multiples of this, whatever the encoder.
+        least: H and W must be at least this. Encoders end at a 32nd, where a norm then sees more than one place.
+        least_batch: How many pictures a batch needs in training: 2 where a norm looks at features pooled to one place.
+        tokens: Whether its decoder takes tokens of the whole picture beside features of places.
+        arguments: What the library is told beside the encoder.
+    """
+
+    library: str
+    encoders: str = "an encoder with features at a half, a quarter, ..., a 32nd of the size, and of any size"
+    instead: str = "resnet18"
+    multiple: int = 1
+    least: int = 64
+    least_batch: int = 1
+    tokens: bool = False
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def build(self, encoder: str, channels: int, weights: str) -> Any:
+        """The library's network with one output channel, for pictures of so many channels."""
+        import segmentation_models_pytorch
+
+        pretrained: str | bool | None = None if weights == "none" else weights
+        if pretrained and encoder.startswith(TIMM):  # there, weights are named with the encoder
+            encoder, pretrained = f"{encoder}.{weights}", True
+        return getattr(segmentation_models_pytorch, self.library)(
+            encoder_name=encoder, encoder_weights=pretrained, in_channels=channels, classes=1, **self.arguments
+        )
+
+
+class Pictures(nn.Module):
+    """What the encoder gets: the pictures along the channels, or a convolution, norm and ReLU of each.
+
+    Attributes:
+        channels: How many channels that has.
+    """
+
+    def __init__(self, inputs: AnyInputs) -> None:
+        super().__init__()
+        self.inputs: AnyInputs = inputs
+        self.channels = {"image": 3, "image+background": 6, "two_stems": 2 * STEM}[inputs]
+        if inputs == "two_stems":
+            self.image_stem, self.background_stem = stem(), stem()
+
+    def forward(
+        self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
+    ) -> Float[Tensor, "B C H W"]:
+        """The encoder's input.
+
+        Raises:
+            UserError: The background is asked for but there is none.
+        """
+        if self.inputs != "two_stems":
+            return stack_inputs(image, background, self.inputs)
+        return torch.cat([self.image_stem(image), self.background_stem(require_background(background))], dim=1)
+
+
+def stem() -> nn.Sequential:
+    """The first layers of one picture."""
+    return nn.Sequential(nn.Conv2d(3, STEM, 3, padding=1, bias=False), nn.BatchNorm2d(STEM), nn.ReLU())
+
+
+class CrossStitch(nn.Module):
+    """A learned mixture of two tasks' features, channel by channel.
+
+    [x~_A]   [α_AA α_AB] [x_A]
+    [x~_B] = [α_BA α_BB] [x_B]
+
+    Source: Misra et al. 2016, "Cross-stitch networks for multi-task learning", eq. 1. As there, each channel has an α
+    of its own, which starts near the identity: 0.9 from its own task and 0.1 from the other. Theirs are between the
+    layers of two whole networks; ours is one, behind two decoders of one encoder.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.tensor([[0.9, 0.1], [0.1, 0.9]])[..., None].repeat(1, 1, channels))
+
+    def forward(self, x: list[Float[Tensor, "B C h w"]]) -> list[Float[Tensor, "B C h w"]]:
+        """X~_s = Σ_t α_st x_t."""
+        A, B = x
+        a = self.alpha[..., None, None]
+        return [a[0, 0] * A + a[0, 1] * B, a[1, 0] * A + a[1, 1] * B]
+
+
+class SmpNet(EncoderDecoder):
+    """The network of the module's docstring.
+
+    Args:
+        architecture: Which of the library's.
+        encoder: The encoder's name.
+        form: What the tasks share.
+        inputs: Which pictures it looks at.
+        weights: Which the encoder starts from; `none`: random ones.
+    """
+
+    def __init__(self, architecture: Architecture, encoder: str, form: Form, inputs: AnyInputs, weights: str) -> None:
+        super().__init__()
+        self.pictures = Pictures(inputs)
+        self.needs_background = needs_background(inputs)
+        # The second is for its decoder and head, which start from random weights of their own.
+        net, other = (architecture.build(encoder, self.pictures.channels, start) for start in (weights, "none"))
+        self.multiple = max(net.encoder.output_stride, architecture.multiple)
+        self.least = architecture.least
+        self.least_batch = architecture.least_batch
+        self.encoder = net.encoder
+        self.decoders = nn.ModuleList([net.decoder] if form == "shared" else [net.decoder, other.decoder])
+        self.heads = nn.ModuleList([net.segmentation_head, other.segmentation_head])
+        channels = next(m.in_channels for m in net.segmentation_head.modules() if isinstance(m, nn.Conv2d))
+        self.stitch = CrossStitch(channels) if form == "cross_stitch" else None
+
+    def encode(
+        self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
+    ) -> list[Float[Tensor, "B ..."]]:
+        """The encoder's features, or, where the tasks share the decoder, what it gives.
+
+        Raises:
+            UserError: The network takes backgrounds, but there is none; or a batch is too small to train with.
+        """
+        if self.training and len(image) < self.least_batch:
+            raise UserError(
+                f"this architecture normalises features pooled to one place, which needs {self.least_batch} pictures "
+                f"in each training batch, but got {len(image)}; raise batch_size, or leave a last, smaller batch out."
+            )
+        features = self._features(self.pictures(image, background))
+        return [self._decoded(0, features)] if len(self.decoders) == 1 else features
+
+    def decode(self, features: list[Tensor]) -> tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
+        """Mask logits and raw depth."""
+        shared = len(self.decoders) == 1
+        decoded = features * 2 if shared else [self._decoded(task, features) for task in range(2)]
+        if self.stitch is not None:
+            decoded = self.stitch(decoded)
+        mask_logits, depth_raw = (head(x) for head, x in zip(self.heads, decoded, strict=True))
+        return mask_logits, depth_raw
+
+    def _features(self, x: Tensor) -> list[Tensor]:
+        """What the encoder has learned to see: no copy of its input, no place-holder for a scale it does not have."""
+        return [feature for feature in self.encoder(x)[1:] if feature.shape[1] > 0]
+
+    def _decoded(self, task: int, features: list[Tensor]) -> Tensor:
+        """What a decoder gives; decoders ask for the sizes of what `_features` leaves out, but not for the values."""
+        deepest = features[-1]
+        B, _, h, w = deepest.shape
+        H, W = h * self.encoder.output_stride, w * self.encoder.output_stride
+        missing = [deepest.new_empty(B, 0, H, W)]
+        if self.encoder.out_channels[1] == 0:  # transformers begin at a quarter of the size
+            missing.append(deepest.new_empty(B, 0, H // 2, W // 2))
+        return self.decoders[task](missing + features)  # type: ignore[no-any-return]
+
+
+class TokenNet(SmpNet):
+    """DPT, whose encoder gives tokens of the whole picture beside each of its features."""
+
+    def _features(self, x: Tensor) -> list[Tensor]:
+        features, tokens = self.encoder(x)
+        return [*features, *(one for one in tokens if one is not None)]
+
+    def _decoded(self, task: int, features: list[Tensor]) -> Tensor:
+        n = len(self.encoder.out_channels)
+        return self.decoders[task](features[:n], features[n:] or [None] * n)  # type: ignore[no-any-return]
