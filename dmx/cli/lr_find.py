@@ -38,5 +38,8 @@ def lr_find(experiment: Path, overrides: tuple[str, ...], low: float, high: floa
     if curve.steepest is None or curve.tenth is None:
         told = f"the loss does not fall between {curve.rates[0]:.2g} and {curve.rates[-1]:.2g}; no suggestion"
     else:
-        told = f"try optimizer.lr={curve.steepest:.2g} (steepest descent) to {curve.tenth:.2g} (a tenth of the lowest)"
+        told = (
+            f"try optimizer.lr={curve.steepest:.2g} (steepest descent) or {curve.tenth:.2g} "
+            "(a tenth of the lowest point's)"
+        )
     click.echo(f"{config.name}: {told}{f'; {curve.ended}' if curve.ended else ''}. Plot: {plot}")

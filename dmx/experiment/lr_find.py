@@ -136,7 +136,7 @@ def range_test(
             ended = f"the loss exploded at learning rate {lr:.2g}"
             break
     if not rates:
-        raise UserError(f"lr-find: {ended}, at which the test begins; take a lower --from.")
+        raise UserError(f"lr-find: {ended}, before any update of the weights; look for the fault in data and losses.")
     return Curve(tuple(rates), tuple(losses), tuple(smoothed), ended)
 
 
@@ -164,16 +164,32 @@ def batches(prepared: Prepared) -> Iterator[Batch]:
 
 
 def find(
-    prepared: Prepared, home: Home, low: float, high: float, steps: int, progress: Callable[[int, int], None]
+    prepared: Prepared,
+    home: Home,
+    low: float,
+    high: float,
+    steps: int,
+    progress: Callable[[int, int], None],
+    *,
+    stores: bool = True,
 ) -> tuple[Curve, Path]:
     """A range test as a run of its own, in the MLflow experiment of that name; gives the curve and where its plot is.
+
+    Args:
+        prepared: See `range_test`, as for `low`, `high` and `steps`.
+        home: Where the run and the plot go.
+        low: The first learning rate.
+        high: The last one.
+        steps: How many steps there are at most.
+        progress: Told after each step how many of how many are done.
+        stores: Whether MLflow and TensorBoard are fed, beside the journal.
 
     Raises:
         UserError: As `range_test`.
     """
     name = prepared.config.name
     free = (run_id for k in count(1) if not home.run(run_id := f"lr-find-{name}-{k}").exists())
-    tracker = open_run(home, next(free), _start(prepared, low, high, steps))
+    tracker = open_run(home, next(free), _start(prepared, low, high, steps), stores=stores)
 
     def told(step: int, rate: float, loss: float, smoothed: float) -> None:
         tracker.log(step, {"lr_find/rate": rate, "lr_find/loss": loss, "lr_find/loss_smoothed": smoothed})
