@@ -81,7 +81,7 @@ def _array(path: Path, data: bytes) -> np.ndarray:
         array = array[..., 0]
     if array.ndim not in (2, 3) or array.dtype.kind not in "uif":
         raise DataError(f"{path}: holds {array.dtype}{list(array.shape)} where numbers (height, width) are needed.")
-    return array
+    return array.astype(array.dtype.newbyteorder("="), copy=False)  # OpenCV takes all for this machine's order of bytes
 
 
 def _exr(path: Path) -> np.ndarray:

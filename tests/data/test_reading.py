@@ -9,9 +9,10 @@ import yaml
 from PIL import Image
 
 from dmx.data import reading
-from dmx.data.decoding import colour
+from dmx.data.decoding import colour, grey
 from dmx.data.layout import read
 from dmx.data.reading import read_quartet
+from dmx.data.resize import resize_plane
 from dmx.errors import DataError
 from dmx.quartet import Quartet
 
@@ -63,6 +64,15 @@ def test_three_equal_channels_are_one(folder: Path) -> None:
     grey = np.full((6, 8), 3000, np.uint16)
     save(folder / "depth/s0.png", np.dstack([grey] * 3))
     assert (first(folder).depth == np.float32(3)).all()
+
+
+@pytest.mark.parametrize("kind", [">f4", ">u2", "<f8"])
+def test_numbers_come_in_the_order_of_bytes_that_opencv_reads(tmp_path: Path, kind: str) -> None:
+    values = np.arange(1, 49).reshape(6, 8)
+    np.save(tmp_path / "depth.npy", values.astype(kind))
+    found = grey(tmp_path / "depth.npy")
+    assert found.dtype.isnative
+    np.testing.assert_array_equal(resize_plane(found, (2, 4)), values[1::3, 1::2])
 
 
 def test_threshold_and_unknown_of_the_mask(folder: Path) -> None:
