@@ -46,7 +46,7 @@ def grey(path: Path, *, alpha: bool = False) -> np.ndarray:
             raise DataError(f"{path}: has no opacity (fourth channel); mend `mask.alpha` in dataset.yaml.")
         return pixels[..., 3]
     if pixels.ndim == 3:
-        if not (pixels[..., :1] == pixels[..., 1:3]).all():
+        if not np.array_equal(*np.broadcast_arrays(pixels[..., :1], pixels[..., 1:3]), equal_nan=True):
             raise DataError(f"{path}: has colours where one value per pixel is needed; save it as a grey picture.")
         pixels = pixels[..., 0]
     return pixels

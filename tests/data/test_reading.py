@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import OpenEXR
 import pytest
 import yaml
 from PIL import Image
@@ -64,6 +65,20 @@ def test_three_equal_channels_are_one(folder: Path) -> None:
     grey = np.full((6, 8), 3000, np.uint16)
     save(folder / "depth/s0.png", np.dstack([grey] * 3))
     assert (first(folder).depth == np.float32(3)).all()
+
+
+def test_three_equal_channels_may_hold_nan(tmp_path: Path) -> None:
+    plane = np.array([[1.5, np.nan], [np.inf, 2.5]], np.float32)
+    np.save(tmp_path / "equal.npy", np.dstack([plane] * 3))
+    np.testing.assert_array_equal(grey(tmp_path / "equal.npy"), plane)
+    channels = {"R": plane, "G": plane.copy(), "B": plane.copy()}
+    OpenEXR.File({"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}, channels).write(
+        str(tmp_path / "equal.exr")
+    )
+    np.testing.assert_array_equal(grey(tmp_path / "equal.exr"), plane)
+    np.save(tmp_path / "other.npy", np.dstack([plane, plane, np.nan_to_num(plane)]))
+    with pytest.raises(DataError, match=r"other.npy: has colours where one value per pixel is needed; save it as"):
+        grey(tmp_path / "other.npy")
 
 
 @pytest.mark.parametrize("kind", [">f4", ">u2", "<f8"])
