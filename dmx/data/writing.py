@@ -68,7 +68,8 @@ def staged(out: Path) -> Iterator[Path]:
 def resumable(out: Path, plan: str) -> Iterator[Path]:
     """A folder beside `out` to write into, which becomes `out` when all is there; it stays when the writing is stopped.
 
-    After a user's mistake it is removed, for what is made when that is mended is another thing.
+    After a user's mistake it is removed where nothing has been written yet. Nobody can tell a picture that is broken
+    from one that a disk refused once, so what has been written stays.
 
     What goes on has to find out itself which files are whole: write each under another name and rename it.
 
@@ -96,10 +97,11 @@ def resumable(out: Path, plan: str) -> Iterator[Path]:
             stage.mkdir(exist_ok=True)
             try:
                 yield stage
-            except UserError:  # what the user mends is another thing to make
-                shutil.rmtree(stage)
-                noted.unlink()
-                locked.unlink()
+            except UserError:
+                if not any(path.is_file() for path in stage.rglob("*")):  # else a disk that failed once costs hours
+                    shutil.rmtree(stage)
+                    noted.unlink()
+                    locked.unlink()
                 raise
             try:
                 stage.rename(out)

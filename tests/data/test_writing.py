@@ -31,15 +31,25 @@ def test_what_was_stopped_goes_on_and_leaves_nothing_behind(tmp_path: Path) -> N
     assert list(out.parent.iterdir()) == [out]
 
 
-def test_a_users_mistake_leaves_nothing_behind(tmp_path: Path) -> None:
+def refused(out: Path, *, written: bool) -> None:
     def write() -> None:
-        with resumable(tmp_path / "out", "a") as stage:
-            (stage / "one").write_text("1")
-            raise DataError("a picture is broken")
+        with resumable(out, "a") as stage:
+            (stage / "deep").mkdir(exist_ok=True)
+            if written:
+                (stage / "deep/one").write_text("1")
+            raise DataError("a picture cannot be read (Input/output error)")
 
-    with pytest.raises(DataError, match="a picture is broken"):
+    with pytest.raises(DataError, match="Input/output error"):
         write()
+
+
+def test_a_users_mistake_leaves_nothing_behind_but_what_has_been_written(tmp_path: Path) -> None:
+    refused(tmp_path / "out", written=False)
     assert list(tmp_path.iterdir()) == []
+    refused(tmp_path / "out", written=True)  # hours of work, and a disk that failed once
+    with resumable(tmp_path / "out", "a") as stage:
+        assert (stage / "deep/one").read_text() == "1"
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
 def test_only_the_same_plan_goes_on(tmp_path: Path) -> None:
