@@ -1,16 +1,16 @@
 """One pass over all samples on all cores: by chunks, in order, so that the result does not depend on how many cores."""
 
 import math
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dmx.data.layout import DatasetIndex, read
+from dmx.data.processes import pool
 from dmx.data.writing import Progress
 
+Job = TypeVar("Job")
 T = TypeVar("T")
 
 CHUNK = 64
@@ -41,25 +41,21 @@ def each_chunk(
     chunks = [range(first, min(first + CHUNK, total)) for first in range(0, total, CHUNK)]
     cores = len(os.sched_getaffinity(0))
     processes = min(cores, math.ceil(total / SAMPLES_PER_WORKER)) if workers is None else workers
-    for rows, result in zip(chunks, _results(work, index, chunks, processes), strict=True):
+    for rows, result in zip(chunks, in_order(work, index, chunks, processes), strict=True):
         yield result
         if progress is not None:
             progress(rows.stop, total)
 
 
-def _results(
-    work: Callable[[DatasetIndex, range], T], index: DatasetIndex, chunks: list[range], processes: int
+def in_order(
+    work: Callable[[DatasetIndex, Job], T], index: DatasetIndex, jobs: Sequence[Job], processes: int
 ) -> Iterator[T]:
-    """Here, or in new processes (forked ones would inherit locks of threads they lack)."""
+    """What `work` makes of each job, here or in so many new processes, which read the data set anew."""
     if processes <= 1:
-        yield from (work(index, rows) for rows in chunks)
+        yield from (work(index, job) for job in jobs)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_open, initargs=(index.root,)) as pool:
-        try:
-            yield from pool.map(_work, [work] * len(chunks), chunks)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with pool(processes, _open, index.root) as executor:
+        yield from executor.map(_work, [work] * len(jobs), jobs)
 
 
 def _open(root: Path) -> None:
@@ -67,5 +63,5 @@ def _open(root: Path) -> None:
     _index = read(root)
 
 
-def _work(work: Callable[[DatasetIndex, range], Any], rows: range) -> Any:
-    return work(_index, rows)
+def _work(work: Callable[[DatasetIndex, Any], Any], job: Any) -> Any:
+    return work(_index, job)

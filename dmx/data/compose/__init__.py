@@ -5,11 +5,9 @@ background and no cut-out serves two of train, val and test, so with these there
 with metric depth an object stands at a drawn distance: `placing.stand`. Before others it is laid: `placing.lay`.
 """
 
-import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from dmx.data.compose.task import Chunk, Recipe, Wanted, chunks
 from dmx.data.compose.work import NOTES, Composer, begin, write
 from dmx.data.declaration import FILE, Declaration, read_declaration
 from dmx.data.layout import read
+from dmx.data.processes import pool
 from dmx.data.samples import FILE as SAMPLES
 from dmx.data.samples import Record
 from dmx.data.writing import Progress, Summary, resumable, write_samples
@@ -82,15 +81,12 @@ def compose(
 
 
 def _each(given: tuple[Sources, Recipe, Wanted, Path], jobs: list[Chunk], workers: int) -> Iterator[list[Record]]:
-    """Do every chunk, in order, here or in new processes (forked ones would inherit locks of threads they lack)."""
+    """Do every chunk, in order, here or in new processes."""
     if workers <= 1:
         yield from map(Composer(*given).write, jobs)
         return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin, given) as pool:
-        try:
-            yield from pool.map(write, jobs)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with pool(workers, begin, *given) as executor:
+        yield from executor.map(write, jobs)
 
 
 def _finish(stage: Path, records: list[Record], declaration: Declaration) -> None:

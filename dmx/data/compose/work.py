@@ -1,12 +1,9 @@
 """Composing one chunk of samples into the folder, in a process of its own; what is there already stays."""
 
 import json
-import os
-import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import lru_cache
-from multiprocessing import connection, parent_process
 from pathlib import Path
 
 import cv2
@@ -136,20 +133,12 @@ _composer: Composer
 
 
 def begin(sources: Sources, recipe: Recipe, wanted: Wanted, stage: Path) -> None:
-    """Make a new process ready: it keeps a composer, uses one thread, and ends with the process that began it."""
+    """Make a new process ready: it keeps a composer and uses one thread."""
     global _composer
     _composer = Composer(sources, recipe, wanted, stage)
     cv2.setNumThreads(1)
-    if (parent := parent_process()) is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
 
 
 def write(chunk: Chunk) -> list[Record]:
     """Compose a chunk in a process that was made ready."""
     return _composer.write(chunk)
-
-
-def _end_with(sentinel: int) -> None:
-    """A killed parent leaves its pool waiting for ever, or writing where another command goes on."""
-    connection.wait([sentinel])
-    os._exit(1)

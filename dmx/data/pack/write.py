@@ -1,21 +1,19 @@
 """Packing a data set: every file of the pack is a function of the data set alone, so a stopped packing goes on."""
 
 import hashlib
-import multiprocessing
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pyarrow as pa
 
+from dmx.data.chunks import in_order
 from dmx.data.declaration import MaskDeclaration
 from dmx.data.decoding import colour, grey
-from dmx.data.layout import DatasetIndex, read
+from dmx.data.layout import DatasetIndex
 from dmx.data.pack.form import UNKNOWN, Cell, Encoding, PackInfo, Shard, read_info, schema_of
 from dmx.data.reading import check_depth, check_sizes, read_mask, shared_background, to_depth
 from dmx.data.resize import resize_picture, resize_plane
@@ -63,7 +61,7 @@ def pack(
     shards: dict[str, list[Shard]] = {"samples": [], "backgrounds": []}
     done = 0
     with resumable(out, _plan(index, source, size, encoding)) as stage:
-        for job, shard in _each(stage, jobs, cores):
+        for job, shard in zip(jobs, in_order(partial(_write, stage), index, jobs, cores), strict=True):
             shards[job.kind].append(shard)
             done += shard.rows if job.kind == "samples" else 0
             if progress is not None:
@@ -87,7 +85,6 @@ class Job:
     number: int
     start: int
     stop: int
-    root: Path
     size: tuple[int, int]
     encoding: Encoding
 
@@ -104,27 +101,14 @@ def _jobs(index: DatasetIndex, size: tuple[int, int], encoding: Encoding) -> lis
     for kind, (count, pixel_bytes) in counts.items():
         step = max(1, min(SAMPLES_AT_MOST, SHARD_BYTES // (pixels * pixel_bytes)))
         for number, start in enumerate(range(0, count, step)):
-            jobs.append(Job(kind, number, start, min(start + step, count), index.root, size, encoding))
+            jobs.append(Job(kind, number, start, min(start + step, count), size, encoding))
     return jobs
 
 
-def _each(stage: Path, jobs: list[Job], workers: int) -> Iterator[tuple[Job, Shard]]:
-    """Do every job, in order, here or in new processes (forked ones would inherit locks of threads they lack)."""
-    if workers <= 1:
-        yield from ((job, _write(stage, job)) for job in jobs)
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        try:
-            yield from zip(jobs, pool.map(_write, [stage] * len(jobs), jobs), strict=True)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _write(stage: Path, job: Job) -> Shard:
+def _write(stage: Path, index: DatasetIndex, job: Job) -> Shard:
     """Write one file, unless it is there: it gets its name when it is whole."""
     path = stage / job.file
     if not path.exists():
-        index = _opened(job.root)
         table = _samples(index, job) if job.kind == "samples" else _backgrounds(index, job)
         scratch = path.with_suffix(".tmp")
         with pa.OSFile(str(scratch), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
@@ -132,12 +116,6 @@ def _write(stage: Path, job: Job) -> Shard:
         scratch.replace(path)
     data = path.read_bytes()
     return Shard(job.file, job.stop - job.start, len(data), hashlib.sha256(data).hexdigest())
-
-
-@lru_cache(maxsize=1)
-def _opened(root: Path) -> DatasetIndex:
-    """The data set, listed once in each process."""
-    return read(root)
 
 
 def _backgrounds(index: DatasetIndex, job: Job) -> pa.Table:
