@@ -11,6 +11,7 @@ from dmx.data.stats import read_stats
 from dmx.errors import ConfigError, DataError, Problem, UserError
 from dmx.experiment.loaders import StageLoaders
 from dmx.metrics import definitions, names
+from dmx.models.inputs import needs_background
 from dmx.models.joint import IMAGENET, DepthMaskModel, JointNet, Rgb, describe_parameters, make_link
 from dmx.tracking.home import Home
 from dmx.training.execution import Execution, choose, forward_flops
@@ -128,7 +129,7 @@ def check_fit(config: ExperimentConfig, index: DatasetIndex) -> None:
         if kind not in kinds:
             what = f"depth loss '{term.loss.component.name}' is for {' and '.join(kinds)} depth"
             problems.append(Problem(f"loss.depth.{i}", f"{what}, but the depth of '{index.name}' is {kind}"))
-    if not index.has_background and "background" in str(getattr(config.model, "inputs", "")):
+    if not index.has_background and needs_background(getattr(config.model, "inputs", "image")):
         what = f"takes a background, but '{index.name}' has none"
         problems.append(Problem("model.inputs", f"model '{config.model.component.name}' {what}; set it to image"))
     known = {f"val/{name}" for name in names(index.depth)}

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dmx.models.inputs import Inputs, stack_inputs
+from dmx.models.inputs import AnyInputs, Pictures, needs_background
 from dmx.models.joint import EncoderDecoder
 from dmx.models.upsampling import Mode, upsampler
 
@@ -102,15 +102,20 @@ class UNet(EncoderDecoder):
     """
 
     def __init__(
-        self, channels: Sequence[int], inputs: Inputs, upsampling: Mode, down: Block, bottleneck: nn.Module, up: Block
+        self,
+        channels: Sequence[int],
+        inputs: AnyInputs,
+        upsampling: Mode,
+        down: Block,
+        bottleneck: nn.Module,
+        up: Block,
     ) -> None:
         super().__init__()
-        self.inputs: Inputs = inputs
-        self.needs_background = inputs == "image+background"
+        self.pictures = Pictures(inputs)
+        self.needs_background = needs_background(inputs)
         self.multiple = 2 ** (len(channels) - 1)
         self.least = 2 * self.multiple  # so that the bottleneck's norms see more than one place, even in a batch of one
-        pictures = 6 if self.needs_background else 3
-        self.encoder = UEncoder([pictures, *channels[:-1]], down, bottleneck)
+        self.encoder = UEncoder([self.pictures.channels, *channels[:-1]], down, bottleneck)
         self.mask_decoder = UDecoder(channels, up, upsampling)
         self.depth_decoder = UDecoder(channels, up, upsampling)
 
@@ -122,7 +127,7 @@ class UNet(EncoderDecoder):
         Raises:
             UserError: The network takes backgrounds, but there is none.
         """
-        return self.encoder(stack_inputs(image, background, self.inputs))  # type: ignore[no-any-return]
+        return self.encoder(self.pictures(image, background))  # type: ignore[no-any-return]
 
     def decode(self, features: list[Tensor]) -> tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
         """Mask logits and raw depth."""

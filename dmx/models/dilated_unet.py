@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dmx.models.blocks import UNet, conv_norm_relu
-from dmx.models.inputs import Inputs
+from dmx.models.inputs import AnyInputs
 from dmx.models.upsampling import Upsampling
 from dmx.registry import Choice, Range, models
 
@@ -59,7 +59,7 @@ def dilated_unet(
     width: Annotated[int, Field(ge=4, le=128), Choice(8, 16, 24, 32)] = 24,
     dilations: Annotated[int, Field(ge=1, le=6), Range(2, 5)] = 4,
     arrangement: Annotated[Arrangement, Choice("stacked", "parallel")] = "stacked",
-    inputs: Inputs = "image+background",
+    inputs: AnyInputs = "image+background",
     upsampling: Upsampling = "bilinear",
 ) -> UNet:
     """Dilated U-Net: three pools, a bottleneck that sees far by dilated convolutions, two decoders.
@@ -68,7 +68,7 @@ def dilated_unet(
         width: Channels at full size; at a half, a quarter and an eighth two, four and eight times as many.
         dilations: How many dilated convolutions the bottleneck has, with dilations 1, 2, 4, ...
         arrangement: Each of them behind the one before, `stacked`, or all side by side, `parallel`.
-        inputs: Which pictures it looks at, stacked along the channels.
+        inputs: Which pictures it looks at, stacked along the channels or with a stem each.
         upsampling: How the decoders double height and width.
     """
     channels = [width * 2**k for k in range(4)]

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dmx.models.blocks import conv_norm_relu, separable
-from dmx.models.inputs import Inputs, stack_inputs
+from dmx.models.inputs import AnyInputs, Pictures, needs_background
 from dmx.models.joint import EncoderDecoder
 from dmx.registry import Choice, models
 
@@ -74,11 +74,11 @@ class FastDepth(EncoderDecoder):
     multiple = 32
     least = 64  # so that the last batch norms see more than one place, even in a batch of one
 
-    def __init__(self, width: int, inputs: Inputs) -> None:
+    def __init__(self, width: int, inputs: AnyInputs) -> None:
         super().__init__()
-        self.inputs: Inputs = inputs
-        self.needs_background = inputs == "image+background"
-        self.encoder = MobileEncoder(6 if self.needs_background else 3, width)
+        self.pictures = Pictures(inputs)
+        self.needs_background = needs_background(inputs)
+        self.encoder = MobileEncoder(self.pictures.channels, width)
         self.mask_decoder = FastDecoder(width)
         self.depth_decoder = FastDecoder(width)
 
@@ -90,7 +90,7 @@ class FastDepth(EncoderDecoder):
         Raises:
             UserError: The network takes backgrounds, but there is none.
         """
-        return self.encoder(stack_inputs(image, background, self.inputs))  # type: ignore[no-any-return]
+        return self.encoder(self.pictures(image, background))  # type: ignore[no-any-return]
 
     def decode(self, features: list[Tensor]) -> tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
         """Mask logits and raw depth."""
@@ -101,12 +101,12 @@ class FastDepth(EncoderDecoder):
 def fastdepth(
     *,
     width: Annotated[int, Field(ge=4, le=64), Choice(8, 16, 24, 32)] = 24,
-    inputs: Inputs = "image+background",
+    inputs: AnyInputs = "image+background",
 ) -> FastDepth:
     """FastDepth: a light network of separable convolutions, additive skips and nearest neighbours, for real time.
 
     Args:
         width: Channels of the stem at half the size; the encoder ends with 32 times as many. MobileNet has 32.
-        inputs: Which pictures it looks at, stacked along the channels.
+        inputs: Which pictures it looks at, stacked along the channels or with a stem each.
     """
     return FastDepth(width, inputs)

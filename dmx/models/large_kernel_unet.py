@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dmx.models.blocks import UNet, conv_norm, conv_norm_relu
-from dmx.models.inputs import Inputs
+from dmx.models.inputs import AnyInputs
 from dmx.models.upsampling import Upsampling
 from dmx.registry import Choice, models
 
@@ -47,7 +47,7 @@ def large_kernel_unet(
     *,
     width: Annotated[int, Field(ge=4, le=128), Choice(8, 16, 24, 32)] = 24,
     kernel: Annotated[Kernel, Choice(7, 13, 21, 31)] = 13,
-    inputs: Inputs = "image+background",
+    inputs: AnyInputs = "image+background",
     upsampling: Upsampling = "bilinear",
 ) -> UNet:
     """Large-kernel U-Net: four pools, depthwise convolutions with large kernels at every size, two decoders.
@@ -55,7 +55,7 @@ def large_kernel_unet(
     Args:
         width: Channels at full size; they double with each pool, to 16 times as many.
         kernel: Height and width of the depthwise convolutions.
-        inputs: Which pictures it looks at, stacked along the channels.
+        inputs: Which pictures it looks at, stacked along the channels or with a stem each.
         upsampling: How the decoders double height and width.
     """
 

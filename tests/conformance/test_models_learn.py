@@ -1,5 +1,7 @@
 """Every registered model learns: thirty steps on eight samples halve its loss. And it survives compiling and files."""
 
+from typing import get_args
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -9,16 +11,16 @@ from dmx.losses.bce import bce
 from dmx.losses.l1 import l1
 from dmx.models import DepthMaskModel, make_link
 from dmx.quartet import Batch, DepthSpec
-from dmx.registry import Choice, models
+from dmx.registry import models
 
 SIZE = 64
 MODELS = [pytest.param(component, id=name) for name, component in models.items()]
 FORMS = [
     pytest.param(component, {name: value}, id=f"{model}-{name}={value}")
     for model, component in models.items()
-    for name, search in component.search_space().items()
-    if isinstance(search, Choice) and name in ("form", "upsampling", "inputs")
-    for value in search.values
+    for name, field in component.params.model_fields.items()
+    if name in ("form", "upsampling", "inputs")
+    for value in get_args(field.annotation)
 ]
 
 

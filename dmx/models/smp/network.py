@@ -13,12 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dmx.errors import UserError
-from dmx.models.inputs import AnyInputs, needs_background, require_background, stack_inputs
+from dmx.models.inputs import AnyInputs, Pictures, needs_background
 from dmx.models.joint import EncoderDecoder
 from dmx.models.smp.encoders import TIMM
 
 Form = Literal["shared", "two_decoders", "cross_stitch"]
-STEM = 8  # channels of each of two stems
 
 
 @dataclass(frozen=True)
@@ -55,38 +54,6 @@ class Architecture:
         return getattr(segmentation_models_pytorch, self.library)(
             encoder_name=encoder, encoder_weights=pretrained, in_channels=channels, classes=1, **self.arguments
         )
-
-
-class Pictures(nn.Module):
-    """What the encoder gets: the pictures along the channels, or a convolution, norm and ReLU of each.
-
-    Attributes:
-        channels: How many channels that has.
-    """
-
-    def __init__(self, inputs: AnyInputs) -> None:
-        super().__init__()
-        self.inputs: AnyInputs = inputs
-        self.channels = {"image": 3, "image+background": 6, "two_stems": 2 * STEM}[inputs]
-        if inputs == "two_stems":
-            self.image_stem, self.background_stem = stem(), stem()
-
-    def forward(
-        self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
-    ) -> Float[Tensor, "B C H W"]:
-        """The encoder's input.
-
-        Raises:
-            UserError: The background is asked for but there is none.
-        """
-        if self.inputs != "two_stems":
-            return stack_inputs(image, background, self.inputs)
-        return torch.cat([self.image_stem(image), self.background_stem(require_background(background))], dim=1)
-
-
-def stem() -> nn.Sequential:
-    """The first layers of one picture."""
-    return nn.Sequential(nn.Conv2d(3, STEM, 3, padding=1, bias=False), nn.BatchNorm2d(STEM), nn.ReLU())
 
 
 class CrossStitch(nn.Module):
