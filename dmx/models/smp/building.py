@@ -1,5 +1,7 @@
 """From names to a network that is known to work, or one message that says what would."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -34,27 +36,54 @@ def build(architecture: Architecture, encoder: str, form: Form, inputs: AnyInput
     return net
 
 
+class Unused(nn.Module):
+    """Stands where a module was whose outputs nobody looks at; some encoders call it none the less."""
+
+    def forward(self, x: Tensor, *others: object) -> Tensor:
+        """Give `x` back."""
+        return x
+
+
 def leave_out_unused(net: SmpNet) -> None:
     """Take the modules out of `net` on which its outputs do not depend; whatever else they do not, is not learned.
 
     Raises:
-        ValueError: Outputs and pictures differ in size.
+        ValueError: Outputs and pictures differ in size, or the network does not work without what was left out.
     """
-    size = (net.least, net.least + net.multiple)
-    size = tuple(-(-side // net.multiple) * net.multiple for side in size)  # type: ignore[assignment]
-    picture = torch.zeros(1, 3, *size)
-    outputs: tuple[Tensor, Tensor] = net.eval()(picture, picture)
-    net.train()
-    if any(output.shape[2:] != size for output in outputs):
-        raise ValueError(f"from {size} it comes to {tuple(outputs[0].shape[2:])}")
-    parameters = list(net.parameters())
-    gradients = torch.autograd.grad([o.sum() for o in outputs], parameters, allow_unused=True)
-    unused = {id(p) for p, g in zip(parameters, gradients, strict=True) if g is None}
+    height, width = (-(-side // net.multiple) * net.multiple for side in (net.least, net.least + 1))
+    picture = torch.zeros(1, 3, height, width)
+    with torch.enable_grad():
+        outputs: tuple[Tensor, Tensor] = net.eval()(picture, picture)
+    if any(output.shape[2:] != picture.shape[2:] for output in outputs):
+        raise ValueError(f"from {height}x{width} it comes to {'x'.join(map(str, outputs[0].shape[2:]))}")
+    used = reached(outputs)
+    before = len(list(net.parameters()))
     for module in list(net.modules()):
         for name, child in module.named_children():
             held = {id(p) for p in child.parameters()}
-            if held and held <= unused:
-                setattr(module, name, nn.Identity())
-    for parameter in net.parameters():
-        if id(parameter) in unused:
-            parameter.requires_grad_(False)
+            if held and not held & used:
+                setattr(module, name, Unused())
+    parameters = list(net.parameters())
+    for parameter in parameters:
+        parameter.requires_grad_(id(parameter) in used)
+    if len(parameters) < before:
+        with torch.no_grad():
+            again: tuple[Tensor, Tensor] = net(picture, picture)
+        if not all(torch.equal(*pair) for pair in zip(outputs, again, strict=True)):
+            raise ValueError("its outputs depend on modules that have no gradient")
+    net.train()
+
+
+def reached(outputs: Iterable[Tensor]) -> set[int]:
+    """The ids of the parameters on which `outputs` depend, read off the graph without computing any gradient."""
+    nodes = [output.grad_fn for output in outputs]
+    seen, found = set(nodes), set()
+    while nodes:
+        node = nodes.pop()
+        if (leaf := getattr(node, "variable", None)) is not None:
+            found.add(id(leaf))
+        for following, _ in getattr(node, "next_functions", ()):
+            if following is not None and following not in seen:
+                seen.add(following)
+                nodes.append(following)
+    return found
