@@ -1,6 +1,7 @@
 """`dmx list` and `dmx describe`."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,23 +21,86 @@ GROUPS = {
 plugins_option = click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Load this module first.")
 
 
+SIZE = 192
+
+
 @click.command(name="list")
 @click.argument("kind", type=click.Choice(sorted(GROUPS)))
+@click.option("--size", type=click.IntRange(1, 4096), help=f"models: the picture's side for multiply-adds. [{SIZE}]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @plugins_option
-def list_(kind: str, plugins: tuple[str, ...]) -> None:
-    """List the components of one kind."""
+def list_(kind: str, size: int | None, as_json: bool, plugins: tuple[str, ...]) -> None:
+    """List the components of one kind.
+
+    Models are built with their defaults, which takes a while. A multiply-add counts once, as two floating-point
+    operations do.
+    """
+    import json
+
+    from dmx.errors import UserError
+    from dmx.registry import REGISTRIES, load
+
+    if size is not None and kind != "models":
+        raise UserError(f"--size is for models, but got it for {kind}; leave it out.")
+    load(plugins)
+    components = [one for registry in GROUPS[kind] for _, one in sorted(REGISTRIES[registry].items())]
+    rows = [{"name": c.name, "kind": c.kind, "what": c.summary, "source": c.source} for c in components]
+    if kind == "models":
+        measured = measure(components, size or SIZE)
+        rows = [{"name": row["name"], **facts, **row} for row, facts in zip(rows, measured, strict=True)]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        show(rows)
+
+
+def measure(components: Sequence["Component"], size: int) -> list[dict[str, Any]]:
+    """What models cost at their defaults, None where they have none: learned parameters, multiply-adds; and licences.
+
+    A multiply-add counts as two floating-point operations, of which `torch.utils.flop_counter` tells the number.
+    """
+    from pydantic import ValidationError
+
+    from dmx.cli.bar import bar
+    from dmx.models import DepthMaskModel, describe_parameters
+    from dmx.models.joint import identity
+    from dmx.training.execution import forward_flops
+
+    found = []
+    with bar("building models") as update:
+        for done, component in enumerate(components):
+            update(done, len(components))
+            row: dict[str, Any] = {"parameters": None, "multiply_adds": None, "licence_of_weights": None}
+            found.append(row)
+            try:
+                params = component.params()
+            except ValidationError:  # a plug-in's model may have parameters without a default
+                continue
+            net = params.bind()()
+            row["parameters"] = describe_parameters(net)
+            flops = forward_flops(DepthMaskModel(net, identity), (size, size), net.needs_background)
+            row["multiply_adds"] = flops // 2
+            if licence := component.facts.get("licence"):
+                row["licence_of_weights"] = licence(getattr(params, "encoder", None))
+    return found
+
+
+def show(rows: Sequence[dict[str, Any]]) -> None:
+    """Print rows as a table, large numbers in millions and milliards (G)."""
     from rich.console import Console
     from rich.table import Table
 
-    from dmx.registry import REGISTRIES, load
-
-    load(plugins)
+    units = {"parameters": ("M", 1e6), "multiply_adds": ("G", 1e9)}
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "kind", "what", "source"):
-        table.add_column(column, overflow="fold")
-    for registry in GROUPS[kind]:
-        for name, component in sorted(REGISTRIES[registry].items()):
-            table.add_row(name, component.kind, component.summary, component.source)
+    for column in rows[0] if rows else ():
+        wide = column in ("what", "source")
+        table.add_column(column.replace("_", " "), overflow="fold", min_width=20 if wide else None)
+    for row in rows:
+        texts = []
+        for column, value in row.items():
+            unit, one = units.get(column, ("", 1))
+            texts.append("-" if value is None else f"{value / one:.2f} {unit}" if unit else str(value))
+        table.add_row(*texts)
     Console().print(table)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, ParamSpec
 
 from dmx.models.inputs import AnyInputs
 from dmx.models.smp.building import build
-from dmx.models.smp.encoders import Encoder, MixedEncoder, VitEncoder, Weights
+from dmx.models.smp.encoders import Encoder, MixedEncoder, VitEncoder, Weights, licence
 from dmx.models.smp.network import Architecture, Form, SmpNet
 from dmx.registry import Choice, models
 
@@ -42,7 +42,8 @@ def register(name: str, source: str, least_batch: int = 1) -> Callable[[Callable
 
     def take(function: Callable[P, SmpNet]) -> Callable[P, SmpNet]:
         function.__doc__ = f"{function.__doc__}{PARAMETERS}"
-        return models.register(name, source=f"{source}; segmentation-models-pytorch", least_batch=least_batch)(function)
+        named = f"{source}; segmentation-models-pytorch"
+        return models.register(name, source=named, least_batch=least_batch, licence=licence)(function)
 
     return take
 

@@ -99,10 +99,10 @@ def check_weights(name: str) -> str:
     return name
 
 
-def licence(encoder: str) -> str:
-    """The licences of an encoder's weights: `unknown` where the library does not say, `-` where there are none."""
+def licence(encoder: str) -> str | None:
+    """The licences of an encoder's weights: `unknown` where the library does not say, None where there are none."""
     known = {weights.licence or "unknown" for weights in weights_of(encoder).values()}
-    return ", ".join(sorted(known)) or "-"
+    return ", ".join(sorted(known)) or None
 
 
 Encoder = Annotated[str, AfterValidator(check_encoder), Choice(*LIGHT)]

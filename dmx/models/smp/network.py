@@ -51,8 +51,10 @@ class Architecture:
         pretrained: str | bool | None = None if weights == "none" else weights
         if pretrained and encoder.startswith(TIMM):  # there, weights are named with the encoder
             encoder, pretrained = f"{encoder}.{weights}", True
+        # Swin's windows do not depend on the size of the picture, but timm asks for the one of its weights.
+        any_size = {"strict_img_size": False} if encoder.startswith(f"{TIMM}swin") else {}
         return getattr(segmentation_models_pytorch, self.library)(
-            encoder_name=encoder, encoder_weights=pretrained, in_channels=channels, classes=1, **self.arguments
+            encoder, encoder_weights=pretrained, in_channels=channels, classes=1, **self.arguments, **any_size
         )
 
 
