@@ -1,6 +1,7 @@
 """A data set: the canonical folder of `dataset.yaml`, `samples.csv` and the pictures that they name, or a pack."""
 
 import hashlib
+from array import array
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -84,19 +85,26 @@ class DatasetIndex:
         Raises:
             DataError: Some are not; the first ten are named.
         """
-        _ = self.sizes
+        _ = self._found
 
-    @cached_property
+    @property
     def sizes(self) -> dict[str, int]:
-        """The bytes of every picture; asked for once, as the files of a large set take seconds.
+        """The bytes of every picture.
 
         Raises:
             DataError: Pictures are missing; the first ten are named.
         """
-        files, found = self.files(), {}
+        return self._found[0]
+
+    @cached_property
+    def _found(self) -> tuple[dict[str, int], bytes]:
+        """The bytes of every picture, and when each was changed; once, as the files of a large set take seconds."""
+        files, found, changed = self.files(), {}, array("q")
         for path in files:
             with suppress(OSError):
-                found[path] = (self.pictures / path).stat().st_size
+                there = (self.pictures / path).stat()
+                found[path] = there.st_size
+                changed.append(there.st_mtime_ns)
         missing = [path for path in files if path not in found]
         if missing:
             more = f"\n  and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
@@ -105,13 +113,14 @@ class DatasetIndex:
                 f"{self.pictures}: {len(missing)} of {len(files)} pictures are missing; "
                 f"put them there or take their rows out of samples.csv:{listing}{more}"
             )
-        return found
+        return found, changed.tobytes()
 
     def fingerprint(self) -> str:
         """SHA-256 of `dataset.yaml`, of the samples and of the size in bytes of every picture.
 
         Sizes instead of contents: 400,000 quartets take seconds instead of an hour, and whatever was added, removed or
-        encoded anew shows. A pixel changed in place without a change of the file's size does not.
+        encoded anew shows. A pixel changed in place without a change of the file's size does not, as in arrays that are
+        not compressed: what is kept of the data on this machine goes by `stamp`.
 
         Raises:
             DataError: Pictures are missing.
@@ -125,6 +134,15 @@ class DatasetIndex:
             digest.update(self.samples.joined(name))
         digest.update("\0".join(f"{path}\0{size}" for path, size in self.sizes.items()).encode())
         return digest.hexdigest()
+
+    @cached_property
+    def stamp(self) -> str:
+        """SHA-256 of the fingerprint and of when each file was changed last: another copy of the data has another.
+
+        Raises:
+            DataError: Pictures are missing.
+        """
+        return hashlib.sha256(self.fingerprint().encode() + self._found[1]).hexdigest()
 
 
 def read(root: Path) -> DatasetIndex:

@@ -60,6 +60,8 @@ class Stats(_Frozen):
 
     fingerprint: str
     """The fingerprint of the data; where it is another now, the rest is out of date."""
+    stamp: str = ""
+    """When the files of the data were changed last (`DatasetIndex.stamp`); empty where that is not known."""
     name: str
     samples: int
     image_mean: Triple
@@ -94,6 +96,7 @@ def stats(index: DatasetIndex, *, workers: int | None = None, progress: Progress
     image, background = moments(total.image), moments(total.background)
     return Stats(
         fingerprint=index.fingerprint(),
+        stamp=index.stamp,
         name=index.name,
         samples=len(index.samples),
         image_mean=image[0],
@@ -166,6 +169,16 @@ def read_stats(root: Path) -> Stats | None:
         raise DataError(
             f"{path}: cannot be read as statistics ({type(error).__name__}); remove it and run `dmx data stats {root}`."
         ) from error
+
+
+def current_stats(index: DatasetIndex) -> Stats | None:
+    """What `read_stats` finds, or None where that is of other data than stand there now.
+
+    Raises:
+        DataError: The file is there but cannot be read.
+    """
+    found = read_stats(index.root)
+    return None if found is None or (found.fingerprint, found.stamp) != (index.fingerprint(), index.stamp) else found
 
 
 def write_stats(root: Path, found: Stats) -> None:

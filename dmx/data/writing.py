@@ -1,6 +1,7 @@
 """A new data set appears whole or not at all: it is written beside its place and renamed at the end."""
 
 import csv
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -89,7 +90,8 @@ def resumable(out: Path, plan: str) -> Iterator[Path]:
             before = noted.read_text(encoding="utf-8") if noted.exists() else plan
             if stage.exists() and before != plan:
                 raise DataError(
-                    f"{stage}: is what another command has begun ({before}); repeat that one, or remove the folder."
+                    f"{stage}: is what another command has begun ({before}); repeat that one, or remove this folder to "
+                    "begin anew: nothing but its unfinished work is in it."
                 )
             scratch = noted.with_suffix(".new")  # the plan is whole or not there, whenever this is killed
             scratch.write_text(plan, encoding="utf-8")
@@ -120,6 +122,25 @@ def _check_free(out: Path) -> None:
 
 def _taken(out: Path) -> DataError:
     return DataError(f"{out}: is there already and is not overwritten; choose another folder or remove it yourself.")
+
+
+def settle(scratch: Path, path: Path) -> None:
+    """Give a written file its name once all of it is on the disk, so that whatever has the name is whole.
+
+    A system that loses power otherwise keeps names of files whose contents it had not yet written.
+    """
+    flush(scratch)
+    scratch.replace(path)
+    flush(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file, or what a folder lists, is on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def write_samples(folder: Path, records: Iterable[Record]) -> None:

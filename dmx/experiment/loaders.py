@@ -16,6 +16,7 @@ from dmx.config.experiment import Stage
 from dmx.data.dataset import QuartetDataset, draw_seed
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.loader import make_loader, order
+from dmx.data.pack.form import VERSION
 from dmx.data.pack.write import pack
 from dmx.data.split import Split
 from dmx.errors import DataError
@@ -32,10 +33,8 @@ PACK_PAYS_FROM = 3
 
 
 @lru_cache(maxsize=8)  # the epochs of a run and the trials of a study take the same samples: open and decode them once
-def opened(
-    root: Path, fingerprint: str, ids: tuple[str, ...], size: tuple[int, int], *, memory: bool
-) -> QuartetDataset:
-    """The samples with these `ids` of the data set that has this `fingerprint`."""
+def opened(root: Path, stamp: str, ids: tuple[str, ...], size: tuple[int, int], *, memory: bool) -> QuartetDataset:
+    """The samples with these `ids` of the data set that has this `stamp`."""
     return QuartetDataset(read(root), ids, size, memory=memory)
 
 
@@ -95,7 +94,9 @@ class StageLoaders:
         return self._in_order(self.split.test)
 
     def preload(self, progress: Callable[[int, int], None]) -> None:
-        """Make ready what is kept: in memory for the first stage and validation, or in packs for all stages.
+        """Make ready what is kept, at the sizes of all stages.
+
+        What is decoded later, loader processes decode anew in every epoch.
 
         Raises:
             DataError: A sample cannot be read.
@@ -104,8 +105,9 @@ class StageLoaders:
             for size in {stage.height_width for stage in self.stages}:
                 self._pack(size, progress)
         if self.cache == "memory":
-            for ids, stage in ((self.split.train, self.stages[0]), (self.split.val, self.stages[-1])):
-                self._dataset(ids, stage.height_width).preload(progress)
+            for size in dict.fromkeys(stage.height_width for stage in self.stages):
+                self._dataset(self.split.train, size).preload(progress)
+            self._dataset(self.split.val, self.stages[-1].height_width).preload(progress)
 
     @cached_property  # asked once: what is kept takes from what is free
     def cache(self) -> Literal["memory", "disk", "none"]:
@@ -181,11 +183,11 @@ class StageLoaders:
 
     def _dataset(self, ids: tuple[str, ...], size: tuple[int, int]) -> QuartetDataset:
         root = self._pack(size) if self.cache == "disk" else self.index.root
-        return opened(root, self.fingerprint, ids, size, memory=self.cache == "memory")
+        return opened(root, self.index.stamp, ids, size, memory=self.cache == "memory")
 
     def _pack(self, size: tuple[int, int], progress: Callable[[int, int], None] | None = None) -> Path:
         """The pack of that size, made where it is not there."""
-        folder = self.packs / f"{self.fingerprint[:16]}-{size[0]}x{size[1]}"
+        folder = self.packs / f"{self.fingerprint[:16]}-{self.index.stamp[:8]}-{size[0]}x{size[1]}-v{VERSION}"
         if not folder.exists():
             self.packs.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_suffix(".lock")):  # another run may be making it: wait for that

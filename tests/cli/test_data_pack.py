@@ -37,5 +37,5 @@ def test_what_looks_at_pictures_sends_a_user_from_the_pack_to_the_folder(
     dmx("data", "pack", tiny_data, tmp_path / "pack", "--size", "16")
     said = dmx("data", command[0], tmp_path / "pack", *(tmp_path / name for name in command[1:]))
     assert said.code == 2
-    assert f"{tmp_path}/pack: is a pack; " in said.err
-    assert " the data set that it was made from." in said.err
+    assert f"{tmp_path}/pack: is a pack" in said.err
+    assert " the data set that it was made from" in said.err

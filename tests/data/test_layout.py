@@ -1,7 +1,9 @@
 """The canonical folder: what it says is read, and whatever is wrong with it is said."""
 
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -155,6 +157,20 @@ def test_fingerprint_changes_with_what_matters_and_not_with_the_order_of_rows(fo
         file.write(b"\0")
     seen.add(read(moved).fingerprint())
     assert len(seen) == 4
+
+
+def test_a_pixel_changed_in_place_shows_in_the_stamp(folder: Path) -> None:
+    first = read(folder)
+    assert read(folder).stamp == first.stamp != first.fingerprint()
+    depth = folder / "depth/s0.npy"
+    np.save(depth, np.ones((6, 8), np.float32))
+    (folder / "samples.csv").write_text((folder / "samples.csv").read_text().replace("depth/s0.png", "depth/s0.npy"))
+    before = read(folder)
+    assert before.stamp != first.stamp
+    np.save(depth, np.full((6, 8), 2, np.float32))
+    os.utime(depth, ns=(0, 1))  # not by chance the same tick of the clock
+    assert read(folder).fingerprint() == before.fingerprint()
+    assert read(folder).stamp != before.stamp
 
 
 def test_a_data_set_without_depth_says_so(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """`dmx data check`, `stats` and `show` as a user types them."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dmx.cli.data import data
-from dmx.data.layout import DatasetIndex
-from dmx.errors import UserError
+from dmx.data.layout import DatasetIndex, read
+from dmx.data.stats import read_stats
+from dmx.errors import DataError, UserError
 
 
 def call(*words: object) -> Result:
@@ -59,6 +61,35 @@ def test_stats_are_computed_once_for_the_same_data(copy: Path) -> None:
     assert "99 samples" in call("stats", copy).output
     (copy / "samples.csv").write_text("\n".join((copy / "samples.csv").read_text().splitlines()[:-1]) + "\n")
     assert "26 samples" in call("stats", copy).output
+
+
+def test_stats_are_computed_again_where_a_picture_changed_in_place(copy: Path) -> None:
+    call("stats", copy)
+    stored = (copy / "stats.json").read_text()
+    os.utime(copy / "depth/000000.png", ns=(0, 1))
+    (copy / "stats.json").write_text(stored.replace('"samples": 27', '"samples": 99'))
+    assert "27 samples" in call("stats", copy).output
+
+
+def test_statistics_come_into_a_pack_also_later(copy: Path, tmp_path: Path) -> None:
+    out = tmp_path / "pack"
+    pack = ("pack", copy, out, "--size", 16)
+    assert call(*pack).exit_code == 0
+    refused = call("stats", out)
+    assert isinstance(refused.exception, DataError)
+    assert str(refused.exception) == (
+        f"{out}: is a pack without statistics; take those of the data set that it was made from, and repeat "
+        "`dmx data pack`, which brings them here."
+    )
+    assert call("stats", copy).exit_code == 0
+    assert "holds already" in call(*pack).output
+    found, index = read_stats(out), read(out)
+    assert found is not None
+    assert found.fingerprint == index.fingerprint()
+    assert found.image_mean == read_stats(copy).image_mean  # type: ignore[union-attr]
+    assert call("stats", out).output == call("stats", copy).output
+    assert "now holds" in call("pack", copy, tmp_path / "later", "--size", 8).output
+    assert read_stats(tmp_path / "later") is not None
 
 
 def test_show(copy: Path, tmp_path: Path) -> None:

@@ -57,7 +57,8 @@ def test_only_the_same_plan_goes_on(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught, resumable(tmp_path / "out", "b"):
         pass
     assert str(caught.value) == (
-        f"{tmp_path}/.out.partial: is what another command has begun (a); repeat that one, or remove the folder."
+        f"{tmp_path}/.out.partial: is what another command has begun (a); repeat that one, or remove this folder to "
+        "begin anew: nothing but its unfinished work is in it."
     )
     interrupted(tmp_path / "out", "a")  # the refusal has changed nothing
 

@@ -1,12 +1,15 @@
 """What an experiment says of its data reaches training: cache, normalisation, augmentation."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -40,9 +43,40 @@ def test_memory_while_it_lasts_then_the_disk_where_it_pays(
     once, often = prepared(short, tmp_path / "once"), prepared(long, tmp_path / "often")
     assert (once.loaders.cache, often.loaders.cache) == ("none", "disk")
     (folder,) = (path for path in (tmp_path / "often/packs").iterdir() if path.is_dir())
-    assert folder.name == f"{often.data_fingerprint[:16]}-32x32"
+    assert folder.name == f"{often.data_fingerprint[:16]}-{often.index.stamp[:8]}-32x32-v1"
     assert torch.equal(first(fits), first(once))
     assert torch.equal(first(fits), first(often))
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_what_is_kept_goes_by_when_the_files_changed(tiny: Make, tmp_path: Path, cache: str) -> None:
+    root = tmp_path / "rooms"
+    synth(root, count=24, size=32, seed=1, workers=1)
+    rows = (root / "samples.csv").read_text()
+    for path in sorted((root / "depth").iterdir()):
+        np.save(path.with_suffix(".npy"), cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+        rows = rows.replace(f"depth/{path.name}", f"depth/{path.stem}.npy")
+    (root / "samples.csv").write_text(rows)
+
+    def depth() -> tuple[str, torch.Tensor]:
+        found = prepared(tiny(), tmp_path, root=str(root), cache=cache)
+        return found.data_fingerprint, next(iter(found.loaders.val())).depth
+
+    before, old = depth()
+    for path in (root / "depth").glob("*.npy"):
+        np.save(path, np.load(path) // 2 + 500)
+        os.utime(path, ns=(0, 1))
+    after, new = depth()
+    assert before == after  # nobody reads 400,000 files to know what data these are
+    assert (new < old).any()
+
+
+def test_memory_keeps_the_samples_of_every_size(tiny: Make, tmp_path: Path) -> None:
+    stages = [{"epochs": 1, "size": size, "batch_size": 8} for size in (16, 24, 16)]
+    found = prepared(tiny(stages=stages), tmp_path, cache="memory").loaders
+    kept = [found._dataset(found.split.train, (size, size))._kept for size in (16, 24)]
+    assert [len(one) for one in kept] == [len(found.split.train)] * 2
+    assert len(found._dataset(found.split.val, (16, 16))._kept) == len(found.split.val)
 
 
 def test_a_pack_is_trained_on_like_a_folder_and_needs_no_cache_at_its_size(tiny: Make, tmp_path: Path) -> None:
@@ -76,6 +110,9 @@ def test_normalisation_by_the_data_needs_its_statistics(tiny: Make, tmp_path: Pa
     model = prepared(tiny(), tmp_path, root=str(root), normalisation="data").model
     assert model.mean.flatten().tolist() == pytest.approx(found.image_mean)
     assert model.std.flatten().tolist() == pytest.approx(found.image_std)
+    pack(read(root), tmp_path / "pack", size=(32, 32), workers=1)
+    packed = prepared(tiny(), tmp_path, root=str(tmp_path / "pack"), normalisation="data").model
+    assert torch.equal(packed.mean, model.mean)
     with (root / "samples.csv").open("a") as file:
         file.write("x,g,image/x.png,mask/x.png,depth/x.png,background/x.png,\n")
     for role in ("image", "mask", "depth", "background"):

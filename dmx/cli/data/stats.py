@@ -22,13 +22,18 @@ GROUPS = 5
 def stats(root: Path, workers: int | None) -> None:
     """Tell colours, depth, coverage and counts of the data set ROOT, and keep them in its stats.json."""
     from dmx.data.layout import read
-    from dmx.data.stats import read_stats, write_stats
+    from dmx.data.stats import current_stats, write_stats
     from dmx.data.stats import stats as compute
+    from dmx.errors import DataError
 
     index = read(root)
-    index.refuse_pack("take the statistics of")
-    found = read_stats(root)
-    if found is None or found.fingerprint != index.fingerprint():
+    found = current_stats(index)
+    if found is None:
+        if index.pack is not None:
+            raise DataError(
+                f"{root}: is a pack without statistics; take those of the data set that it was made from, and repeat "
+                "`dmx data pack`, which brings them here."
+            )
         with bar("reading") as progress:
             found = compute(index, workers=workers, progress=progress)
         _show(found)

@@ -21,7 +21,7 @@ from dmx.data.layout import read
 from dmx.data.processes import pool
 from dmx.data.samples import FILE as SAMPLES
 from dmx.data.samples import Record
-from dmx.data.writing import Progress, Summary, resumable, write_samples
+from dmx.data.writing import Progress, Summary, resumable, settle, write_samples
 from dmx.errors import UserError
 
 VERSION = 1
@@ -92,11 +92,11 @@ def _each(given: tuple[Sources, Recipe, Wanted, Path], jobs: list[Chunk], worker
 def _finish(stage: Path, records: list[Record], declaration: Declaration) -> None:
     """Write list and declaration, this one last: where it is, all is there."""
     write_samples(stage / NOTES, records)
-    (stage / NOTES / SAMPLES).replace(stage / SAMPLES)
+    settle(stage / NOTES / SAMPLES, stage / SAMPLES)
     if declaration.depth is None:
         (stage / "depth").rmdir()
     declaration.write(stage / NOTES)
-    (stage / NOTES / FILE).replace(stage / FILE)
+    settle(stage / NOTES / FILE, stage / FILE)
 
 
 def _check(recipe: Recipe, wanted: Wanted) -> None:

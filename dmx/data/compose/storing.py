@@ -55,15 +55,14 @@ def stored_depth(composed: Composed, sources: Sources, recipe: Recipe) -> UInt16
     return np.where(composed.valid, raw, 0).astype(np.uint16)
 
 
-def put(path: Path, content: "np.ndarray | bytes", scratch: Path) -> None:
-    """Write a picture (grey or RGB, 8 or 16 bit) or bytes under another name in `scratch` and rename it.
+def put(path: Path, pixels: np.ndarray, scratch: Path) -> None:
+    """Write a picture (grey or RGB, 8 or 16 bit) under another name in `scratch` and rename it.
 
     Raises:
         OSError: The disk refuses.
     """
-    data = content if isinstance(content, bytes) else encoded(path, content)
     other = scratch / f"{os.getpid()}-{path.parent.name}-{path.name}"
-    other.write_bytes(data)
+    other.write_bytes(encoded(path, pixels))
     other.replace(path)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dmx.data.samples import COLUMNS, Samples
 from dmx.errors import DataError
@@ -56,6 +57,11 @@ class PackInfo:
         return self.samples + self.backgrounds
 
 
+def again(root: Path) -> str:
+    """What a user does where a pack is of no use."""
+    return f"remove {root} and pack the data set again."
+
+
 def read_info(root: Path) -> PackInfo | None:
     """The `pack.json` in `root`; None where there is none.
 
@@ -71,15 +77,15 @@ def read_info(root: Path) -> PackInfo | None:
         samples, backgrounds = (tuple(Shard(**one) for one in found.pop(kind)) for kind in ("samples", "backgrounds"))
         info = PackInfo(tuple(found.pop("size")), samples=samples, backgrounds=backgrounds, **found)
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: is damaged ({type(error).__name__}: {error}); pack the data set again.") from error
+        raise damaged(path, f"{type(error).__name__}: {error}") from error
     if version != VERSION:
-        raise DataError(f"{path}: is of version {version}, but this dmx reads {VERSION}; pack the data set again.")
+        raise DataError(f"{path}: is of version {version}, but this dmx reads {VERSION}; {again(root)}")
     for shard in info.shards:
         there = root / shard.file
         size = there.stat().st_size if there.is_file() else -1
         if size != shard.bytes:
             what = "is missing" if size < 0 else f"has {size} bytes instead of {shard.bytes}"
-            raise DataError(f"{there}: {what}; pack the data set again.")
+            raise DataError(f"{there}: {what}; {again(root)}")
     return info
 
 
@@ -105,11 +111,36 @@ def cells_of(schema: pa.Schema) -> dict[str, Cell]:
     return {name: Cell(one["encoding"], one["dtype"], tuple(one["shape"])) for name, one in found.items()}
 
 
+def open_shard(path: Path) -> pa.Table:
+    """The table in one file of a pack, memory-mapped; all in it but the pictures themselves is looked through.
+
+    Raises:
+        DataError: The file is damaged. In the pixels of raw pictures that does not show: only SHA-256 would tell.
+    """
+    try:
+        table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+        table.validate(full=True)  # of pictures, where each begins and ends
+        cells_of(table.schema)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise damaged(path, type(error).__name__) from error
+    return table
+
+
+def damaged(path: Path, what: str) -> DataError:
+    """What is said of a file that is no longer what was written."""
+    return DataError(f"{path}: is damaged ({what}); {again(path.parent)}")
+
+
 def read_packed_samples(root: Path, info: PackInfo) -> Samples:
     """The list of samples of a pack; where a folder has the path of a picture, it has the name of a file."""
     tables = []
     for shard in info.samples:
-        table = pa.ipc.open_stream(pa.memory_map(str(root / shard.file))).read_all()
+        table = open_shard(root / shard.file)
+        if table.num_rows != shard.rows or not {"id", "group", "split", "background"} <= set(table.column_names):
+            raise damaged(root / shard.file, f"{table.num_rows} rows of {table.column_names}")
+        ends = pc.min_max(table["background"]).as_py()
+        if not 0 <= (ends["min"] or 0) <= (ends["max"] or 0) < max(1, sum(one.rows for one in info.backgrounds)):
+            raise damaged(root / shard.file, "backgrounds that are not there")
         columns = {name: table[name] for name in ("id", "group", "split")}
         for role in ("image", "mask", "depth"):
             name = shard.file if role in table.column_names else None

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int64, UInt8
 
 from dmx.data.declaration import DepthDeclaration
-from dmx.data.pack.form import UNKNOWN, Cell, PackInfo, cells_of
+from dmx.data.pack.form import UNKNOWN, Cell, PackInfo, cells_of, damaged, open_shard
 from dmx.data.reading import to_depth
 from dmx.quartet import HostBatch, Quartet
 
@@ -110,12 +110,16 @@ class File:
     """One memory-mapped Arrow file."""
 
     def __init__(self, path: Path) -> None:
-        self.table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+        self._path = path
+        self.table = open_shard(path)
         self._cells = cells_of(self.table.schema)
-        self._columns = {name: self.table[name].chunk(0) for name in self.table.column_names}
-        self._raw = {
-            name: _view(self._columns[name], cell) for name, cell in self._cells.items() if cell.encoding == "raw"
-        }
+        try:
+            self._columns = {name: self.table[name].chunk(0) for name in self.table.column_names}
+            self._raw = {
+                name: _view(self._columns[name], cell) for name, cell in self._cells.items() if cell.encoding == "raw"
+            }
+        except (LookupError, TypeError, ValueError) as error:
+            raise damaged(path, type(error).__name__) from error
 
     def text(self, name: str, row: int) -> str | int | None:
         """A cell that is no picture."""
@@ -131,7 +135,10 @@ class File:
             return cast("np.ndarray", raw[row])
         flags = cv2.IMREAD_COLOR_RGB if len(self._cells[name].shape) == 3 else cv2.IMREAD_UNCHANGED
         data = np.frombuffer(self._columns[name][row].as_buffer(), np.uint8)
-        return cast("np.ndarray", cv2.imdecode(data, flags))
+        pixels = cv2.imdecode(data, flags) if data.size else None
+        if pixels is None or pixels.shape != self._cells[name].shape:
+            raise damaged(self._path, f"{name} of row {row}")
+        return cast("np.ndarray", pixels)
 
 
 def _view(column: pa.BinaryArray, cell: Cell) -> np.ndarray:

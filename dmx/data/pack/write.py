@@ -1,7 +1,11 @@
-"""Packing a data set: every file of the pack is a function of the data set alone, so a stopped packing goes on."""
+"""Packing a data set: every file of the pack is a function of the data set alone, so a stopped packing goes on.
+
+Until all is there, `.notes` in the unfinished pack holds the SHA-256 of each file and what is being written.
+"""
 
 import hashlib
 import os
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,18 +15,21 @@ import numpy as np
 import pyarrow as pa
 
 from dmx.data.chunks import in_order
+from dmx.data.declaration import FILE as DECLARATION
 from dmx.data.declaration import MaskDeclaration
 from dmx.data.decoding import colour, grey
-from dmx.data.layout import DatasetIndex
-from dmx.data.pack.form import UNKNOWN, Cell, Encoding, PackInfo, Shard, read_info, schema_of
+from dmx.data.layout import DatasetIndex, read
+from dmx.data.pack.form import FILE, UNKNOWN, VERSION, Cell, Encoding, PackInfo, Shard, read_info, schema_of
 from dmx.data.reading import check_depth, check_sizes, read_mask, shared_background, to_depth
 from dmx.data.resize import resize_picture, resize_plane
 from dmx.data.samples import Record
-from dmx.data.writing import Progress, Summary, resumable
+from dmx.data.stats import Stats, current_stats, write_stats
+from dmx.data.writing import Progress, Summary, flush, resumable, settle
 
 SHARD_BYTES = 128 * 2**20
 """Of raw pictures in one file: a file is what a stopped packing does again, and what a process holds in memory."""
 SAMPLES_AT_MOST = 4096
+NOTES = ".notes"
 PNG_LEVEL = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
@@ -38,7 +45,8 @@ def pack(
     """Write the samples of a data set, decoded and resized, into the new folder `out`.
 
     What a pack gives is what the folder gives at that size, bit for bit. The same data set gives the same bytes,
-    whatever the number of workers and however often packing was stopped.
+    whatever the number of workers and however often packing was stopped. Where the data set has its statistics beside
+    it, the pack gets them, even one that is there already.
 
     Args:
         index: The data set.
@@ -52,29 +60,60 @@ def pack(
         DataError: A sample cannot be read, or `out` is there already, or the data set is a pack itself.
     """
     index.refuse_pack("pack")
-    source = index.fingerprint()
+    source, found = index.fingerprint(), current_stats(index)
     info = read_info(out)
     if info is not None and (info.source, info.size, info.encoding) == (source, size, encoding):
+        _bring(found, out)
         return Summary(out, len(index.samples), len(index.samples.distinct("group")), existed=True)
-    jobs = _jobs(index, size, encoding)
-    cores = min(len(jobs), len(os.sched_getaffinity(0))) if workers is None else workers
-    shards: dict[str, list[Shard]] = {"samples": [], "backgrounds": []}
-    done = 0
     with resumable(out, _plan(index, source, size, encoding)) as stage:
-        for job, shard in zip(jobs, in_order(partial(_write, stage), index, jobs, cores), strict=True):
-            shards[job.kind].append(shard)
-            done += shard.rows if job.kind == "samples" else 0
-            if progress is not None:
-                progress(done, len(index.samples))
-        mask = MaskDeclaration(unknown=None if index.declaration.mask.unknown is None else UNKNOWN)
-        declaration = index.declaration.model_copy(update={"pictures": None, "mask": mask})
-        declaration.write(stage)
-        PackInfo(size, encoding, source, tuple(shards["samples"]), tuple(shards["backgrounds"])).write(stage)
+        if not (stage / FILE).exists():
+            jobs = _jobs(index, size, encoding)
+            cores = min(len(jobs), len(os.sched_getaffinity(0))) if workers is None else workers
+            shards = _shards(stage, index, jobs, cores, progress)
+            _finish(stage, index, PackInfo(size, encoding, source, shards["samples"], shards["backgrounds"]))
+        shutil.rmtree(stage / NOTES, ignore_errors=True)
+    _bring(found, out)
     return Summary(out, len(index.samples), len(index.samples.distinct("group")))
 
 
+def _bring(found: Stats | None, out: Path) -> None:
+    """Bring the statistics of the data set into its pack, which are of the same pictures before they were resized."""
+    if found is not None and current_stats(packed := read(out)) is None:
+        write_stats(out, found.model_copy(update={"fingerprint": packed.fingerprint(), "stamp": packed.stamp}))
+
+
 def _plan(index: DatasetIndex, source: str, size: tuple[int, int], encoding: Encoding) -> str:
-    return f"dmx data pack {index.root} --size {size[0]}x{size[1]} --encoding {encoding}, data {source[:16]}"
+    """All that decides the bytes; not the folder, which has many names."""
+    return (
+        f"dmx data pack --size {size[0]}x{size[1]} --encoding {encoding}, data {source[:16]}, files as of "
+        f"{index.stamp[:16]}, version {VERSION}"
+    )
+
+
+def _shards(
+    stage: Path, index: DatasetIndex, jobs: "list[Job]", workers: int, progress: Progress | None
+) -> dict[str, tuple[Shard, ...]]:
+    """Write all files, in order."""
+    (stage / NOTES).mkdir(exist_ok=True)
+    for left in (stage / NOTES).glob("*.tmp"):  # by a process that was killed
+        left.unlink()
+    found: dict[str, list[Shard]] = {"samples": [], "backgrounds": []}
+    done = 0
+    for job, shard in zip(jobs, in_order(partial(_write, stage), index, jobs, workers), strict=True):
+        found[job.kind].append(shard)
+        done += shard.rows if job.kind == "samples" else 0
+        if progress is not None:
+            progress(done, len(index.samples))
+    return {kind: tuple(shards) for kind, shards in found.items()}
+
+
+def _finish(stage: Path, index: DatasetIndex, info: PackInfo) -> None:
+    """Write the declaration and `pack.json`, this one last: where it is, all is there."""
+    mask = MaskDeclaration(unknown=None if index.declaration.mask.unknown is None else UNKNOWN)
+    index.declaration.model_copy(update={"pictures": None, "mask": mask}).write(stage)
+    flush(stage / DECLARATION)
+    info.write(stage / NOTES)
+    settle(stage / NOTES / FILE, stage / FILE)
 
 
 @dataclass(frozen=True)
@@ -106,16 +145,24 @@ def _jobs(index: DatasetIndex, size: tuple[int, int], encoding: Encoding) -> lis
 
 
 def _write(stage: Path, index: DatasetIndex, job: Job) -> Shard:
-    """Write one file, unless it is there: it gets its name when it is whole."""
-    path = stage / job.file
-    if not path.exists():
+    """Write one file, unless it is there and is what was noted of it."""
+    path, note = stage / job.file, stage / NOTES / f"{job.file}.sha256"
+    sha256 = _sha256(path) if path.exists() and note.exists() else None
+    if sha256 is None or sha256 != note.read_text(encoding="ascii"):
         table = _samples(index, job) if job.kind == "samples" else _backgrounds(index, job)
-        scratch = path.with_suffix(".tmp")
+        scratch = stage / NOTES / f"{job.file}.{os.getpid()}.tmp"  # no other process writes there
         with pa.OSFile(str(scratch), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table.combine_chunks())
-        scratch.replace(path)
-    data = path.read_bytes()
-    return Shard(job.file, job.stop - job.start, len(data), hashlib.sha256(data).hexdigest())
+        sha256 = _sha256(scratch)
+        settle(scratch, path)
+        scratch.write_text(sha256, encoding="ascii")
+        settle(scratch, note)
+    return Shard(job.file, job.stop - job.start, path.stat().st_size, sha256)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _backgrounds(index: DatasetIndex, job: Job) -> pa.Table:

@@ -100,6 +100,24 @@ def test_the_same_bytes_for_any_number_of_workers_and_again_nothing_is_done(
     assert contents(tmp_path / "1" / "out") == one
 
 
+@pytest.mark.parametrize("lost", ["image", "depth", "background"])
+def test_a_picture_that_a_loss_of_power_emptied_is_made_again(
+    rooms_with_depth: Path, cutouts: Path, tmp_path: Path, lost: str
+) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    make(rooms_with_depth, cutouts, tmp_path / "whole" / "out", count=40)
+    many = wanted(40)
+    sources = find(rooms_with_depth, cutouts, part=None, val=many.val, test=many.test, seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        compose(sources, tmp_path / "out", recipe(), many, workers=1, progress=stop)
+    victim = next((tmp_path / ".out.partial" / lost).iterdir())
+    victim.write_bytes(b"")
+    compose(sources, tmp_path / "out", recipe(), many, workers=1)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole" / "out")
+
+
 def test_another_seed_gives_other_pictures(plain: Path, cutouts: Path, tmp_path: Path) -> None:
     for seed in (0, 1):
         make(plain, cutouts, tmp_path / str(seed), how=recipe(seed=seed))
