@@ -1,6 +1,7 @@
 """From one file to an array of its raw values, or to a message that says what is wrong with the file."""
 
 import io
+import re
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,10 @@ from dmx.errors import DataError
 
 ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
 """How a whole JPEG and a whole PNG end, by how they begin."""
+TAIL = 64
+"""Bytes at the end among which that of a picture is looked for first."""
+MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""What begins a segment of a JPEG, but for those that occur within its entropy-coded data."""
 NPY, EXR = b"\x93NUMPY", b"\x76\x2f\x31\x01"
 """How an array of numpy and an OpenEXR picture begin."""
 
@@ -46,10 +51,29 @@ def grey(path: Path, *, alpha: bool = False) -> np.ndarray:
             raise DataError(f"{path}: has no opacity (fourth channel); mend `mask.alpha` in dataset.yaml.")
         return pixels[..., 3]
     if pixels.ndim == 3:
-        if not np.array_equal(*np.broadcast_arrays(pixels[..., :1], pixels[..., 1:3]), equal_nan=True):
+        first, others = np.broadcast_arrays(pixels[..., :1], pixels[..., 1:3])
+        if not np.array_equal(first, others, equal_nan=True):
             raise DataError(f"{path}: has colours where one value per pixel is needed; save it as a grey picture.")
         pixels = pixels[..., 0]
     return pixels
+
+
+def has_end(data: bytes) -> bool:
+    """Whether a PNG or JPEG goes on to its end, behind which cameras and telephones may write what they like."""
+    end = ENDS[data[:2]]
+    if end in data[-TAIL:]:
+        return True
+    return _jpeg_has_end(data) if data.startswith(b"\xff\xd8") else end in data
+
+
+def _jpeg_has_end(data: bytes) -> bool:
+    """Go through the segments by their lengths: a thumbnail in one of them has an end of its own."""
+    at = 2
+    while (found := MARKER.search(data, at)) is not None:
+        if found[0] == b"\xff\xd9":
+            return True
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+    return False
 
 
 def _bytes(path: Path) -> bytes:
@@ -63,10 +87,9 @@ def _bytes(path: Path) -> bytes:
 
 def _picture(path: Path, data: bytes, flags: int) -> np.ndarray:
     """Decode a whole PNG or JPEG; OpenCV fills what is missing of a truncated JPEG with grey and says nothing."""
-    end = ENDS.get(data[:2])
-    if end is None:
+    if data[:2] not in ENDS:
         raise DataError(f"{path}: is neither PNG nor JPEG; convert it or take its row out.")
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if end in data[-64:] else None
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if has_end(data) else None
     if pixels is None:
         raise _damaged(path, len(data))
     return pixels

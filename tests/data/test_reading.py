@@ -151,6 +151,37 @@ def test_truncated_picture(folder: Path, kind: str) -> None:
     )
 
 
+def photograph(*options: int) -> bytes:
+    """A JPEG, in whose EXIF stands a small one with an end of its own."""
+    pixels = cv2.resize(np.random.default_rng(0).integers(0, 255, (9, 9, 3), np.uint8), (80, 60))
+    data = cv2.imencode(".jpg", pixels, options)[1].tobytes()
+    small = b"Exif\0\0" + cv2.imencode(".jpg", pixels[::4, ::4])[1].tobytes()
+    return data[:2] + b"\xff\xe1" + (2 + len(small)).to_bytes(2) + small + data[2:]
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        photograph(),
+        photograph(cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+        photograph(cv2.IMWRITE_JPEG_RST_INTERVAL, 3),
+        cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8))[1].tobytes(),
+    ],
+)
+def test_what_stands_behind_the_end_does_no_harm_but_does_not_replace_it(tmp_path: Path, whole: bytes) -> None:
+    path = tmp_path / "picture"
+    path.write_bytes(whole)
+    expected = colour(path)
+    trailer = b"SEFT" + bytes(200)  # as a telephone writes it
+    path.write_bytes(whole + trailer)
+    np.testing.assert_array_equal(colour(path), expected)
+    for cut in (8, 9, 20, 100, len(whole) // 3, len(whole) - 40):
+        for more in (trailer, b""):
+            path.write_bytes(whole[:-cut] + more)
+            with pytest.raises(DataError, match="is truncated or damaged"):
+                colour(path)
+
+
 def test_damaged_png(folder: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
     data = bytearray(cv2.imencode(".png", noise)[1].tobytes())
