@@ -45,6 +45,9 @@ def _from_csv(path: Path, required: Sequence[str]) -> pa.Table:
     lines = np.arange(2, 2 + table.num_rows + len(odd))
     lines = np.delete(lines, [line - 2 for line in odd])
     wrong = {**odd, **{int(lines[row]): what for row, what in reversed(list(_wrong(table, required)))}}
+    if wrong:
+        written = [number for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1) if line.strip()]
+        wrong = {written[line - 1]: what for line, what in wrong.items()}  # which the reader counts without blank ones
     problems = [f"line {line}: {what}" for line, what in sorted(wrong.items())] + list(_wrong_together(table))
     if problems:
         more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""

@@ -27,6 +27,10 @@ from dmx.errors import DataError
         ),
         ("id,group,image,mask,depth\na,,i,m,d\n", ": mend these:\n  line 2: group is empty"),
         (
+            "id,group,image,mask,depth\n\na,g,i,m,d\n\n\nb,,i,m,d\nc,g,i,m,d,x\n",
+            ": mend these:\n  line 6: group is empty\n  line 7: has more cells than the first line names",
+        ),
+        (
             "id,group,image,mask,depth\na,g,i,m,d,x\n",
             ": mend these:\n  line 2: has more cells than the first line names",
         ),

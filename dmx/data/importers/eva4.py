@@ -7,6 +7,7 @@ flat:       bg/*, bg_fg/*, mask/*, depth/*: the four in one order, each backgrou
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from dmx.data.declaration import Declaration, DepthDeclaration, MaskDeclaration
@@ -119,6 +120,9 @@ def _flat(tree: Tree, root: PurePosixPath, left_out: LeftOut, wrong: Callable[[s
     for row, paths in enumerate(zip(images, masks, depths, strict=True)):
         if len({_numbers(path) for path in paths}) > 1:
             raise wrong(f"number {row + 1:,} in their folders are {', '.join(paths)}, whose numbers differ")
+    for one, next_one in pairwise(images):
+        if len(_numbers(one)) == len(_numbers(next_one)) == 1 and _numbers(next_one)[0] != _numbers(one)[0] + 1:
+            raise wrong(f"{next_one} comes after {one}, as if pictures between them were missing")
     if not images or not backgrounds or len(images) % len(backgrounds):
         raise wrong(f"{len(images):,} images cannot be shared out evenly among {len(backgrounds):,} backgrounds")
     for row, (image, mask, depth) in enumerate(zip(images, masks, depths, strict=True)):

@@ -1,6 +1,7 @@
 """Where an importer finds pictures: a folder or a zip file, with paths as posix strings that begin there."""
 
 import io
+import lzma
 import os
 import zipfile
 import zlib
@@ -115,7 +116,7 @@ class Zip:
             return f"with a picture of more than {LARGEST // 2**20} MiB"
         try:
             return look(io.BytesIO(self.archive.read(path)))
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError):
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError):
             return UNREADABLE
 
     def copy(self, path: str, target: Path) -> None:

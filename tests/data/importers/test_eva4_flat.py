@@ -46,6 +46,15 @@ def test_flat_where_a_picture_is_missing(flat: Path, tmp_path: Path, run: Run) -
     assert [path.name for path in tmp_path.iterdir()] == ["flat"]
 
 
+def test_flat_where_the_same_quartets_are_missing_everywhere(flat: Path, run: Run) -> None:
+    """Nine in three groups could be shared out evenly, among the wrong backgrounds."""
+    for number in (3, 4, 5):
+        for name in (f"bg_fg/{number}.png", f"mask/{number}_mask.png", f"depth/d{number}.png"):
+            (flat / name).unlink()
+    with pytest.raises(DataError, match=r"\(bg_fg/6.png comes after bg_fg/2.png, as if pictures between them were m"):
+        run("eva4", flat)
+
+
 def test_flat_with_a_background_too_many(flat: Path, run: Run, save: Save) -> None:
     for number in range(2):
         save(flat / f"bg/more{number}.png", np.zeros((8, 8, 3), np.uint8))
