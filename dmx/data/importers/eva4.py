@@ -6,7 +6,7 @@ flat:       bg/*, bg_fg/*, mask/*, depth/*: the four in one order, each backgrou
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
@@ -120,15 +120,27 @@ def _flat(tree: Tree, root: PurePosixPath, left_out: LeftOut, wrong: Callable[[s
     for row, paths in enumerate(zip(images, masks, depths, strict=True)):
         if len({_numbers(path) for path in paths}) > 1:
             raise wrong(f"number {row + 1:,} in their folders are {', '.join(paths)}, whose numbers differ")
-    for one, next_one in pairwise(images):
-        if len(_numbers(one)) == len(_numbers(next_one)) == 1 and _numbers(next_one)[0] != _numbers(one)[0] + 1:
-            raise wrong(f"{next_one} comes after {one}, as if pictures between them were missing")
+    _refuse_gaps(images, wrong)
     if not images or not backgrounds or len(images) % len(backgrounds):
         raise wrong(f"{len(images):,} images cannot be shared out evenly among {len(backgrounds):,} backgrounds")
     for row, (image, mask, depth) in enumerate(zip(images, masks, depths, strict=True)):
         background = backgrounds[row * len(backgrounds) // len(images)]
         files = {"image": image, "mask": mask, "depth": depth, "background": background}
         yield Candidate(PurePosixPath(image).stem, PurePosixPath(background).stem, None, files)
+
+
+def _refuse_gaps(images: Sequence[str], wrong: Callable[[str], DataError]) -> None:
+    """Where names have one number, it goes up by one, or starts again with another text; else pictures are missing.
+
+    Nobody knows then which background the others stand before: an even share would give them that of their neighbours.
+    """
+    parts = [re.split(r"(\d+)", PurePosixPath(path).stem) for path in images]
+    if any(len(one) != 3 for one in parts):
+        return
+    for (path, before), (after, own) in pairwise(zip(images, parts, strict=True)):
+        again = (own[0], own[2]) != (before[0], before[2]) and int(own[1]) == int(parts[0][1])
+        if int(own[1]) != int(before[1]) + 1 and not again:
+            raise wrong(f"{after} comes after {path}, as if pictures between them were missing")
 
 
 def _in_order(tree: Tree, folder: PurePosixPath, left_out: LeftOut) -> list[str]:

@@ -55,6 +55,31 @@ def test_flat_where_the_same_quartets_are_missing_everywhere(flat: Path, run: Ru
         run("eva4", flat)
 
 
+def test_flat_with_one_number_twice(flat: Path, run: Run, save: Save) -> None:
+    for name in ("bg_fg/5.jpg", "mask/5_mask.jpg", "depth/d5.jpg"):
+        save(flat / name, np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match=r"\(bg_fg/5.png comes after bg_fg/5.jpg, as if"):
+        run("eva4", flat)
+
+
+@pytest.mark.parametrize("first", [0, 1, 1000])
+def test_flat_counted_from_anywhere(flat: Path, run: Run, first: int) -> None:
+    for number in reversed(range(12)):
+        (flat / f"bg_fg/{number}.png").rename(flat / f"bg_fg/{number + first}.png")
+        (flat / f"mask/{number}_mask.png").rename(flat / f"mask/{number + first}_mask.png")
+        (flat / f"depth/d{number}.png").rename(flat / f"depth/d{number + first}.png")
+    assert run("eva4", flat).samples == 12
+
+
+def test_flat_counted_anew_for_each_background(flat: Path, tmp_path: Path, run: Run) -> None:
+    for number in range(12):
+        name = f"{'abc'[number // 4]}{number % 4 + 1}.png"
+        for old in (f"bg_fg/{number}.png", f"mask/{number}_mask.png", f"depth/d{number}.png"):
+            (flat / old).rename(flat / old.split("/")[0] / name)
+    assert run("eva4", flat).groups == 3
+    assert [(one.id, one.group) for one in read(tmp_path / "out").samples][3:5] == [("a4", "room9"), ("b1", "room10")]
+
+
 def test_flat_with_a_background_too_many(flat: Path, run: Run, save: Save) -> None:
     for number in range(2):
         save(flat / f"bg/more{number}.png", np.zeros((8, 8, 3), np.uint8))
