@@ -2,6 +2,7 @@
 
 import csv as plain_csv
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,8 @@ def _from_csv(path: Path, required: Sequence[str]) -> pa.Table:
     lines = np.delete(lines, [line - 2 for line in odd])
     wrong = {**odd, **{int(lines[row]): what for row, what in reversed(list(_wrong(table, required)))}}
     if wrong:
-        written = [number for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1) if line.strip()]
-        wrong = {written[line - 1]: what for line, what in wrong.items()}  # which the reader counts without blank ones
+        written = _written(path)
+        wrong = {written[min(line, len(written)) - 1]: what for line, what in wrong.items()}
     problems = [f"line {line}: {what}" for line, what in sorted(wrong.items())] + list(_wrong_together(table))
     if problems:
         more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
@@ -79,6 +80,18 @@ def _parse(path: Path, required: Sequence[str]) -> tuple[pa.Table, dict[int, str
             f"{path}: is not a table of comma-separated values in UTF-8 ({error}); save it as such."
         ) from error
     return table, odd
+
+
+def _written(path: Path) -> list[int]:
+    """The line in which each row begins: the reader of the table counts no empty lines, and rows may have several."""
+    lines, before = [], 0
+    with path.open(encoding="utf-8-sig", newline="") as file, suppress(plain_csv.Error):  # a quote that never ends
+        reader = plain_csv.reader(file)
+        for row in reader:
+            if row:
+                lines.append(before + 1)
+            before = reader.line_num
+    return lines
 
 
 def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """The list of samples: what is written is read, and whatever is wrong with it is said."""
 
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -59,6 +60,40 @@ def test_wrong_list_of_samples(folder: Path, text: str, message: str) -> None:
     with pytest.raises(DataError) as caught:
         read(folder)
     assert str(caught.value) == f"{folder}/samples.csv{message}"
+
+
+@settings(deadline=None)
+@given(
+    kinds=st.lists(st.sampled_from(["", "  ", "\u2028", "good", "bad", "long", "several"]), max_size=8),
+    last=st.booleans(),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_the_lines_that_are_named_are_those_an_editor_shows(kinds: list[str], last: bool, end: str) -> None:
+    """Whatever stands before them: empty lines, blank ones, cells of several lines, separators that end no line."""
+    rows = {
+        "good": "{},g\u2028,i,m,d",
+        "bad": "{},,i,m,d",
+        "long": "{},g,i,m,d,x",
+        "several": f'"{{}}{end}",g,i,m,d',
+    }
+    text, wrong, number = f"id,group,image,mask,depth{end}", [], 2
+    for place, kind in enumerate([*kinds, "bad"]):
+        line = rows.get(kind, kind).format(place)
+        wrong += [number] if kind in ("bad", "long", "  ", "\u2028") else []
+        number += 1 + line.count(end)
+        text += line + end
+    with TemporaryDirectory() as scratch:
+        (Path(scratch) / "samples.csv").write_bytes((text if last else text.removesuffix(end)).encode())
+        with pytest.raises(DataError) as caught:
+            read_samples(Path(scratch), depth=True)
+    assert [int(one) for one in re.findall(r"line (\d+):", str(caught.value))] == wrong
+
+
+def test_quote_that_never_ends(folder: Path) -> None:
+    text = "id,group,image,mask,depth\n\na,g,i,m,d\n" + '"b,g,i,m,d\n' + "c,g,i,m,d\n" * 20000
+    (folder / "samples.csv").write_text(text)
+    with pytest.raises(DataError, match=r"mend these:\n  line \d: has fewer cells than the first line names"):
+        read(folder)
 
 
 def test_list_that_is_not_text(folder: Path) -> None:
