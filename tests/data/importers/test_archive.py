@@ -112,6 +112,24 @@ def test_entry_with_another_checksum_is_left_out(packed: Path, run: Run) -> None
     )
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_entry_whose_compressed_bytes_are_damaged_is_left_out(
+    by_name: Path, tmp_path: Path, run: Run, method: int
+) -> None:
+    path, name = tmp_path / "set.zip", "bgfg_overlay/ol_bg002fg0021_fg_002.png"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for file in sorted(by_name.rglob("*.*")):
+            archive.write(file, file.relative_to(by_name))
+        entry = archive.getinfo(name)
+    data = bytearray(path.read_bytes())
+    start = entry.header_offset + 30 + len(name) + 12  # behind the properties with which LZMA begins
+    data[start : start + 40] = b"\xff" * 40
+    path.write_bytes(bytes(data))
+    assert str(run("eva4", path)).endswith(
+        f"2 samples in 2 groups; left out: 1 with a picture that cannot be read ({name})"
+    )
+
+
 def test_what_macos_adds_is_no_data(packed: Path, run: Run) -> None:
     with zipfile.ZipFile(packed, "a") as archive:
         archive.writestr("__MACOSX/bgfg_overlay/x.png", "x")
