@@ -32,11 +32,14 @@ def resize(quartet: Quartet, size: tuple[int, int]) -> Quartet:
 
 
 def resize_picture(picture: UInt8[np.ndarray, "_ _ 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "_ _ 3"]:
-    """A photograph at `size` = (height, width)."""
+    """A photograph at `size` = (height, width): each side that shrinks is averaged, then the other grows."""
     height, width = size
-    shrinks = picture.shape[0] > height and picture.shape[1] > width
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(picture, (width, height), interpolation=method)
+    shrunk = min(height, picture.shape[0]), min(width, picture.shape[1])
+    if shrunk != picture.shape[:2]:
+        picture = cv2.resize(picture, shrunk[::-1], interpolation=cv2.INTER_AREA)
+    if shrunk != size:
+        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
+    return picture
 
 
 def resize_plane(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:

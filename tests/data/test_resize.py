@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmx.data.resize import resize
+from dmx.data.resize import resize, resize_picture
 from dmx.quartet import Quartet
 
 
@@ -29,6 +29,16 @@ def test_shrinking_averages_pictures_over_their_area() -> None:
     found = resize(given_, (4, 4)).image
     mean = given_.image.reshape(4, 2, 4, 2, 3).mean(axis=(1, 3))
     assert np.abs(found - mean).max() <= 0.5
+
+
+@pytest.mark.parametrize("width", [8, 16, 21])
+def test_the_side_that_shrinks_is_averaged_while_the_other_grows(width: int) -> None:
+    picture = quartet(32, 8).image
+    mean = picture.reshape(4, 8, 8, 3).mean(axis=1)
+    centres = (np.arange(width) + 0.5) * 8 / width - 0.5
+    expected = np.apply_along_axis(lambda line: np.interp(centres, np.arange(8), line), 1, mean)
+    assert np.abs(resize_picture(picture, (4, width)) - expected).max() <= 1
+    assert np.abs(resize_picture(picture.swapaxes(0, 1).copy(), (width, 4)) - expected.swapaxes(0, 1)).max() <= 1
 
 
 def test_depth_mask_and_validity_come_from_one_and_the_same_pixel() -> None:
