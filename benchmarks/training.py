@@ -110,7 +110,7 @@ def training_data(config: ExperimentConfig, home: Home) -> tuple[Batch, DepthSpe
     """All training samples as normalised tensors, from the very samples that dmx keeps in memory."""
     prepared = prepare(config, home)
     ids = prepared.split.train
-    samples = opened(prepared.index.root, prepared.data_fingerprint, ids, (SIZE, SIZE), memory=True)
+    samples = opened(prepared.index.root, prepared.index.stamp, ids, (SIZE, SIZE), memory=True)
     host = next(iter(make_loader(samples, batch_size=len(ids), seed=0, epoch=0, shuffle=False)))
     data, (mean, std) = host.to(torch.device("cpu")), (torch.tensor(one).view(3, 1, 1) for one in IMAGENET)
     assert data.background is not None

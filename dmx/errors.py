@@ -46,6 +46,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     "did you mean 'unet'? Known: fpn, unet"
     """
     names = sorted(known)
-    close = get_close_matches(word, names, n=1)
-    listing = f"Known: {', '.join(names)}" if names else "None is known"
+    same = [name for name in names if name.lower() == word.lower()]
+    close = same or get_close_matches(word, names, n=1)
+    listing = f"Known: {', '.join(names)}" if names else "there is none"
     return f"did you mean '{close[0]}'? {listing}" if close else listing

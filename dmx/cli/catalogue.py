@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from dmx.registry import Component
+
+WIDE = 300
+"""Columns where there is no terminal."""
 
 GROUPS = {
     "models": ("models",),
@@ -87,7 +92,6 @@ def measure(components: Sequence["Component"], size: int) -> list[dict[str, Any]
 
 def show(rows: Sequence[dict[str, Any]]) -> None:
     """Print rows as a table, large numbers in millions and milliards (G)."""
-    from rich.console import Console
     from rich.table import Table
 
     units = {"parameters": ("M", 1e6), "multiply_adds": ("G", 1e9)}
@@ -101,7 +105,7 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
             unit, one = units.get(column, ("", 1))
             texts.append("-" if value is None else f"{value / one:.2f} {unit}" if unit else str(value))
         table.add_row(*texts)
-    Console().print(table)
+    console().print(table)
 
 
 @click.command()
@@ -127,19 +131,26 @@ def describe(words: tuple[str, ...], plugins: tuple[str, ...]) -> None:
         tell(component)
 
 
+def console() -> "Console":
+    """The terminal; a file or a pipe gets lines as long as they are, in which names stay whole."""
+    from rich.console import Console
+
+    screen = Console(highlight=False)
+    return screen if screen.is_terminal else Console(highlight=False, width=WIDE)
+
+
 def tell(component: "Component") -> None:
     """Print what is known of a component."""
     import inspect
 
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
-    console.print(f"[bold]{component.name}[/] ({component.kind})", f"Source: {component.source}", sep="\n")
-    console.print(inspect.getdoc(component.function) or "", markup=False)
+    screen = console()
+    screen.print(f"[bold]{component.name}[/] ({component.kind})", f"Source: {component.source}", sep="\n")
+    screen.print(inspect.getdoc(component.function) or "", markup=False)
     if component.kind == "model":
         count = sum(p.numel() for p in component.params().bind()().parameters())
-        console.print(f"Learned parameters at the defaults: {count:,}")
+        screen.print(f"Learned parameters at the defaults: {count:,}")
     table = Table(box=None, pad_edge=False)
     for column in ("parameter", "default", "legal", "searched"):
         table.add_column(column, overflow="fold")
@@ -148,8 +159,8 @@ def tell(component: "Component") -> None:
     for name, field in component.params.model_fields.items():
         table.add_row(name, str(field.default), legal(properties[name]), str(searched.get(name, "-")))
     if component.params.model_fields:
-        console.print(table)
-    console.print()
+        screen.print(table)
+    screen.print()
 
 
 def legal(schema: dict[str, object]) -> str:

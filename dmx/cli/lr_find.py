@@ -39,7 +39,7 @@ def lr_find(experiment: Path, overrides: tuple[str, ...], low: float, high: floa
         told = f"the loss does not fall between {curve.rates[0]:.2g} and {curve.rates[-1]:.2g}; no suggestion"
     else:
         told = (
-            f"try optimizer.lr={curve.steepest:.2g} (steepest descent) or {curve.tenth:.2g} "
-            "(a tenth of the lowest point's)"
+            f"try optimizer.lr={curve.steepest:.2g}, where the loss falls fastest (a tenth of the lowest point's is "
+            f"{curve.tenth:.2g})"
         )
     click.echo(f"{config.name}: {told}{f'; {curve.ended}' if curve.ended else ''}. Plot: {plot}")

@@ -32,7 +32,9 @@ def sweep(study: Path, trials: int | None, overrides: tuple[str, ...], home: Hom
     if entries:
         show(entries, f"Study {config.name}: {summary.finished} of {summary.trials} trials")
     if summary.unsent:
-        click.echo(f"{summary.unsent} events are still to be sent to the stores: `dmx sync` sends them.")
+        click.echo(
+            f"{summary.unsent} events are still on their way to the stores; nothing is lost: `dmx sync` sends the rest."
+        )
     if summary.interrupted:
         click.echo("Interrupted; the same command goes on.")
         return 130

@@ -30,9 +30,9 @@ def show(entries: Sequence[Entry], title: str, top: int | None = None) -> None:
         table.add_column(column, no_wrap=True)
     for name in metrics:
         table.add_column(name.removeprefix("val/").removesuffix("_pooled"), justify="right", no_wrap=True)
-    for column in ("model", "losses", "optimizer"):
+    for column in ("model", "losses", "weighting", "optimizer"):
         table.add_column(column, overflow="ellipsis", no_wrap=True)
-    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("parameters", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
     for place, entry in enumerate(entries[:top], start=1):
         table.add_row(*row(place, entry, metrics))
@@ -55,6 +55,7 @@ def row(place: int, entry: Entry, metrics: Sequence[str]) -> list[str]:
         *("-" if value is None else f"{value:.4g}" for value in values),
         params["model"],
         f"{params['loss.mask']}, {params['loss.depth']}",
+        str(params.get("weighting", "-")),
         f"{params['optimizer']} {params.get('optimizer.lr', float('nan')):.2g}",
         f"{entry.record['parameters'] / 1e6:.2f}M",
         f"{entry.result.seconds:.0f}s",

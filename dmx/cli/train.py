@@ -46,7 +46,7 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
         result, unsent = run(prepared, home, run_id, experiment=config.name, tags=tags, progress=watch)
         watch.told(0, result)
     if unsent:
-        click.echo(f"{unsent} events are still to be sent to the stores: `dmx sync` sends them.")
+        click.echo(f"{unsent} events are still on their way to the stores; nothing is lost: `dmx sync` sends the rest.")
     if result.outcome is Outcome.INTERRUPTED:
         click.echo("The same command goes on.")
         return 130

@@ -77,7 +77,8 @@ class Watch:
     def trial(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
         """See `dmx.sweep.engine.Watcher`."""
         self._end_bar()
-        chosen = [str(values[slot]) for slot in ("model", "loss.mask", "loss.depth", "optimizer") if slot in values]
+        slots = ("model", "loss.mask", "loss.depth", "weighting", "optimizer", "schedule")
+        chosen = [str(values[slot]) for slot in slots if slot in values]
         self.title = f"trial {number}"
         self.console.print(f"[bold]trial {number}[/] (of {trials}): {', '.join(chosen)}")
 

@@ -70,13 +70,13 @@ def as_list(value: Any) -> Any:
 class MaskTerm(LossTerm):
     """A mask loss and its weight."""
 
-    loss: Annotated[Params, InRegistry(mask_losses)]
+    loss: Annotated[Params, InRegistry(mask_losses, "weight")]
 
 
 class DepthTerm(LossTerm):
     """A depth loss and its weight."""
 
-    loss: Annotated[Params, InRegistry(depth_losses)]
+    loss: Annotated[Params, InRegistry(depth_losses, "weight")]
 
 
 def all_differ(terms: tuple[LossTerm, ...]) -> tuple[LossTerm, ...]:
@@ -164,6 +164,16 @@ class ExperimentConfig(Frozen):
                     f"depth loss '{term.loss.component.name}' is defined for depth_link {' or '.join(links)}, "
                     f"but got {self.depth_link}; change one of the two"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _groups_suit_optimizer(self) -> "ExperimentConfig":
+        one_rate = self.optimizer.component.facts.get("one_rate", False)
+        if one_rate and (self.groups.encoder_lr, self.groups.layer_decay) != (1, 1):
+            raise ValueError(
+                f"optimizer '{self.optimizer.component.name}' has one learning rate for all parameters, but groups "
+                "asks for several; set groups.encoder_lr and groups.layer_decay to 1, or take another optimizer"
+            )
         return self
 
     @property

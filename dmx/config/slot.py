@@ -15,10 +15,16 @@ from dmx.registry import Params, Registry
 
 
 class InRegistry:
-    """Annotation of a field that holds the `Params` of a component from `registry`."""
+    """Annotation of a field that holds the `Params` of a component from `registry`.
 
-    def __init__(self, registry: Registry[Any]) -> None:
+    Args:
+        registry: Where it is looked up.
+        beside: Keys that a user may write beside the component's own parameters.
+    """
+
+    def __init__(self, registry: Registry[Any], *beside: str) -> None:
         self.registry = registry
+        self.beside = beside
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(
@@ -62,7 +68,7 @@ class InRegistry:
         try:
             return params.model_validate(given)
         except ValidationError as error:
-            raise with_proposals(error, params.model_fields) from None
+            raise with_proposals(error, (*params.model_fields, *self.beside)) from None
 
 
 def dump(params: Params) -> dict[str, Any]:

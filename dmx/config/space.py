@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dmx.config.experiment import ExperimentConfig
+from dmx.config.groups import GroupsConfig
 from dmx.config.reading import with_value
 from dmx.config.study import RangeConfig, StudyConfig
 from dmx.errors import ConfigError, Problem, did_you_mean
@@ -155,6 +156,7 @@ def _candidates(slot: str, study: StudyConfig, depth_kind: str | None) -> tuple[
             if depth_kind is None or depth_kind in component.facts.get("kinds", (depth_kind,))
             if study.experiment.depth_link in component.facts.get("links", (study.experiment.depth_link,))
             if not component.facts.get("term")
+            if not component.facts.get("one_rate") or study.experiment.groups == GroupsConfig()
         ]
         return tuple(sorted(kept))
     if isinstance(given, RangeConfig):

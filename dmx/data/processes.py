@@ -11,12 +11,12 @@ from typing import Any
 
 
 @contextmanager
-def pool(count: int, begin: Callable[..., None], *given: Any) -> Iterator[ProcessPoolExecutor]:
+def pool(count: int, begin: Callable[..., None] | None = None, *given: Any) -> Iterator[ProcessPoolExecutor]:
     """New processes (forked ones would inherit locks of threads they lack); what waits for one is dropped at the end.
 
     Args:
         count: How many.
-        begin: Makes each ready.
+        begin: Makes each ready, if there is anything to do.
         given: What `begin` is called with.
     """
     context = multiprocessing.get_context("spawn")
@@ -27,10 +27,11 @@ def pool(count: int, begin: Callable[..., None], *given: Any) -> Iterator[Proces
             executor.shutdown(cancel_futures=True)
 
 
-def _begin(begin: Callable[..., None], given: tuple[Any, ...]) -> None:
+def _begin(begin: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
     if (parent := parent_process()) is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    begin(*given)
+    if begin is not None:
+        begin(*given)
 
 
 def _end_with(sentinel: int) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dmx.config import ExperimentConfig
 from dmx.data.layout import DatasetIndex, read
@@ -57,7 +58,7 @@ def prepare(
             f"{index.root}: one training sample is left, but batch norm needs two; add samples or split less."
         )
     seed_everything(config.seed)
-    net = config.model.bind()()
+    net = built(config)
     if not isinstance(net, JointNet):
         raise UserError(
             f"model '{config.model.component.name}' builds a {type(net).__name__}, which is no dmx.models.JointNet; "
@@ -83,6 +84,18 @@ def prepare(
     loaders.preload(progress)
     count = describe_parameters(net)
     return Prepared(config, index, fingerprint, parts, model, count, execution, loaders, definitions(index.depth))
+
+
+def built(config: ExperimentConfig) -> Any:
+    """The untrained network.
+
+    Raises:
+        ConfigError: Its parameters do not go together, or its weights cannot be had.
+    """
+    try:
+        return config.model.bind()()
+    except UserError as error:
+        raise ConfigError(f"experiment '{config.name}'", [Problem("model", str(error))]) from error
 
 
 def check_pack(index: DatasetIndex, size: tuple[int, int]) -> None:

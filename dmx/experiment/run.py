@@ -67,9 +67,10 @@ def run(
     """
     folder = home.run(run_id)
     check_identity(folder / IDENTITY, prepared, f"run {run_id}")
+    learner = learner_of(prepared)  # before anything is written: a user's mistake may show only here
     tracker = open_run(home, run_id, _start(prepared, run_id, experiment, tags), stores=stores)
     try:
-        result = _trainer(prepared, folder, report, progress).fit(learner_of(prepared), prepared.loaders, tracker)
+        result = _trainer(prepared, folder, report, progress).fit(learner, prepared.loaders, tracker)
     except KeyboardInterrupt:
         tracker.finish(Outcome.INTERRUPTED, "SIGINT")
         raise

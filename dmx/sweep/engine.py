@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from dmx.config import StudyConfig, parse_experiment
 from dmx.config.space import Space, build_space
-from dmx.errors import UserError
+from dmx.errors import DataError, UserError
 from dmx.experiment import IDENTITY, check_identity, crashed, identity_of, prepare, read_result, run
 from dmx.outcome import Outcome
 from dmx.sweep.storage import open_study
@@ -219,9 +219,9 @@ class Sweep:
                 report=report,
             )
             self.unsent += unsent
-        except UserError:
+        except DataError:  # which every further trial would meet
             raise
-        except Exception as error:  # one trial's crash must not end the others
+        except Exception as error:  # one trial's crash, or what does not go together in it, must not end the others
             return crashed(error)
         return result
 

@@ -129,3 +129,19 @@ def test_flat_names_are_the_same_for_every_component() -> None:
     assert other["loss.depth"] == "ssim+l1"
     assert one["stages"] == "1x64@8"
     assert all(isinstance(value, str | int | float | bool | None) for value in one.values())
+
+
+def test_a_weight_belongs_beside_a_losss_parameters() -> None:
+    text = problems(loss={"mask": "bce", "depth": [{"name": "silog", "wieght": 1}]})
+    assert "loss.depth.0.wieght: unknown key; did you mean 'weight'? Known: lam, weight" in text
+
+
+def test_a_name_in_other_letters_is_the_one_meant() -> None:
+    assert "did you mean 'adamw'?" in problems(optimizer="adamW")
+
+
+def test_several_rates_want_an_optimizer_that_takes_them() -> None:
+    assert problems(optimizer="prodigy", groups={"encoder_lr": 0.1}).endswith(
+        "optimizer 'prodigy' has one learning rate for all parameters, but groups asks for several; set "
+        "groups.encoder_lr and groups.layer_decay to 1, or take another optimizer"
+    )

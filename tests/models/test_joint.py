@@ -101,7 +101,9 @@ class Steps(Seen):
     least = 64
 
 
-@pytest.mark.parametrize(("side", "padded"), [(64, (0, 0)), (96, (0, 0)), (65, (15, 16)), (33, (15, 16)), (1, (31, 32))])
+@pytest.mark.parametrize(
+    ("side", "padded"), [(64, (0, 0)), (96, (0, 0)), (65, (15, 16)), (33, (15, 16)), (1, (31, 32))]
+)
 def test_a_size_that_the_network_cannot_take_is_padded_as_little_as_will_do(side, padded):
     assert margins(side, Steps()) == padded
 

@@ -1,15 +1,14 @@
 """Synthetic quartets: rooms ray-cast with and without an object, with exact metric depth, mask and background."""
 
 import math
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from dmx.data.declaration import FILE, Declaration, DepthDeclaration, read_declaration
+from dmx.data.processes import pool
 from dmx.data.samples import Record
 from dmx.data.synth.room import DECLARED, write_room
 from dmx.data.writing import Progress, Summary, staged, write_samples
@@ -77,12 +76,9 @@ def synth(
 
 
 def _each(write: Callable[[int, int], list[Record]], sizes: list[int], processes: int) -> Iterator[list[Record]]:
-    """Do every room, in order, here or in new processes (forked ones would inherit locks of threads they lack)."""
+    """Do every room, in order, here or in other processes."""
     if processes <= 1:
         yield from map(write, range(len(sizes)), sizes)
         return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        try:
-            yield from pool.map(write, range(len(sizes)), sizes, chunksize=4)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with pool(processes) as workers:
+        yield from workers.map(write, range(len(sizes)), sizes, chunksize=4)
