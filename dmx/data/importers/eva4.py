@@ -6,6 +6,7 @@ flat:       bg/*, bg_fg/*, mask/*, depth/*: the four in one order, each backgrou
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -73,7 +74,7 @@ def _candidates(tree: Tree, left_out: LeftOut, wrong: Callable[[str], DataError]
 
 
 def _by_name(tree: Tree, root: PurePosixPath, left_out: LeftOut) -> Iterator[Candidate]:
-    backgrounds, masks, depths = (_by_stem(tree, root / name) for name in ("bg", "bgfg_mask", "bgfg_depth"))
+    backgrounds, masks, depths = (_by_stem(tree, root / name, left_out) for name in ("bg", "bgfg_mask", "bgfg_depth"))
     for path in tree.listing(str(root / "bgfg_overlay")):
         stem = PurePosixPath(path).stem
         if (match := re.match(r"ol_bg(\d{3})fg", stem)) is None:
@@ -89,7 +90,7 @@ def _by_name(tree: Tree, root: PurePosixPath, left_out: LeftOut) -> Iterator[Can
 
 
 def _by_number(tree: Tree, root: PurePosixPath, left_out: LeftOut) -> Iterator[Candidate]:
-    backgrounds, masks, depths = (_by_stem(tree, root / name) for name in ("bg", "fg_bg_mask", "fg_bg_depth"))
+    backgrounds, masks, depths = (_by_stem(tree, root / name, left_out) for name in ("bg", "fg_bg_mask", "fg_bg_depth"))
     for path in tree.listing(str(root / "fg_bg")):
         stem = PurePosixPath(path).stem
         if not stem.startswith("img_"):
@@ -106,8 +107,16 @@ def _by_number(tree: Tree, root: PurePosixPath, left_out: LeftOut) -> Iterator[C
         yield Candidate(stem, group, None, files)
 
 
-def _by_stem(tree: Tree, folder: PurePosixPath) -> dict[str, str]:
-    return {PurePosixPath(path).stem: path for path in tree.listing(str(folder))}
+def _by_stem(tree: Tree, folder: PurePosixPath, left_out: LeftOut) -> dict[str, str]:
+    """The pictures in a folder by their stems, but for those that share one: nobody knows which is meant."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in tree.listing(str(folder)):
+        if PurePosixPath(path).suffix.lower() in PICTURES:
+            found[PurePosixPath(path).stem].append(path)
+    for paths in found.values():
+        if len(paths) > 1:
+            left_out.add("with the stem of another", " and ".join(paths))
+    return {stem: paths[0] for stem, paths in found.items() if len(paths) == 1}
 
 
 def _flat(tree: Tree, root: PurePosixPath, left_out: LeftOut, wrong: Callable[[str], DataError]) -> Iterator[Candidate]:

@@ -65,6 +65,28 @@ def test_by_number(by_number: Path, tmp_path: Path, run: Run) -> None:
     assert quartet.background[0, 0].tolist() == pytest.approx([10, 10, 10], abs=1)
 
 
+@pytest.mark.parametrize(
+    ("shape", "path", "image"),
+    [
+        ("by_name", "bg/bg_002.jpg", "bgfg_overlay/ol_bg002fg0021_fg_002.png"),
+        ("by_number", "fg_bg_mask/img_0100.jpg", "fg_bg/img_0100.jpg"),
+    ],
+)
+def test_of_two_pictures_of_one_stem_none_is_taken(
+    shape: str, path: str, image: str, run: Run, save: Save, request: pytest.FixtureRequest
+) -> None:
+    root: Path = request.getfixturevalue(shape)
+    save((root / path).with_suffix(".png"), np.zeros((8, 8, 3), np.uint8))
+    (root / path).with_suffix(".txt").write_text("no picture")
+    (root / "bg/bg_005.txt").write_text("beside a whole one")
+    summary = run("eva4", root)
+    role = "background" if path.startswith("bg/") else "mask"
+    assert dict(summary.left_out) == {
+        f"with the stem of another ({path} and {path[:-3]}png)": 1,
+        f"without {role} ({image})": 1,
+    }
+
+
 def test_only_a_list_is_written(by_name: Path, tmp_path: Path, run: Run) -> None:
     run("eva4", by_name)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dataset.yaml", "samples.csv"]
