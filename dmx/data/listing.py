@@ -1,6 +1,7 @@
 """Reading the list of samples: `samples.csv`, or, where there is none, folders by role with equal stems."""
 
 import csv as plain_csv
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -142,7 +143,8 @@ def _from_folders(root: Path, required: Sequence[str]) -> list[Record]:
     found = {role: _stems(root / role) for role in ROLES}
     roles = [role for role in ROLES if role in required or (role == "background" and found[role])]
     stems = sorted(set().union(*(found[role] for role in roles if role != "background")))
-    odd = [f"{stem}: no {role}/" for stem in stems for role in roles if stem not in found[role]]
+    counts = ((stem, role, len(found[role].get(stem, ()))) for stem in stems for role in roles)
+    odd = [f"{stem}: {count or 'no'} {'in ' * (count > 1)}{role}/" for stem, role, count in counts if count != 1]
     if odd:
         raise DataError(
             f"{root}: pictures without their partners of equal stem; add them, take the others away, or write {FILE}:"
@@ -154,17 +156,18 @@ def _from_folders(root: Path, required: Sequence[str]) -> list[Record]:
             stem,
             stem,
             None,
-            found["image"][stem],
-            found["mask"][stem],
-            found["depth"].get(stem) if "depth" in roles else None,
-            found["background"].get(stem),
+            found["image"][stem][0],
+            found["mask"][stem][0],
+            found["depth"][stem][0] if "depth" in roles else None,
+            found["background"][stem][0] if "background" in roles else None,
         )
         for stem in stems
     ]
 
 
-def _stems(folder: Path) -> dict[str, str]:
-    if not folder.is_dir():
-        return {}
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
-    return {path.stem: f"{folder.name}/{path.name}" for path in paths}
+def _stems(folder: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() in PICTURES:
+            found[path.stem].append(f"{folder.name}/{path.name}")
+    return found

@@ -104,6 +104,22 @@ def test_list_that_is_not_text(folder: Path) -> None:
         read(folder)
 
 
+def test_folders_with_two_pictures_of_one_stem(folder: Path) -> None:
+    (folder / "samples.csv").unlink()
+    for name in ("s0.png", "s1.png", "s1.jpg"):
+        (folder / "background" / name).write_bytes((folder / "background/b.png").read_bytes())
+    (folder / "image/s0.JPG").write_bytes((folder / "image/s0.png").read_bytes())
+    with pytest.raises(DataError) as caught:
+        read(folder)
+    assert str(caught.value) == (
+        f"{folder}: pictures without their partners of equal stem; add them, take the others away, or write "
+        "samples.csv:\n  s0: 2 in image/\n  s1: 2 in background/"
+    )
+    (folder / "image/s0.JPG").unlink()
+    (folder / "background/s1.jpg").unlink()
+    assert [one.background for one in read(folder).samples] == ["background/s0.png", "background/s1.png"]
+
+
 def test_list_saved_by_a_spreadsheet_starts_with_a_byte_order_mark(folder: Path) -> None:
     path = folder / "samples.csv"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
