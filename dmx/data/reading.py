@@ -141,8 +141,10 @@ def to_depth(
         bits = raw.astype(np.uint16)
         raw = (bits >> declared.rotated) | (bits << (16 - declared.rotated))
     valid = np.isfinite(raw) if raw.dtype.kind == "f" else np.ones(raw.shape, bool)
-    for value in declared.unknown:
-        valid &= raw != value
+    with np.errstate(over="ignore"):
+        written = raw.astype(np.float32) if raw.dtype == np.float64 else raw  # 0.1 in float32 is not that of float64
+        for value in declared.unknown:
+            valid &= written != value
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = raw * np.float64(declared.scale)  # not float32, in which 3000 * 0.001 is 3.0000002
         if declared.offset:

@@ -10,9 +10,10 @@ import yaml
 from PIL import Image
 
 from dmx.data import reading
+from dmx.data.declaration import DepthDeclaration
 from dmx.data.decoding import colour, grey
 from dmx.data.layout import read
-from dmx.data.reading import read_quartet
+from dmx.data.reading import read_quartet, to_depth
 from dmx.data.resize import resize_plane
 from dmx.errors import DataError
 from dmx.quartet import Quartet
@@ -79,6 +80,16 @@ def test_three_equal_channels_may_hold_nan(tmp_path: Path) -> None:
     np.save(tmp_path / "other.npy", np.dstack([plane, plane, np.nan_to_num(plane)]))
     with pytest.raises(DataError, match=r"other.npy: has colours where one value per pixel is needed; save it as"):
         grey(tmp_path / "other.npy")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kinds", [("f4",), ("f8",), ("f4", "f8"), ("f2",)])
+def test_unknown_depth_is_known_by_its_value_in_whatever_it_is_stored(kinds: tuple[str, ...]) -> None:
+    raw = np.array([0.1, -9999, 1, 2])
+    for kind in kinds:
+        raw = raw.astype(kind)
+    declared = DepthDeclaration(kind="metric", range=(0.05, 5), unknown=(0.1, -9999, 1e300))
+    assert to_depth(raw, declared)[1].tolist() == [False, False, True, True]
 
 
 @pytest.mark.parametrize("kind", [">f4", ">u2", "<f8"])
