@@ -29,12 +29,13 @@ def colour(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     return _picture(path, _bytes(path), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
-def grey(path: Path, *, alpha: bool = False) -> np.ndarray:
+def grey(path: Path, *, alpha: bool = False, indices: bool = False) -> np.ndarray:
     """Raw values (H, W) of one channel from PNG, JPEG (8 or 16 bit), NPY or EXR; three equal channels are one.
 
     Args:
         path: The file.
         alpha: Whether the fourth channel is asked for.
+        indices: Whether of a PNG with a palette the indices are asked for, which number classes, not the colours.
 
     Raises:
         DataError: The file is not there, damaged, of another format, or has other channels than asked for.
@@ -44,6 +45,8 @@ def grey(path: Path, *, alpha: bool = False) -> np.ndarray:
         pixels = _array(path, data)
     elif data.startswith(EXR):
         pixels = _exr(path)
+    elif indices and data.startswith(b"\x89PNG") and data[25:26] == b"\x03":  # the kind of colour in its header
+        pixels = _indices(path, data)
     else:
         pixels = _picture(path, data, cv2.IMREAD_UNCHANGED)
     if alpha:
@@ -93,6 +96,17 @@ def _picture(path: Path, data: bytes, flags: int) -> np.ndarray:
     if pixels is None:
         raise _damaged(path, len(data))
     return pixels
+
+
+def _indices(path: Path, data: bytes) -> np.ndarray:
+    """The indices of a PNG with a palette, for which OpenCV always puts the colours."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+            return np.array(picture)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _damaged(path, len(data)) from error
 
 
 def _array(path: Path, data: bytes) -> np.ndarray:

@@ -76,7 +76,8 @@ def read_mask(path: Path, declared: MaskDeclaration) -> tuple[UInt8[np.ndarray, 
     Raises:
         DataError: The file cannot be read or is not binary.
     """
-    return to_mask(grey(path, alpha=declared.alpha), declared, path)
+    numbered = declared.labels is not None and not declared.alpha
+    return to_mask(grey(path, alpha=declared.alpha, indices=numbered), declared, path)
 
 
 def to_mask(

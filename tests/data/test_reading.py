@@ -110,6 +110,32 @@ def test_threshold_and_unknown_of_the_mask(folder: Path) -> None:
     assert found.mask_valid[0].tolist() == [True] * 4 + [False] + [True] * 3
 
 
+@pytest.mark.parametrize("palette", [(0, 80, 160, 255), (0, 0x800000, 0x8000, 0x808000)])
+@pytest.mark.parametrize("bits", [2, 8])
+def test_labels_are_the_indices_of_a_palette_not_its_colours(folder: Path, palette: tuple[int, ...], bits: int) -> None:
+    classes = np.random.default_rng(0).integers(0, 4, (6, 8), np.uint8)
+    picture = Image.fromarray(classes).convert("P")
+    colours = [(one, one, one) if max(palette) < 256 else tuple(one.to_bytes(3)) for one in palette]
+    picture.putdata(classes.ravel().tolist())
+    picture.putpalette([value for colour in colours for value in colour])
+    picture.save(folder / "mask/s0.png", bits=bits)
+    declare(folder, "mask", labels=[1, 3], unknown=2)
+    found = first(folder)
+    np.testing.assert_array_equal(found.mask, np.isin(classes, [1, 3]))
+    np.testing.assert_array_equal(found.mask_valid, classes != 2)
+    data = (folder / "mask/s0.png").read_bytes()
+    (folder / "mask/s0.png").write_bytes(data[: len(data) * 2 // 3])
+    assert "mask/s0.png: is truncated or damaged" in message(folder)
+
+
+def test_colours_of_a_palette_are_what_counts_without_labels(folder: Path) -> None:
+    picture = Image.fromarray(np.eye(6, 8, dtype=np.uint8)).convert("P")
+    picture.putpalette([0, 0, 0, 200, 200, 200])
+    picture.save(folder / "mask/s0.png")
+    declare(folder, "mask", threshold=127)
+    np.testing.assert_array_equal(first(folder).mask, np.eye(6, 8))
+
+
 def test_shared_background_is_decoded_once_and_anew_when_its_file_changes(folder: Path) -> None:
     index = read(folder)
     one, other = (read_quartet(index, record).background for record in index.samples)
