@@ -30,7 +30,7 @@ ui: $(STAMP)
 	$(DMX) ui
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -m 'not slow' $(PYTEST)
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 -m 'not slow' $(PYTEST)
 
 test-slow: $(STAMP)
 	$(VENV)/bin/python -m pytest -m slow $(PYTEST)

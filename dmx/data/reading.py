@@ -76,8 +76,16 @@ def read_mask(path: Path, declared: MaskDeclaration) -> tuple[UInt8[np.ndarray, 
     Raises:
         DataError: The file cannot be read or is not binary.
     """
-    numbered = declared.labels is not None and not declared.alpha
-    return to_mask(grey(path, alpha=declared.alpha, indices=numbered), declared, path)
+    return to_mask(raw_mask(path, declared), declared, path)
+
+
+def raw_mask(path: Path, declared: MaskDeclaration) -> np.ndarray:
+    """The raw values (H, W) of a mask: its opacity, its labels or its one channel, as declared.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    return grey(path, alpha=declared.alpha, indices=declared.labels is not None and not declared.alpha)
 
 
 def to_mask(

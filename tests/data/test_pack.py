@@ -98,18 +98,6 @@ def test_the_same_bytes_for_any_number_of_workers(rooms: DatasetIndex, tmp_path:
     assert read(tmp_path / "1").fingerprint() == read(tmp_path / "2").fingerprint() != rooms.fingerprint()
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from dmx.data.layout import read
-from dmx.data.pack import write
-write.SAMPLES_AT_MOST = 3
-if __name__ == "__main__":
-    print("ready", flush=True)
-    write.pack(read(Path(sys.argv[1])), Path(sys.argv[2]), size=(48, 48), workers=1)
-"""
-
-
 def test_pyarrow_and_hugging_face_read_it(rooms: DatasetIndex, tmp_path: Path) -> None:
     pack(rooms, tmp_path / "pack", size=SIZE, workers=1)
     table = pa.ipc.open_stream(pa.memory_map(str(tmp_path / "pack/samples-00000.arrow"))).read_all()

@@ -22,6 +22,17 @@ from dmx.data.pack import write
 from dmx.data.pack.write import pack
 from dmx.errors import DataError
 
+KILLED = """
+import sys
+from pathlib import Path
+from dmx.data.layout import read
+from dmx.data.pack import write
+write.SAMPLES_AT_MOST = 3
+if __name__ == "__main__":
+    print("ready", flush=True)
+    write.pack(read(Path(sys.argv[1])), Path(sys.argv[2]), size=(48, 48), workers=1)
+"""
+
 
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(rooms: DatasetIndex, tmp_path: Path, kills: int) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 from dmx.data.check.context import Context, compare, verdict
 from dmx.data.check.finding import Finding
 from dmx.data.check.whole import Fault, fault
+from dmx.data.declaration import MaskDeclaration
 from dmx.data.decoding import colour, grey
 from dmx.data.layout import DatasetIndex
-from dmx.data.reading import out_of_range, read_depth, to_depth, to_mask
+from dmx.data.reading import out_of_range, raw_mask, read_depth, to_depth, to_mask
 from dmx.data.samples import Record
 from dmx.errors import DataError
 
@@ -73,7 +74,7 @@ def _read(seen: Look, role: str) -> None:
     if role == "background":
         found = _shared(file, file.stat().st_mtime_ns if file.is_file() else 0)
     else:
-        found = opened(file, role, role == "mask" and seen.index.declaration.mask.alpha)
+        found = opened(file, role, seen.index.declaration.mask)
     if isinstance(found, tuple):
         seen.note(role, *found)
     else:
@@ -81,12 +82,14 @@ def _read(seen: Look, role: str) -> None:
         seen.seen[role] = digest(found)
 
 
-def opened(file: Path, role: str, alpha: bool) -> np.ndarray | Fault:
+def opened(file: Path, role: str, masks: MaskDeclaration) -> np.ndarray | Fault:
     """The decoded picture, or what is wrong with it."""
     if (wrong := fault(file)) is not None:
         return wrong
     try:
-        return colour(file) if role in ("image", "background") else grey(file, alpha=alpha)
+        if role == "mask":
+            return raw_mask(file, masks)
+        return grey(file) if role == "depth" else colour(file)
     except DataError as error:
         return "unreadable", str(error).removeprefix(f"{file}: ")
 
@@ -94,7 +97,7 @@ def opened(file: Path, role: str, alpha: bool) -> np.ndarray | Fault:
 @lru_cache(maxsize=4)
 def _shared(file: Path, changed: int) -> np.ndarray | Fault:
     """A background, opened once for the samples that follow each other and share it."""
-    return opened(file, "background", False)
+    return opened(file, "background", MaskDeclaration())
 
 
 def _sizes(seen: Look) -> None:

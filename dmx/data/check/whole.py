@@ -13,11 +13,9 @@ from pathlib import Path
 
 from kornia_rs.io import ImageDecoder
 
-from dmx.data.decoding import ENDS, EXR, NPY
+from dmx.data.decoding import EXR, NPY, has_end
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
-TAIL = 64
-"""Bytes at the end among which that of a picture stands; some programs write a little behind it."""
 RESTORE = "restore the picture or take the sample out of samples.csv"
 
 Fault = tuple[str, str]
@@ -36,7 +34,7 @@ def fault(path: Path) -> Fault | None:
         return None
     if not data.startswith((PNG, JPEG)):
         return "foreign", f"is neither PNG, JPEG, NPY nor EXR (it begins with {data[:8].hex(' ')}); {RESTORE}"
-    if ENDS[data[:2]] not in data[-TAIL:]:
+    if not has_end(data):
         return "truncated", f"has no end ({len(data)} bytes); {RESTORE}"
     return _png(data) if data.startswith(PNG) else _jpeg(data)
 

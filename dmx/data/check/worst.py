@@ -52,7 +52,7 @@ def _cells(index: DatasetIndex, record: Record) -> list[tuple[str, Rgb]]:
     for role in ROLES:
         if (path := record.paths().get(role)) is None:
             continue
-        found = opened(index.pictures / path, role, role == "mask" and index.declaration.mask.alpha)
+        found = opened(index.pictures / path, role, index.declaration.mask)
         if isinstance(found, tuple):
             cells.append((role, _nothing(found[0])))
         else:
