@@ -32,5 +32,7 @@ def silog(
     """
     y, t, valid = depth_pair(prediction, batch)
     d = y.log() - t.log()
-    D = sample_mean(d.square(), valid) - lam * sample_mean(d, valid).square()
+    mean = sample_mean(d, valid)
+    spread = sample_mean((d - mean[:, None, None, None]).square(), valid)  # the two terms of D apart: never below 0
+    D = spread + (1 - lam) * mean.square()
     return masked_mean(D, valid.flatten(1).any(1))

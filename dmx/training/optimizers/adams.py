@@ -154,7 +154,15 @@ def lamb(
         beta2: Memory of the squared gradient.
         weight_decay: As in the paper, added to the step before that is scaled.
     """
-    return by_timm("Lamb", parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
+    return by_timm(
+        "Lamb",
+        parameters,
+        lr=lr,
+        betas=(beta1, beta2),
+        weight_decay=weight_decay,
+        always_adapt=True,
+        max_grad_norm=None,
+    )
 
 
 @optimizers.register("lion", source="Chen et al. 2023; timm.optim.Lion")

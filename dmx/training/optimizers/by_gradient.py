@@ -1,13 +1,10 @@
 """Optimizers that step along the gradient."""
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch.optim.optimizer import ParamsT
 
 from dmx.registry import optimizers
-from dmx.training.optimizers.common import AdaptiveRate, GradientRate, Momentum, WeightDecay, by_timm
+from dmx.training.optimizers.common import GradientRate, Momentum, WeightDecay, by_timm
 
 
 @optimizers.register("sgd", source="Sutskever et al. 2013; torch.optim.SGD")
@@ -50,39 +47,3 @@ def sgdp(
         weight_decay: Taken from the weights apart from the gradient.
     """
     return by_timm("SGDP", parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0)
-
-
-@optimizers.register("asgd", source="Polyak and Juditsky 1992; torch.optim.ASGD")
-def asgd(
-    parameters: ParamsT,
-    *,
-    lr: GradientRate = 0.01,
-    weight_decay: WeightDecay = 0.0,
-) -> torch.optim.Optimizer:
-    """SGD that keeps a running mean of the weights beside them.
-
-    Args:
-        parameters: What is learned.
-        lr: Learning rate.
-        weight_decay: L2 penalty, added to the gradient.
-    """
-    return torch.optim.ASGD(parameters, lr=lr, weight_decay=weight_decay)
-
-
-@optimizers.register("rprop", source="Riedmiller and Braun 1993; torch.optim.Rprop")
-def rprop(
-    parameters: ParamsT,
-    *,
-    lr: AdaptiveRate = 1e-3,
-    grow: Annotated[float, Field(gt=1, le=2)] = 1.2,
-    shrink: Annotated[float, Field(gt=0, lt=1)] = 0.5,
-) -> torch.optim.Optimizer:
-    """Steps by the sign of the gradient, of a length of each weight's own; meant for batches of the whole data.
-
-    Args:
-        parameters: What is learned.
-        lr: The first length of all steps.
-        grow: What a length is multiplied by while the sign stays.
-        shrink: What it is multiplied by when the sign changes.
-    """
-    return torch.optim.Rprop(parameters, lr=lr, etas=(shrink, grow))

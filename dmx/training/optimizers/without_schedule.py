@@ -1,5 +1,6 @@
 """Optimizers that do without a schedule or without a learning rate."""
 
+from contextlib import redirect_stdout
 from typing import Annotated
 
 import torch
@@ -84,5 +85,6 @@ def prodigy(
     """
     from prodigyopt import Prodigy
 
-    optimizer: torch.optim.Optimizer = Prodigy(parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
+    with redirect_stdout(None):  # it tells everybody how it decays
+        optimizer: torch.optim.Optimizer = Prodigy(parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
     return optimizer

@@ -45,6 +45,8 @@ class PlateauLR(LambdaLR):
     def epoch_ended(self, value: float) -> None:
         """An epoch ended in this value of the objective, turned so that lower is better."""
         cast("Plateau", self.lr_lambdas[0]).observe(value)  # all groups share it
+        for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = base * self.lr_lambdas[0](self.last_epoch)  # from the next step on, not the one after it
 
 
 @schedules.register("plateau", source="torch.optim.lr_scheduler.ReduceLROnPlateau")
