@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, m
 from dmx.config.base import Frozen
 from dmx.config.data import AugmentConfig, DataConfig, as_steps
 from dmx.config.groups import GroupsConfig
+from dmx.config.needs import unmet
 from dmx.config.objective import Objective
 from dmx.config.slot import InRegistry, dump
 from dmx.registry import (
@@ -156,24 +157,19 @@ class ExperimentConfig(Frozen):
     objective: Objective = Objective.model_construct(metric="val/depth/rmse_pooled", direction="minimize")
 
     @model_validator(mode="after")
-    def _link_suits_losses(self) -> "ExperimentConfig":
-        for term in self.loss.depth:
-            links = term.loss.component.facts.get("links", (self.depth_link,))
-            if self.depth_link not in links:
-                raise ValueError(
-                    f"depth loss '{term.loss.component.name}' is defined for depth_link {' or '.join(links)}, "
-                    f"but got {self.depth_link}; change one of the two"
-                )
-        return self
+    def _needs_are_met(self) -> "ExperimentConfig":
+        data = self.dump()
 
-    @model_validator(mode="after")
-    def _groups_suit_optimizer(self) -> "ExperimentConfig":
-        one_rate = self.optimizer.component.facts.get("one_rate", False)
-        if one_rate and (self.groups.encoder_lr, self.groups.layer_decay) != (1, 1):
-            raise ValueError(
-                f"optimizer '{self.optimizer.component.name}' has one learning rate for all parameters, but groups "
-                "asks for several; set groups.encoder_lr and groups.layer_decay to 1, or take another optimizer"
-            )
+        def standing(place: str) -> tuple[Any]:
+            node: Any = data
+            for key in place.split("."):
+                node = node[key]
+            return (node["name"] if isinstance(node, dict) else node,)
+
+        terms = [term.loss for term in (*self.loss.mask, *self.loss.depth)]
+        chosen = (self.model, *terms, self.weighting, self.optimizer, self.schedule)
+        if problems := [problem for one in chosen for problem in unmet(one.component, standing)]:
+            raise ValueError("; ".join(problems) + "; change one of the two")
         return self
 
     @property

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dmx.config.experiment import ExperimentConfig
-from dmx.config.space import SLOTS
+from dmx.config.slots import SLOTS
 from dmx.registry import Scalar
 
 

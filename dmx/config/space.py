@@ -7,34 +7,16 @@ experiment names; any other place of the experiment takes a list, a range or a v
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from dmx.config.experiment import ExperimentConfig
-from dmx.config.groups import GroupsConfig
+from dmx.config.needs import unmet
 from dmx.config.reading import with_value
+from dmx.config.slots import SLOTS, component_in, slot_of
 from dmx.config.study import RangeConfig, StudyConfig
 from dmx.errors import ConfigError, Problem, did_you_mean
-from dmx.registry import (
-    Choice,
-    Range,
-    Registry,
-    Search,
-    depth_losses,
-    mask_losses,
-    models,
-    optimizers,
-    schedules,
-    weightings,
-)
-
-SLOTS: dict[str, Registry[Any]] = {
-    "model": models,
-    "loss.mask": mask_losses,
-    "loss.depth": depth_losses,
-    "weighting": weightings,
-    "optimizer": optimizers,
-    "schedule": schedules,
-}
+from dmx.registry import Choice, Range, Search
 
 AUGMENT = "augment"
 
@@ -85,19 +67,6 @@ class Space:
         return data
 
 
-def component_in(data: Mapping[str, Any], slot: str) -> dict[str, Any]:
-    """The component in `slot` of a dumped experiment; of several losses, the first."""
-    node: Any = data
-    for key in slot.split("."):
-        node = node[key]
-    return dict(node[0] if isinstance(node, list) else node)
-
-
-def slot_of(path: str) -> str | None:
-    """The slot that `path` is or lies in, if any."""
-    return next((slot for slot in SLOTS if path == slot or path.startswith(slot + ".")), None)
-
-
 def build_space(study: StudyConfig, depth_kind: str | None = None, has_background: bool = True) -> Space:
     """The space of `study`; `auto` over losses keeps those that can teach alone, and of depth those for `depth_kind`.
 
@@ -140,7 +109,7 @@ def build_space(study: StudyConfig, depth_kind: str | None = None, has_backgroun
 
 def _candidates(slot: str, study: StudyConfig, depth_kind: str | None) -> tuple[str, ...]:
     """The names that may stand in `slot`."""
-    registry = SLOTS[slot]
+    registry, possible = SLOTS[slot], partial(_possible, study)
     data = study.experiment.dump()
     if (
         slot.startswith("loss.")
@@ -154,18 +123,31 @@ def _candidates(slot: str, study: StudyConfig, depth_kind: str | None) -> tuple[
             name
             for name, component in registry.items()
             if depth_kind is None or depth_kind in component.facts.get("kinds", (depth_kind,))
-            if study.experiment.depth_link in component.facts.get("links", (study.experiment.depth_link,))
             if not component.facts.get("term")
-            if not component.facts.get("one_rate") or study.experiment.groups == GroupsConfig()
+            if not any(unmet(component, possible))
         ]
         return tuple(sorted(kept))
     if isinstance(given, RangeConfig):
         raise ValueError(f"a {registry.kind} is chosen by name; give 'auto' or a list of names")
     names = tuple(str(name) for name in (given if isinstance(given, tuple) else (given,)))
     unknown = [f"no {registry.kind} '{name}'; {did_you_mean(name, registry)}" for name in names if name not in registry]
-    if unknown:
-        raise ValueError("; ".join(unknown))
+    unmet_ones = [problem for name in names if name in registry for problem in unmet(registry[name], possible)]
+    if unknown or unmet_ones:
+        raise ValueError("; ".join([*unknown, *(f"{problem} in some trials" for problem in unmet_ones)]))
     return names
+
+
+def _possible(study: StudyConfig, place: str) -> tuple[Any, ...]:
+    """What may stand at `place` of the experiment in a trial."""
+    if place not in study.search:
+        standing = _place(study.experiment.dump(), place)
+        return (standing["name"] if isinstance(standing, dict) else standing,)
+    given = study.search[place]
+    if given == "auto":
+        return tuple(SLOTS[place])
+    if isinstance(given, RangeConfig):
+        return (given.low, given.high)
+    return given if isinstance(given, tuple) else (given,)
 
 
 def _defaults(slot: str, names: tuple[str, ...], has_background: bool) -> Iterator[Dimension]:

@@ -34,7 +34,7 @@ def mask_bce_dice(prediction: Prediction, batch: Batch, *, dice_weight: DiceWeig
 
 
 @depth_losses.register(
-    "bce_dice", source="The published recipe of this problem", kinds=("relative",), links=("identity",)
+    "bce_dice", source="The published recipe of this problem", kinds=("relative",), needs={"depth_link": ("identity",)}
 )
 def depth_bce_dice(prediction: Prediction, batch: Batch, *, dice_weight: DiceWeight = 1.0) -> Float[Tensor, ""]:
     """Cross-entropy plus Dice of raw outputs against relative depth, as published; needs depth_link identity.

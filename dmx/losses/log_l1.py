@@ -12,7 +12,10 @@ from dmx.registry import depth_losses
 
 
 @depth_losses.register(
-    "log_l1", source="Mean absolute logarithmic error", kinds=("metric",), links=("sigmoid", "softplus", "exp")
+    "log_l1",
+    source="Mean absolute logarithmic error",
+    kinds=("metric",),
+    needs={"depth_link": ("sigmoid", "softplus", "exp")},
 )
 def log_l1(prediction: Prediction, batch: Batch) -> Float[Tensor, ""]:
     """Mean absolute logarithmic error: 10 % count alike near and far. Without unit; 0 or more.

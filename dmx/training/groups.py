@@ -34,18 +34,12 @@ def make_optimizer(
         others: What is learned beside it, without weight decay, which would pull a learned weighting to equal weights.
 
     Raises:
-        UserError: The model has no encoder to slow down, or the optimizer has one learning rate only.
+        UserError: The model has no encoder to slow down.
     """
     groups = parameter_groups(model, settings)
     if learned := list(others):
         groups.append({"params": learned, "weight_decay": 0.0, "lr_scale": 1.0})
     scales = [group.pop("lr_scale") for group in groups]
-    if len(set(scales)) > 1 and optimizer.component.facts.get("one_rate", False):
-        raise UserError(
-            f"optimizer '{optimizer.component.name}' has one learning rate for all parameters, but groups asks for "
-            f"several (encoder_lr={settings.encoder_lr:g}, layer_decay={settings.layer_decay:g}); set both to 1, or "
-            "take another optimizer."
-        )
     made: Optimizer = optimizer.bind()(groups)
     for group, scale in zip(made.param_groups, scales, strict=True):
         group["lr"] *= scale

@@ -14,7 +14,7 @@ import yaml
 from dmx.cli import COMMANDS, cli
 from dmx.cli.data import data
 from dmx.cli.lazy import LazyGroup
-from dmx.config.space import SLOTS
+from dmx.config.slots import SLOTS
 from dmx.registry import REGISTRIES, load
 
 Run = Callable[..., Any]

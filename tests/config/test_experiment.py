@@ -81,13 +81,19 @@ def test_a_component_must_be_named() -> None:
     assert "model: give a model by name or as a mapping with `name`" in problems(model=3)
 
 
-def test_a_loss_is_defined_for_some_links_only() -> None:
+def test_a_component_says_what_it_needs_elsewhere() -> None:
     text = problems(depth_link="identity", loss={"mask": "bce", "depth": "silog"})
-    assert "depth loss 'silog' is defined for depth_link sigmoid or softplus or exp, but got identity" in text
-    assert "depth loss 'bce_dice' is defined for depth_link identity, but got sigmoid" in problems(
-        loss={"mask": "bce", "depth": "bce_dice"}
-    )
+    assert "depth loss 'silog' needs depth_link to be sigmoid or softplus or exp, but it is identity" in text
+    text = problems(loss={"mask": "bce", "depth": "bce_dice"}, optimizer="prodigy", groups={"encoder_lr": 0.1})
+    assert (
+        "depth loss 'bce_dice' needs depth_link to be identity, but it is sigmoid; optimizer 'prodigy' needs "
+        "groups.encoder_lr to be 1, but it is 0.1; change one of the two"
+    ) in text
+    text = problems(optimizer="sgd_schedulefree", schedule="cosine", training={"ema_decay": 0.9})
+    assert "'sgd_schedulefree' needs schedule to be constant, but it is cosine" in text
+    assert "'sgd_schedulefree' needs training.ema_decay to be null, but it is 0.9" in text
     parse(depth_link="identity", loss={"mask": "bce", "depth": ["bce_dice", "l1"]})
+    parse(optimizer="sgd_schedulefree", schedule={"name": "constant", "warmup": 0.1})
 
 
 def test_a_loss_stands_once_in_a_task() -> None:
@@ -138,10 +144,3 @@ def test_a_weight_belongs_beside_a_losss_parameters() -> None:
 
 def test_a_name_in_other_letters_is_the_one_meant() -> None:
     assert "did you mean 'adamw'?" in problems(optimizer="adamW")
-
-
-def test_several_rates_want_an_optimizer_that_takes_them() -> None:
-    assert problems(optimizer="prodigy", groups={"encoder_lr": 0.1}).endswith(
-        "optimizer 'prodigy' has one learning rate for all parameters, but groups asks for several; set "
-        "groups.encoder_lr and groups.layer_decay to 1, or take another optimizer"
-    )

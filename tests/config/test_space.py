@@ -59,6 +59,36 @@ def test_auto_leaves_out_what_cannot_teach_alone() -> None:
     assert {"silog", "l1"} <= set(found["loss.depth"])
 
 
+def test_auto_leaves_out_what_some_trial_could_not_have() -> None:
+    def optimizers_of(**experiment: Any) -> set[str]:
+        search = experiment.pop("search", {}) | {"optimizer": "auto"}
+        found = {d.path: d.search for d in space(search, "metric", **experiment).dimensions}["optimizer"]
+        assert isinstance(found, Choice)
+        return set(optimizers) - {str(name) for name in found.values}
+
+    free = {"adamw_schedulefree", "sgd_schedulefree"}
+    assert optimizers_of() == set()
+    assert optimizers_of(schedule="one_cycle") == free
+    assert optimizers_of(search={"schedule": "auto"}) == free
+    assert optimizers_of(search={"training.ema_decay": [None, 0.99]}) == free
+    assert optimizers_of(search={"groups.layer_decay": {"low": 0.5, "high": 1.0}}) == {"prodigy"}
+    found = {d.path: d.search for d in space({"loss.depth": "auto", "depth_link": ["sigmoid", "identity"]}).dimensions}
+    losses = found["loss.depth"]
+    assert isinstance(losses, Choice)
+    assert not {"silog", "log_l1", "bce_dice"} & set(losses.values)
+
+
+def test_what_only_some_trials_could_have_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        space({"optimizer": ["adamw", "prodigy"], "groups.encoder_lr": [0.1, 0.5, 1.0]})
+    assert (
+        "search.optimizer: optimizer 'prodigy' needs groups.encoder_lr to be 1, but it is 0.1 or 0.5 in some trials"
+        in str(caught.value)
+    )
+    with pytest.raises(ConfigError, match=r"depth loss 'silog' needs depth_link to be .* but it is identity in some"):
+        space({"depth_link": ["sigmoid", "identity"]}, loss={"mask": "bce", "depth": "silog"})
+
+
 def test_an_explicit_range_replaces_the_components_own() -> None:
     found = space({"optimizer": ["adamw", "sgd"], "optimizer.adamw.lr": {"low": 1e-4, "high": 1e-3, "log": True}})
     lr = next(d for d in found.dimensions if d.path == "optimizer.adamw.lr")

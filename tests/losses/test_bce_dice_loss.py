@@ -37,4 +37,4 @@ def test_depth_agrees_with_numpy_on_known_pixels(depth_scene):
 
 def test_depth_form_is_for_raw_outputs_of_relative_depth():
     facts = depth_losses["bce_dice"].facts
-    assert (facts["kinds"], facts["links"]) == (("relative",), ("identity",))
+    assert (facts["kinds"], facts["needs"]) == (("relative",), {"depth_link": ("identity",)})

@@ -34,4 +34,4 @@ def test_depth_not_above_zero_is_never_repaired(depth_scene, depth):
 
 def test_is_offered_where_depth_is_above_zero_only():
     facts = depth_losses["log_l1"].facts
-    assert (facts["kinds"], facts["links"]) == (("metric",), depth_losses["silog"].facts["links"])
+    assert (facts["kinds"], facts["needs"]) == (("metric",), depth_losses["silog"].facts["needs"])

@@ -137,14 +137,3 @@ def test_every_optimizer_takes_the_groups(name):
     optimizer.step()
     # ASGD has a decay of its own beside, of 1e-4 times the rate
     assert [net.decoder.bias.item(), other.item()] == pytest.approx([1, 1], abs=1e-5 if name == "asgd" else 0)
-
-
-def test_an_optimizer_of_one_rate_says_so():
-    net = Net()
-    with pytest.raises(UserError) as error:
-        make_optimizer(optimizers["prodigy"].params(), net, GroupsConfig(encoder_lr=0.1))
-    assert str(error.value) == (
-        "optimizer 'prodigy' has one learning rate for all parameters, but groups asks for several "
-        "(encoder_lr=0.1, layer_decay=1); set both to 1, or take another optimizer."
-    )
-    assert len(make_optimizer(optimizers["prodigy"].params(), net, GroupsConfig()).param_groups) == 2

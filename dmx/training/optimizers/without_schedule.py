@@ -10,6 +10,11 @@ from torch.optim.optimizer import ParamsT
 from dmx.registry import Range, optimizers
 from dmx.training.optimizers.common import AdaptiveRate, Beta, DecoupledDecay, GradientRate, WeightDecay
 
+ITS_OWN_AVERAGE = {"schedule": ("constant",), "training.ema_decay": (None,)}
+"""A falling rate or a second average would only shorten the average that it makes itself."""
+ONE_RATE = {"groups.encoder_lr": (1.0,), "groups.layer_decay": (1.0,)}
+"""It learns one rate for all parameters, and refuses groups of several."""
+
 
 def training(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     """The schedule-free `optimizer`, ready for steps: between `eval()` and `train()` the weights are their averages."""
@@ -17,7 +22,7 @@ def training(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     return optimizer
 
 
-@optimizers.register("adamw_schedulefree", source="Defazio et al. 2024; schedulefree")
+@optimizers.register("adamw_schedulefree", source="Defazio et al. 2024; schedulefree", needs=ITS_OWN_AVERAGE)
 def adamw_schedulefree(
     parameters: ParamsT,
     *,
@@ -43,7 +48,7 @@ def adamw_schedulefree(
     return training(optimizer)
 
 
-@optimizers.register("sgd_schedulefree", source="Defazio et al. 2024; schedulefree")
+@optimizers.register("sgd_schedulefree", source="Defazio et al. 2024; schedulefree", needs=ITS_OWN_AVERAGE)
 def sgd_schedulefree(
     parameters: ParamsT,
     *,
@@ -65,7 +70,7 @@ def sgd_schedulefree(
     return training(optimizer)
 
 
-@optimizers.register("prodigy", source="Mishchenko and Defazio 2024; prodigyopt", one_rate=True)
+@optimizers.register("prodigy", source="Mishchenko and Defazio 2024; prodigyopt", needs=ONE_RATE)
 def prodigy(
     parameters: ParamsT,
     *,
