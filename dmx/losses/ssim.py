@@ -1,14 +1,15 @@
 """Structural dissimilarity of depth maps, and of masks.
 
-Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", eq. 13, as in
-kornia; as a loss for depth: Alhashim and Wonka 2018, "DenseDepth", section 3.2; as a loss for masks: Qin et al.
+Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", eq. 13-16; as a
+loss for depth: Alhashim and Wonka 2018, "DenseDepth", section 3.2; as a loss for masks: Qin et al.
 2019, "BASNet: boundary-aware salient object detection".
 Equation: SSIM = (2 μ_y μ_t + C1)(2 σ_yt + C2) / ((μ_y² + μ_t² + C1)(σ_y² + σ_t² + C2)) in Gaussian windows of
 σ = 1.5 pixels, C1 = (0.01 l)², C2 = (0.03 l)²;  L = (1 - SSIM) / 2, the mean over windows. For masks y = σ(z), t = g
 and l = 1.
 Deviations: the range l of depth is the greatest known one of each sample, so that the loss does not depend on the unit.
-Only windows that lie inside of the picture and hold no unknown pixel count: nothing is padded or filled in. For masks
-the paper has 1 - SSIM.
+Only windows that lie inside of the picture count, and in each the known pixels only, with a window's weights divided by
+their sum W over these; a window itself weighs W. So nothing is padded or filled in, and sparse depth teaches too. For
+masks the paper has 1 - SSIM.
 """
 
 from typing import Annotated, Literal
@@ -16,11 +17,14 @@ from typing import Annotated, Literal
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import conv2d
 
 from dmx.errors import UserError
-from dmx.losses.masked import depth_pair, mask_pair, masked_mean
+from dmx.losses.masked import depth_pair, mask_pair
 from dmx.quartet import Batch, Prediction
 from dmx.registry import Choice, depth_losses, mask_losses
+
+C1, C2 = 0.01**2, 0.03**2
 
 Window = Annotated[Literal[3, 5, 7, 9, 11], Choice(3, 7, 11)]
 
@@ -28,7 +32,7 @@ Window = Annotated[Literal[3, 5, 7, 9, 11], Choice(3, 7, 11)]
 def dissimilarity(
     y: Float[Tensor, "B 1 H W"], t: Float[Tensor, "B 1 H W"], valid: Bool[Tensor, "B 1 H W"], window: int, task: str
 ) -> Float[Tensor, ""]:
-    """Mean (1 - SSIM) / 2 of y against t, both of range 1, over the windows that are known throughout.
+    """Mean (1 - SSIM) / 2 of y against t, both of range 1, over windows by how much of them is known.
 
     Raises:
         UserError: The pictures are smaller than a window.
@@ -38,15 +42,31 @@ def dissimilarity(
             f"{task} loss 'ssim' looks at windows of {window}x{window} pixels, but the pictures have "
             f"{y.shape[-2]}x{y.shape[-1]}; choose a smaller window or a larger size."
         )
-    from kornia.metrics import ssim as kornia_ssim  # here, as it costs 1 s where the loss is only looked up
-
     with torch.autocast(y.device.type, enabled=False):  # the windows' variances cancel in half precision
-        S = kornia_ssim(y, t, window, max_val=1.0, padding="valid")
-    whole = torch.nn.functional.max_pool2d((~valid).to(y.dtype), window, stride=1) == 0
-    return masked_mean((1 - S) / 2, whole).clamp(min=0)  # near the truth, rounding takes S above 1
+        v = valid.to(y.dtype)
+        g = gaussian(window).to(y)
+        W = conv2d(conv2d(v, g), g.mT)
+        y, t = y * v, t * v
+        sums = conv2d(
+            conv2d(torch.cat([y, t, y * y, t * t, y * t], 1), g.expand(5, 1, -1, 1), groups=5),
+            g.mT.expand(5, 1, 1, -1),
+            groups=5,
+        )
+        mu_y, mu_t, yy, tt, yt = (sums / torch.where(W > 0, W, 1)).split(1, dim=1)
+        var_y, var_t, cov = yy - mu_y**2, tt - mu_t**2, yt - mu_y * mu_t
+        S = (2 * mu_y * mu_t + C1) * (2 * cov + C2) / ((mu_y**2 + mu_t**2 + C1) * (var_y + var_t + C2))
+        L = (W * (1 - S) / 2).sum() / W.sum().clamp(min=torch.finfo(W.dtype).tiny)
+    return L.clamp(min=0)  # near the truth, rounding takes S above 1
 
 
-@mask_losses.register("ssim", source="Qin et al. 2019; kornia.metrics.ssim")
+def gaussian(window: int) -> Float[Tensor, "1 1 window 1"]:
+    """The weights of a window's rows, which sum to 1; as columns they are the same."""
+    from kornia.filters import get_gaussian_kernel1d  # here, as it costs 1 s where the loss is only looked up
+
+    return get_gaussian_kernel1d(window, 1.5).view(1, 1, -1, 1)
+
+
+@mask_losses.register("ssim", source="Qin et al. 2019")
 def mask_ssim(prediction: Prediction, batch: Batch, *, window: Window = 11) -> Float[Tensor, ""]:
     """Structural dissimilarity of the mask: pixels near the outline count most. Without unit, in [0, 1].
 
@@ -62,7 +82,7 @@ def mask_ssim(prediction: Prediction, batch: Batch, *, window: Window = 11) -> F
     return dissimilarity(z.sigmoid(), g, valid, window, "mask")
 
 
-@depth_losses.register("ssim", source="Wang et al. 2004, eq. 13; kornia.metrics.ssim", kinds=("metric", "relative"))
+@depth_losses.register("ssim", source="Wang et al. 2004, eq. 13", kinds=("metric", "relative"))
 def ssim(prediction: Prediction, batch: Batch, *, window: Window = 11) -> Float[Tensor, ""]:
     """Structural dissimilarity: local means, contrasts and shapes should agree. Without unit, in [0, 1].
 
