@@ -43,9 +43,9 @@ class DataConfig(Frozen):
     what is free, else the disk where that pays and fits."""
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=128)] = "auto"
     """Loader processes; `auto`: none for samples in memory, else one for each core but at most 8."""
-    normalisation: Literal["imagenet", "data"] = "imagenet"
-    """The mean and deviation of colours that the network's inputs are freed of: ImageNet's, which pretrained encoders
-    expect, or those that `dmx data stats` has found."""
+    normalisation: Literal["model", "data"] = "model"
+    """The mean and deviation of colours that the network's inputs are freed of: those that its pretrained weights
+    expect, ImageNet's where it has none; or those that `dmx data stats` has found."""
 
 
 def all_differ(steps: tuple[Params, ...]) -> tuple[Params, ...]:

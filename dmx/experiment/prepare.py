@@ -13,7 +13,7 @@ from dmx.errors import ConfigError, DataError, Problem, UserError
 from dmx.experiment.loaders import StageLoaders
 from dmx.metrics import definitions, names
 from dmx.models.inputs import needs_background
-from dmx.models.joint import IMAGENET, DepthMaskModel, JointNet, Rgb, describe_parameters, make_link
+from dmx.models.joint import DepthMaskModel, JointNet, Rgb, describe_parameters, make_link
 from dmx.tracking.home import Home
 from dmx.training.execution import Execution, choose, forward_flops
 from dmx.training.seeding import seed_everything
@@ -66,7 +66,7 @@ def prepare(
         )
     for size in {stage.height_width for stage in config.stages}:
         check_pack(index, size)
-    model = DepthMaskModel(net, make_link(config.depth_link, index.depth), normalisation_of(config, index))
+    model = DepthMaskModel(net, make_link(config.depth_link, index.depth), normalisation_of(config, net, index))
     samples = len(parts.train)
     forward = sum(forward_flops(model, s.height_width, net.needs_background) * s.epochs for s in config.stages)
     settings = config.training
@@ -112,14 +112,14 @@ def check_pack(index: DatasetIndex, size: tuple[int, int]) -> None:
         )
 
 
-def normalisation_of(config: ExperimentConfig, index: DatasetIndex) -> tuple[Rgb, Rgb]:
+def normalisation_of(config: ExperimentConfig, net: JointNet, index: DatasetIndex) -> tuple[Rgb, Rgb]:
     """Mean and deviation of colours as the configuration wants them.
 
     Raises:
         DataError: They are to be those of the data, and `dmx data stats` has not been asked for these data.
     """
-    if config.data.normalisation == "imagenet":
-        return IMAGENET
+    if config.data.normalisation == "model":
+        return net.colours
     stats = read_stats(index.root)
     if stats is None or stats.fingerprint != index.fingerprint():
         raise DataError(

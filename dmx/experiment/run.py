@@ -3,6 +3,7 @@
 import json
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,10 +186,12 @@ def learner_of(prepared: Prepared) -> Learner:
     depth = [(term.loss.component.name, term.weight, term.loss.bind()) for term in config.loss.depth]
     weighting = config.weighting.bind()(("mask", "depth"))
     loss = JointLoss(mask, depth, weighting).to(execution.device)
+    size = config.stages[0].height_width
     shared: tuple[bool, ...] = ()
     if isinstance(weighting, GradientWeighting):
-        shared = shared_parameters(model, config.stages[0].height_width, prepared.model.net.needs_background)
-    optimizer = make_optimizer(config.optimizer, model, config.groups, others=loss.parameters())
+        shared = shared_parameters(model, size)
+    look = partial(model.look, size)
+    optimizer = make_optimizer(config.optimizer, model, config.groups, look, others=loss.parameters())
     ends, step = [], 0
     for stage in config.stages:
         for _ in range(stage.epochs):

@@ -43,19 +43,14 @@ def dissimilarity(
             f"{y.shape[-2]}x{y.shape[-1]}; choose a smaller window or a larger size."
         )
     with torch.autocast(y.device.type, enabled=False):  # the windows' variances cancel in half precision
-        v = valid.to(y.dtype)
-        g = gaussian(window).to(y)
-        W = conv2d(conv2d(v, g), g.mT)
+        g, v = gaussian(window).to(y), valid.to(y.dtype)
         y, t = y * v, t * v
-        sums = conv2d(
-            conv2d(torch.cat([y, t, y * y, t * t, y * t], 1), g.expand(5, 1, -1, 1), groups=5),
-            g.mT.expand(5, 1, 1, -1),
-            groups=5,
-        )
-        mu_y, mu_t, yy, tt, yt = (sums / torch.where(W > 0, W, 1)).split(1, dim=1)
+        pictures = torch.cat([v, y, t, y * y, t * t, y * t])
+        W, *sums = conv2d(conv2d(pictures, g), g.mT).chunk(6)
+        mu_y, mu_t, yy, tt, yt = (one / torch.where(W > 0, W, 1) for one in sums)
         var_y, var_t, cov = yy - mu_y**2, tt - mu_t**2, yt - mu_y * mu_t
         S = (2 * mu_y * mu_t + C1) * (2 * cov + C2) / ((mu_y**2 + mu_t**2 + C1) * (var_y + var_t + C2))
-        L = (W * (1 - S) / 2).sum() / W.sum().clamp(min=torch.finfo(W.dtype).tiny)
+        L: Tensor = (W * (1 - S) / 2).sum() / W.sum().clamp(min=torch.finfo(W.dtype).tiny)
     return L.clamp(min=0)  # near the truth, rounding takes S above 1
 
 

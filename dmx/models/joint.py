@@ -29,11 +29,13 @@ class JointNet(nn.Module):
         needs_background: Whether it takes the scene without the object beside the image.
         multiple: H and W are multiples of this.
         least: H and W are at least this.
+        colours: Mean and standard deviation of red, green and blue in [0, 1] that its first weights expect.
     """
 
     needs_background: bool = False
     multiple: int = 1
     least: int = 1
+    colours: tuple[Rgb, Rgb] = IMAGENET
 
     def forward(self, image: Tensor, background: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mask logits and raw depth of normalised pictures."""
@@ -87,6 +89,15 @@ class DepthMaskModel(nn.Module):
     def forward(self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None) -> Prediction:
         """From pictures in [0, 1] to mask logits and depth in the data set's unit, float32 whatever the precision."""
         return self._predicted(self.net(*self._inputs(image, background)), image)
+
+    def look(self, size: tuple[int, int]) -> Prediction:
+        """The prediction of an empty picture, in evaluation mode: to see how the outputs come to be."""
+        picture = self.mean.new_zeros(1, 3, *size)
+        was_training = self.training
+        self.eval()
+        prediction: Prediction = self(picture, picture if self.net.needs_background else None)
+        self.train(was_training)
+        return prediction
 
     def encode(self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None) -> list[Tensor]:
         """The first half of `forward`: the features that both tasks share.

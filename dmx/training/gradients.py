@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dmx.models import DepthMaskModel
 from dmx.training.processes import average, processes
 from dmx.weighting.kinds import GradientWeighting
 
@@ -19,14 +20,10 @@ Features = Sequence[tuple[Tensor, Tensor]]
 """Each feature as the encoder gave it, and as the decoders got it: cut off, so that gradients stop there."""
 
 
-def shared_parameters(model: nn.Module, size: tuple[int, int], needs_background: bool) -> tuple[bool, ...]:
+def shared_parameters(model: DepthMaskModel, size: tuple[int, int]) -> tuple[bool, ...]:
     """For each parameter of `model`, whether both the mask and the depth depend on it; seen on an empty picture."""
     parameters = list(model.parameters())
-    picture = torch.zeros(1, 3, *size, device=parameters[0].device)
-    was_training = model.training
-    model.eval()
-    prediction = model(picture, picture if needs_background else None)
-    model.train(was_training)
+    prediction = model.look(size)
     outputs = (prediction.mask_logits.sum(), prediction.depth.sum())
     reached = [torch.autograd.grad(y, parameters, retain_graph=True, allow_unused=True) for y in outputs]
     return tuple(mask is not None and depth is not None for mask, depth in zip(*reached, strict=True))

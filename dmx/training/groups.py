@@ -6,10 +6,11 @@ The encoder of L layers learns, in layer l = 0, ..., L-1, at
 
 and all else at lr, stems before the encoder too: what is not pretrained starts from nothing. This is the layer-wise
 decay of Bao et al. 2022 (BEiT, fine-tuning), with the decoders in the place of its head. Layers are taken in the order
-in which the encoder defines them.
+in which a picture passes them: some encoders define all their embeddings of patches before all their blocks.
 """
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from torch import nn
@@ -23,7 +24,11 @@ CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def make_optimizer(
-    optimizer: Params, model: nn.Module, settings: GroupsConfig, others: Iterable[nn.Parameter] = ()
+    optimizer: Params,
+    model: nn.Module,
+    settings: GroupsConfig,
+    look: Callable[[], object],
+    others: Iterable[nn.Parameter] = (),
 ) -> Optimizer:
     """The optimizer of a model's parameter groups; the first group has the whole learning rate.
 
@@ -31,12 +36,13 @@ def make_optimizer(
         optimizer: A registered optimizer with its parameters.
         model: What is learned.
         settings: Which of its parameters are treated in which way.
+        look: Runs `model` once, so that the order of its layers shows.
         others: What is learned beside it, without weight decay, which would pull a learned weighting to equal weights.
 
     Raises:
         UserError: The model has no encoder to slow down.
     """
-    groups = parameter_groups(model, settings)
+    groups = parameter_groups(model, settings, look)
     if learned := list(others):
         groups.append({"params": learned, "weight_decay": 0.0, "lr_scale": 1.0})
     scales = [group.pop("lr_scale") for group in groups]
@@ -46,7 +52,7 @@ def make_optimizer(
     return made
 
 
-def parameter_groups(model: nn.Module, settings: GroupsConfig) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, settings: GroupsConfig, look: Callable[[], object]) -> list[dict[str, Any]]:
     """Each parameter of `model` in one group, the faster groups first, in each the order of the model.
 
     Groups have the keys `params`, `lr_scale` (the share of the learning rate) and, where there is none,
@@ -56,7 +62,7 @@ def parameter_groups(model: nn.Module, settings: GroupsConfig) -> list[dict[str,
         UserError: The encoder is to be slowed down, but the model has none.
     """
     spared = set() if settings.decay_norms_and_biases else spared_of_decay(model)
-    scales = encoder_scales(model, settings)
+    scales = encoder_scales(model, settings, look)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         groups.setdefault((scales.get(name, 1.0), name not in spared), []).append(parameter)
@@ -67,11 +73,16 @@ def parameter_groups(model: nn.Module, settings: GroupsConfig) -> list[dict[str,
 
 
 def spared_of_decay(model: nn.Module) -> set[str]:
-    """Parameters of one dimension (norms, biases, layer scales), and those in a module's `no_weight_decay()`.
+    """Parameters of one dimension (norms, biases, layer scales), embeddings of positions, and what a module names.
 
-    That method is timm's convention, for position embeddings and tokens; modules of ours may have it too.
+    A module does so by `no_weight_decay()`, timm's convention for tokens and position embeddings; but timm's wrappers
+    for features of several scales lose that method, so the embeddings are known by their names too.
     """
-    flat = {name for name, parameter in model.named_parameters() if parameter.ndim <= 1}
+    flat = {
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.ndim <= 1 or re.search(r"(pos_embed|position_bias_table|_token)$", name)
+    }
     named = {
         f"{prefix}.{name}".lstrip(".")
         for prefix, module in model.named_modules()
@@ -81,7 +92,7 @@ def spared_of_decay(model: nn.Module) -> set[str]:
     return flat | named
 
 
-def encoder_scales(model: nn.Module, settings: GroupsConfig) -> dict[str, float]:
+def encoder_scales(model: nn.Module, settings: GroupsConfig, look: Callable[[], object]) -> dict[str, float]:
     """The share of the learning rate of each parameter of the encoder by its name in `model`.
 
     Raises:
@@ -96,7 +107,7 @@ def encoder_scales(model: nn.Module, settings: GroupsConfig) -> dict[str, float]
             f"encoder, but {type(getattr(model, 'net', model)).__name__} has no part of that name; set both to 1."
         )
     prefix, encoder = found
-    layers = layers_of(encoder)
+    layers = layers_of(encoder, look)
     scales = {}
     for name, _ in encoder.named_parameters():
         # what stands in no layer, as tokens and position embeddings do, comes in with the first
@@ -105,18 +116,32 @@ def encoder_scales(model: nn.Module, settings: GroupsConfig) -> dict[str, float]
     return scales
 
 
-def layers_of(encoder: nn.Module) -> list[set[str]]:
-    """The names of the parameters of each layer, in order: the encoder's children, with containers opened.
+def layers_of(encoder: nn.Module, look: Callable[[], object]) -> list[set[str]]:
+    """The names of the parameters of each layer, in the order of use: the encoder's children, with containers opened.
 
     A child without any matrix or kernel, as a norm is, belongs to the layer before it.
     """
     layers: list[set[str]] = []
-    for prefix, child in _opened(encoder, ""):
+    for prefix, child in in_order_of_use(list(_opened(encoder, "")), look):
         parameters = dict(child.named_parameters(prefix=prefix))
         if not layers or any(parameter.ndim > 1 for parameter in parameters.values()):
             layers.append(set())
         layers[-1] |= parameters.keys()
     return layers
+
+
+def in_order_of_use(children: list[tuple[str, nn.Module]], look: Callable[[], object]) -> list[tuple[str, nn.Module]]:
+    """The children in the order in which `look` first calls them; one that it does not call stays behind its own."""
+    called: list[nn.Module] = []
+    hooks = [child.register_forward_pre_hook(lambda module, _: called.append(module)) for _, child in children]
+    look()
+    for hook in hooks:
+        hook.remove()
+    places, place = [], -1
+    for _, child in children:
+        place = called.index(child) if child in called else place
+        places.append(place)
+    return [children[i] for i in sorted(range(len(children)), key=places.__getitem__)]
 
 
 def _opened(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:

@@ -16,15 +16,31 @@ from dmx.weighting.kinds import LossWeighting
 
 
 class RandomWeighting(LossWeighting):
-    """L = Σ_t λ_t L_t with λ from a softmax of normal numbers."""
+    """L = Σ_t λ_t L_t with λ from a softmax of normal numbers.
+
+    They come from a generator of its own, on the CPU: every process and every device that begins with the same seed
+    sees the same weights, and the generator's state is kept with the rest of the run.
+    """
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        super().__init__(tasks)
+        self.generator = torch.Generator().manual_seed(torch.initial_seed())
 
     def forward(self, losses: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         """The randomly weighted sum."""
         L = self.stacked(losses)
-        z = torch.randn(len(self.tasks)).to(L.device)  # drawn on the CPU, so that every device sees the same
+        z = torch.randn(len(self.tasks), generator=self.generator).to(L.device)
         lam = torch.softmax(z, 0)
         self.keep(lam)
         return (lam * L).sum()
+
+    def get_extra_state(self) -> Tensor:
+        """Where the generator is."""
+        return self.generator.get_state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on from there."""
+        self.generator.set_state(state.cpu())
 
 
 @weightings.register("rlw", source="Lin et al. 2022", by="losses")

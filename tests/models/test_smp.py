@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import time
@@ -9,8 +10,9 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from dmx.errors import UserError
+from dmx.models.joint import IMAGENET
 from dmx.models.smp import unet
-from dmx.models.smp.encoders import LIGHT, encoders
+from dmx.models.smp.encoders import LIGHT, colours_of, encoders
 from dmx.registry import models
 
 
@@ -61,10 +63,18 @@ def test_cached_weights_are_taken_without_a_network(hub):
     revision = encoders()["resnet18"]["pretrained_settings"]["imagenet"]["revision"]
     snapshot = hub / "models--smp-hub--resnet18.imagenet" / "snapshots" / revision
     snapshot.mkdir(parents=True)
-    (snapshot / "config.json").write_text("{}")
+    colours = {"mean": [0, 0.1, 0.2], "std": [51, 102, 255], "input_range": [0, 255]}
+    (snapshot / "config.json").write_text(json.dumps(colours))
     save_file(source, snapshot / "model.safetensors")
-    loaded = unet(weights="imagenet", inputs="image").encoder.state_dict()
+    net = unet(weights="imagenet", inputs="image")
+    loaded = net.encoder.state_dict()
+    assert net.colours == ((0, pytest.approx(0.1 / 255), pytest.approx(0.2 / 255)), (0.2, 0.4, 1.0))
     assert all(torch.equal(value, loaded[key]) for key, value in source.items())
+
+
+def test_pictures_come_as_the_weights_expect_them():
+    assert colours_of("tu-vit_tiny_patch16_224", "augreg_in21k_ft_in1k") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert unet(inputs="image").colours == IMAGENET
 
 
 def test_registering_does_not_import_the_library():

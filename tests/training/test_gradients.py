@@ -67,7 +67,7 @@ def learner_with(weighting, scaler=None, lr=0.1, weight=1.0) -> Learner:
     loss = JointLoss([("bce", weight, bce)], [("l1", weight, l1)], weighting)
     optimizer = torch.optim.SGD([*model.parameters(), *loss.parameters()], lr=lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    shared = shared_parameters(model, (6, 5), needs_background=False)
+    shared = shared_parameters(model, (6, 5))
     return Learner(model, loss, optimizer, schedule, scaler or CPU.scaler(), CPU, None, shared)
 
 
@@ -92,7 +92,7 @@ def test_what_both_tasks_depend_on_is_shared():
     named = zip(dict(learner.model.named_parameters()), learner.shared, strict=True)
     assert {name for name, shared in named if shared} == SHARED
     model = DepthMaskModel(depthmasknet(width=4), make_link("identity", DepthSpec("relative", 0.0, 1.0)))
-    shared = shared_parameters(model, (16, 16), needs_background=True)
+    shared = shared_parameters(model, (16, 16))
     for (name, _), is_shared in zip(model.named_parameters(), shared, strict=True):
         assert is_shared == ("decoder" not in name), name
 
@@ -100,7 +100,7 @@ def test_what_both_tasks_depend_on_is_shared():
 def test_looking_for_it_changes_nothing():
     model = DepthMaskModel(depthmasknet(width=4), make_link("identity", DepthSpec("relative", 0.0, 1.0))).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    shared_parameters(model, (16, 16), needs_background=True)
+    shared_parameters(model, (16, 16))
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 

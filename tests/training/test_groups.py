@@ -9,7 +9,10 @@ from torch import nn
 import dmx.training.optimizers  # noqa: F401  registers
 from dmx.config.groups import GroupsConfig
 from dmx.errors import UserError
+from dmx.models import DepthMaskModel, make_link
 from dmx.models.depthmasknet import depthmasknet
+from dmx.models.smp import unet
+from dmx.quartet import DepthSpec
 from dmx.registry import optimizers
 from dmx.training.groups import layers_of, make_optimizer, parameter_groups, spared_of_decay
 
@@ -24,18 +27,27 @@ class Net(nn.Module):
         self.encoder = nn.Sequential(kernels[0], nn.BatchNorm2d(1), nn.Sequential(*kernels[1:]))
         self.decoder = nn.Conv2d(1, 1, 1)
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.decoder(self.encoder(self.stem(x)))
 
-def by_name(net: nn.Module, settings: GroupsConfig) -> dict[str, tuple[float, bool]]:
+
+def never() -> None:
+    raise AssertionError("only layer_decay needs a look")
+
+
+def by_name(
+    net: nn.Module, settings: GroupsConfig, picture: torch.Tensor | None = None
+) -> dict[str, tuple[float, bool]]:
     """The share of the learning rate of each parameter, and whether it decays."""
     names = {id(parameter): name for name, parameter in net.named_parameters()}
-    groups = parameter_groups(net, settings)
+    groups = parameter_groups(net, settings, never if picture is None else lambda: net.eval()(picture))
     found = [(names[id(p)], (g["lr_scale"], "weight_decay" not in g)) for g in groups for p in g["params"]]
     assert len(found) == len(names) == len(dict(found)), "each parameter once"
     return dict(found)
 
 
 def test_rates_and_decay_by_hand():
-    assert by_name(Net(), GroupsConfig(encoder_lr=0.1, layer_decay=0.5)) == {
+    assert by_name(Net(), GroupsConfig(encoder_lr=0.1, layer_decay=0.5), torch.zeros(1, 1, 2, 2)) == {
         "stem.weight": (1.0, True),
         "encoder.0.weight": (pytest.approx(0.0125), True),
         "encoder.1.weight": (pytest.approx(0.0125), False),
@@ -48,19 +60,23 @@ def test_rates_and_decay_by_hand():
 
 
 def test_by_default_there_are_two_groups():
-    decays, spared = parameter_groups(Net(), GroupsConfig())
+    decays, spared = parameter_groups(Net(), GroupsConfig(), never)
     assert (len(decays["params"]), len(spared["params"])) == (5, 3)
     assert spared["weight_decay"] == 0
 
 
 def test_all_may_decay_in_one_group():
-    (group,) = parameter_groups(Net(), GroupsConfig(decay_norms_and_biases=True))
+    (group,) = parameter_groups(Net(), GroupsConfig(decay_norms_and_biases=True), never)
     assert len(group["params"]) == 8
     assert "weight_decay" not in group
 
 
 def test_the_baselines_encoder_is_known_by_its_name():
-    found = by_name(depthmasknet(width=4), GroupsConfig(encoder_lr=0.5, layer_decay=0.9))
+    model = DepthMaskModel(depthmasknet(width=4), make_link("softplus", DepthSpec("metric", 0.5, 10)))
+    settings = GroupsConfig(encoder_lr=0.5, layer_decay=0.9)
+    groups = parameter_groups(model, settings, lambda: model.look((32, 32)))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = {names[id(p)][4:]: (g["lr_scale"], "weight_decay" not in g) for g in groups for p in g["params"]}
     assert found["mask_decoder.head.weight"] == (1.0, True)
     assert found["encoder.3.halve.weight"] == (pytest.approx(0.5 * 0.9), True)
     assert found["encoder.0.plain.1.weight"] == (pytest.approx(0.5 * 0.9**4), False)
@@ -79,7 +95,8 @@ def test_layers_and_decay_are_timms(name):
     names = {id(p): n for n, p in net.encoder.named_parameters()}
     timms = {names[id(p)]: (g["lr_scale"], g["weight_decay"] > 0) for g in given for p in g["params"]}
     net.encoder.reset_classifier(0)
-    ours = by_name(net, GroupsConfig(layer_decay=0.5))
+    net.forward = net.encoder.forward
+    ours = by_name(net, GroupsConfig(layer_decay=0.5), torch.zeros(1, 3, 224, 224))
     assert {f"encoder.{n}": told for n, told in timms.items() if not re.match(r"fc|head|norm", n)} == {
         n: told for n, told in ours.items() if not n.startswith("encoder.norm")
     }
@@ -100,22 +117,38 @@ def test_a_module_may_spare_what_it_names():
 
 def test_a_lone_backbone_is_opened():
     """As timm's encoders in segmentation-models-pytorch, which keep all in `model`."""
-    backbone = nn.Module()
-    backbone.conv, backbone.norm, backbone.head = nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Conv2d(1, 1, 1)
-    encoder = nn.Module()
-    encoder.model = backbone
+    encoder = nn.Sequential()
+    encoder.model = nn.Sequential()
+    encoder.model.conv, encoder.model.norm, encoder.model.head = (
+        nn.Conv2d(1, 1, 1),
+        nn.BatchNorm2d(1),
+        nn.Conv2d(1, 1, 1),
+    )
     first = {"model.conv.weight", "model.conv.bias", "model.norm.weight", "model.norm.bias"}
-    assert layers_of(encoder) == [first, {"model.head.weight", "model.head.bias"}]
+    assert layers_of(encoder, lambda: encoder(torch.zeros(2, 1, 1, 1))) == [
+        first,
+        {"model.head.weight", "model.head.bias"},
+    ]
+
+
+def test_layers_are_in_the_order_in_which_a_picture_passes_them():
+    """A Mix Transformer defines its four embeddings of patches first; Swin's tables of positions do not decay."""
+    net = unet(encoder="mit_b0", inputs="image")
+    layers = layers_of(net.encoder, lambda: net.eval()(torch.zeros(1, 3, 64, 64), None))
+    firsts = [min(layer).split(".")[0] for layer in layers]
+    assert firsts == [f"{part}{i}" for i in (1, 2, 3, 4) for part in ("patch_embed", "block", "block")]
+    swin = unet(encoder="tu-swin_tiny_patch4_window7_224", inputs="image")
+    assert sum(name.endswith("relative_position_bias_table") for name in spared_of_decay(swin)) == 12
 
 
 def test_without_an_encoder_there_is_nothing_to_slow_down():
     with pytest.raises(UserError) as error:
-        parameter_groups(nn.Conv2d(1, 1, 1), GroupsConfig(encoder_lr=0.5))
+        parameter_groups(nn.Conv2d(1, 1, 1), GroupsConfig(encoder_lr=0.5), never)
     assert str(error.value) == (
         "groups: encoder_lr=0.5 and layer_decay=1 are about the encoder, but Conv2d has no part of that name; "
         "set both to 1."
     )
-    assert len(parameter_groups(nn.Conv2d(1, 1, 1), GroupsConfig())) == 2
+    assert len(parameter_groups(nn.Conv2d(1, 1, 1), GroupsConfig(), never)) == 2
 
 
 @pytest.mark.parametrize("name", [name for name in optimizers if name != "prodigy"])
@@ -127,7 +160,7 @@ def test_every_optimizer_takes_the_groups(name):
     decay = {"weight_decay": 0.1} if "weight_decay" in kind.model_fields else {}
     params = kind(lr=0.02, **decay)
     other = nn.Parameter(torch.ones(1))
-    optimizer = make_optimizer(params, net, GroupsConfig(encoder_lr=0.1), [other])
+    optimizer = make_optimizer(params, net, GroupsConfig(encoder_lr=0.1), lambda: net(torch.zeros(2, 1, 2, 2)), [other])
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.02, 0.02, 0.002, 0.002, 0.02])
     assert decay.items() <= optimizer.param_groups[0].items()
     assert optimizer.param_groups[1]["weight_decay"] == optimizer.param_groups[-1]["weight_decay"] == 0

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from dmx.errors import did_you_mean
+from dmx.models.joint import Rgb
 from dmx.models.pretrained import Pretrained
 from dmx.registry import Choice
 
@@ -80,6 +81,24 @@ def weights_of(encoder: str) -> dict[str, Pretrained]:
                 config.hf_hub_id, None, ("model.safetensors",), config.license
             )
     return found
+
+
+def colours_of(encoder: str, weights: str) -> tuple[Rgb, Rgb]:
+    """Mean and standard deviation of red, green and blue in [0, 1] with which the weights were trained.
+
+    Those of the library's own encoders stand beside the weights, in the cache.
+    """
+    if encoder.startswith(TIMM):
+        import timm
+
+        found: Any = vars(timm.get_pretrained_cfg(f"{encoder.removeprefix(TIMM)}.{weights}"))
+    else:
+        from segmentation_models_pytorch.encoders import get_preprocessing_params
+
+        found = get_preprocessing_params(encoder, weights)
+    greatest = found.get("input_range", (0, 1))[1]
+    mean, std = ([value / greatest for value in found[key]] for key in ("mean", "std"))
+    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
 
 
 def check_weights(name: str) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dmx.errors import UserError
 from dmx.models.inputs import AnyInputs, Pictures, needs_background
 from dmx.models.joint import EncoderDecoder
-from dmx.models.smp.encoders import TIMM
+from dmx.models.smp.encoders import TIMM, colours_of
 
 Form = Literal["shared", "two_decoders", "cross_stitch"]
 
@@ -100,6 +100,8 @@ class SmpNet(EncoderDecoder):
         self.multiple = max(net.encoder.output_stride, architecture.multiple)
         self.least = architecture.least
         self.least_batch = architecture.least_batch
+        if weights != "none":
+            self.colours = colours_of(encoder, weights)
         self.encoder = net.encoder
         self.decoders = nn.ModuleList([net.decoder] if form == "shared" else [net.decoder, other.decoder])
         self.heads = nn.ModuleList([net.segmentation_head, other.segmentation_head])
