@@ -6,7 +6,7 @@
 
 Quality: the composed quartets at 64x64, batches of 16, the losses, optimizer and schedule of experiments/baseline.yaml
 with lr 1e-3, nothing pretrained, no augmentation; one epoch for models, four for weightings, upsamplings and
-depth links (these with L1), all with DepthMaskNet of width 8. It says how quickly something learns with one setting for
+depth links, all with DepthMaskNet of width 8. It says how quickly something learns with one setting for
 all, not how good it can become. Cost: at 192x192 in batches of two; of weightings, a step of the quality's kind.
 
 Each measurement is kept as a line of the results (`--results`, data/shelf.jsonl) as soon as it is there; started
@@ -32,7 +32,7 @@ from dmx.experiment import prepare, run
 from dmx.experiment.prepare import Prepared
 from dmx.experiment.run import learner_of
 from dmx.models import Link
-from dmx.registry import Choice, load, models, weightings
+from dmx.registry import Choice, depth_losses, load, models, weightings
 from dmx.tracking import Home
 from dmx.training.execution import forward_flops
 from dmx.training.progress import Silent
@@ -64,7 +64,12 @@ def variants(section: str) -> dict[str, list[str]]:
         return found
     if section == "links":
         narrow = "model={name: depthmasknet, width: 8}"
-        return {link: [narrow, "loss.depth=l1", f"depth_link={link}"] for link in get_args(Link)}
+        return {
+            f"{link}, {loss}": [narrow, f"loss.depth={loss}", f"depth_link={link}"]
+            for loss in ("l1", "silog")
+            for link in get_args(Link)
+            if link in depth_losses[loss].facts.get("needs", {}).get("depth_link", get_args(Link))
+        }
     choice = models["depthmasknet"].search_space()["upsampling"]
     assert isinstance(choice, Choice)
     return {str(how): [f"model={{name: depthmasknet, width: 8, upsampling: {how}}}"] for how in choice.values}
@@ -143,7 +148,7 @@ def todo(sections: list[str], data: Path, home: Home) -> Iterator[tuple[dict[str
 
     for section in sections:
         cost = step_cost if section == "weightings" else model_cost
-        for name in variants(section):
+        for name in variants(section) if section != "links" else ():
             key = {"section": f"cost of {section}", "name": name, "seed": 0}
             yield key, lambda section=section, name=name, cost=cost: cost(prepared(section, name))
     for seed in SEEDS:
@@ -193,11 +198,12 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
 def lines(section: str, known: list[dict[str, Any]]) -> Iterator[str]:
     """The lines of one table."""
     costs = {row["name"]: row for row in known if row["section"] == f"cost of {section}"}
-    columns = [*COLUMNS][-1:] if section == "weightings" else [*COLUMNS][:-1]
+    columns = {"weightings": [*COLUMNS][-1:], "links": []}.get(section, [*COLUMNS][:-1])
     qualities = {"depth RMSE, m": "rmse", "mask IoU": "iou"}
     if section != "weightings":
         qualities["checkerboard, %"] = "checkerboard"
-    yield f"| {' | '.join([section.removesuffix('s'), *columns, *qualities])} |"
+    first = {"links": "link and loss"}.get(section, section.removesuffix("s"))
+    yield f"| {' | '.join([first, *columns, *qualities])} |"
     yield f"|{'---|' * (1 + len(columns) + len(qualities))}"
     found = {}
     for name in variants(section):

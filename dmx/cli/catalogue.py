@@ -30,12 +30,12 @@ SIZE = 192
 
 
 @click.command(name="list")
-@click.argument("kind", type=click.Choice(sorted(GROUPS)))
+@click.argument("kind", type=click.Choice(sorted([*GROUPS, "encoders"])))
 @click.option("--size", type=click.IntRange(1, 4096), help=f"models: the picture's side for multiply-adds. [{SIZE}]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @plugins_option
 def list_(kind: str, size: int | None, as_json: bool, plugins: tuple[str, ...]) -> None:
-    """List the components of one kind.
+    """List the components of one kind, or the encoders that models take.
 
     Models are built with their defaults, which takes a while. A multiply-add counts once, as two floating-point
     operations do.
@@ -43,20 +43,33 @@ def list_(kind: str, size: int | None, as_json: bool, plugins: tuple[str, ...]) 
     import json
 
     from dmx.errors import UserError
-    from dmx.registry import REGISTRIES, load
+    from dmx.registry import load
 
     if size is not None and kind != "models":
         raise UserError(f"--size is for models, but got it for {kind}; leave it out.")
     load(plugins)
-    components = [one for registry in GROUPS[kind] for _, one in sorted(REGISTRIES[registry].items())]
-    rows = [{"name": c.name, "kind": c.kind, "what": c.summary, "source": c.source} for c in components]
-    if kind == "models":
-        measured = measure(components, size or SIZE)
-        rows = [{"name": row["name"], **facts, **row} for row, facts in zip(rows, measured, strict=True)]
+    if kind == "encoders":
+        from dmx.models.smp.encoders import catalogue
+
+        rows = [dict(row) for row in catalogue()]
+    else:
+        rows = components_of(kind, size or SIZE)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
         show(rows)
+
+
+def components_of(kind: str, size: int) -> list[dict[str, Any]]:
+    """A row for each component of a kind; of models with what they cost."""
+    from dmx.registry import REGISTRIES
+
+    components = [one for registry in GROUPS[kind] for _, one in sorted(REGISTRIES[registry].items())]
+    rows = [{"name": c.name, "kind": c.kind, "what": c.summary, "source": c.source} for c in components]
+    if kind == "models":
+        measured = measure(components, size)
+        rows = [{"name": row["name"], **facts, **row} for row, facts in zip(rows, measured, strict=True)]
+    return rows
 
 
 def measure(components: Sequence["Component"], size: int) -> list[dict[str, Any]]:
@@ -141,13 +154,11 @@ def console() -> "Console":
 
 def tell(component: "Component") -> None:
     """Print what is known of a component."""
-    import inspect
-
     from rich.table import Table
 
     screen = console()
     screen.print(f"[bold]{component.name}[/] ({component.kind})", f"Source: {component.source}", sep="\n")
-    screen.print(inspect.getdoc(component.function) or "", markup=False)
+    screen.print(explained(component), markup=False)
     if component.kind == "model":
         count = sum(p.numel() for p in component.params().bind()().parameters())
         screen.print(f"Learned parameters at the defaults: {count:,}")
@@ -161,6 +172,17 @@ def tell(component: "Component") -> None:
     if component.params.model_fields:
         screen.print(table)
     screen.print()
+
+
+def explained(component: "Component") -> str:
+    """The docstring but for what is not up to a user: the arguments that `dmx` itself gives."""
+    import inspect
+    import re
+
+    text = (inspect.getdoc(component.function) or "") + "\n"
+    for name in set(inspect.signature(component.function).parameters) - set(component.params.model_fields):
+        text = re.sub(rf"^    {name}: .*\n(?:        .*\n)*", "", text, flags=re.MULTILINE)
+    return re.sub(r"^Args:\n(?!    )\n?", "", text, flags=re.MULTILINE).strip()
 
 
 def legal(schema: dict[str, object]) -> str:

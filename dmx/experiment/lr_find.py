@@ -2,7 +2,8 @@
 
 Smith 2017 ("Cyclical learning rates for training neural networks"), section 3.3. Our deviations: the rate rises
 geometrically, not in a straight line, as it is looked for over powers of ten; and the loss, not the accuracy, is
-looked at, smoothed by a running mean.
+looked at, smoothed by a running mean. The losses of the tasks are added up with the weights that the weighting starts
+from: a weighting that learns or draws its weights would move the total without anything becoming better.
 """
 
 import math
@@ -117,6 +118,7 @@ def range_test(
     rising = LambdaLR(optimizer, lambda step: rate(low, high, step, steps) / base)
     learner = replace(learner, schedule=rising)
     learner.model.train()
+    weights = learner.loss.weighting.weights()
     rates: list[float] = []
     losses: list[float] = []
     smoothed: list[float] = []
@@ -124,7 +126,8 @@ def range_test(
     for step, batch in zip(range(steps), batches(prepared), strict=False):
         lr = optimizer.param_groups[0]["lr"]
         try:
-            loss = finite(learner.step(batch, learner.model)["loss"].item())
+            parts = learner.step(batch, learner.model)
+            loss = finite(sum(weights[task] * parts[f"loss/{task}"].item() for task in weights))
         except DivergedError as error:
             ended = f"{error} at learning rate {lr:.2g}"
             break

@@ -21,8 +21,9 @@ from dmx.training.checkpoint import load_state, save_state, save_weights
 from dmx.training.progress import Progress
 from dmx.training.result import Best, Position, RunResult
 from dmx.training.seeding import random_states, restore_random_states
-from dmx.training.step import DivergedError, Learner
+from dmx.training.step import DivergedError, Forward, Learner
 from dmx.training.validation import validate
+from dmx.weighting.kinds import GradientWeighting
 
 CHECKPOINT = "checkpoint.pt"
 BEST_WEIGHTS = "best.safetensors"
@@ -75,7 +76,7 @@ class Trainer:
         """
         self.learner, self.loaders, self.tracker = learner, loaders, tracker
         self.average = self._average()
-        self.forward = torch.compile(learner.model, dynamic=False) if learner.execution.compile else learner.model
+        self.forward = compiled(learner) if learner.execution.compile else learner.model
         self.at = self._resume()
         self.started = self.saved = time.monotonic()
         self.progress.start(self.at.step, sum(stage.epochs * loaders.steps(stage) for stage in self.stages))
@@ -191,6 +192,13 @@ class Trainer:
             "scaler": learner.scaler,
         }
         return parts if self.average is None else {**parts, "average": self.average}
+
+
+def compiled(learner: Learner) -> Forward:
+    """The compiled model, which a weighting by gradients may differentiate once for each task."""
+    if isinstance(learner.loss.weighting, GradientWeighting):
+        torch._functorch.config.donated_buffer = False  # donated, what the forward pass kept serves one backward only
+    return torch.compile(learner.model, dynamic=False)
 
 
 @contextmanager

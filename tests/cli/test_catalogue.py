@@ -78,3 +78,21 @@ def test_a_size_is_for_models_alone(dmx):
     said = dmx("list", "losses", "--size", 64)
     assert said.code == 2
     assert "--size is for models, but got it for losses; leave it out." in said.err
+
+
+def test_encoders_are_listed_with_their_weights(dmx):
+    said = dmx("list", "encoders", "--json")
+    rows = {row["name"]: row for row in json.loads(said.out)}
+    assert rows["resnet18"] == {"name": "resnet18", "weights": "imagenet, ssl, swsl", "licence_of_weights": "unknown"}
+    assert rows["tu-convnext_atto"]["licence_of_weights"] == "apache-2.0"
+    assert rows["tu-convnext_atto_rms"]["weights"] is None
+    assert not any(name.startswith("timm-") for name in rows)
+
+
+def test_describe_tells_of_what_a_user_gives_alone(dmx):
+    said = dmx("describe", "schedules", "plateau").out
+    assert "patience: Epochs without a better value" in said
+    assert "optimizer:" not in said
+    said = dmx("describe", "weightings", "rlw").out
+    assert "Random weights" in said
+    assert "Args" not in said

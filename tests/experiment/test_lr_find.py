@@ -159,3 +159,11 @@ def test_each_test_is_a_run_of_its_own(tiny: Make, tmp_path: Path) -> None:
     assert (folder / kept.file).read_bytes() == plot.read_bytes()
     assert isinstance(events[-1], Finished)
     assert events[-1].outcome == Outcome.COMPLETE.value
+
+
+@pytest.mark.parametrize("weighting", ["uncertainty", "rlw"])
+def test_the_weighting_does_not_move_the_curve(tiny: Make, tmp_path: Path, weighting: str) -> None:
+    """At rates at which nothing is learned the curve is that of the losses, not of what the weights make of them."""
+    size = {"stages": [{"epochs": 1, "size": 32, "batch_size": 24}]}
+    curve = range_test(prepared_of(tiny, tmp_path, weighting=weighting, **size), 1e-9, 2e-9, 4)
+    assert curve.losses == pytest.approx([curve.losses[0]] * 4, rel=1e-3)

@@ -38,6 +38,13 @@ def test_unknown_encoder_is_refused_with_a_proposal(name):
         models[name].params(encoder="resnet81")
 
 
+def test_timms_names_are_told_apart():
+    with pytest.raises(
+        ValidationError, match="timm's are written with a tu- before their names"
+    ):
+        models["unet"].params(encoder="resnet18d")
+
+
 def test_weights_that_cannot_be_had_are_refused_at_once(hub):
     encoders()  # the library's import is not what is timed
     start = time.perf_counter()

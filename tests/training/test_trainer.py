@@ -103,11 +103,12 @@ def test_bfloat16_forward_gives_finite_float32_losses(tiny: Make, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_compiled_training_is_close_to_plain_training(tiny: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("weighting", ["fixed", "pcgrad"])
+def test_compiled_training_is_close_to_plain_training(tiny: Make, tmp_path: Path, weighting: str) -> None:
     plain, compiled = Values(), Values()
-    stages = [{"epochs": 1, "size": 32, "batch_size": 8}]
-    execute(tiny(stages=stages), tmp_path / "plain", plain)
-    execute(tiny(stages=stages, training={"compile": True, "log_every": 1}), tmp_path / "compiled", compiled)
+    data = tiny(stages=[{"epochs": 1, "size": 32, "batch_size": 8}], weighting=weighting)
+    execute(data, tmp_path / "plain", plain)
+    execute({**data, "training": {"compile": True, "log_every": 1}}, tmp_path / "compiled", compiled)
     assert compiled.losses == pytest.approx(plain.losses, rel=1e-3)
 
 

@@ -3,6 +3,7 @@
 The libraries are imported where they are used, not above: from a cold disk that takes 9 to 12 s.
 """
 
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any
@@ -37,6 +38,18 @@ def timm_models() -> frozenset[str]:
     return frozenset(timm.list_models())
 
 
+@cache
+def timm_tags() -> Mapping[str, list[str]]:
+    """The weights of timm's models by the models' names."""
+    import timm
+
+    found: dict[str, list[str]] = {}
+    for listed in timm.list_pretrained():
+        name, _, tag = listed.partition(".")
+        found.setdefault(name, []).append(tag)
+    return found
+
+
 def check_encoder(name: str) -> str:
     """`name`, which must be an encoder of the library, or `tu-` and a model of timm.
 
@@ -55,6 +68,8 @@ def check_encoder(name: str) -> str:
             raise ValueError(f"timm has no model '{bare}'; {proposal}timm.list_models() has all {len(timm_models())}")
         if tag:
             raise ValueError(f"'{name}' names weights too; write encoder={TIMM}{bare} and weights={tag}")
+    elif name in timm_models() and name not in encoders():
+        raise ValueError(f"no encoder '{name}'; timm's are written with a {TIMM} before their names: {TIMM}{name}")
     elif name not in encoders():
         raise ValueError(f"no encoder '{name}'; {did_you_mean(name, encoders())}, and timm's as {TIMM}NAME")
     return name
@@ -74,13 +89,20 @@ def weights_of(encoder: str) -> dict[str, Pretrained]:
 
     bare = encoder.removeprefix(TIMM)
     found = {}
-    for name in timm.list_pretrained(f"{bare}.*"):
-        config = timm.get_pretrained_cfg(name)
+    for tag in timm_tags().get(bare, ()):
+        config = timm.get_pretrained_cfg(f"{bare}.{tag}")
         if config is not None and config.hf_hub_id:
-            found[name.removeprefix(f"{bare}.")] = Pretrained(
-                config.hf_hub_id, None, ("model.safetensors",), config.license
-            )
+            found[tag] = Pretrained(config.hf_hub_id, None, ("model.safetensors",), config.license)
     return found
+
+
+def catalogue() -> Iterator[dict[str, str | None]]:
+    """Every encoder by name, with its pretrained weights and their licences; timm's have a `tu-` before their names.
+
+    Not every architecture takes every one of timm's: that shows when the two are put together.
+    """
+    for name in (*encoders(), *(f"{TIMM}{bare}" for bare in sorted(timm_models()))):
+        yield {"name": name, "weights": ", ".join(weights_of(name)) or None, "licence_of_weights": licence(name)}
 
 
 def colours_of(encoder: str, weights: str) -> tuple[Rgb, Rgb]:
@@ -109,10 +131,8 @@ def check_weights(name: str) -> str:
     """
     if name in COMMON_WEIGHTS:
         return name
-    import timm
-
     own = {weights for entry in encoders().values() for weights in entry["pretrained_settings"]}
-    tags = {listed.partition(".")[2] for listed in timm.list_pretrained()}
+    tags = {tag for found in timm_tags().values() for tag in found}
     if name not in own | tags:
         raise ValueError(f"no weights '{name}'; {did_you_mean(name, {'none', *own})}, and timm's tags")
     return name
