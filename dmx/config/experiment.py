@@ -142,8 +142,9 @@ class ExperimentConfig(Frozen):
     """Modules that register components."""
     data: DataConfig
     model: Annotated[Params, InRegistry(models)]
-    depth_link: Literal["identity", "sigmoid", "softplus", "exp"] = "sigmoid"
-    """From the network's raw output to depth in the unit of the data set."""
+    depth_link: Literal["auto", "identity", "sigmoid", "softplus", "exp"] = "auto"
+    """From the network's raw output to depth in the unit of the data set; `auto`: exp for metric depth, for relative
+    depth sigmoid."""
     loss: LossConfig
     augment: Annotated[AugmentConfig, BeforeValidator(as_steps)] = AugmentConfig()
     weighting: Annotated[Params, InRegistry(weightings), Field(default="fixed")]

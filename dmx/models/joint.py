@@ -154,7 +154,7 @@ class DepthMaskModel(nn.Module):
         return torch.addcmul(shift, picture, factor)
 
 
-def make_link(name: Link, spec: DepthSpec) -> Callable[[Tensor], Tensor]:
+def make_link(name: Link | Literal["auto"], spec: DepthSpec) -> Callable[[Tensor], Tensor]:
     """The function from raw output r to depth d in the unit of `spec`.
 
     | name     | depth                        | image             |
@@ -167,7 +167,12 @@ def make_link(name: Link, spec: DepthSpec) -> Callable[[Tensor], Tensor]:
     In `exp`, c is the range's geometric middle √(low high), so that a network that starts near r = 0 starts inside of
     the range; where low is 0, which has no geometric middle, c = high / 2. r is clamped to ±10: the exponential can
     neither overflow nor reach 0, and NaN stays NaN.
+
+    `auto` is exp for metric depth, where it learned fastest (docs/shelf.md), and sigmoid for relative depth, which has
+    no unit but two ends.
     """
+    if name == "auto":
+        name = "exp" if spec.kind == "metric" else "sigmoid"
     match name:
         case "identity":
             return identity

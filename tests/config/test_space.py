@@ -176,7 +176,7 @@ def test_values_that_the_experiment_would_refuse_are_found_before_the_first_tria
         space({"optimizer.adamw.lr": [0.001, -1], "depth_link": ["sigmoid", "tanh"]})
     text = str(caught.value)
     assert "search.optimizer.adamw.lr: -1 is not legal: must be greater than" in text
-    assert "search.depth_link: 'tanh' is not legal: must be 'identity', 'sigmoid', 'softplus' or 'exp'" in text
+    assert "search.depth_link: 'tanh' is not legal: must be 'auto', 'identity', 'sigmoid', 'softplus' or 'exp'" in text
 
 
 def test_the_number_of_trials_is_not_part_of_what_a_study_is() -> None:

@@ -39,6 +39,8 @@ class Raw(JointNet):
         ("exp", METRES, 0.0, 2.0),
         ("exp", METRES, math.log(3), 6.0),
         ("exp", RELATIVE, 0.0, 0.5),
+        ("auto", METRES, math.log(3), 6.0),
+        ("auto", RELATIVE, math.log(3), 0.75),
     ],
 )
 def test_links_by_hand(name, spec, raw, depth):

@@ -39,9 +39,7 @@ def test_unknown_encoder_is_refused_with_a_proposal(name):
 
 
 def test_timms_names_are_told_apart():
-    with pytest.raises(
-        ValidationError, match="timm's are written with a tu- before their names"
-    ):
+    with pytest.raises(ValidationError, match="timm's are written with a tu- before their names"):
         models["unet"].params(encoder="resnet18d")
 
 

@@ -117,6 +117,7 @@ def test_the_golden_losses_of_the_baseline(tiny: Make, tmp_path: Path) -> None:
     watched = Values()
     data = tiny(
         model="depthmasknet",
+        depth_link="sigmoid",
         stages=[{"epochs": 2, "size": 32, "batch_size": 12}],
         training={"log_every": 1, "channels_last": False, "compile": False, "precision": "float32"},
     )
