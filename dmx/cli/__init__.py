@@ -14,7 +14,7 @@ COMMANDS = {
     "data": ("dmx.cli.data:data", "Make, import and look at data sets."),
     "describe": ("dmx.cli.catalogue:describe", "Tell all about one component."),
     "leaderboard": ("dmx.cli.leaderboard:leaderboard", "Rank the runs of a study, or all single runs."),
-    "list": ("dmx.cli.catalogue:list_", "List the components of one kind."),
+    "list": ("dmx.cli.catalogue:list_", "List the components of one kind, or the encoders that models take."),
     "lr-find": ("dmx.cli.lr_find:lr_find", "Look for a good learning rate: raise it until the loss explodes."),
     "schema": ("dmx.cli.schema:schema", "Print the JSON schema of a configuration, for editors."),
     "sweep": ("dmx.cli.sweep:sweep", "Search: run the trials of a study, going on where it was left."),

@@ -40,7 +40,7 @@ def adamp(
     beta2: Beta = 0.999,
     weight_decay: DecoupledDecay = 0.0,
 ) -> torch.optim.Optimizer:
-    """Adam without the part of a step that only makes scale-invariant weights longer.
+    """Adam with Nesterov momentum, without the part of a step that only makes scale-invariant weights longer.
 
     Args:
         parameters: What is learned.

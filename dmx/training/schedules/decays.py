@@ -22,7 +22,7 @@ def constant(optimizer: Optimizer, timeline: Timeline, *, warmup: Warmup = 0.0) 
     return scheduled(optimizer, timeline, lambda step: 1.0, warmup)
 
 
-@schedules.register("step", source="Step decay; He et al. 2016, section 3.4")
+@schedules.register("step", source="Step decay; torch.optim.lr_scheduler.StepLR")
 def step_decay(
     optimizer: Optimizer,
     timeline: Timeline,
@@ -67,7 +67,7 @@ def multi_step(
     return scheduled(optimizer, timeline, lambda step: gamma ** sum(step >= cut for cut in cuts), warmup)
 
 
-@schedules.register("exponential", source="Exponential decay")
+@schedules.register("exponential", source="Exponential decay; torch.optim.lr_scheduler.ExponentialLR")
 def exponential(
     optimizer: Optimizer,
     timeline: Timeline,
