@@ -35,8 +35,8 @@ def sweep(study: Path, trials: int | None, overrides: tuple[str, ...], home: Hom
         click.echo(
             f"{summary.unsent} events are still on their way to the stores; nothing is lost: `dmx sync` sends the rest."
         )
-    if summary.interrupted:
-        click.echo("Interrupted; the same command goes on.")
+    if summary.stopped:
+        click.echo(f"Interrupted; {summary.stopped}.")
         return 130
     if not summary.ran:
         click.echo(

@@ -35,6 +35,14 @@ class Dimension:
         """Whether it varies in a trial that has drawn `values` so far."""
         return self.when is None or values.get(self.when[0]) == self.when[1]
 
+    def holds(self, value: Any) -> bool:
+        """Whether a trial could draw `value`."""
+        if isinstance(self.search, Choice):
+            return value in self.search.values
+        low, high, step = self.search.low, self.search.high, self.search.step
+        number = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+        return number and (step is None or abs((value - low) / step - round((value - low) / step)) < 1e-9)
+
     def ends(self) -> tuple[Any, ...]:
         """Every choice, or both ends of the range."""
         if isinstance(self.search, Choice):
@@ -65,6 +73,18 @@ class Space:
             if slot_of(path) is None:
                 data = with_value(data, path.split("."), value)
         return data
+
+
+def standing(data: Mapping[str, Any], dimension: Dimension) -> Any:
+    """What stands in a dumped experiment where `dimension` varies; None where another component is."""
+    slot = slot_of(dimension.path)
+    if slot is None:
+        return _place(data, dimension.path)
+    component = component_in(data, slot)
+    if dimension.path == slot:
+        return component["name"]
+    name, _, parameter = dimension.path.removeprefix(slot + ".").partition(".")
+    return component.get(parameter) if component["name"] == name else None
 
 
 def build_space(study: StudyConfig, depth_kind: str | None = None, has_background: bool = True) -> Space:

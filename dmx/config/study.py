@@ -61,6 +61,12 @@ class StudyConfig(Frozen):
     trials: Annotated[int, Field(ge=1)]
     """How many trials in all, over every start."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    queue: tuple[dict[str, Value], ...] = ()
+    """Values, by place as in `search`, of trials to begin with, after the one of the experiment as it stands."""
+    trial_timeout: Annotated[float, Field(gt=0)] | None = None
+    """Seconds of training after which a trial ends as timed-out."""
+    max_failures: Annotated[int, Field(ge=1)] = 5
+    """So many trials in a row that crash, run out of memory or of time, end the sweep."""
     sampler: Literal["tpe", "random"] = "tpe"
     startup_trials: Annotated[int, Field(ge=1)] = 10
     """Trials drawn at random before TPE models what they showed."""

@@ -37,7 +37,11 @@ class Prepared:
 
 
 def prepare(
-    config: ExperimentConfig, home: Home, progress: Callable[[int, int], None] = lambda done, total: None
+    config: ExperimentConfig,
+    home: Home,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    load: bool = True,
 ) -> Prepared:
     """Read what the data set says of itself, split it, build the model, and bring the samples into memory or a pack.
 
@@ -45,6 +49,8 @@ def prepare(
         config: The experiment.
         home: Where packs are kept.
         progress: Told how many of how many samples are ready.
+        load: Whether samples are brought into memory or a pack; without that only the first batch tells whether they
+            can be read.
 
     Raises:
         UserError: Something does not fit together; the message says what and what to do.
@@ -81,7 +87,8 @@ def prepare(
     loaders = StageLoaders(
         index, fingerprint, parts, config.stages, config.data, config.augment, config.seed, execution, home.packs
     )
-    loaders.preload(progress)
+    if load:
+        loaders.preload(progress)
     count = describe_parameters(net)
     return Prepared(config, index, fingerprint, parts, model, count, execution, loaders, definitions(index.depth))
 

@@ -49,6 +49,7 @@ def run(
     tags: Mapping[str, str],
     progress: Progress,
     report: Callable[[int, float], bool] = lambda epoch, value: False,
+    seconds: float | None = None,
     stores: bool = True,
 ) -> tuple[RunResult, int]:
     """Train, from the checkpoint where there is one.
@@ -61,6 +62,7 @@ def run(
         tags: What to find the run by.
         progress: Who watches.
         report: Told the objective after each epoch; True prunes.
+        seconds: How long it may train, over every start.
         stores: Whether MLflow and TensorBoard are fed, beside the journal.
 
     Returns:
@@ -71,7 +73,7 @@ def run(
     learner = learner_of(prepared)  # before anything is written: a user's mistake may show only here
     tracker = open_run(home, run_id, _start(prepared, run_id, experiment, tags), stores=stores)
     try:
-        result = _trainer(prepared, folder, report, progress).fit(learner, prepared.loaders, tracker)
+        result = _trainer(prepared, folder, report, seconds, progress).fit(learner, prepared.loaders, tracker)
     except KeyboardInterrupt:
         tracker.finish(Outcome.INTERRUPTED, "SIGINT")
         raise
@@ -201,6 +203,8 @@ def learner_of(prepared: Prepared) -> Learner:
     return Learner(model, loss, optimizer, schedule, execution.scaler(), execution, config.training.clip_norm, shared)
 
 
-def _trainer(prepared: Prepared, folder: Path, report: Callable[[int, float], bool], progress: Progress) -> Trainer:
-    config = prepared.config
-    return Trainer(config.stages, config.training, config.objective, prepared.index.depth, folder, report, progress)
+def _trainer(
+    prepared: Prepared, folder: Path, report: Callable[[int, float], bool], seconds: float | None, progress: Progress
+) -> Trainer:
+    config, spec = prepared.config, prepared.index.depth
+    return Trainer(config.stages, config.training, config.objective, spec, folder, report, seconds, progress)

@@ -12,7 +12,8 @@ from dmx.errors import UserError, did_you_mean
 from dmx.experiment import UNFINISHED, Prepared, prepare, read_result, run, run_id_of
 from dmx.experiment.ranking import Entry, rank, results
 from dmx.outcome import Outcome
-from dmx.sweep.engine import STUDY, Watcher, alone
+from dmx.sweep.engine import STUDY, alone
+from dmx.sweep.watcher import Watcher
 from dmx.tracking import RunStart, open_run
 from dmx.tracking.files import replace_text
 from dmx.tracking.home import Home

@@ -9,10 +9,12 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.storages import JournalStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from dmx.config import StudyConfig
+from dmx.sweep.claims import Claims
+from dmx.sweep.database import open_database
 
 JOURNAL = "optuna.journal"
 
@@ -36,19 +38,24 @@ class SystemLock(JournalFileOpenLock):
         fcntl.flock(self.file, fcntl.LOCK_UN)
 
 
-def open_study(config: StudyConfig, folder: Path) -> optuna.Study:
-    """The Optuna study in `folder`, made where there is none."""
+def open_claims(config: StudyConfig, folder: Path, url: str | None = None) -> Claims:
+    """The queue of the study in the database at `url`, or in `folder`; made where there is none."""
     optuna.logging.set_verbosity(logging.WARNING)
+    storage = open_database(url) if url else open_journal(folder)
+    direction = config.experiment.objective.direction
+    optuna.create_study(storage=storage, study_name=config.name, direction=direction, load_if_exists=True)
+    return Claims(storage, config.name, config.trials)
+
+
+def open_journal(folder: Path) -> BaseStorage:
+    """Optuna's journal in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / JOURNAL
+    lock = SystemLock(path)
+    lock.acquire()
     cut_torn_line(path)
-    return optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(path), SystemLock(path))),
-        study_name=config.name,
-        direction=config.experiment.objective.direction,
-        pruner=pruner(config),
-        load_if_exists=True,
-    )
+    lock.release()
+    return JournalStorage(JournalFileBackend(str(path), lock))
 
 
 def cut_torn_line(path: Path) -> None:

@@ -3,14 +3,16 @@
 import hashlib
 from typing import Any
 
-from optuna import Study, Trial
+from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import TrialState
 
 from dmx.config import StudyConfig
 from dmx.config.space import Dimension, Space
+from dmx.config.space import standing as standing_at
+from dmx.errors import ConfigError, Problem
 from dmx.registry import Choice
-from dmx.sweep.storage import sampler
+from dmx.sweep.claims import Claims
+from dmx.sweep.storage import pruner, sampler
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
@@ -23,23 +25,53 @@ def distribution(dimension: Dimension) -> BaseDistribution:
     return FloatDistribution(search.low, search.high, log=search.log, step=search.step)
 
 
-def ask(study: Study, config: StudyConfig, space: Space) -> tuple[Trial, dict[str, Any]]:
-    """The next trial, an unfinished one first, with a value for every dimension that applies.
+def propose(claims: Claims, config: StudyConfig, space: Space, number: int) -> tuple[Trial, dict[str, Any]]:
+    """Trial `number`, which this process has claimed, with a value for every dimension that applies.
 
     The proposal for trial k depends on the seed and on the trials before it alone: each draw gets a generator of its
     own from (seed, k, dimension), so that it makes no difference how often the study was started, nor where in the
     middle of a proposal it was killed. What an unfinished trial has been given it keeps.
     """
-    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    number = min((trial.number for trial in waiting), default=len(study.get_trials(deepcopy=False)))
-    study.sampler = sampler(config, derived(config.seed, number, ""))
-    trial = study.ask()
+    study = claims.fresh(sampler(config, derived(config.seed, number, "")), pruner(config))
+    trial = Trial(study, claims.id_of(number))
     values: dict[str, Any] = {}
     for dimension in space.dimensions:
         if dimension.applies(values):
             study.sampler = sampler(config, derived(config.seed, number, dimension.path))
             values[dimension.path] = _draw(trial, dimension)
     return trial, values
+
+
+def first_trials(config: StudyConfig, space: Space) -> list[dict[str, Any]]:
+    """What the first trials are given: the study's own experiment, so that all others compare with it; then its queue.
+
+    What is not given, or what the space does not hold, is drawn.
+
+    Raises:
+        ConfigError: The queue has a place that does not vary, or a value that is not tried.
+    """
+    by_path = {dimension.path: dimension for dimension in space.dimensions}
+    problems = [
+        Problem(f"queue.{i}.{path}", f"{value!r} is not tried there" if path in by_path else "does not vary here")
+        for i, values in enumerate(config.queue)
+        for path, value in values.items()
+        if path not in by_path or not by_path[path].holds(value)
+    ]
+    if problems:
+        raise ConfigError(f"study '{config.name}'", problems)
+    return [own_values(space), *(dict(values) for values in config.queue)]
+
+
+def own_values(space: Space) -> dict[str, Any]:
+    """What the study's experiment has where its trials vary, as far as the space holds it."""
+    data = space.experiment.dump()
+    values: dict[str, Any] = {}
+    for dimension in space.dimensions:
+        if dimension.applies(values):
+            found = standing_at(data, dimension)
+            if dimension.holds(found):
+                values[dimension.path] = found
+    return values
 
 
 def _draw(trial: Trial, dimension: Dimension) -> Any:

@@ -43,6 +43,10 @@ class Loaders(Protocol):
         """All validation samples, at the size of the last stage, so that epochs of different stages compare."""
 
 
+class TimedOut(Exception):  # noqa: N818 - not an error
+    """The run has used up its time."""
+
+
 class Interrupted(Exception):  # noqa: N818 - not an error
     """Somebody asked the run to stop."""
 
@@ -58,6 +62,7 @@ class Trainer:
         spec: How depth is to be read.
         folder: Where the checkpoint and the best weights go.
         report: Told after each validation the epoch, counted from 1, and the objective's value; True prunes the run.
+        seconds: How long it may train, over every start.
         progress: Who watches.
     """
 
@@ -67,6 +72,7 @@ class Trainer:
     spec: DepthSpec
     folder: Path
     report: Callable[[int, float], bool]
+    seconds: float | None
     progress: Progress
 
     def fit(self, learner: Learner, loaders: Loaders, tracker: Tracker) -> RunResult:
@@ -88,6 +94,8 @@ class Trainer:
                 outcome, reason = Outcome.DIVERGED, f"{error} at step {self.at.step}"
             except Interrupted as signal_name:
                 outcome, reason = Outcome.INTERRUPTED, f"{signal_name} at step {self.at.step}"
+            except TimedOut as spent:
+                outcome, reason = Outcome.TIMED_OUT, f"{spent} at step {self.at.step}"
             except (torch.OutOfMemoryError, MemoryError) as error:
                 outcome, reason = Outcome.OUT_OF_MEMORY, str(error).partition("\n")[0]
         return RunResult(outcome, reason, self.at.best, self.at.epoch, self.at.step, self._seconds())
@@ -120,6 +128,8 @@ class Trainer:
             self.at.step += 1
             self.at.step_in_epoch += 1
             self._log(losses, len(batch))
+            if self.seconds is not None and self._seconds() > self.seconds:
+                raise TimedOut(f"{self.seconds:g} s are over")
             if time.monotonic() - self.saved >= self.settings.checkpoint_seconds:
                 self._checkpoint()
             if self.stop.caught is not None:

@@ -29,7 +29,7 @@ from dmx.data.declaration import read_declaration
 from dmx.experiment import prepare, run
 from dmx.outcome import Outcome
 from dmx.registry import REGISTRIES
-from dmx.sweep.engine import STATES
+from dmx.sweep.worker import STATES
 from dmx.tracking import Home
 from dmx.tracking.mlflow_store import STATUS
 from dmx.training.progress import Silent

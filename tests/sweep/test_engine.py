@@ -22,7 +22,7 @@ from dmx.experiment.ranking import rank, results
 from dmx.outcome import Outcome
 from dmx.registry import depth_losses
 from dmx.sweep.engine import Summary, alone, sweep
-from dmx.sweep.storage import open_study
+from dmx.sweep.storage import open_claims
 from dmx.tracking import Home
 from dmx.training.progress import Silent
 
@@ -46,12 +46,12 @@ def mlflow_runs(home: Path) -> dict[str, Any]:
 
 
 def optuna_trials(config: StudyConfig, home: Path) -> list[Any]:
-    return open_study(config, Home(home).study("tiny")).get_trials()
+    return open_claims(config, Home(home).study("tiny")).trials()
 
 
 def test_a_sweep_runs_its_trials_once_and_every_store_agrees(tmp_path: Path, tiny_study: Make) -> None:
     first = execute(tiny_study(), tmp_path)
-    assert (first.finished, first.ran, first.interrupted, first.unsent) == (4, 4, False, 0)
+    assert (first.finished, first.ran, first.stopped, first.unsent) == (4, 4, "", 0)
     assert execute(tiny_study(), tmp_path).ran == 0
     more = execute(tiny_study(trials=5), tmp_path)
     assert (more.finished, more.ran) == (5, 1)
@@ -113,7 +113,7 @@ def test_a_users_mistake_in_a_trial_stops_the_sweep_and_keeps_the_trial(tmp_path
     data = tiny_study(search={"stages.0.batch_size": [4, 8], "data.root": ["nowhere"]}, trials=3)
     with pytest.raises(UserError, match="nowhere: no such folder of data"):
         execute(data, tmp_path)
-    assert [t.state for t in optuna_trials(parse_study(data, "study"), tmp_path)] == [TrialState.WAITING]
+    assert [t.state for t in optuna_trials(parse_study(data, "study"), tmp_path)] == [TrialState.WAITING] * 3
 
 
 def test_two_sweeps_of_one_study_are_refused(tmp_path: Path) -> None:

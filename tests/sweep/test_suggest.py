@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
 from optuna.trial import TrialState
 
 from dmx.config import parse_study
 from dmx.config.space import build_space
-from dmx.sweep.engine import wait
-from dmx.sweep.storage import cut_torn_line, open_study
-from dmx.sweep.suggest import ask
+from dmx.errors import ConfigError
+from dmx.sweep.storage import cut_torn_line, open_claims
+from dmx.sweep.suggest import first_trials, propose
 
 Make = Callable[..., dict[str, Any]]
 SEARCH = {
@@ -26,66 +27,107 @@ def score(values: dict[str, Any]) -> float:
     return values["training.clip_norm"] + 3.0 * (values["optimizer"] == "sgd")
 
 
-def propose(folder: Path, data: dict[str, Any], trials: int, restart: bool) -> list[dict[str, Any]]:
-    config = parse_study(data, "study")
+def proposals(folder: Path, data: dict[str, Any], trials: int, restart: bool) -> list[dict[str, Any]]:
+    config = parse_study({**data, "trials": trials}, "study")
     space = build_space(config, "metric")
-    study = open_study(config, folder)
-    for number in range(trials):
+    claims = open_claims(config, folder)
+    claims.fill([])
+    for expected in range(trials):
         if restart:
-            study = open_study(config, folder)
-        trial, values = ask(study, config, space)
-        assert trial.number == number
-        study.tell(trial, score(values))
-    return [trial.params for trial in study.get_trials()]
+            claims = open_claims(config, folder)
+        number = claims.claim()
+        assert number == expected
+        trial, values = propose(claims, config, space, number)
+        trial.study.tell(trial, score(values))
+    assert claims.claim() is None
+    return [trial.params for trial in claims.trials()]
 
 
 def test_restarts_change_no_proposal(tmp_path: Path, tiny_study: Make) -> None:
     data = tiny_study(search=SEARCH, startup_trials=3)
-    whole = propose(tmp_path / "whole", data, 12, restart=False)
-    assert propose(tmp_path / "parts", data, 12, restart=True) == whole
-    assert propose(tmp_path / "other", {**data, "seed": 1}, 12, restart=False) != whole
+    whole = proposals(tmp_path / "whole", data, 12, restart=False)
+    assert proposals(tmp_path / "parts", data, 12, restart=True) == whole
+    assert proposals(tmp_path / "other", {**data, "seed": 1}, 12, restart=False) != whole
     assert len({str(params) for params in whole}) > 6
 
 
 def test_an_unfinished_trial_comes_again_with_the_values_that_it_has(tmp_path: Path, tiny_study: Make) -> None:
     config = parse_study(tiny_study(search=SEARCH), "study")
     space = build_space(config, "metric")
-    study = open_study(config, tmp_path)
-    first, values = ask(study, config, space)
+    claims = open_claims(config, tmp_path)
+    claims.fill([])
+    assert claims.claim() == 0
+    first, values = propose(claims, config, space, 0)
     first.report(0.5, 1)
-    wait(study, first.number)
-    again, same = ask(open_study(config, tmp_path), config, space)
-    assert (again.number, same) == (first.number, values)
-    assert len(open_study(config, tmp_path).get_trials()) == 1
-    assert open_study(config, tmp_path).get_trials()[0].intermediate_values == {1: 0.5}
+    claims.release(0)
+    again = open_claims(config, tmp_path)
+    assert again.claim() == 0
+    assert propose(again, config, space, 0)[1] == values
+    assert again.trials()[0].intermediate_values == {1: 0.5}
 
 
 def test_a_proposal_cut_in_the_middle_ends_as_if_it_had_not_been(tmp_path: Path, tiny_study: Make) -> None:
     config = parse_study(tiny_study(search=SEARCH, startup_trials=30), "study")
     space = build_space(config, "metric")
-    whole = open_study(config, tmp_path / "whole")
-    _, expected = ask(whole, config, space)
-    cut = open_study(config, tmp_path / "cut")
-    _, values = ask(cut, config, space)
+    for name in ("whole", "cut"):
+        claims = open_claims(config, tmp_path / name)
+        claims.fill([])
+        claims.claim()
+        _, expected = propose(claims, config, space, 0)
     path = tmp_path / "cut" / "optuna.journal"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:-2]))  # the last two values never reached the disk
-    again = open_study(config, tmp_path / "cut")
-    assert len(again.get_trials()[0].params) == len(expected) - 2
-    wait(again, 0)
-    assert ask(again, config, space)[1] == expected == values
+    again = open_claims(config, tmp_path / "cut")
+    assert len(again.trials()[0].params) == len(expected) - 2
+    again.release_all()
+    assert again.claim() == 0
+    assert propose(again, config, space, 0)[1] == expected
 
 
 def test_a_torn_last_line_of_the_journal_is_cut_off(tmp_path: Path, tiny_study: Make) -> None:
-    config = parse_study(tiny_study(search=SEARCH), "study")
-    study = open_study(config, tmp_path)
-    ask(study, config, build_space(config, "metric"))
+    config = parse_study(tiny_study(search=SEARCH, trials=1), "study")
+    claims = open_claims(config, tmp_path)
+    claims.fill([])
+    claims.claim()
     path = tmp_path / "optuna.journal"
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"op_code":5,"worker')
     cut_torn_line(path)
     assert path.read_bytes() == whole
-    again = open_study(config, tmp_path)
-    assert [trial.state for trial in again.get_trials()] == [TrialState.RUNNING]
-    again.add_trial(optuna.trial.create_trial(value=1.0))
-    assert len(open_study(config, tmp_path).get_trials()) == 2
+    again = open_claims(config, tmp_path)
+    assert [trial.state for trial in again.trials()] == [TrialState.RUNNING]
+    again.fresh().add_trial(optuna.trial.create_trial(value=1.0))
+    assert len(open_claims(config, tmp_path).fresh().get_trials()) == 2
+
+
+def test_a_study_begins_with_its_own_experiment_and_then_its_queue(tmp_path: Path, tiny_study: Make) -> None:
+    queue = [{"optimizer": "sgd", "training.clip_norm": 2.5}, {"loss.depth": "berhu"}]
+    data = tiny_study(search=SEARCH, queue=queue, trials=3)
+    data["experiment"]["training"] = {"clip_norm": 0.5}
+    config = parse_study(data, "study")
+    space = build_space(config, "metric")
+    claims = open_claims(config, tmp_path)
+    claims.fill(first_trials(config, space))
+    drawn = [propose(claims, config, space, claims.claim() or 0)[1] for _ in range(3)]
+    assert drawn[0] == {
+        "loss.depth": "silog",
+        "optimizer": "adamw",
+        "optimizer.adamw.lr": 1e-3,
+        "optimizer.adamw.weight_decay": drawn[0]["optimizer.adamw.weight_decay"],
+        "training.clip_norm": 0.5,
+        "stages.0.batch_size": 8,
+        **{key: value for key, value in drawn[0].items() if key.startswith("loss.depth.silog")},
+    } | {key: value for key, value in drawn[0].items() if key.startswith("optimizer.adamw.beta")}
+    assert (drawn[1]["optimizer"], drawn[1]["training.clip_norm"]) == ("sgd", 2.5)
+    assert drawn[2]["loss.depth"] == "berhu"
+
+
+def test_a_queue_of_what_is_not_searched_is_refused(tmp_path: Path, tiny_study: Make) -> None:
+    queue = [{"optimizer": "sgd", "seed": 3}, {"training.clip_norm": 50, "stages.0.batch_size": 6}]
+    config = parse_study(tiny_study(search=SEARCH, queue=queue), "study")
+    with pytest.raises(ConfigError) as caught:
+        first_trials(config, build_space(config, "metric"))
+    text = str(caught.value)
+    assert "queue.0.seed: does not vary here" in text
+    assert "queue.1.training.clip_norm: 50 is not tried there" in text
+    assert "queue.1.stages.0.batch_size: 6 is not tried there" in text

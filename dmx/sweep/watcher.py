@@ -1,0 +1,18 @@
+"""What a sweep tells whoever watches it."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from dmx.training.progress import Progress
+from dmx.training.result import RunResult
+
+
+@runtime_checkable
+class Watcher(Progress, Protocol):
+    """Someone who watches a sweep."""
+
+    def trial(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
+        """Trial `number` of `trials` begins, or goes on, with these values."""
+
+    def told(self, number: int, result: RunResult) -> None:
+        """Trial `number` has ended."""

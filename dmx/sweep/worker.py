@@ -1,0 +1,136 @@
+"""One who works on a study: claims a trial, trains it, tells how it ended, and claims the next."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna import Trial
+from optuna.trial import TrialState
+
+from dmx.config import StudyConfig, parse_experiment
+from dmx.config.space import Space
+from dmx.errors import DataError
+from dmx.experiment import crashed, prepare, read_result, run
+from dmx.outcome import Outcome
+from dmx.sweep.claims import Claims
+from dmx.sweep.suggest import propose
+from dmx.sweep.watcher import Watcher
+from dmx.tracking import sync
+from dmx.tracking.home import Home
+from dmx.training.result import RunResult
+from dmx.training.trainer import CHECKPOINT
+
+STATES = {Outcome.COMPLETE: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
+"""Every other outcome that ends a trial is FAIL; an interrupted trial waits for the next who claims it."""
+DEATHS = 5
+"""So often a trial may take its process with it, without a new checkpoint between, before it counts as crashed."""
+PAUSE = 0.5
+"""Seconds between two looks for a trial while others run."""
+
+
+@dataclass
+class Worker:
+    """Works on a study until nothing is left to do."""
+
+    config: StudyConfig
+    home: Home
+    claims: Claims
+    space: Space
+    watcher: Watcher
+    interrupted: bool = field(default=False, init=False)
+    unsent: int = field(default=0, init=False)
+
+    def work(self) -> Iterator[RunResult]:
+        """Each trial that has come to an end, until all have or somebody interrupts.
+
+        While others still run, this waits: one of them may come back.
+        """
+        while not self.interrupted and self.claims.finished() < self.config.trials:
+            self.claims.release_silent()
+            number = self.claims.claim()
+            if number is None:
+                time.sleep(PAUSE)
+            elif (result := self._trial(number)) is not None:
+                yield result
+
+    def _trial(self, number: int) -> RunResult | None:
+        """Propose, train and tell; a trial that does not come to an end goes back into the queue, and gives None."""
+        ended = False
+        try:
+            with self.claims.alive(number):
+                trial, values = propose(self.claims, self.config, self.space, number)
+                self.watcher.trial(number, self.config.trials, values)
+                result = self._ended(trial) or self._too_often(trial) or self._train(trial, values)
+                ended = result.outcome is not Outcome.INTERRUPTED
+                if not ended:
+                    self.interrupted = True
+                    trial.set_user_attr("attempts", [0, 0])
+                    return None
+                self._tell(trial, result)
+        finally:
+            if not ended:
+                self.claims.release(number)
+        self.watcher.told(number, result)
+        return result
+
+    def _ended(self, trial: Trial) -> RunResult | None:
+        """The result of a run whose process was killed between its end and the telling."""
+        run_id = self.run_id(trial.number)
+        found = read_result(self.home.run(run_id))
+        if found is None or found[0].outcome is Outcome.INTERRUPTED:
+            return None
+        self.unsent += sync(self.home, run_id)
+        return found[0]
+
+    def _too_often(self, trial: Trial) -> RunResult | None:
+        """A result where one and the same part of a run has ended its process again and again."""
+        checkpoint = self.home.run(self.run_id(trial.number)) / CHECKPOINT
+        reached = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        before, times = trial.user_attrs.get("attempts", [0, 0])
+        times = times + 1 if before == reached else 1
+        trial.set_user_attr("attempts", [reached, times])
+        if times <= DEATHS:
+            return None
+        return crashed(RuntimeError(f"its process ended {DEATHS} times without a new checkpoint"))
+
+    def _train(self, trial: Trial, values: dict[str, Any]) -> RunResult:
+        def report(epoch: int, value: float) -> bool:
+            if epoch not in self.claims.storage.get_trial(self.claims.id_of(trial.number)).intermediate_values:
+                trial.report(value, epoch)
+            return bool(trial.should_prune())
+
+        tags = {"dmx.role": "trial", "dmx.study": self.config.name, "dmx.trial": str(trial.number)}
+        try:
+            config = parse_experiment(self.space.raw(values), f"trial {trial.number}")
+            prepared = prepare(config, self.home, self.watcher.loading)
+            result, unsent = run(
+                prepared,
+                self.home,
+                self.run_id(trial.number),
+                experiment=self.config.name,
+                tags=tags,
+                progress=self.watcher,
+                report=report,
+                seconds=self.config.trial_timeout,
+            )
+            self.unsent += unsent
+        except DataError:  # which every further trial would meet
+            raise
+        except Exception as error:  # one trial's crash, or what does not go together in it, must not end the others
+            return crashed(error)
+        return result
+
+    def _tell(self, trial: Trial, result: RunResult) -> None:
+        told = {"run": self.run_id(trial.number), "outcome": str(result.outcome), "reason": result.reason}
+        for key, text in told.items():
+            trial.set_user_attr(key, text)
+        state = STATES.get(result.outcome, TrialState.FAIL)
+        value = result.best.value if result.best and state is TrialState.COMPLETE else None
+        if value is None and state is TrialState.COMPLETE:  # the objective was undefined in every epoch
+            state = TrialState.FAIL
+        trial.study.tell(trial, value, state=state, skip_if_finished=True)
+
+    def run_id(self, number: int) -> str:
+        """The name of a trial's run."""
+        return f"{self.config.name}-{number:04d}"
