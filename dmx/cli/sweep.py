@@ -1,6 +1,8 @@
 """`dmx sweep`."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -8,29 +10,73 @@ from dmx.cli.options import home as home_option
 from dmx.cli.options import overrides as overrides_option
 from dmx.tracking.home import Home
 
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Seconds of `90s`, `30m`, `2h` or `1.5d`."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", value)
+    if found is None or float(found[1]) == 0:
+        raise click.BadParameter(f"{value!r} is no duration; write for instance 90s, 30m, 2h or 1.5d.")
+    return float(found[1]) * UNITS[found[2]]
+
 
 @click.command()
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--trials", type=click.IntRange(min=1), help="How many trials in all, over every start.")
+@click.option("--timeout", metavar="TIME", callback=duration, help="Stop after this time, as 30m or 2h.")
+@click.option("--workers", type=click.IntRange(min=1), help="Trials at a time. [one for each GPU, or one]")
+@click.option("--trials-per-device", type=click.IntRange(min=1), default=1, show_default=True, help="Trials on a GPU.")
+@click.option("--storage", metavar="URL", help="A database that workers on many machines share.")
 @overrides_option
 @home_option
-def sweep(study: Path, trials: int | None, overrides: tuple[str, ...], home: Home) -> int | None:
+def sweep(
+    study: Path,
+    trials: int | None,
+    timeout: float | None,
+    workers: int | None,
+    trials_per_device: int,
+    storage: str | None,
+    overrides: tuple[str, ...],
+    home: Home,
+) -> int | None:
     """Search: run the trials of a study, going on where it was left."""
-    from dmx.cli.table import show
+    from math import inf
+
+    from dmx.cli.board import Board
     from dmx.cli.watch import Watch
     from dmx.config import load_study
-    from dmx.experiment.ranking import rank, results
-    from dmx.outcome import Outcome
-    from dmx.sweep.engine import sweep as run_sweep
+    from dmx.sweep.crew import supervise
 
     given = (*overrides, f"trials={trials}") if trials is not None else overrides
     config = load_study(study, given)
-    with Watch(config.experiment.objective) as watch:
-        summary = run_sweep(config, home, watch)
-    entries = rank(results(home, config.name))
+    objective = config.experiment.objective
+    with Watch(objective) as watch, Board(objective, config.trials, config.experiment.epochs) as board:
+        summary = supervise(
+            config,
+            home,
+            watch,
+            board.row,
+            workers=workers,
+            per_device=trials_per_device,
+            url=storage,
+            timeout=timeout or inf,
+        )
+    return conclude(study, config.name, home, summary)
+
+
+def conclude(study: Path, name: str, home: Home, summary: Any) -> int | None:
+    """Show the leaderboard and what comes next; gives the exit code."""
+    from dmx.cli.table import show
+    from dmx.experiment.ranking import rank, results
+    from dmx.outcome import Outcome
+
+    entries = rank(results(home, name))
     click.echo()
     if entries:
-        show(entries, f"Study {config.name}: {summary.finished} of {summary.trials} trials")
+        show(entries, f"Study {name}: {summary.finished} of {summary.trials} trials")
     if summary.unsent:
         click.echo(
             f"{summary.unsent} events are still on their way to the stores; nothing is lost: `dmx sync` sends the rest."
@@ -45,5 +91,5 @@ def sweep(study: Path, trials: int | None, overrides: tuple[str, ...], home: Hom
     if not any(entry.result.outcome is Outcome.COMPLETE for entry in entries):
         click.echo("No trial is complete: see the outcomes above and `dmx.reason` in MLflow.", err=True)
         return 1
-    click.echo(f"Next: `dmx train-best {config.name}` trains the best at full budget, `make ui` shows every run.")
+    click.echo(f"Next: `dmx train-best {name}` trains the best at full budget, `make ui` shows every run.")
     return None

@@ -74,8 +74,11 @@ class Watch:
         self.console.print(f"  epoch {epoch}/{epochs}: {text}")
         self.written = time.monotonic()
 
+    def claimed(self, number: int) -> None:
+        """See `dmx.sweep.watcher.Watcher`."""
+
     def trial(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
-        """See `dmx.sweep.engine.Watcher`."""
+        """See `dmx.sweep.watcher.Watcher`."""
         self._end_bar()
         slots = ("model", "loss.mask", "loss.depth", "weighting", "optimizer", "schedule")
         chosen = [str(values[slot]) for slot in slots if slot in values]
@@ -83,7 +86,7 @@ class Watch:
         self.console.print(f"[bold]trial {number}[/] (of {trials}): {', '.join(chosen)}")
 
     def told(self, number: int, result: RunResult) -> None:
-        """See `dmx.sweep.engine.Watcher`."""
+        """See `dmx.sweep.watcher.Watcher`."""
         self._end_bar()
         best = f" at {result.best.value:.4g}" if result.best else ""
         reason = f": {result.reason}" if result.reason else ""

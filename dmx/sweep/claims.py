@@ -6,7 +6,7 @@ waits again, with all that it has.
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -75,10 +75,10 @@ class Claims:
         except UpdateFinishedTrialError:
             return
 
-    def release_all(self) -> None:
-        """Let every trial wait that somebody has claimed; for whoever knows that nobody works on the study."""
+    def release_all(self, but: Container[int | None] = ()) -> None:
+        """Let every trial wait that somebody has claimed, `but` for some; for who knows that nobody works on them."""
         for trial in self.trials():
-            if trial.state is TrialState.RUNNING:
+            if trial.state is TrialState.RUNNING and trial.number not in but:
                 self.release(trial.number)
 
     def release_silent(self) -> None:

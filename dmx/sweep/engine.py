@@ -22,8 +22,10 @@ from dmx.sweep.suggest import first_trials
 from dmx.sweep.watcher import Watcher
 from dmx.sweep.worker import Worker
 from dmx.tracking import RunStart, RunTracker, open_run
+from dmx.tracking.delivery import unsent
 from dmx.tracking.files import replace_text
 from dmx.tracking.home import Home
+from dmx.tracking.process import feeder
 
 STUDY = "study.yaml"
 GOES_ON = "the same command goes on"
@@ -49,6 +51,8 @@ class Ready:
     """A study that can be worked on.
 
     Attributes:
+        kind: The kind of depth in its data.
+        has_background: Whether its data have backgrounds.
         record: The study's own run in MLflow, beside those of its trials.
         before: How many trials had ended.
     """
@@ -57,6 +61,8 @@ class Ready:
     home: Home
     claims: Claims
     space: Space
+    kind: str
+    has_background: bool
     record: RunTracker
     before: int
 
@@ -126,7 +132,10 @@ def ready(config: StudyConfig, home: Home, watcher: Watcher, url: str | None = N
         if url is None:
             claims.release_all()  # the lock is ours, so nobody works on them
         claims.fill(first)
-        yield Ready(config, home, claims, space, _open_record(config, home, space), claims.finished())
+        send_the_rest(claims, home)
+        record = _open_record(config, home, space)
+        kind, has_background = base.index.depth.kind, base.index.has_background
+        yield Ready(config, home, claims, space, kind, has_background, record, claims.finished())
 
 
 @contextmanager
@@ -173,6 +182,14 @@ def flat(data: Any, prefix: str = "") -> dict[str, Any]:
         return {prefix: data}
     items = data.items() if isinstance(data, dict) else enumerate(data)
     return {k: v for key, value in items for k, v in flat(value, f"{prefix}.{key}" if prefix else str(key)).items()}
+
+
+def send_the_rest(claims: Claims, home: Home) -> None:
+    """Have sent what the stores lack of trials that have ended, as where a supervisor was killed."""
+    for trial in claims.trials():
+        run_id = str(trial.user_attrs.get("run", ""))
+        if trial.state.is_finished() and run_id and unsent(home, run_id):
+            feeder().finish(home, run_id, 0.0)
 
 
 def standing_of(claims: Claims) -> dict[str, float]:

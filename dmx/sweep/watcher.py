@@ -11,6 +11,9 @@ from dmx.training.result import RunResult
 class Watcher(Progress, Protocol):
     """Someone who watches a sweep."""
 
+    def claimed(self, number: int) -> None:
+        """Trial `number` is about to begin, or to go on."""
+
     def trial(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
         """Trial `number` of `trials` begins, or goes on, with these values."""
 

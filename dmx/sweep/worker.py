@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from optuna import Trial
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from dmx.config import StudyConfig, parse_experiment
@@ -24,7 +26,8 @@ from dmx.training.trainer import CHECKPOINT
 STATES = {Outcome.COMPLETE: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
 """Every other outcome that ends a trial is FAIL; an interrupted trial waits for the next who claims it."""
 DEATHS = 5
-"""So often a trial may take its process with it, without a new checkpoint between, before it counts as crashed."""
+"""So often a trial may take its process with it, without a new checkpoint between, before it is given up."""
+DIED = "died"
 PAUSE = 0.5
 """Seconds between two looks for a trial while others run."""
 
@@ -57,6 +60,7 @@ class Worker:
     def _trial(self, number: int) -> RunResult | None:
         """Propose, train and tell; a trial that does not come to an end goes back into the queue, and gives None."""
         ended = False
+        self.watcher.claimed(number)
         try:
             with self.claims.alive(number):
                 trial, values = propose(self.claims, self.config, self.space, number)
@@ -65,7 +69,6 @@ class Worker:
                 ended = result.outcome is not Outcome.INTERRUPTED
                 if not ended:
                     self.interrupted = True
-                    trial.set_user_attr("attempts", [0, 0])
                     return None
                 self._tell(trial, result)
         finally:
@@ -85,14 +88,10 @@ class Worker:
 
     def _too_often(self, trial: Trial) -> RunResult | None:
         """A result where one and the same part of a run has ended its process again and again."""
-        checkpoint = self.home.run(self.run_id(trial.number)) / CHECKPOINT
-        reached = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        before, times = trial.user_attrs.get("attempts", [0, 0])
-        times = times + 1 if before == reached else 1
-        trial.set_user_attr("attempts", [reached, times])
-        if times <= DEATHS:
+        at, times = trial.user_attrs.get(DIED, (0, 0))
+        if times < DEATHS or at != reached(self.home, self.run_id(trial.number)):
             return None
-        return crashed(RuntimeError(f"its process ended {DEATHS} times without a new checkpoint"))
+        return crashed(RuntimeError(f"its process died {DEATHS} times without a new checkpoint between"))
 
     def _train(self, trial: Trial, values: dict[str, Any]) -> RunResult:
         def report(epoch: int, value: float) -> bool:
@@ -133,4 +132,23 @@ class Worker:
 
     def run_id(self, number: int) -> str:
         """The name of a trial's run."""
-        return f"{self.config.name}-{number:04d}"
+        return run_id_of(self.config.name, number)
+
+
+def run_id_of(study: str, number: int) -> str:
+    """The name of a trial's run."""
+    return f"{study}-{number:04d}"
+
+
+def reached(home: Home, run_id: str) -> int:
+    """A number that changes with each checkpoint of a run; 0 before the first."""
+    checkpoint = home.run(run_id) / CHECKPOINT
+    return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+
+
+def note_death(claims: Claims, home: Home, number: int) -> None:
+    """Put on record that a trial's process has died, and how often it has at the same checkpoint."""
+    id, at = claims.id_of(number), reached(home, run_id_of(claims.study, number))
+    before, times = claims.storage.get_trial(id).user_attrs.get(DIED, (0, 0))
+    with suppress(UpdateFinishedTrialError):
+        claims.storage.set_trial_user_attr(id, DIED, (at, times + 1 if before == at else 1))

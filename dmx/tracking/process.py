@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from dmx.tracking.home import Home
 
@@ -142,18 +142,39 @@ def listen(process: subprocess.Popen[bytes], answers: Answers) -> None:
     answers.put(None)
 
 
+class Feeding(Protocol):
+    """Whoever has runs fed."""
+
+    def open(self, home: Home, run_id: str) -> None:
+        """Have a run fed from now on."""
+
+    def finish(self, home: Home, run_id: str, patience: float) -> None:
+        """Have the rest of a run sent."""
+
+
 @cache
-def feeder() -> FeederProcess:
+def feeder() -> Feeding:
     """The feeder of this process."""
+    if elsewhere:
+        return elsewhere[0]
     made = FeederProcess()
     atexit.register(made.stop)
     return made
 
 
+elsewhere: list[Feeding] = []
+
+
+def feed_elsewhere(by: Feeding) -> None:
+    """Have this process's runs fed by another: many workers need one feeder, which outlives each of them."""
+    feeder.cache_clear()
+    elsewhere[:] = [by]
+
+
 def after_fork() -> None:
     """A forked process begins without a feeder."""
-    if feeder.cache_info().currsize:
-        feeder().forget()
+    if feeder.cache_info().currsize and isinstance(mine := feeder(), FeederProcess):
+        mine.forget()
     feeder.cache_clear()
 
 

@@ -1,0 +1,147 @@
+"""Many workers in one terminal: a table that lives, or lines where there is no terminal."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from dmx.config import Objective
+from dmx.outcome import Outcome
+from dmx.training.result import RunResult
+
+SLOTS = ("model", "loss.mask", "loss.depth", "weighting", "optimizer", "schedule")
+
+
+@dataclass
+class Row:
+    """What one worker does: a `dmx.sweep.watcher.Watcher`."""
+
+    board: "Board"
+    number: int
+    title: str = "starting"
+    what: str = ""
+    epoch_of: str = ""
+    value: float | None = None
+    place: int = 0
+    steps: int = 0
+    trial_number: int | None = None
+
+    def claimed(self, number: int) -> None:
+        """See `Watcher`."""
+        self.title, self.trial_number = f"trial {number}", number
+        self.what, self.epoch_of, self.value, self.place, self.steps = "proposing", "", None, 0, 0
+
+    def trial(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
+        """See `Watcher`."""
+        self.what = ", ".join(str(values[slot]) for slot in SLOTS if slot in values) or "as it stands"
+        self.board.line(f"trial {number} (of {trials}): {self.what}")
+
+    def loading(self, done: int, total: int) -> None:
+        """See `Watcher`."""
+        self.epoch_of = "" if done == total else f"reading pictures {100 * done // max(total, 1)} %"
+
+    def start(self, done: int, total: int) -> None:
+        """See `Watcher`."""
+        self.place, self.steps = done, total
+        if done:
+            self.board.line(f"{self.title}: going on at step {done} of {total}")
+
+    def step(self, samples: int, loss: float | None) -> None:
+        """See `Watcher`."""
+        self.place += 1
+
+    def epoch(self, epoch: int, epochs: int, values: Mapping[str, float | None]) -> None:
+        """See `Watcher`."""
+        self.value = values[self.board.objective.metric]
+        self.epoch_of = f"{epoch}/{epochs}"
+        self.board.line(f"{self.title}: epoch {epoch}/{epochs}, {self.board.objective.metric} {number(self.value)}")
+
+    def told(self, number_: int, result: RunResult) -> None:
+        """See `Watcher`."""
+        self.board.ended(number_, result)
+        self.title, self.what, self.epoch_of, self.value, self.place, self.steps = "waiting", "", "", None, 0, 0
+
+
+@dataclass
+class Board:
+    """All workers of a sweep, and how the study stands.
+
+    Attributes:
+        objective: What trials are judged by.
+        trials: How many there are in all.
+        epochs: How many epochs a trial has that is not pruned.
+    """
+
+    objective: Objective
+    trials: int
+    epochs: int
+    finished: int = 0
+    rows: list[Row] = field(default_factory=list)
+    best: tuple[float, int] | None = None
+    saved: int = 0
+    ran: int = 0
+    counts: dict[Outcome, int] = field(default_factory=dict)
+    begun: float = field(default_factory=time.monotonic)
+
+    def __enter__(self) -> "Board":
+        self.console = Console(highlight=False, soft_wrap=True)
+        self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=4, transient=True)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.live.stop()
+
+    def row(self, number: int) -> Row:
+        """The row of a worker; with the first one the table appears."""
+        self.rows.append(Row(self, number))
+        if self.console.is_terminal:
+            self.live.start()
+        return self.rows[-1]
+
+    def ended(self, trial: int, result: RunResult) -> None:
+        """A trial has ended."""
+        self.finished, self.ran = self.finished + 1, self.ran + 1
+        self.counts[result.outcome] = self.counts.get(result.outcome, 0) + 1
+        self.saved += self.epochs - result.epochs if result.outcome is Outcome.PRUNED else 0
+        value = result.best.value if result.best and result.outcome is Outcome.COMPLETE else None
+        if value is not None and (self.best is None or self.objective.better(value, than=self.best[0])):
+            self.best = (value, trial)
+        reason = f": {result.reason}" if result.reason else ""
+        at = f" at {number(result.best.value)}" if result.best else ""
+        self.line(f"trial {trial} {result.outcome}{at} in {result.seconds:.0f} s{reason}", always=True)
+
+    def line(self, text: str, always: bool = False) -> None:
+        """A line that stays; in a terminal only what the table will not show any more."""
+        if always or not self.console.is_terminal:
+            self.console.print(text, markup=False)
+
+    def table(self) -> Table:
+        """How everything stands."""
+        table = Table(box=None, pad_edge=False, caption=self.standing(), caption_justify="left")
+        for column in ("worker", "trial", "step", "epoch", self.objective.metric.removeprefix("val/"), ""):
+            table.add_column(column, no_wrap=True, overflow="ellipsis")
+        for row in self.rows:
+            step = f"{row.place}/{row.steps}" if row.steps else ""
+            table.add_row(str(row.number), row.title, step, row.epoch_of, number(row.value), row.what)
+        return table
+
+    def standing(self) -> str:
+        """How many trials have ended and how, the best, what pruning saved, and how long it may take."""
+        told = [f"{self.finished} of {self.trials} trials", *(f"{n} {outcome}" for outcome, n in self.counts.items())]
+        if self.best is not None:
+            told.append(f"best {number(self.best[0])} (trial {self.best[1]})")
+        if self.saved:
+            told.append(f"{self.saved} epochs saved by pruning")
+        if self.ran:
+            left = (self.trials - self.finished) * (time.monotonic() - self.begun) / self.ran
+            told.append(f"about {max(1, round(left / 60))} min left" if left > 90 else f"about {left:.0f} s left")
+        return ", ".join(told)
+
+
+def number(value: float | None) -> str:
+    """A value for people."""
+    return "-" if value is None else f"{value:.4g}"
