@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from dmx.tracking.home import Home
 
@@ -142,6 +142,7 @@ def listen(process: subprocess.Popen[bytes], answers: Answers) -> None:
     answers.put(None)
 
 
+@runtime_checkable
 class Feeding(Protocol):
     """Whoever has runs fed."""
 
