@@ -22,11 +22,11 @@ from dmx.tracking import Home
 STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "FINISHED", TrialState.FAIL: "FAILED"}
 
 
-def start(path: Path, home: Path, *options: str, log: Path) -> subprocess.Popen[bytes]:
-    """`dmx sweep` in a process group of its own."""
-    command = [sys.executable, "-m", "dmx", "sweep", str(path), "--home", str(home), *options]
+def start(path: Path, home: Path, *options: str, log: Path, command: str = "sweep") -> subprocess.Popen[bytes]:
+    """`dmx sweep`, or another command on a study, in a process group of its own."""
+    words = [sys.executable, "-m", "dmx", command, str(path), "--home", str(home), *options]
     with log.open("ab") as file:
-        return subprocess.Popen(command, stdout=file, stderr=file, process_group=0)
+        return subprocess.Popen(words, stdout=file, stderr=file, process_group=0)
 
 
 def workers_of(supervisor: subprocess.Popen[bytes]) -> list[psutil.Process]:

@@ -22,6 +22,7 @@ COMMANDS = {
     "train": ("dmx.cli.train:train", "Train one experiment, going on where it was left."),
     "train-best": ("dmx.cli.train_best:train_best", "Retrain a study's best trial and register the champion."),
     "ui": ("dmx.cli.ui:ui", "Serve MLflow, TensorBoard and the Optuna dashboard on this machine."),
+    "worker": ("dmx.cli.worker:worker", "Join a sweep that was begun with a database, from this machine."),
 }
 
 

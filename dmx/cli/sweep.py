@@ -23,12 +23,21 @@ def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     return float(found[1]) * UNITS[found[2]]
 
 
+def crew_options(command: Any) -> Any:
+    """The options that say how a machine works on a study."""
+    for option in (
+        click.option("--trials-per-device", type=click.IntRange(min=1), default=1, show_default=True, help="On a GPU."),
+        click.option("--workers", type=click.IntRange(min=1), help="Trials at a time. [one for each GPU, or one]"),
+        click.option("--timeout", metavar="TIME", callback=duration, help="Stop after this time, as 30m or 2h."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--trials", type=click.IntRange(min=1), help="How many trials in all, over every start.")
-@click.option("--timeout", metavar="TIME", callback=duration, help="Stop after this time, as 30m or 2h.")
-@click.option("--workers", type=click.IntRange(min=1), help="Trials at a time. [one for each GPU, or one]")
-@click.option("--trials-per-device", type=click.IntRange(min=1), default=1, show_default=True, help="Trials on a GPU.")
+@crew_options
 @click.option("--storage", metavar="URL", help="A database that workers on many machines share.")
 @overrides_option
 @home_option
@@ -48,26 +57,18 @@ def sweep(
     from dmx.cli.board import Board
     from dmx.cli.watch import Watch
     from dmx.config import load_study
-    from dmx.sweep.crew import supervise
+    from dmx.sweep.crew import Crew
 
     given = (*overrides, f"trials={trials}") if trials is not None else overrides
     config = load_study(study, given)
     objective = config.experiment.objective
     with Watch(objective) as watch, Board(objective, config.trials, config.experiment.epochs) as board:
-        summary = supervise(
-            config,
-            home,
-            watch,
-            board.row,
-            workers=workers,
-            per_device=trials_per_device,
-            url=storage,
-            timeout=timeout or inf,
-        )
-    return conclude(study, config.name, home, summary)
+        crew = Crew(board.row, workers, trials_per_device, storage, timeout or inf)
+        summary = crew.sweep(config, home, watch)
+    return conclude(config.name, home, summary, f"dmx sweep {study} --trials {summary.trials + 10}")
 
 
-def conclude(study: Path, name: str, home: Home, summary: Any) -> int | None:
+def conclude(name: str, home: Home, summary: Any, more: str) -> int | None:
     """Show the leaderboard and what comes next; gives the exit code."""
     from dmx.cli.table import show
     from dmx.experiment.ranking import rank, results
@@ -85,9 +86,7 @@ def conclude(study: Path, name: str, home: Home, summary: Any) -> int | None:
         click.echo(f"Interrupted; {summary.stopped}.")
         return 130
     if not summary.ran:
-        click.echo(
-            f"The study is complete: nothing was run. For more: dmx sweep {study} --trials {summary.trials + 10}"
-        )
+        click.echo(f"The study is complete: nothing was run. For more: {more}")
     if not any(entry.result.outcome is Outcome.COMPLETE for entry in entries):
         click.echo("No trial is complete: see the outcomes above and `dmx.reason` in MLflow.", err=True)
         return 1

@@ -1,12 +1,23 @@
 """One experiment: prepared (everything a user can have got wrong is found), then run."""
 
 from dmx.experiment.prepare import Prepared, prepare
-from dmx.experiment.run import IDENTITY, UNFINISHED, check_identity, crashed, identity_of, read_result, run, run_id_of
+from dmx.experiment.run import (
+    IDENTITY,
+    UNFINISHED,
+    check_equal,
+    check_identity,
+    crashed,
+    identity_of,
+    read_result,
+    run,
+    run_id_of,
+)
 
 __all__ = [
     "IDENTITY",
     "UNFINISHED",
     "Prepared",
+    "check_equal",
     "check_identity",
     "crashed",
     "identity_of",

@@ -101,13 +101,20 @@ def check_identity(path: Path, prepared: Prepared, who: str) -> None:
     Raises:
         DataError: Data, split, size or metrics are others than those noted at `path`.
     """
-    if not path.is_file():
-        return
-    before, now = json.loads(path.read_text()), identity_of(prepared)
+    if path.is_file():
+        check_equal(json.loads(path.read_text()), identity_of(prepared), who, prepared.index.root)
+
+
+def check_equal(before: Mapping[str, Any], now: Mapping[str, Any], who: str, root: Path) -> None:
+    """Make sure that two identities are equal.
+
+    Raises:
+        DataError: They are not.
+    """
     changed = [key for key in now if before.get(key) != now[key]]
     if changed:
         raise DataError(
-            f"{who} began with another {' and '.join(changed)} than {prepared.index.root} gives now; what it learned "
+            f"{who} began with another {' and '.join(changed)} than {root} gives now; what it learned "
             "and what it is measured on would mix. Bring the data back, or take another `name`."
         )
 

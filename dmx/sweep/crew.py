@@ -1,17 +1,18 @@
 """How many workers, on which GPUs, with how many threads."""
 
 import os
+import socket
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
-from pathlib import Path
+from multiprocessing.context import ForkServerContext
 from time import monotonic
 
 import torch
 
 from dmx.config import StudyConfig
 from dmx.errors import UserError
-from dmx.sweep.engine import Ready, Summary, ready
+from dmx.sweep.engine import Ready, Summary, joined, ready
 from dmx.sweep.process import Job
 from dmx.sweep.supervisor import Slot, Supervisor, server
 from dmx.sweep.watcher import Watcher
@@ -19,56 +20,90 @@ from dmx.tracking.delivery import unsent
 from dmx.tracking.home import Home
 
 
-def supervise(
-    config: StudyConfig,
-    home: Home,
-    watcher: Watcher,
-    watchers: Callable[[int], Watcher],
-    *,
-    workers: int | None = None,
-    per_device: int = 1,
-    url: str | None = None,
-    timeout: float = inf,
-) -> Summary:
-    """Run trials in processes of their own until the study has `config.trials` in all.
+@dataclass(frozen=True)
+class Crew:
+    """How a study is worked on here.
 
-    Args:
-        config: The study.
-        home: Where results are.
-        watcher: Who watches until the workers begin.
-        watchers: Who watches each worker, by its number.
+    Attributes:
         workers: How many; None: one for each place on a GPU, or one.
-        per_device: How many workers share a GPU.
-        url: The database of the study; None: a journal in `home`.
+        per_device: How many of them share a GPU.
+        url: The database of the study; None: a journal in the results' home.
         timeout: Seconds after which the sweep stops.
-
-    Raises:
-        UserError: As `dmx.sweep.engine.ready`; there are too few GPUs; or every trial would fail.
+        watchers: Who watches each worker, by its number.
     """
-    gpus = visible(config)
-    places = [gpu for gpu in gpus for _ in range(per_device)]
-    count = workers or max(1, len(places))
-    if places and count > len(places):
-        raise UserError(
-            f"{count} workers on {len(gpus)} GPU{'s' * (len(gpus) > 1)} with {per_device} each are too many; "
-            "take fewer workers, or raise --trials-per-device."
-        )
-    context = server(config)
-    with ready(config, home, watcher, url) as study:
-        if study is None:
-            return Summary(config.trials, config.trials, 0, "", 0)
+
+    watchers: Callable[[int], Watcher]
+    workers: int | None = None
+    per_device: int = 1
+    url: str | None = None
+    timeout: float = inf
+
+    def sweep(self, config: StudyConfig, home: Home, watcher: Watcher) -> Summary:
+        """Run trials until the study has `config.trials` in all.
+
+        Raises:
+            UserError: As `dmx.sweep.engine.ready`; there are too few GPUs; or every trial would fail.
+        """
+        places = self.places(config)
+        context = server(config)
+        with ready(config, home, watcher, self.url) as study:
+            if study is None:
+                return Summary(config.trials, config.trials, 0, "", 0)
+            return self._supervise(study, places, context)
+
+    def join(self, name: str, home: Home, watcher: Watcher) -> Summary:
+        """Run trials of a study that was begun elsewhere, until it has all.
+
+        Raises:
+            UserError: As `dmx.sweep.engine.joined`, and as `sweep`.
+        """
+        assert self.url is not None
+        study = joined(name, home, watcher, self.url)
+        return self._supervise(study, self.places(study.config), server(study.config))
+
+    def places(self, config: StudyConfig) -> list[str | None]:
+        """The GPU of each worker; None: none of its own.
+
+        Raises:
+            UserError: There are too few.
+        """
+        gpus = visible(config)
+        if not gpus:
+            return [None] * (self.workers or 1)
+        places = [gpu for gpu in gpus for _ in range(self.per_device)]
+        count = self.workers or len(places)
+        if count > len(places):
+            raise UserError(
+                f"{count} workers are too many for {len(gpus)} GPU{'s' * (len(gpus) > 1)} with {self.per_device} on "
+                "each; take fewer workers, or raise --trials-per-device."
+            )
+        return [*places[:count]]
+
+    def _supervise(self, study: Ready, places: list[str | None], context: ForkServerContext) -> Summary:
         slots = [
-            Slot(number, job_of(study, number, count, places[number] if places else None, url), watchers(number))
-            for number in range(count)
+            Slot(number, self._job(study, number, len(places), gpu), self.watchers(number))
+            for number, gpu in enumerate(places)
         ]
-        supervisor = Supervisor(study, slots, context, until=monotonic() + timeout)
+        supervisor = Supervisor(study, slots, context, until=monotonic() + self.timeout)
         try:
             stopped = supervisor.run()
         except UserError as error:
             study.close(str(error), 0)
             raise
         summary = study.close(stopped, 0)  # waits for the stores
-        return replace(summary, unsent=summary.unsent + sum(unsent(home, run) for run in supervisor.runs))
+        return replace(summary, unsent=summary.unsent + sum(unsent(study.home, run) for run in supervisor.runs))
+
+    def _job(self, study: Ready, number: int, count: int, gpu: str | None) -> Job:
+        return Job(
+            study=study.config.dump(),
+            kind=study.kind,
+            has_background=study.has_background,
+            home=study.home.root.resolve(),
+            url=self.url,
+            gpu=gpu,
+            threads=max(1, len(os.sched_getaffinity(0)) // count),
+            log=study.home.study(study.config.name) / f"worker-{socket.gethostname()}-{number}.log",
+        )
 
 
 def visible(config: StudyConfig) -> list[str]:
@@ -77,18 +112,3 @@ def visible(config: StudyConfig) -> list[str]:
         return []
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
-
-
-def job_of(study: Ready, number: int, count: int, gpu: str | None, url: str | None) -> Job:
-    """What worker `number` of `count` is to know."""
-    folder = study.home.study(study.config.name)
-    return Job(
-        study=study.config.dump(),
-        kind=study.kind,
-        has_background=study.has_background,
-        home=Path(study.home.root).resolve(),
-        url=url,
-        gpu=gpu,
-        threads=max(1, len(os.sched_getaffinity(0)) // count),
-        log=folder / f"worker-{number}.log",
-    )

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
@@ -14,9 +13,11 @@ from optuna.trial import TrialState
 from dmx.config import StudyConfig
 from dmx.config.space import Space, build_space
 from dmx.errors import UserError
-from dmx.experiment import IDENTITY, check_identity, identity_of, prepare
+from dmx.experiment import IDENTITY, check_equal, check_identity, identity_of, prepare
 from dmx.outcome import Outcome
+from dmx.sweep.agreement import agree, agreed, check_same
 from dmx.sweep.claims import Claims
+from dmx.sweep.database import shown
 from dmx.sweep.storage import open_claims
 from dmx.sweep.suggest import first_trials
 from dmx.sweep.watcher import Watcher
@@ -53,7 +54,7 @@ class Ready:
     Attributes:
         kind: The kind of depth in its data.
         has_background: Whether its data have backgrounds.
-        record: The study's own run in MLflow, beside those of its trials.
+        record: The study's own run in MLflow, beside those of its trials; None where another machine keeps it.
         before: How many trials had ended.
     """
 
@@ -63,18 +64,20 @@ class Ready:
     space: Space
     kind: str
     has_background: bool
-    record: RunTracker
+    record: RunTracker | None
     before: int
 
     def note(self) -> None:
         """Put on record how many trials have ended in which way, and the best value so far."""
-        self.record.log(self.claims.finished(), standing_of(self.claims))
+        if self.record is not None:
+            self.record.log(self.claims.finished(), standing_of(self.claims))
 
     def close(self, stopped: str, unsent: int) -> Summary:
         """Close the study's own run; gives where the study stands."""
-        self.record.artifact(self.home.study(self.config.name) / STUDY)
-        outcome = Outcome.INTERRUPTED if stopped else Outcome.COMPLETE
-        unsent += self.record.finish(outcome, stopped)
+        if self.record is not None:
+            self.record.artifact(self.home.study(self.config.name) / STUDY)
+            outcome = Outcome.INTERRUPTED if stopped else Outcome.COMPLETE
+            unsent += self.record.finish(outcome, stopped)
         after = self.claims.finished()
         return Summary(after, self.config.trials, after - self.before, stopped, unsent)
 
@@ -116,7 +119,7 @@ def ready(config: StudyConfig, home: Home, watcher: Watcher, url: str | None = N
     """
     folder = home.study(config.name)
     if (folder / STUDY).exists():
-        check_same(config, home)
+        check_same(config, yaml.safe_load((folder / STUDY).read_text()), str(folder))
         if open_claims(config, folder, url).finished() >= config.trials:
             replace_text(folder / STUDY, yaml.safe_dump(config.dump(), sort_keys=False))
             yield None
@@ -128,6 +131,7 @@ def ready(config: StudyConfig, home: Home, watcher: Watcher, url: str | None = N
         check_identity(folder / IDENTITY, base, f"study '{config.name}'")
         replace_text(folder / IDENTITY, json.dumps(identity_of(base), indent=1))
         claims = open_claims(config, folder, url)
+        agree(claims, config, identity_of(base))
         replace_text(folder / STUDY, yaml.safe_dump(config.dump(), sort_keys=False))
         if url is None:
             claims.release_all()  # the lock is ours, so nobody works on them
@@ -136,6 +140,20 @@ def ready(config: StudyConfig, home: Home, watcher: Watcher, url: str | None = N
         record = _open_record(config, home, space)
         kind, has_background = base.index.depth.kind, base.index.has_background
         yield Ready(config, home, claims, space, kind, has_background, record, claims.finished())
+
+
+def joined(name: str, home: Home, watcher: Watcher, url: str) -> Ready:
+    """A study that `dmx sweep --storage` has begun somewhere.
+
+    Raises:
+        UserError: No such study is there, or the data here are others than those that it began with.
+    """
+    claims, config, identity = agreed(name, url)
+    base = prepare(config.experiment, home, watcher.loading, load=False)
+    check_equal(identity, identity_of(base), f"study '{name}' at {shown(url)}", base.index.root)
+    kind, has_background = base.index.depth.kind, base.index.has_background
+    space = build_space(config, kind, has_background)
+    return Ready(config, home, claims, space, kind, has_background, None, claims.finished())
 
 
 @contextmanager
@@ -153,35 +171,6 @@ def alone(folder: Path) -> Iterator[None]:
         raise UserError(
             f"another process works on the study in {folder}; wait until it has ended, or stop it."
         ) from None
-
-
-def check_same(config: StudyConfig, home: Home) -> None:
-    """Make sure that the study of this name in `home` searches for the same.
-
-    Raises:
-        UserError: It does not; the message lists the differences.
-    """
-    old = yaml.safe_load((home.study(config.name) / STUDY).read_text())
-    after = ("trials", "train_best")
-    flat_old, flat_new = (
-        {key: value for key, value in flat(data).items() if key.partition(".")[0] not in after}
-        for data in (old, json.loads(json.dumps(config.dump())))
-    )
-    changed = sorted(key for key in flat_old | flat_new if flat_old.get(key) != flat_new.get(key))
-    if changed:
-        lines = "".join(f"\n  {key}: {flat_old.get(key)!r} -> {flat_new.get(key)!r}" for key in changed)
-        raise UserError(
-            f"study '{config.name}' in {home.study(config.name)} was made by another configuration:{lines}\n"
-            "Give the changed study another `name`; trials of both would not compare."
-        )
-
-
-def flat(data: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested plain data by dotted path."""
-    if not isinstance(data, dict | list):
-        return {prefix: data}
-    items = data.items() if isinstance(data, dict) else enumerate(data)
-    return {k: v for key, value in items for k, v in flat(value, f"{prefix}.{key}" if prefix else str(key)).items()}
 
 
 def send_the_rest(claims: Claims, home: Home) -> None:

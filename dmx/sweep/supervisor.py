@@ -209,10 +209,12 @@ class Supervisor:
         died = code not in (DONE, MISTAKE, REPLACE)
         if worker.trial is not None:
             if died:
-                note_death(self.study.claims, self.study.home, worker.trial)
+                note_death(
+                    self.study.claims, self.study.home, worker.trial
+                )  # one that dies again and again is given up
             self.study.claims.release(worker.trial)
         slot.worker, slot.done, self.died = None, code == DONE, time.monotonic()
-        if died and not self.stopped:
+        if died and worker.trial is None and not self.stopped:
             what = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
             self._failed(True, f"worker {slot.number} ended by {what}; see {slot.job.log}")
         worker.pipe.close()
