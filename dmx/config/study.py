@@ -38,6 +38,15 @@ def all_differ(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds
 
 
+class LimitsConfig(Frozen):
+    """How large a network may be, at the size of the last stage."""
+
+    parameters: Annotated[float, Field(gt=0)] | None = None
+    """Learned parameters."""
+    multiply_adds: Annotated[float, Field(gt=0)] | None = None
+    """Of the forward pass of one sample; one counts once."""
+
+
 class TrainBestConfig(Frozen):
     """What `dmx train-best` does with the best trial's configuration."""
 
@@ -65,6 +74,8 @@ class StudyConfig(Frozen):
     """Values, by place as in `search`, of trials to begin with, after the one of the experiment as it stands."""
     trial_timeout: Annotated[float, Field(gt=0)] | None = None
     """Seconds of training after which a trial ends as timed-out."""
+    limits: LimitsConfig = LimitsConfig()
+    """Trials beyond these end as pruned before they begin."""
     max_failures: Annotated[int, Field(ge=1)] = 5
     """So many trials in a row that crash, run out of memory or of time, end the sweep."""
     sampler: Literal["tpe", "random"] = "tpe"

@@ -11,6 +11,8 @@ from dmx.experiment.run import (
     read_result,
     run,
     run_id_of,
+    run_known,
+    sizes,
 )
 
 __all__ = [
@@ -25,4 +27,6 @@ __all__ = [
     "read_result",
     "run",
     "run_id_of",
+    "run_known",
+    "sizes",
 ]

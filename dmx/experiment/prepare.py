@@ -31,6 +31,8 @@ class Prepared:
     split: Split
     model: DepthMaskModel
     parameters: int
+    multiply_adds: int
+    """Of one sample at the size of the last stage; one counts once."""
     execution: Execution
     loaders: StageLoaders
     definitions: dict[str, str]
@@ -74,7 +76,8 @@ def prepare(
         check_pack(index, size)
     model = DepthMaskModel(net, make_link(config.depth_link, index.depth), normalisation_of(config, net, index))
     samples = len(parts.train)
-    forward = sum(forward_flops(model, s.height_width, net.needs_background) * s.epochs for s in config.stages)
+    flops = {s.height_width: forward_flops(model, s.height_width, net.needs_background) for s in config.stages}
+    forward = sum(flops[s.height_width] * s.epochs for s in config.stages)
     settings = config.training
     execution = choose(
         settings.device,
@@ -90,7 +93,10 @@ def prepare(
     if load:
         loaders.preload(progress)
     count = describe_parameters(net)
-    return Prepared(config, index, fingerprint, parts, model, count, execution, loaders, definitions(index.depth))
+    multiply_adds = flops[config.stages[-1].height_width] // 2
+    return Prepared(
+        config, index, fingerprint, parts, model, count, multiply_adds, execution, loaders, definitions(index.depth)
+    )
 
 
 def built(config: ExperimentConfig) -> Any:

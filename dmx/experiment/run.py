@@ -85,6 +85,18 @@ def run(
     return result, _close(prepared, folder, tags, result, tracker)
 
 
+def run_known(
+    prepared: Prepared, home: Home, run_id: str, *, experiment: str, tags: Mapping[str, str], result: RunResult
+) -> int:
+    """A run whose result is known without training: it stands in all records like any other.
+
+    Returns:
+        How many events the stores still lack.
+    """
+    tracker = open_run(home, run_id, _start(prepared, run_id, experiment, tags))
+    return _close(prepared, home.run(run_id), tags, result, tracker)
+
+
 def identity_of(prepared: Prepared) -> dict[str, Any]:
     """What must be equal where values are compared: data, split, size of validation and meaning of the metrics."""
     return {
@@ -131,7 +143,7 @@ def _close(prepared: Prepared, folder: Path, tags: Mapping[str, str], result: Ru
         known = {name: value for name, value in result.best.metrics.items() if value is not None}
         best = {name.replace("val/", "val_best/", 1): value for name, value in known.items()}
         tracker.log(result.steps, {**best, "val_best/epoch": result.best.epoch})
-        if result.outcome is Outcome.COMPLETE:
+        if result.outcome is Outcome.COMPLETE and (folder / BEST_WEIGHTS).exists():
             tracker.artifact(folder / BEST_WEIGHTS)
     unsent = tracker.finish(result.outcome, result.reason)
     config = prepared.config
@@ -141,7 +153,7 @@ def _close(prepared: Prepared, folder: Path, tags: Mapping[str, str], result: Ru
         "fingerprint": config.fingerprint,
         "objective": config.objective.model_dump(),
         "params": flatten(config),
-        "parameters": prepared.parameters,
+        **sizes(prepared),
         **identity_of(prepared),
         **result.to_dict(),
     }
@@ -174,7 +186,7 @@ def _start(prepared: Prepared, run_id: str, experiment: str, tags: Mapping[str, 
         experiment=experiment,
         name=run_id,
         tags={**identity, **tags},
-        params={**flatten(config), "parameters": prepared.parameters, **prepared.execution.facts()},
+        params={**flatten(config), **sizes(prepared), **prepared.execution.facts()},
         files={
             IDENTITY: json.dumps(identity_of(prepared), indent=1),
             "config.yaml": yaml.safe_dump(config.dump(), sort_keys=False),
@@ -184,6 +196,11 @@ def _start(prepared: Prepared, run_id: str, experiment: str, tags: Mapping[str, 
             **({"git.diff": diff} if diff else {}),
         },
     )
+
+
+def sizes(prepared: Prepared) -> dict[str, int]:
+    """How large the network is."""
+    return {"parameters": prepared.parameters, "multiply_adds": prepared.multiply_adds}
 
 
 def learner_of(prepared: Prepared) -> Learner:

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from optuna import Trial
@@ -12,8 +13,9 @@ from optuna.trial import TrialState
 
 from dmx.config import StudyConfig, parse_experiment
 from dmx.config.space import Space
+from dmx.config.study import LimitsConfig
 from dmx.errors import DataError
-from dmx.experiment import crashed, prepare, read_result, run
+from dmx.experiment import Prepared, crashed, prepare, read_result, run, run_known, sizes
 from dmx.outcome import Outcome
 from dmx.sweep.claims import Claims
 from dmx.sweep.suggest import propose
@@ -27,7 +29,9 @@ STATES = {Outcome.COMPLETE: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUN
 """Every other outcome that ends a trial is FAIL; an interrupted trial waits for the next who claims it."""
 DEATHS = 5
 """So often a trial may take its process with it, without a new checkpoint between, before it is given up."""
-DIED = "died"
+DIED, FINGERPRINT = "died", "fingerprint"
+REPEATABLE = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED)
+"""Outcomes that the same configuration would have again."""
 PAUSE = 0.5
 """Seconds between two looks for a trial while others run."""
 
@@ -94,31 +98,44 @@ class Worker:
         return crashed(RuntimeError(f"its process died {DEATHS} times without a new checkpoint between"))
 
     def _train(self, trial: Trial, values: dict[str, Any]) -> RunResult:
-        def report(epoch: int, value: float) -> bool:
-            if epoch not in self.claims.storage.get_trial(self.claims.id_of(trial.number)).intermediate_values:
-                trial.report(value, epoch)
-            return bool(trial.should_prune())
-
         tags = {"dmx.role": "trial", "dmx.study": self.config.name, "dmx.trial": str(trial.number)}
+        where: Any = {"home": self.home, "run_id": self.run_id(trial.number), "experiment": self.config.name}
         try:
             config = parse_experiment(self.space.raw(values), f"trial {trial.number}")
-            prepared = prepare(config, self.home, self.watcher.loading)
-            result, unsent = run(
-                prepared,
-                self.home,
-                self.run_id(trial.number),
-                experiment=self.config.name,
-                tags=tags,
-                progress=self.watcher,
-                report=report,
-                seconds=self.config.trial_timeout,
-            )
+            trial.set_user_attr(FINGERPRINT, config.fingerprint)
+            prepared = prepare(config, self.home, self.watcher.loading, load=False)
+            if known := too_large(prepared, self.config.limits) or self._twin(trial, config.fingerprint):
+                self.unsent += run_known(prepared, **where, tags=tags, result=known)
+                return known
+            prepared.loaders.preload(self.watcher.loading)
+            report, seconds = partial(self._report, trial), self.config.trial_timeout
+            result, unsent = run(prepared, **where, tags=tags, progress=self.watcher, report=report, seconds=seconds)
             self.unsent += unsent
         except DataError:  # which every further trial would meet
             raise
         except Exception as error:  # one trial's crash, or what does not go together in it, must not end the others
             return crashed(error)
         return result
+
+    def _report(self, trial: Trial, epoch: int, value: float) -> bool:
+        """Keep the value of an epoch; whether the trial is to be pruned."""
+        if epoch not in self.claims.storage.get_trial(self.claims.id_of(trial.number)).intermediate_values:
+            trial.report(value, epoch)
+        return bool(trial.should_prune())
+
+    def _twin(self, trial: Trial, fingerprint: str) -> RunResult | None:
+        """The result of an earlier trial of the same configuration, which would come out the same."""
+        if reached(self.home, self.run_id(trial.number)):
+            return None  # it has begun to train already
+        for other in self.claims.trials():
+            same = other.number != trial.number and other.user_attrs.get(FINGERPRINT) == fingerprint
+            if same and other.user_attrs.get("outcome") in REPEATABLE:
+                found = read_result(self.home.run(str(other.user_attrs["run"])))
+                if found is not None:
+                    for epoch, value in other.intermediate_values.items():
+                        self._report(trial, epoch, value)
+                    return replace(found[0], reason=f"the same as trial {other.number}", seconds=0.0)
+        return None
 
     def _tell(self, trial: Trial, result: RunResult) -> None:
         told = {"run": self.run_id(trial.number), "outcome": str(result.outcome), "reason": result.reason}
@@ -133,6 +150,15 @@ class Worker:
     def run_id(self, number: int) -> str:
         """The name of a trial's run."""
         return run_id_of(self.config.name, number)
+
+
+def too_large(prepared: Prepared, limits: LimitsConfig) -> RunResult | None:
+    """A result for a network beyond the study's limits."""
+    for what, found in sizes(prepared).items():
+        limit = getattr(limits, what)
+        if limit is not None and found > limit:
+            return RunResult(Outcome.PRUNED, f"{found:,} {what}, and limits.{what} is {limit:,.0f}", None, 0, 0, 0.0)
+    return None
 
 
 def run_id_of(study: str, number: int) -> str:
