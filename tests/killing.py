@@ -66,8 +66,8 @@ def chaos(path: Path, home: Path, rounds: int, *options: str, seed: int, log: Pa
     process = start(path, home, *options, log=log)
     journals = home / "runs"
     for _ in range(rounds):
-        seen = written(journals)
-        while process.poll() is None and written(journals) == seen:  # something must go on between two kills
+        seen, enough = written(journals), draw.choice((1, 20_000))
+        while process.poll() is None and written(journals) < seen + enough:  # something must go on between two kills
             time.sleep(0.05)
         time.sleep(draw.uniform(0, pause))
         if process.poll() is None:

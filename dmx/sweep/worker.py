@@ -20,14 +20,14 @@ from dmx.outcome import Outcome
 from dmx.sweep.claims import Claims
 from dmx.sweep.suggest import propose
 from dmx.sweep.watcher import Watcher
-from dmx.tracking import sync
+from dmx.tracking import RunStart, open_run, sync
 from dmx.tracking.home import Home
 from dmx.training.result import RunResult
 from dmx.training.trainer import CHECKPOINT
 
 STATES = {Outcome.COMPLETE: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
 """Every other outcome that ends a trial is FAIL; an interrupted trial waits for the next who claims it."""
-DEATHS = 5
+DEATHS = 8
 """So often a trial may take its process with it, without a new checkpoint between, before it is given up."""
 DIED, FINGERPRINT = "died", "fingerprint"
 REPEATABLE = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED)
@@ -69,7 +69,7 @@ class Worker:
             with self.claims.alive(number):
                 trial, values = propose(self.claims, self.config, self.space, number)
                 self.watcher.trial(number, self.config.trials, values)
-                result = self._ended(trial) or self._too_often(trial) or self._train(trial, values)
+                result = self._ended(trial) or self._given_up(trial) or self._train(trial, values)
                 ended = result.outcome is not Outcome.INTERRUPTED
                 if not ended:
                     self.interrupted = True
@@ -90,31 +90,42 @@ class Worker:
         self.unsent += sync(self.home, run_id)
         return found[0]
 
-    def _too_often(self, trial: Trial) -> RunResult | None:
+    def _given_up(self, trial: Trial) -> RunResult | None:
         """A result where one and the same part of a run has ended its process again and again."""
         at, times = trial.user_attrs.get(DIED, (0, 0))
         if times < DEATHS or at != reached(self.home, self.run_id(trial.number)):
             return None
-        return crashed(RuntimeError(f"its process died {DEATHS} times without a new checkpoint between"))
+        return self._crashed(trial, RuntimeError(f"its process died {DEATHS} times without a new checkpoint between"))
+
+    def _crashed(self, trial: Trial, error: Exception) -> RunResult:
+        """The result of a trial that ended in `error`, which its run in the stores has too, whenever it happened."""
+        result, run_id = crashed(error), self.run_id(trial.number)
+        if (known := read_result(self.home.run(run_id))) is None or known[0].outcome is Outcome.INTERRUPTED:
+            tracker = open_run(self.home, run_id, RunStart(self.config.name, run_id, self._tags(trial)))
+            self.unsent += tracker.finish(result.outcome, result.reason)
+        return result
+
+    def _tags(self, trial: Trial) -> dict[str, str]:
+        return {"dmx.role": "trial", "dmx.study": self.config.name, "dmx.trial": str(trial.number)}
 
     def _train(self, trial: Trial, values: dict[str, Any]) -> RunResult:
-        tags = {"dmx.role": "trial", "dmx.study": self.config.name, "dmx.trial": str(trial.number)}
-        where: Any = {"home": self.home, "run_id": self.run_id(trial.number), "experiment": self.config.name}
+        where: Any = {"experiment": self.config.name, "tags": self._tags(trial)}
+        place = self.home, self.run_id(trial.number)
         try:
             config = parse_experiment(self.space.raw(values), f"trial {trial.number}")
             trial.set_user_attr(FINGERPRINT, config.fingerprint)
             prepared = prepare(config, self.home, self.watcher.loading, load=False)
             if known := too_large(prepared, self.config.limits) or self._twin(trial, config.fingerprint):
-                self.unsent += run_known(prepared, **where, tags=tags, result=known)
+                self.unsent += run_known(prepared, *place, **where, result=known)
                 return known
             prepared.loaders.preload(self.watcher.loading)
             report, seconds = partial(self._report, trial), self.config.trial_timeout
-            result, unsent = run(prepared, **where, tags=tags, progress=self.watcher, report=report, seconds=seconds)
+            result, unsent = run(prepared, *place, **where, progress=self.watcher, report=report, seconds=seconds)
             self.unsent += unsent
         except DataError:  # which every further trial would meet
             raise
         except Exception as error:  # one trial's crash, or what does not go together in it, must not end the others
-            return crashed(error)
+            return self._crashed(trial, error)
         return result
 
     def _report(self, trial: Trial, epoch: int, value: float) -> bool:

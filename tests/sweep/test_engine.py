@@ -20,7 +20,7 @@ from dmx.errors import UserError
 from dmx.experiment import prepare, run
 from dmx.experiment.ranking import rank, results
 from dmx.outcome import Outcome
-from dmx.registry import depth_losses
+from dmx.registry import depth_losses, models
 from dmx.sweep.engine import Summary, alone, sweep
 from dmx.sweep.storage import open_claims
 from dmx.tracking import Home
@@ -131,6 +131,22 @@ def crashing() -> Iterator[str]:
 
     yield "crashing"
     depth_losses.pop("crashing")
+
+
+def test_a_trial_that_cannot_even_be_built_stands_in_every_record(tmp_path: Path, tiny_study: Make) -> None:
+    @models.register("unbuildable", source="a test")
+    def unbuildable() -> Any:
+        """Fails."""
+        raise RuntimeError("no such layer")
+
+    try:
+        data = tiny_study(search={"model": ["unbuildable"]}, trials=1)
+        assert execute(data, tmp_path).finished == 1
+    finally:
+        models.pop("unbuildable")
+    assert optuna_trials(parse_study(tiny_study(), "study"), tmp_path)[0].state is TrialState.FAIL
+    run = mlflow_runs(tmp_path)["tiny-0000"]
+    assert (run.info.status, run.data.tags["dmx.reason"]) == ("FAILED", "RuntimeError: no such layer")
 
 
 def test_a_crashed_trial_fails_and_the_others_go_on(tmp_path: Path, tiny_study: Make, crashing: str) -> None:
