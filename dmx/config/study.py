@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from dmx.config.base import Frozen
 from dmx.config.experiment import ExperimentConfig, NotEmpty, Slug, Stage
+from dmx.config.search import MedianConfig, PrunerConfig, SamplerConfig, TpeConfig
 
 Value = bool | int | float | str | None
 
@@ -19,16 +20,6 @@ class RangeConfig(Frozen):
     high: float
     log: bool = False
     step: float | None = None
-
-
-class PrunerConfig(Frozen):
-    """Median pruning: a trial whose best value so far is worse than the median of the others at that epoch ends."""
-
-    name: Literal["median", "none"] = "median"
-    startup_trials: Annotated[int, Field(ge=1)] = 4
-    """Trials that are never pruned, to have something to compare with."""
-    warmup_epochs: Annotated[int, Field(ge=0)] = 1
-    """Epochs of each trial before it can be pruned."""
 
 
 def all_differ(seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -78,10 +69,10 @@ class StudyConfig(Frozen):
     """Trials beyond these end as pruned before they begin."""
     max_failures: Annotated[int, Field(ge=1)] = 5
     """So many trials in a row that crash, run out of memory or of time, end the sweep."""
-    sampler: Literal["tpe", "random"] = "tpe"
-    startup_trials: Annotated[int, Field(ge=1)] = 10
-    """Trials drawn at random before TPE models what they showed."""
-    pruner: PrunerConfig = PrunerConfig()
+    sampler: SamplerConfig = TpeConfig()
+    """What proposes the next trial."""
+    pruner: PrunerConfig = MedianConfig()
+    """What ends trials that will not be among the best."""
     train_best: TrainBestConfig = TrainBestConfig()
 
     def dump(self) -> dict[str, Any]:

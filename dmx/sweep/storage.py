@@ -2,13 +2,9 @@
 
 import fcntl
 import logging
-import warnings
 from pathlib import Path
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner, MedianPruner, NopPruner
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
@@ -63,21 +59,3 @@ def cut_torn_line(path: Path) -> None:
     if path.exists() and not (data := path.read_bytes()).endswith(b"\n"):
         with path.open("r+b") as file:
             file.truncate(data.rfind(b"\n") + 1)
-
-
-def pruner(config: StudyConfig) -> BasePruner:
-    """The pruner that the study names; epochs count from 1."""
-    settings = config.pruner
-    if settings.name == "none":
-        return NopPruner()
-    return MedianPruner(n_startup_trials=settings.startup_trials, n_warmup_steps=settings.warmup_epochs + 1)
-
-
-def sampler(config: StudyConfig, seed: int) -> BaseSampler:
-    """The sampler that the study names, with a seed of its own."""
-    if config.sampler == "random":
-        return RandomSampler(seed=seed)
-    with warnings.catch_warnings():
-        # `group` (one density for each set of parameters that occur together) is marked as experimental
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=config.startup_trials)

@@ -12,7 +12,9 @@ from dmx.config.space import standing as standing_at
 from dmx.errors import ConfigError, Problem
 from dmx.registry import Choice
 from dmx.sweep.claims import Claims
-from dmx.sweep.storage import pruner, sampler
+from dmx.sweep.designs import design
+from dmx.sweep.pruners import pruner
+from dmx.sweep.samplers import sampler
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
@@ -32,12 +34,13 @@ def propose(claims: Claims, config: StudyConfig, space: Space, number: int) -> t
     own from (seed, k, dimension), so that it makes no difference how often the study was started, nor where in the
     middle of a proposal it was killed. What an unfinished trial has been given it keeps.
     """
-    study = claims.fresh(sampler(config, derived(config.seed, number, "")), pruner(config))
+    epochs = config.experiment.epochs
+    study = claims.fresh(sampler(config.sampler, derived(config.seed, number, "")), pruner(config.pruner, epochs))
     trial = Trial(study, claims.id_of(number))
     values: dict[str, Any] = {}
     for dimension in space.dimensions:
         if dimension.applies(values):
-            study.sampler = sampler(config, derived(config.seed, number, dimension.path))
+            study.sampler = sampler(config.sampler, derived(config.seed, number, dimension.path))
             values[dimension.path] = _draw(trial, dimension)
     return trial, values
 
@@ -45,11 +48,14 @@ def propose(claims: Claims, config: StudyConfig, space: Space, number: int) -> t
 def first_trials(config: StudyConfig, space: Space) -> list[dict[str, Any]]:
     """What the first trials are given: the study's own experiment, so that all others compare with it; then its queue.
 
-    What is not given, or what the space does not hold, is drawn.
+    Of a grid, and of points that fill the space, all trials are known. What is not given, or what the space does not
+    hold, is drawn.
 
     Raises:
-        ConfigError: The queue has a place that does not vary, or a value that is not tried.
+        ConfigError: The queue has a place that does not vary, or a value that is not tried; a grid has no end.
     """
+    if (whole := design(config, space)) is not None:
+        return whole
     by_path = {dimension.path: dimension for dimension in space.dimensions}
     problems = [
         Problem(f"queue.{i}.{path}", f"{value!r} is not tried there" if path in by_path else "does not vary here")

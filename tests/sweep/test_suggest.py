@@ -44,7 +44,7 @@ def proposals(folder: Path, data: dict[str, Any], trials: int, restart: bool) ->
 
 
 def test_restarts_change_no_proposal(tmp_path: Path, tiny_study: Make) -> None:
-    data = tiny_study(search=SEARCH, startup_trials=3)
+    data = tiny_study(search=SEARCH, sampler={"name": "tpe", "startup_trials": 3})
     whole = proposals(tmp_path / "whole", data, 12, restart=False)
     assert proposals(tmp_path / "parts", data, 12, restart=True) == whole
     assert proposals(tmp_path / "other", {**data, "seed": 1}, 12, restart=False) != whole
@@ -67,7 +67,7 @@ def test_an_unfinished_trial_comes_again_with_the_values_that_it_has(tmp_path: P
 
 
 def test_a_proposal_cut_in_the_middle_ends_as_if_it_had_not_been(tmp_path: Path, tiny_study: Make) -> None:
-    config = parse_study(tiny_study(search=SEARCH, startup_trials=30), "study")
+    config = parse_study(tiny_study(search=SEARCH, sampler={"name": "tpe", "startup_trials": 30}), "study")
     space = build_space(config, "metric")
     for name in ("whole", "cut"):
         claims = open_claims(config, tmp_path / name)

@@ -115,7 +115,7 @@ def test_a_hundred_kills(tmp_path: Path, long_study: Make) -> None:
 def test_one_worker_killed_again_and_again_finds_what_an_undisturbed_one_finds(
     tmp_path: Path, long_study: Make
 ) -> None:
-    data = long_study(20, trials=8, startup_trials=3)
+    data = long_study(20, trials=8, sampler={"name": "tpe", "startup_trials": 3})
     path, log = tmp_path / "study.yaml", tmp_path / "log"
     path.write_text(yaml.safe_dump(data))
     chaos(path, tmp_path / "killed", 15, seed=1, log=log, pause=3.0)
