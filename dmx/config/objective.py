@@ -10,8 +10,8 @@ from dmx.errors import did_you_mean
 from dmx.registry import depth_metrics, mask_metrics
 
 
-def metric_direction(metric: str) -> Literal["minimize", "maximize"]:
-    """Which way `metric` gets better.
+def metric_direction(metric: str, *others: str) -> Literal["minimize", "maximize"]:
+    """Which way `metric` gets better; `others` are legal too, for the message.
 
     Raises:
         ValueError: It is not the name of a validation metric.
@@ -23,8 +23,30 @@ def metric_direction(metric: str) -> Literal["minimize", "maximize"]:
         for form in ("pooled", "per_image")
     }
     if metric not in known:
-        raise ValueError(f"no validation metric '{metric}'; {did_you_mean(metric, known)}")
+        raise ValueError(f"no validation metric '{metric}'; {did_you_mean(metric, (*known, *others))}")
     return "maximize" if known[metric].facts["higher_is_better"] else "minimize"
+
+
+SIZES = ("parameters", "multiply_adds")
+"""What is known of a network before it is trained; fewer is better."""
+
+
+class Goal(Frozen):
+    """What a study judges trials by, beside the objective of the experiment."""
+
+    metric: str
+    """A validation metric by its full name, `parameters` or `multiply_adds`."""
+    direction: Literal["minimize", "maximize"] | None = None
+    """Follows from the metric."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_metric(cls, data: Any) -> Any:
+        given = {"metric": data} if isinstance(data, str) else dict(data) if isinstance(data, Mapping) else data
+        if isinstance(given, dict) and isinstance(metric := given.get("metric"), str):
+            own = "minimize" if metric in SIZES else metric_direction(metric, *SIZES)
+            given["direction"] = given.get("direction") or own
+        return given
 
 
 class Objective(Frozen):

@@ -1,6 +1,5 @@
 """How a study proposes trials, and which it ends early."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -144,8 +143,5 @@ PrunerConfig = Annotated[
     BeforeValidator(named),
 ]
 
-SEVERAL: Mapping[str, tuple[str, ...]] = {
-    "sampler": ("tpe", "random", "gp", "nsga2", "nsga3", "qmc", "grid"),
-    "pruner": ("halving", "none"),
-}
-"""What works with several objectives."""
+FOR_SEVERAL = ("halving", "none")
+"""Pruners that know several objectives."""

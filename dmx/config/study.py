@@ -4,11 +4,12 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from dmx.config.base import Frozen
-from dmx.config.experiment import ExperimentConfig, NotEmpty, Slug, Stage
-from dmx.config.search import MedianConfig, PrunerConfig, SamplerConfig, TpeConfig
+from dmx.config.experiment import ExperimentConfig, NotEmpty, Slug, Stage, as_list
+from dmx.config.objective import Goal
+from dmx.config.search import FOR_SEVERAL, MedianConfig, PrunerConfig, SamplerConfig, TpeConfig
 
 Value = bool | int | float | str | None
 
@@ -61,6 +62,8 @@ class StudyConfig(Frozen):
     trials: Annotated[int, Field(ge=1)]
     """How many trials in all, over every start."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    objectives: Annotated[tuple[Goal, ...], BeforeValidator(as_list)] = ()
+    """What trials are judged by beside the experiment's objective, which still chooses the epoch of each."""
     queue: tuple[dict[str, Value], ...] = ()
     """Values, by place as in `search`, of trials to begin with, after the one of the experiment as it stands."""
     trial_timeout: Annotated[float, Field(gt=0)] | None = None
@@ -74,6 +77,24 @@ class StudyConfig(Frozen):
     pruner: PrunerConfig = MedianConfig()
     """What ends trials that will not be among the best."""
     train_best: TrainBestConfig = TrainBestConfig()
+
+    @model_validator(mode="after")
+    def _several_objectives_have_their_means(self) -> "StudyConfig":
+        metrics = [goal.metric for goal in self.goals]
+        if len(set(metrics)) < len(metrics):
+            raise ValueError(f"objectives name one twice ({', '.join(metrics)}); the experiment's own stands already")
+        if self.objectives and self.pruner.name not in FOR_SEVERAL:
+            raise ValueError(
+                f"pruner '{self.pruner.name}' knows one objective, but the study has {len(metrics)}; "
+                f"take {' or '.join(FOR_SEVERAL)}"
+            )
+        return self
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """All that trials are judged by; the first chooses the epoch."""
+        own = self.experiment.objective
+        return (Goal(metric=own.metric, direction=own.direction), *self.objectives)
 
     def dump(self) -> dict[str, Any]:
         """The whole configuration as plain data; reading it again gives an equal one."""

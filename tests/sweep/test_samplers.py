@@ -114,5 +114,5 @@ def test_a_sampler_has_its_own_settings_alone(tiny_study: Make) -> None:
     assert parse_study(tiny_study(sampler="tpe"), "study").sampler.startup_trials == 10  # type: ignore[union-attr]
     with pytest.raises(ConfigError, match="population"):
         parse_study(tiny_study(sampler={"name": "tpe", "population": 4}), "study")
-    with pytest.raises(ConfigError, match="sampler: .*'tpe', 'random', 'gp'"):
+    with pytest.raises(ConfigError, match=r"sampler: .*'tpe', 'random', 'gp'"):
         parse_study(tiny_study(sampler="tpo"), "study")
