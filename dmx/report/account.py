@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,8 +89,7 @@ class Account:
     @property
     def complete(self) -> list[Trial]:
         """The complete trials, best first."""
-        sign = 1.0 if self.lower_is_better else -1.0
-        return sorted((t for t in self.trials if t.complete), key=lambda trial: sign * trial.asked.values[0])
+        return best_first(self.trials, self.directions[0])
 
 
 def gather(config: StudyConfig, study: "optuna.Study", home: Home) -> Account:
@@ -107,16 +106,27 @@ def gather(config: StudyConfig, study: "optuna.Study", home: Home) -> Account:
         )
     stored = {entry.run: entry for entry in results(home, config.name)}
     together = tuple(Trial(trial, stored.get(trial.run)) for trial in trials)
+    winner = next((trial.entry for trial in best_first(together, directions(study)[0])), None)
     retrained = results(home, config.name, role="best")
-    account = Account(
-        config, home, directions(study), together, tuple(rank(list(stored.values()))), (), 0, None, axes(study),
-        importances(study),
-    )  # fmt: skip
-    winner = next((trial.entry for trial in account.complete), None)
-    seeds = [entry for entry in retrained if winner and same_but_seed(entry.record, winner.record)]
-    chosen = _champion(home.study(config.name) / BEST, {entry.run for entry in seeds})
-    fields: dict[str, Any] = {**vars(account), "seeds": tuple(rank(seeds)), "others": len(retrained) - len(seeds)}
-    return Account(**fields | {"champion": chosen})
+    seeds = rank([entry for entry in retrained if winner and same_but_seed(entry.record, winner.record)])
+    return Account(
+        config=config,
+        home=home,
+        directions=directions(study),
+        trials=together,
+        ranked=tuple(rank(list(stored.values()))),
+        seeds=tuple(seeds),
+        others=len(retrained) - len(seeds),
+        champion=_champion(home.study(config.name) / BEST, {entry.run for entry in seeds}),
+        axes=axes(study),
+        importances=importances(study),
+    )
+
+
+def best_first(trials: Iterable[Trial], direction: str) -> list[Trial]:
+    """The complete trials by their (first) objective."""
+    sign = 1.0 if direction == "minimize" else -1.0
+    return sorted((trial for trial in trials if trial.complete), key=lambda trial: sign * trial.asked.values[0])
 
 
 def same_but_seed(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

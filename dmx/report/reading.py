@@ -96,7 +96,11 @@ def _axis(path: str, drawn: Sequence[BaseDistribution]) -> Axis:
         words = " | ".join(map(str, first.choices)) if len(first.choices) > 1 else f"always {first.choices[0]}"
         return Axis(path, words, tuple(first.choices), log=False, drawn=len(drawn))
     assert isinstance(first, IntDistribution | FloatDistribution)  # Optuna knows no other
-    steps = f", in steps of {first.step:g}" if first.step and (isinstance(first, FloatDistribution) or first.step > 1) else ""
+    steps = (
+        f", in steps of {first.step:g}"
+        if first.step and (isinstance(first, FloatDistribution) or first.step > 1)
+        else ""
+    )
     words = f"{first.low:g} to {first.high:g}{', logarithmic' if first.log else ''}{steps}"
     return Axis(path, words, (), first.log, len(drawn))
 
