@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from io import StringIO
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from dmx.report.html import Html, tag
 
 BLUE, GREY, RED = "#1f5f99", "#9aa5b1", "#c0392b"
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",  # texts stay texts: smaller, and a reader can search and copy them
     "svg.hashsalt": "dmx",  # the same study gives the same page
     "text.parse_math": False,  # a `$` in a name is a `$`

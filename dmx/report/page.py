@@ -6,11 +6,13 @@ from dmx import __version__
 from dmx.report.account import Account
 from dmx.report.html import Html, tag
 from dmx.report.sections.board import board
+from dmx.report.sections.contour import contour
 from dmx.report.sections.history import history
 from dmx.report.sections.lost import failed, pruning
-from dmx.report.sections.mattered import contour, importance, slices
+from dmx.report.sections.mattered import importance
 from dmx.report.sections.pictures import pictures
 from dmx.report.sections.searched import searched
+from dmx.report.sections.slices import slices
 from dmx.report.sections.winner import winner
 
 SECTIONS: dict[str, Callable[[Account], Html]] = {
@@ -44,7 +46,8 @@ figcaption { font-size: .86rem; color: #51606f; overflow-wrap: anywhere; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); gap: 0 1.2rem; }
 footer { margin-top: 3rem; font-size: .8rem; color: #51606f; }
 @media print { nav { display: none; } body { font-size: 11pt; max-width: none; padding: 0; }
-  figure, tr { break-inside: avoid; } h2 { break-after: avoid; } .wide { overflow: visible; } table { font-size: 8pt; } }
+  figure, tr { break-inside: avoid; } h2 { break-after: avoid; } .wide { overflow: visible; }
+  table { font-size: 8pt; } }
 """
 
 

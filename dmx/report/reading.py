@@ -106,7 +106,7 @@ def _axis(path: str, drawn: Sequence[BaseDistribution]) -> Axis:
 
 
 def importances(study: optuna.Study) -> Importances:
-    """fANOVA (Hutter, Hoos and Leyton-Brown 2014) over the complete trials, by Optuna.
+    """The fANOVA (Hutter, Hoos and Leyton-Brown 2014) over the complete trials, by Optuna.
 
     Only parameters that every complete trial has drawn, and not alike in all of them, can be weighed together.
     """

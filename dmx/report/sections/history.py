@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from dmx.report.account import Account, Trial
 from dmx.report.figure import BLUE, GREY, RED, plot, view
@@ -30,7 +31,7 @@ def history(account: Account) -> Html:
         if complete:
             ax.step([trial.asked.number for trial in complete], so_far, where="post", color=RED, label="best so far")
         ax.set(xlabel="trial", ylabel=account.metric, ylim=(low, high))
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.legend(fontsize=8, frameon=False)
 
     outside = sum(not low <= trial.value <= high for trial in known if trial.value is not None)
@@ -52,7 +53,7 @@ def front(account: Account) -> Html:
 
     def draw(ax: Axes) -> None:
         for i, trial in enumerate(account.complete):
-            ax.scatter(*trial.asked.values[:2], s=26, color=RED if i in best else GREY)
+            ax.scatter(trial.asked.values[0], trial.asked.values[1], s=26, color=RED if i in best else GREY)
         ax.set(xlabel=f"objective 1 ({account.directions[0]})", ylabel=f"objective 2 ({account.directions[1]})")
 
     return plot(f"Red: the {count(len(best), 'trial')} that no other beats in every objective.", draw)

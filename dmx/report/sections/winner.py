@@ -72,7 +72,7 @@ def _how(account: Account) -> tuple[str, ...]:
     ended = len(_values(account))
     name = account.config.name
     if ended == 1:
-        why = f": only one seed of it is complete. List several under `train_best.seeds`; then "
+        why = ": only one seed of it is complete. List several under `train_best.seeds`; then "
     elif account.others:
         why = ": the seeds that were retrained are of another trial, which led then. To measure it: "
     else:
@@ -84,9 +84,10 @@ def _caution(account: Account) -> str:
     budgets = {entry.record["params"]["stages"] for entry in account.seeds}
     trial = account.complete[0].entry
     few = f" {len(_values(account))} seeds tell a deviation roughly only." if len(_values(account)) < 10 else ""
-    if trial is None or budgets == {trial.record["params"]["stages"]}:
+    had = trial.record["params"]["stages"] if trial else ""
+    if budgets == {had}:
         return few
-    return f"{few} The seeds had the full budget ({', '.join(sorted(budgets))}), the trials {trial.record['params']['stages']}."
+    return f"{few} The seeds had the full budget ({', '.join(sorted(budgets))}), the trials {had}."
 
 
 def _values(account: Account) -> list[float]:
