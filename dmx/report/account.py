@@ -5,17 +5,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dmx.config import StudyConfig
 from dmx.errors import UserError
 from dmx.experiment.ranking import Entry, rank, results
 from dmx.outcome import Outcome
-from dmx.report.reading import Asked, Axis, Importances, asked, axes, directions, importances
+from dmx.report.reading import Asked, Axis, Importances, Study, asked, axes, directions, importances
 from dmx.tracking.home import Home
-
-if TYPE_CHECKING:
-    import optuna
 
 BEST = "best.json"
 """What `dmx train-best` leaves in the study's folder."""
@@ -92,7 +89,7 @@ class Account:
         return best_first(self.trials, self.directions[0])
 
 
-def gather(config: StudyConfig, study: "optuna.Study", home: Home) -> Account:
+def gather(config: StudyConfig, study: Study, home: Home) -> Account:
     """Everything about `config.name` in `home`; nothing is written.
 
     Raises:

@@ -26,19 +26,26 @@ def text(*children: str) -> Html:
     return tag("p", *children)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> Html:
-    """A table that scrolls by itself where it is wider than the page; columns in `numbers` stand to the right."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = (), kind: str = "wide") -> Html:
+    """A table that scrolls by itself where it is wider than the page.
+
+    Args:
+        head: The names of the columns.
+        rows: The cells.
+        numbers: Columns that stand to the right.
+        kind: `wide`, or `wide tight`: no line is broken.
+    """
 
     def line(cells: Sequence[str], cell: str) -> Html:
         return tag("tr", *(tag(cell, c, class_="n") if i in numbers else tag(cell, c) for i, c in enumerate(cells)))
 
     body = tag("tbody", *(line(row, "td") for row in rows))
-    return tag("div", tag("table", tag("thead", line(head, "th")), body), class_="wide")
+    return tag("div", tag("table", tag("thead", line(head, "th")), body), class_=kind)
 
 
 def number(value: float | None) -> str:
     """A measured value in four digits; a dash where there is none."""
-    return "–" if value is None else f"{value:.4g}"
+    return "–" if value is None else f"{value:#.4g}".removesuffix(".")
 
 
 def shown(value: object) -> str:

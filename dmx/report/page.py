@@ -37,7 +37,7 @@ p { margin: .6rem 0; max-width: 46rem; overflow-wrap: anywhere; }
 code { font-size: .9em; background: #eef2f6; padding: .1em .3em; border-radius: 3px; overflow-wrap: anywhere; }
 nav { font-size: .9rem; } nav a { margin-right: 1rem; color: #1f5f99; display: inline-block; }
 .wide { overflow-x: auto; margin: .6rem 0; }
-table { border-collapse: collapse; font-size: .86rem; }
+.tight td { white-space: nowrap; } table { border-collapse: collapse; font-size: .86rem; }
 th, td { text-align: left; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid #dde3ea; vertical-align: top; }
 th { border-bottom: 1px solid #8795a5; } .n { text-align: right; font-variant-numeric: tabular-nums; }
 figure { margin: 1rem 0; max-width: 40rem; } figure:has(img) { max-width: none; }
@@ -47,7 +47,8 @@ figcaption { font-size: .86rem; color: #51606f; overflow-wrap: anywhere; }
 footer { margin-top: 3rem; font-size: .8rem; color: #51606f; }
 @media print { nav { display: none; } body { font-size: 11pt; max-width: none; padding: 0; }
   figure, tr { break-inside: avoid; } h2 { break-after: avoid; } .wide { overflow: visible; }
-  table { font-size: 8pt; } }
+  table { font-size: 8pt; } .tight table { font-size: 6.5pt; } 
+  .tight td { white-space: normal; } }
 """
 
 

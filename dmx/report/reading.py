@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import optuna
+from optuna import Study as Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
@@ -56,7 +56,7 @@ class Importances:
     why_not: str = ""
 
 
-def asked(study: optuna.Study) -> tuple[Asked, ...]:
+def asked(study: Study) -> tuple[Asked, ...]:
     """The finished trials in the order of their numbers."""
     return tuple(_asked(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished())
 
@@ -76,12 +76,12 @@ def _asked(trial: FrozenTrial) -> Asked:
     )
 
 
-def directions(study: optuna.Study) -> tuple[str, ...]:
+def directions(study: Study) -> tuple[str, ...]:
     """`minimize` or `maximize`, one an objective."""
     return tuple(direction.name.lower() for direction in study.directions)
 
 
-def axes(study: optuna.Study) -> tuple[Axis, ...]:
+def axes(study: Study) -> tuple[Axis, ...]:
     """Every parameter that a finished trial has drawn, in the order in which they came up."""
     found: dict[str, list[BaseDistribution]] = {}
     for trial in study.get_trials(deepcopy=False):
@@ -105,7 +105,7 @@ def _axis(path: str, drawn: Sequence[BaseDistribution]) -> Axis:
     return Axis(path, words, (), first.log, len(drawn))
 
 
-def importances(study: optuna.Study) -> Importances:
+def importances(study: Study) -> Importances:
     """The fANOVA (Hutter, Hoos and Leyton-Brown 2014) over the complete trials, by Optuna.
 
     Only parameters that every complete trial has drawn, and not alike in all of them, can be weighed together.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from dmx.report.account import Account, Trial
 from dmx.report.figure import short
@@ -36,3 +37,7 @@ def scale(ax: Axes, axis: Axis, which: Literal["x", "y"]) -> None:
         (ax.set_xlim if which == "x" else ax.set_ylim)(-0.5, len(axis.choices) - 0.5)
     elif axis.log:
         (ax.set_xscale if which == "x" else ax.set_yscale)("log")
+        low, high = ax.get_xlim() if which == "x" else ax.get_ylim()
+        scaled.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0)))
+        scaled.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # the usual one writes TeX
+        scaled.set_minor_formatter(NullFormatter())

@@ -20,7 +20,7 @@ def board(account: Account) -> Html:
     aligned = (0, *range(3, 3 + len(metrics)), len(head) - 2, len(head) - 1)
     left = len(entries) - TOP
     more = text(f"{count(left, 'run')} more: dmx leaderboard {account.config.name}") if left > 0 else Html()
-    return join(table(head, rows, numbers=aligned), more)
+    return join(table(head, rows, numbers=aligned, kind="wide tight"), more)
 
 
 def _short(metric: str) -> str:

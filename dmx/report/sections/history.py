@@ -27,7 +27,9 @@ def history(account: Account) -> Html:
     def draw(ax: Axes) -> None:
         for trials, colour, face, label in ((others, GREY, "none", "not complete"), (complete, BLUE, BLUE, "complete")):
             if trials:
-                ax.scatter(*_points(trials, low, high), s=22, edgecolors=colour, facecolors=face, label=label)
+                ax.scatter(
+                    *_points(trials, low, high), s=22, edgecolors=colour, facecolors=face, label=label, clip_on=False
+                )
         if complete:
             ax.step([trial.asked.number for trial in complete], so_far, where="post", color=RED, label="best so far")
         ax.set(xlabel="trial", ylabel=account.metric, ylim=(low, high))

@@ -35,8 +35,9 @@ def _slice(account: Account, axis: Axis) -> Html:
         for trial, value in trials:
             colour = RED if trial is winner else BLUE if trial.complete else GREY
             face = colour if trial.complete else "none"
-            ax.scatter([place(axis, trial)], [min(max(value, low), high)], s=30, edgecolors=colour, facecolors=face)
+            inside = min(max(value, low), high)
+            ax.scatter([place(axis, trial)], [inside], s=30, edgecolors=colour, facecolors=face, clip_on=False)
         scale(ax, axis, "x")
-        ax.set(ylabel=account.metric, ylim=(low, high))
+        ax.set(ylabel=account.metric.removeprefix("val/"), ylim=(low, high))
 
     return plot(axis.path, draw, width=3.6, height=2.7)
