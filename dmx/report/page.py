@@ -47,7 +47,7 @@ figcaption { font-size: .86rem; color: #51606f; overflow-wrap: anywhere; }
 footer { margin-top: 3rem; font-size: .8rem; color: #51606f; }
 @media print { nav { display: none; } body { font-size: 11pt; max-width: none; padding: 0; }
   figure, tr { break-inside: avoid; } h2 { break-after: avoid; } .wide { overflow: visible; }
-  table { font-size: 8pt; } .tight table { font-size: 6.5pt; } 
+  table { font-size: 8pt; } .tight table { font-size: 6.5pt; }
   .tight td { white-space: normal; } }
 """
 

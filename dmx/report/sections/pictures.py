@@ -30,10 +30,11 @@ def pictures(account: Account) -> Html:
 def _picture(folder: Path, caption: str) -> Html:
     sheet = last(folder)
     if sheet is None:
-        return text(f"{caption}. Its sheets are gone.")
+        return text(f"{caption}. It has left no sheet.")
     source = f"data:image/png;base64,{b64encode(sheet.read_bytes()).decode()}"
+    image = Html(tag("img", src=source, alt=caption).removesuffix("</img>"))
     return tag(
-        "figure", Html(tag("img", src=source, alt=caption).removesuffix("</img>")), tag("figcaption", f"{caption}.")
+        "figure", image, tag("figcaption", f"{caption}. The sheet of its last validation, step {int(sheet.stem)}.")
     )
 
 
