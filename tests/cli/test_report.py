@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The `noload` loader strategy:Dep
 def test_the_page_lies_beside_the_study_or_where_it_is_wanted(
     dmx: Run, tmp_path: Path, tiny: Callable[..., dict[str, Any]]
 ) -> None:
-    study = {"name": "one", "experiment": tiny(), "search": {"optimizer.lr": [1e-3, 2e-3]}, "trials": 1}
+    study = {"name": "one", "experiment": tiny(), "search": {"optimizer.adamw.lr": [1e-3, 2e-3]}, "trials": 1}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
     home = tmp_path / "home"
     assert dmx("sweep", tmp_path / "study.yaml", "--home", home).code == 0

@@ -85,12 +85,12 @@ def study_of(data: Path, **changes: Any) -> dict[str, Any]:
         "name": "tiny",
         "experiment": experiment,
         "search": {
-            "optimizer.lr": {"low": 1e-5, "high": 1e-2, "log": True},
+            "optimizer.adamw.lr": {"low": 1e-5, "high": 1e-2, "log": True},
             "loss.depth": ["silog", "l1"],
             "model.depthmasknet.width": [4, 6],
         },
-        "trials": 7,
-        "pruner": {"name": "median", "startup_trials": 3, "warmup_epochs": 0},
+        "trials": 9,
+        "pruner": {"name": "median", "startup_trials": 5, "warmup_epochs": 0},
         "train_best": {"seeds": [0, 1]},
         **changes,
     }
@@ -98,7 +98,7 @@ def study_of(data: Path, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def swept(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a study of seven trials and without `train-best`."""
+    """A home with a study of nine trials and without `train-best`."""
     from dmx.cli import cli
 
     folder = tmp_path_factory.mktemp("swept")

@@ -44,7 +44,7 @@ def test_a_study_in_which_all_failed(config: StudyConfig, made: Make, tmp_path: 
         failed("crashed", "ValueError: no"),
     ]
     said = sections(config, made(*trials), tmp_path, parse)
-    assert "3 trials of 7 wanted ended: 2 diverged, 1 crashed." in said["what-was-searched"].said
+    assert "3 trials of 9 wanted ended: 2 diverged, 1 crashed." in said["what-was-searched"].said
     assert "Nothing: no trial is complete." in said["what-won"].said
     assert "No trial has a value." in said["how-the-search-went"].said
     assert "Not known: 0 complete trials are too few" in said["what-mattered"].said
