@@ -16,6 +16,7 @@ COMMANDS = {
     "leaderboard": ("dmx.cli.leaderboard:leaderboard", "Rank the runs of a study, or all single runs."),
     "list": ("dmx.cli.catalogue:list_", "List the components of one kind, or the encoders that models take."),
     "lr-find": ("dmx.cli.lr_find:lr_find", "Look for a good learning rate: raise it until the loss explodes."),
+    "report": ("dmx.cli.report:report", "Write what a study came to as one HTML page."),
     "schema": ("dmx.cli.schema:schema", "Print the JSON schema of a configuration, for editors."),
     "sweep": ("dmx.cli.sweep:sweep", "Search: run the trials of a study, going on where it was left."),
     "sync": ("dmx.cli.sync:sync", "Send to MLflow and TensorBoard what they still lack."),

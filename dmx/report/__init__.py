@@ -1,1 +1,6 @@
-"""What people read: leaderboard and comparison, as pure functions of stored results."""
+"""What a study came to, as one page for people."""
+
+from dmx.report.account import Account, gather
+from dmx.report.page import page
+
+__all__ = ["Account", "gather", "page"]

@@ -1,0 +1,33 @@
+"""`dmx report`."""
+
+from pathlib import Path
+
+import click
+
+from dmx.cli.options import home as home_option
+from dmx.tracking.home import Home
+
+
+@click.command()
+@click.argument("study")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The page; without it, report.html of the study."
+)
+@home_option
+def report(study: str, out: Path | None, home: Home) -> None:
+    """Write what a study came to as one HTML page.
+
+    The page needs no network and no other file: what was searched, what won and by how much beyond the noise of seeds,
+    what mattered, what failed, what pruning saved, and pictures.
+    """
+    from dmx.report import gather, page
+    from dmx.sweep.best import stored_study
+    from dmx.sweep.storage import open_study
+    from dmx.tracking.files import replace_text
+
+    config = stored_study(home, study)
+    written = page(gather(config, open_study(config, home.study(study)), home))
+    path = out or home.study(study) / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path, written)
+    click.echo(f"Wrote {path} ({len(written) / 1e6:.1f} MB).")

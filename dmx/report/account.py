@@ -1,0 +1,143 @@
+"""All that the report tells of a study, gathered once; the sections only show it."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dmx.config import StudyConfig
+from dmx.errors import UserError
+from dmx.experiment.ranking import Entry, rank, results
+from dmx.outcome import Outcome
+from dmx.report.reading import Asked, Axis, Importances, Study, asked, axes, directions, importances
+from dmx.tracking.home import Home
+
+BEST = "best.json"
+"""What `dmx train-best` leaves in the study's folder."""
+APART = ("name", "seed", "stages")
+"""In what a seed of `train-best` may differ from its trial."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished trial: what Optuna asked for, and the result of its run where one is stored."""
+
+    asked: Asked
+    entry: Entry | None
+
+    @property
+    def value(self) -> float | None:
+        """The objective: of a complete trial as told, of another the best epoch's."""
+        if self.asked.values:
+            return self.asked.values[0]
+        return self.entry.result.best.value if self.entry and self.entry.result.best else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether it came to its planned end with a value."""
+        return self.asked.outcome == Outcome.COMPLETE and bool(self.asked.values)
+
+    @property
+    def planned(self) -> int | None:
+        """The epochs that it would have had; None where its run is not stored."""
+        return planned(self.entry.record["params"]) if self.entry else None
+
+
+@dataclass(frozen=True)
+class Account:
+    """A study as it stands.
+
+    Attributes:
+        config: Its configuration.
+        home: The folder of results.
+        directions: `minimize` or `maximize`, one an objective.
+        trials: The finished ones, by number.
+        ranked: The stored results, best first.
+        seeds: The runs of `dmx train-best` with the winner's configuration, best first.
+        others: How many runs of `dmx train-best` were of another trial.
+        champion: The run that was chosen, where it is one of `seeds`, and its metrics on test.
+        axes: What varied.
+        importances: What mattered.
+    """
+
+    config: StudyConfig
+    home: Home
+    directions: tuple[str, ...]
+    trials: tuple[Trial, ...]
+    ranked: tuple[Entry, ...]
+    seeds: tuple[Entry, ...]
+    others: int
+    champion: tuple[str, Mapping[str, float | None]] | None
+    axes: tuple[Axis, ...]
+    importances: Importances
+
+    @property
+    def metric(self) -> str:
+        """What the study is judged by."""
+        return self.config.experiment.objective.metric
+
+    @property
+    def lower_is_better(self) -> bool:
+        """The direction of the (first) objective."""
+        return self.directions[0] == "minimize"
+
+    @property
+    def complete(self) -> list[Trial]:
+        """The complete trials, best first."""
+        return best_first(self.trials, self.directions[0])
+
+
+def gather(config: StudyConfig, study: Study, home: Home) -> Account:
+    """Everything about `config.name` in `home`; nothing is written.
+
+    Raises:
+        UserError: No trial of it has ended.
+    """
+    trials = asked(study)
+    if not trials:
+        raise UserError(
+            f"no trial of study '{config.name}' in {home.root} has ended, so there is nothing to report; "
+            "run `dmx sweep` first, or wait for its first trial."
+        )
+    stored = {entry.run: entry for entry in results(home, config.name)}
+    together = tuple(Trial(trial, stored.get(trial.run)) for trial in trials)
+    winner = next((trial.entry for trial in best_first(together, directions(study)[0])), None)
+    retrained = results(home, config.name, role="best")
+    seeds = rank([entry for entry in retrained if winner and same_but_seed(entry.record, winner.record)])
+    return Account(
+        config=config,
+        home=home,
+        directions=directions(study),
+        trials=together,
+        ranked=tuple(rank(list(stored.values()))),
+        seeds=tuple(seeds),
+        others=len(retrained) - len(seeds),
+        champion=_champion(home.study(config.name) / BEST, {entry.run for entry in seeds}),
+        axes=axes(study),
+        importances=importances(study),
+    )
+
+
+def best_first(trials: Iterable[Trial], direction: str) -> list[Trial]:
+    """The complete trials by their (first) objective."""
+    sign = 1.0 if direction == "minimize" else -1.0
+    return sorted((trial for trial in trials if trial.complete), key=lambda trial: sign * trial.asked.values[0])
+
+
+def same_but_seed(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two records are of one configuration, but for name, seed and budget."""
+    first, second = ({k: v for k, v in record["params"].items() if k not in APART} for record in (one, other))
+    return first == second
+
+
+def planned(params: Mapping[str, Any]) -> int:
+    """The epochs in a record's stages, as in `4x64@16, 2x(96, 128)@16`."""
+    return sum(int(epochs) for epochs in re.findall(r"(?:^|, )(\d+)x", params["stages"]))
+
+
+def _champion(path: Path, seeds: set[str]) -> tuple[str, Mapping[str, float | None]] | None:
+    """What `train-best` chose among `seeds`."""
+    stored = json.loads(path.read_text()) if path.is_file() else {}
+    return (stored["champion"], stored["test"] or {}) if stored.get("champion") in seeds else None

@@ -1,0 +1,128 @@
+"""What Optuna knows of a study, as plain data; the one module of the report that knows Optuna."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from optuna import Study as Study
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from dmx.registry import Scalar
+
+FEWEST = 4
+"""Complete trials below which an importance says nothing at all."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A finished trial as Optuna stores it."""
+
+    number: int
+    outcome: str
+    reason: str
+    run: str
+    params: Mapping[str, Scalar]
+    values: tuple[float, ...]
+    """What it was told of a complete trial, one value an objective."""
+    reported: Mapping[int, float]
+    """The objective by epoch."""
+    began: datetime | None
+    ended: datetime | None
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One parameter that varied."""
+
+    path: str
+    words: str
+    choices: tuple[Scalar, ...]
+    """Of a categorical one; empty: it is a number."""
+    log: bool
+    drawn: int
+    """In how many finished trials."""
+
+
+@dataclass(frozen=True)
+class Importances:
+    """The share of the objective's variance that each parameter explains, highest first; or why there is none."""
+
+    shares: Mapping[str, float]
+    trials: int
+    why_not: str = ""
+
+
+def asked(study: Study) -> tuple[Asked, ...]:
+    """The finished trials in the order of their numbers."""
+    return tuple(_asked(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished())
+
+
+def _asked(trial: FrozenTrial) -> Asked:
+    attributes = trial.user_attrs
+    return Asked(
+        trial.number,
+        str(attributes.get("outcome", trial.state.name.lower())),
+        str(attributes.get("reason", "")),
+        str(attributes.get("run", "")),
+        trial.params,
+        tuple(trial.values) if trial.state is TrialState.COMPLETE else (),
+        trial.intermediate_values,
+        trial.datetime_start,
+        trial.datetime_complete,
+    )
+
+
+def directions(study: Study) -> tuple[str, ...]:
+    """`minimize` or `maximize`, one an objective."""
+    return tuple(direction.name.lower() for direction in study.directions)
+
+
+def axes(study: Study) -> tuple[Axis, ...]:
+    """Every parameter that a finished trial has drawn, in the order in which they came up."""
+    found: dict[str, list[BaseDistribution]] = {}
+    for trial in study.get_trials(deepcopy=False):
+        for path, distribution in trial.distributions.items() if trial.state.is_finished() else ():
+            found.setdefault(path, []).append(distribution)
+    return tuple(_axis(path, each) for path, each in found.items())
+
+
+def _axis(path: str, drawn: Sequence[BaseDistribution]) -> Axis:
+    first = drawn[0]
+    if isinstance(first, CategoricalDistribution):
+        words = " | ".join(map(str, first.choices)) if len(first.choices) > 1 else f"always {first.choices[0]}"
+        return Axis(path, words, tuple(first.choices), log=False, drawn=len(drawn))
+    assert isinstance(first, IntDistribution | FloatDistribution)  # Optuna knows no other
+    steps = (
+        f", in steps of {first.step:g}"
+        if first.step and (isinstance(first, FloatDistribution) or first.step > 1)
+        else ""
+    )
+    words = f"{first.low:g} to {first.high:g}{', logarithmic' if first.log else ''}{steps}"
+    return Axis(path, words, (), first.log, len(drawn))
+
+
+def importances(study: Study) -> Importances:
+    """The fANOVA (Hutter, Hoos and Leyton-Brown 2014) over the complete trials, by Optuna.
+
+    Only parameters that every complete trial has drawn, and not alike in all of them, can be weighed together.
+    """
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(study.directions) > 1:
+        return Importances({}, len(complete), "there are several objectives, and a share is of the variance of one")
+    if len(complete) < FEWEST:
+        why = f"{len(complete)} complete trials are too few; fANOVA fits a forest to them and needs {FEWEST} at least"
+        return Importances({}, len(complete), why)
+    common = [path for path in complete[0].params if all(path in trial.params for trial in complete)]
+    varied = [path for path in common if len({trial.params[path] for trial in complete}) > 1]
+    if not varied:
+        return Importances({}, len(complete), "no parameter varies over all complete trials")
+    if len({trial.value for trial in complete}) == 1:
+        return Importances({}, len(complete), "all complete trials have the same value")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        evaluator = FanovaImportanceEvaluator(seed=0)
+        return Importances(get_param_importances(study, evaluator=evaluator, params=varied), len(complete))

@@ -1,0 +1,42 @@
+"""The best ten."""
+
+from dmx.experiment.ranking import Entry
+from dmx.report.account import Account
+from dmx.report.html import Html, count, duration, join, number, table, text
+
+TOP = 10
+SECOND = ("val/mask/iou_pooled", "val/depth/rmse_pooled", "val/depth/delta1_pooled")
+
+
+def board(account: Account) -> Html:
+    """The leaderboard's first ten."""
+    entries = account.ranked
+    if not entries:
+        return text("No run has left a result.")
+    named = [account.metric, *(name for name in SECOND if name != account.metric)]
+    metrics = [name for name in named if any(e.result.best and name in e.result.best.metrics for e in entries)]
+    head = ["#", "run", "outcome", *map(_short, metrics), "model", "losses", "optimizer", "parameters", "time"]
+    rows = [_row(place, entry, metrics) for place, entry in enumerate(entries[:TOP], start=1)]
+    aligned = (0, *range(3, 3 + len(metrics)), len(head) - 2, len(head) - 1)
+    left = len(entries) - TOP
+    more = text(f"{count(left, 'run')} more: dmx leaderboard {account.config.name}") if left > 0 else Html()
+    return join(table(head, rows, numbers=aligned, kind="wide tight"), more)
+
+
+def _short(metric: str) -> str:
+    return metric.removeprefix("val/").removesuffix("_pooled")
+
+
+def _row(place: int, entry: Entry, metrics: list[str]) -> tuple[str, ...]:
+    best, params = entry.result.best, entry.record["params"]
+    return (
+        str(place) if best else "–",
+        entry.run,
+        str(entry.result.outcome),
+        *(number(best.metrics.get(name) if best else None) for name in metrics),
+        str(params["model"]),
+        f"{params['loss.mask']}, {params['loss.depth']}",
+        f"{params['optimizer']} {number(params.get('optimizer.lr'))}",
+        f"{entry.record['parameters'] / 1e6:.2f} M",
+        duration(entry.result.seconds),
+    )
