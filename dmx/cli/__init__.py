@@ -13,6 +13,7 @@ from dmx.errors import UserError
 COMMANDS = {
     "data": ("dmx.cli.data:data", "Make, import and look at data sets."),
     "describe": ("dmx.cli.catalogue:describe", "Tell all about one component."),
+    "explain": ("dmx.cli.explain:explain", "Tell what became of a trial, and why."),
     "leaderboard": ("dmx.cli.leaderboard:leaderboard", "Rank the runs of a study, or all single runs."),
     "list": ("dmx.cli.catalogue:list_", "List the components of one kind, or the encoders that models take."),
     "lr-find": ("dmx.cli.lr_find:lr_find", "Look for a good learning rate: raise it until the loss explodes."),

@@ -22,11 +22,11 @@ def report(study: str, out: Path | None, home: Home) -> None:
     """
     from dmx.report import gather, page
     from dmx.sweep.best import stored_study
-    from dmx.sweep.storage import open_study
+    from dmx.sweep.storage import open_claims
     from dmx.tracking.files import replace_text
 
     config = stored_study(home, study)
-    written = page(gather(config, open_study(config, home.study(study)), home))
+    written = page(gather(config, open_claims(config, home.study(study)).fresh(), home))
     path = out or home.study(study) / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_text(path, written)

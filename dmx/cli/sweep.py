@@ -70,14 +70,14 @@ def sweep(
 
 def conclude(name: str, home: Home, summary: Any, more: str) -> int | None:
     """Show the leaderboard and what comes next; gives the exit code."""
-    from dmx.cli.table import show
-    from dmx.experiment.ranking import rank, results
+    from dmx.cli.leaderboard import show_study
+    from dmx.experiment.ranking import results
     from dmx.outcome import Outcome
 
-    entries = rank(results(home, name))
+    entries = results(home, name)
     click.echo()
     if entries:
-        show(entries, f"Study {name}: {summary.finished} of {summary.trials} trials")
+        show_study(name, home, f"Study {name}: {summary.finished} of {summary.trials} trials")
     if summary.unsent:
         click.echo(
             f"{summary.unsent} events are still on their way to the stores; nothing is lost: `dmx sync` sends the rest."

@@ -13,16 +13,17 @@ WIDE = 200
 """Columns where there is no terminal: a file has room."""
 
 
-def show(entries: Sequence[Entry], title: str, top: int | None = None) -> None:
+def show(entries: Sequence[Entry], title: str, top: int | None = None, goals: Sequence[str] = ()) -> None:
     """Print ranked entries, best first; a value that is missing is shown as a dash.
 
     Args:
         entries: What `rank` gave.
         title: What stands above.
         top: How many to show; None: all.
+        goals: Metrics to show first, where there are several objectives.
     """
     objective = Objective(**entries[0].record["objective"])
-    metrics = [objective.metric, *(name for name in SECOND if name != objective.metric)]
+    metrics = list(dict.fromkeys((objective.metric, *(name for name in goals if "/" in name), *SECOND)))
     metrics = [name for name in metrics if any(e.result.best and name in e.result.best.metrics for e in entries)]
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False, box=None)
     table.add_column("#", justify="right")
@@ -40,6 +41,8 @@ def show(entries: Sequence[Entry], title: str, top: int | None = None) -> None:
     if not console.is_terminal:
         console = Console(width=WIDE)
     console.print(table)
+    if goals:
+        return
     arrow = "lower" if objective.direction == "minimize" else "higher"
     console.print(f"Ranked by {objective.metric} ({arrow} is better), each run at its best epoch.", highlight=False)
 

@@ -8,8 +8,9 @@ from dmx.tracking.home import Home
 
 @click.command(name="train-best")
 @click.argument("study")
+@click.option("--pick", metavar="METRIC|knee", help="Of several objectives, the one that decides. [knee]")
 @home_option
-def train_best(study: str, home: Home) -> int | None:
+def train_best(study: str, pick: str | None, home: Home) -> int | None:
     """Retrain a study's best trial and register the champion.
 
     The best trial's configuration is trained at the study's full budget with each of the study's seeds. The seed that
@@ -22,7 +23,7 @@ def train_best(study: str, home: Home) -> int | None:
 
     objective = stored_study(home, study).experiment.objective
     with Watch(objective) as watch:
-        report = run_best(study, home, watch)
+        report = run_best(study, home, watch, pick)
     if report.interrupted or report.prepared is None:
         click.echo("Interrupted; the same command goes on.")
         return 130

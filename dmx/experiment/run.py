@@ -29,6 +29,8 @@ from dmx.training.step import Learner
 from dmx.training.trainer import BEST_WEIGHTS, Trainer
 from dmx.weighting.kinds import GradientWeighting
 
+Report = Callable[[int, Mapping[str, float | None]], str]
+
 RESULT = "result.json"
 IDENTITY = "identity.json"
 UNFINISHED = (Outcome.INTERRUPTED, Outcome.CRASHED, Outcome.OUT_OF_MEMORY)
@@ -48,7 +50,7 @@ def run(
     experiment: str,
     tags: Mapping[str, str],
     progress: Progress,
-    report: Callable[[int, float], bool] = lambda epoch, value: False,
+    report: Report = lambda epoch, metrics: "",
     seconds: float | None = None,
     stores: bool = True,
 ) -> tuple[RunResult, int]:
@@ -61,7 +63,7 @@ def run(
         experiment: The MLflow experiment.
         tags: What to find the run by.
         progress: Who watches.
-        report: Told the objective after each epoch; True prunes.
+        report: Told the metrics after each epoch; gives why the run should be pruned, if it should.
         seconds: How long it may train, over every start.
         stores: Whether MLflow and TensorBoard are fed, beside the journal.
 
@@ -227,8 +229,6 @@ def learner_of(prepared: Prepared) -> Learner:
     return Learner(model, loss, optimizer, schedule, execution.scaler(), execution, config.training.clip_norm, shared)
 
 
-def _trainer(
-    prepared: Prepared, folder: Path, report: Callable[[int, float], bool], seconds: float | None, progress: Progress
-) -> Trainer:
+def _trainer(prepared: Prepared, folder: Path, report: Report, seconds: float | None, progress: Progress) -> Trainer:
     config, spec = prepared.config, prepared.index.depth
     return Trainer(config.stages, config.training, config.objective, spec, folder, report, seconds, progress)

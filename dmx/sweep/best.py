@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from dmx.experiment import UNFINISHED, Prepared, prepare, read_result, run, run_
 from dmx.experiment.ranking import Entry, rank, results
 from dmx.outcome import Outcome
 from dmx.sweep.engine import STUDY, alone
+from dmx.sweep.judging import judged_by, rank_several
 from dmx.sweep.watcher import Watcher
 from dmx.tracking import RunStart, open_run
 from dmx.tracking.files import replace_text
@@ -68,8 +70,14 @@ def stored_study(home: Home, name: str) -> StudyConfig:
     return parse_study(yaml.safe_load(path.read_text()), str(path))
 
 
-def train_best(name: str, home: Home, watcher: Watcher) -> BestReport:
+def train_best(name: str, home: Home, watcher: Watcher, pick: str | None = None) -> BestReport:
     """Train the study's best complete trial with the study's seeds at full budget, choose, and read test once.
+
+    Args:
+        name: The study.
+        home: Where results are.
+        watcher: Who watches.
+        pick: Of several objectives the one that decides, or `knee`; None: the knee.
 
     Raises:
         UserError: The study is not there, or none of its trials is complete.
@@ -79,7 +87,7 @@ def train_best(name: str, home: Home, watcher: Watcher) -> BestReport:
     complete = [entry for entry in ended if entry.result.best is not None]
     if not complete:
         raise UserError(f"no trial of study '{name}' is complete yet; run `dmx sweep` first.")
-    trial = rank(complete)[0].run
+    trial = picked(study, complete, pick)
     with alone(home.study(name)):
         runs: list[Entry] = []
         for i, seed in enumerate(study.train_best.seeds):
@@ -96,6 +104,25 @@ def train_best(name: str, home: Home, watcher: Watcher) -> BestReport:
         load_weights(home.run(ranked[0].run) / BEST_WEIGHTS, champion.model)
         test = _test(champion, ranked[0], home, name)
         return BestReport(name, trial, tuple(ranked), False, ranked[0].run, test, champion)
+
+
+def picked(study: StudyConfig, complete: Sequence[Entry], pick: str | None) -> str:
+    """The run of the trial that is to be trained.
+
+    Raises:
+        UserError: The study does not know what is to decide.
+    """
+    known = {goal.metric: goal for goal in study.goals}
+    if pick not in (None, "knee", *known) or (pick == "knee" and len(known) == 1):
+        legal = [*known, "knee"] if len(known) > 1 else [*known]
+        raise UserError(f"--pick {pick}: study '{study.name}' has no such objective; {did_you_mean(str(pick), legal)}")
+    if len(known) == 1:
+        return rank(complete)[0].run
+    if pick in (None, "knee"):
+        return rank_several(complete, study.goals)[2]
+    goal = known[str(pick)]
+    judged = [(found[0], entry.run) for entry in complete if (found := judged_by(entry, [goal])) is not None]
+    return (max if goal.direction == "maximize" else min)(judged)[1]
 
 
 def seed_of(entry: Entry) -> int:

@@ -59,8 +59,8 @@ def steps(dimension: Dimension) -> list[Any] | None:
 def sobol(space: Space, trials: int, seed: int) -> list[dict[str, Any]]:
     """Trial k at point k of a scrambled Sobol sequence; what does not apply leaves its coordinate unused."""
     found = []
-    engine = SobolEngine(len(space.dimensions), scramble=True, seed=seed)
-    for point in engine.draw(trials, dtype=torch.float64):  # type: ignore[no-untyped-call]
+    engine = SobolEngine(len(space.dimensions), scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+    for point in engine.draw(trials, dtype=torch.float64):
         values: dict[str, Any] = {}
         for u, dimension in zip(point, space.dimensions, strict=True):
             if dimension.applies(values):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import yaml
 from filelock import FileLock, Timeout
 from optuna.trial import TrialState
@@ -18,6 +19,8 @@ from dmx.outcome import Outcome
 from dmx.sweep.agreement import agree, agreed, check_same
 from dmx.sweep.claims import Claims
 from dmx.sweep.database import shown
+from dmx.sweep.fronts import falling, hypervolume
+from dmx.sweep.judging import front
 from dmx.sweep.storage import open_claims
 from dmx.sweep.suggest import first_trials
 from dmx.sweep.watcher import Watcher
@@ -182,7 +185,11 @@ def send_the_rest(claims: Claims, home: Home) -> None:
 
 
 def standing_of(claims: Claims) -> dict[str, float]:
-    """How many trials have ended in which way, and the best value so far."""
+    """How many trials have ended in which way, and the best value, or the size of the front and what lies before it.
+
+    The hypervolume's reference is the first trial, the study's own experiment: it is what the front gains over that, as
+    a share of its values.
+    """
     trials = claims.trials()
     counts = {
         f"trials/{state.name.lower()}": float(sum(trial.state is state for trial in trials))
@@ -190,7 +197,17 @@ def standing_of(claims: Claims) -> dict[str, float]:
     }
     if not counts["trials/complete"]:
         return counts
-    return {**counts, "trials/best_value": claims.fresh().best_value}
+    study = claims.fresh()
+    if len(study.directions) == 1:
+        return {**counts, "trials/best_value": study.best_value}
+    directions = [direction.name.lower() for direction in study.directions]
+    best = front(trials, directions)
+    own = [trial.values for trial in trials[:1] if trial.values]
+    if not own:
+        return {**counts, "trials/front": float(len(best))}
+    F, reference = falling([trial.values for trial in best], directions), falling(own, directions)[0]
+    gained = hypervolume(F / np.abs(reference), reference / np.abs(reference))
+    return {**counts, "trials/front": float(len(best)), "trials/hypervolume": gained}
 
 
 def _open_record(config: StudyConfig, home: Home, space: Space) -> RunTracker:

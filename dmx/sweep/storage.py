@@ -38,8 +38,8 @@ def open_claims(config: StudyConfig, folder: Path, url: str | None = None) -> Cl
     """The queue of the study in the database at `url`, or in `folder`; made where there is none."""
     optuna.logging.set_verbosity(logging.WARNING)
     storage = open_database(url) if url else open_journal(folder)
-    direction = config.experiment.objective.direction
-    optuna.create_study(storage=storage, study_name=config.name, direction=direction, load_if_exists=True)
+    directions = [goal.direction or "minimize" for goal in config.goals]
+    optuna.create_study(storage=storage, study_name=config.name, directions=directions, load_if_exists=True)
     return Claims(storage, config.name, config.trials)
 
 

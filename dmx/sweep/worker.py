@@ -9,15 +9,17 @@ from typing import Any
 
 from optuna import Trial
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from dmx.config import StudyConfig, parse_experiment
 from dmx.config.space import Space
 from dmx.config.study import LimitsConfig
 from dmx.errors import DataError
 from dmx.experiment import Prepared, crashed, prepare, read_result, run, run_known, sizes
+from dmx.experiment.ranking import Entry
 from dmx.outcome import Outcome
 from dmx.sweep.claims import Claims
+from dmx.sweep.judging import DECISION, EPOCH, judge, judged_by
 from dmx.sweep.suggest import propose
 from dmx.sweep.watcher import Watcher
 from dmx.tracking import RunStart, open_run, sync
@@ -67,9 +69,9 @@ class Worker:
         self.watcher.claimed(number)
         try:
             with self.claims.alive(number):
-                trial, values = propose(self.claims, self.config, self.space, number)
-                self.watcher.trial(number, self.config.trials, values)
-                result = self._ended(trial) or self._given_up(trial) or self._train(trial, values)
+                trial, drawn = propose(self.claims, self.config, self.space, number)
+                self.watcher.trial(number, self.config.trials, drawn)
+                result = self._ended(trial) or self._given_up(trial) or self._train(trial, drawn)
                 ended = result.outcome is not Outcome.INTERRUPTED
                 if not ended:
                     self.interrupted = True
@@ -108,18 +110,19 @@ class Worker:
     def _tags(self, trial: Trial) -> dict[str, str]:
         return {"dmx.role": "trial", "dmx.study": self.config.name, "dmx.trial": str(trial.number)}
 
-    def _train(self, trial: Trial, values: dict[str, Any]) -> RunResult:
+    def _train(self, trial: Trial, drawn: dict[str, Any]) -> RunResult:
         where: Any = {"experiment": self.config.name, "tags": self._tags(trial)}
         place = self.home, self.run_id(trial.number)
         try:
-            config = parse_experiment(self.space.raw(values), f"trial {trial.number}")
+            config = parse_experiment(self.space.raw(drawn), f"trial {trial.number}")
             trial.set_user_attr(FINGERPRINT, config.fingerprint)
             prepared = prepare(config, self.home, self.watcher.loading, load=False)
             if known := too_large(prepared, self.config.limits) or self._twin(trial, config.fingerprint):
                 self.unsent += run_known(prepared, *place, **where, result=known)
                 return known
             prepared.loaders.preload(self.watcher.loading)
-            report, seconds = partial(self._report, trial), self.config.trial_timeout
+            report = partial(judge, trial, self.claims, self.config, sizes(prepared))
+            seconds = self.config.trial_timeout
             result, unsent = run(prepared, *place, **where, progress=self.watcher, report=report, seconds=seconds)
             self.unsent += unsent
         except DataError:  # which every further trial would meet
@@ -127,12 +130,6 @@ class Worker:
         except Exception as error:  # one trial's crash, or what does not go together in it, must not end the others
             return self._crashed(trial, error)
         return result
-
-    def _report(self, trial: Trial, epoch: int, value: float) -> bool:
-        """Keep the value of an epoch; whether the trial is to be pruned."""
-        if epoch not in self.claims.storage.get_trial(self.claims.id_of(trial.number)).intermediate_values:
-            trial.report(value, epoch)
-        return bool(trial.should_prune())
 
     def _twin(self, trial: Trial, fingerprint: str) -> RunResult | None:
         """The result of an earlier trial of the same configuration, which would come out the same."""
@@ -143,8 +140,7 @@ class Worker:
             if same and other.user_attrs.get("outcome") in REPEATABLE:
                 found = read_result(self.home.run(str(other.user_attrs["run"])))
                 if found is not None:
-                    for epoch, value in other.intermediate_values.items():
-                        self._report(trial, epoch, value)
+                    repeat(other, trial)
                     return replace(found[0], reason=f"the same as trial {other.number}", seconds=0.0)
         return None
 
@@ -152,15 +148,25 @@ class Worker:
         told = {"run": self.run_id(trial.number), "outcome": str(result.outcome), "reason": result.reason}
         for key, text in told.items():
             trial.set_user_attr(key, text)
-        state = STATES.get(result.outcome, TrialState.FAIL)
-        value = result.best.value if result.best and state is TrialState.COMPLETE else None
-        if value is None and state is TrialState.COMPLETE:  # the objective was undefined in every epoch
+        state, found = STATES.get(result.outcome, TrialState.FAIL), None
+        if state is TrialState.COMPLETE and (known := read_result(self.home.run(told["run"]))) is not None:
+            found = judged_by(Entry(told["run"], *known), self.config.goals)
+        if found is None and state is TrialState.COMPLETE:  # an objective was undefined in every epoch
             state = TrialState.FAIL
-        trial.study.tell(trial, value, state=state, skip_if_finished=True)
+        trial.study.tell(trial, found, state=state, skip_if_finished=True)
 
     def run_id(self, number: int) -> str:
         """The name of a trial's run."""
         return run_id_of(self.config.name, number)
+
+
+def repeat(other: FrozenTrial, trial: Trial) -> None:
+    """Give a trial what another one showed epoch by epoch."""
+    for epoch, value in other.intermediate_values.items():
+        trial.report(value, epoch)
+    for key, value in other.user_attrs.items():
+        if key.startswith((EPOCH, DECISION)):
+            trial.set_user_attr(key, value)
 
 
 def too_large(prepared: Prepared, limits: LimitsConfig) -> RunResult | None:

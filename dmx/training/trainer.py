@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,8 @@ class Trainer:
         objective: Which metric the best epoch goes by.
         spec: How depth is to be read.
         folder: Where the checkpoint and the best weights go.
-        report: Told after each validation the epoch, counted from 1, and the objective's value; True prunes the run.
+        report: Told after each validation with a value of the objective the epoch, counted from 1, and all metrics;
+            gives why the run should be pruned, if it should.
         seconds: How long it may train, over every start.
         progress: Who watches.
     """
@@ -71,7 +72,7 @@ class Trainer:
     objective: Objective
     spec: DepthSpec
     folder: Path
-    report: Callable[[int, float], bool]
+    report: Callable[[int, Mapping[str, float | None]], str]
     seconds: float | None
     progress: Progress
 
@@ -106,12 +107,13 @@ class Trainer:
             self._train_epoch(epochs[self.at.epoch])
             self.learner.loss.weighting.epoch_ended()
             with averaged_weights(self.learner.optimizer):
-                value = self._validate(len(epochs))
+                metrics = self._validate(len(epochs))
+            value = metrics[self.objective.metric]
             if value is not None and hasattr(self.learner.schedule, "epoch_ended"):
                 self.learner.schedule.epoch_ended(self.objective.descending(value))
             self.at.epoch, self.at.step_in_epoch = self.at.epoch + 1, 0
-            if value is not None and self.report(self.at.epoch, value) and self.at.epoch < len(epochs):
-                self.at.pruned = f"{self.objective.metric} = {value:.4g} after epoch {self.at.epoch}"
+            if value is not None and (reason := self.report(self.at.epoch, metrics)) and self.at.epoch < len(epochs):
+                self.at.pruned = reason
             self._checkpoint()
             if self.stop.caught is not None:
                 raise Interrupted(self.stop.caught)
@@ -151,8 +153,8 @@ class Trainer:
         self.tracker.log(self.at.step, {f"train/{name}": value for name, value in values.items()})
         self.progress.step(samples, values["loss"])
 
-    def _validate(self, epochs: int) -> float | None:
-        """Validate, log, keep the weights if they are the best so far; gives the objective's value."""
+    def _validate(self, epochs: int) -> dict[str, float | None]:
+        """Validate, log, keep the weights if they are the best so far; gives all metrics."""
         model = self.average.module if self.average is not None else self.learner.model
         metrics, picture = validate(model, self.loaders.val(), self.spec, self.learner.execution)
         named = {f"val/{name}": value for name, value in metrics.items()}
@@ -164,7 +166,7 @@ class Trainer:
             save_weights(self.folder / BEST_WEIGHTS, model)
             self.at.best = Best(self.at.epoch + 1, self.at.step, value, named)
         self.progress.epoch(self.at.epoch + 1, epochs, named)
-        return value
+        return named
 
     def _average(self) -> AveragedModel | None:
         decay = self.settings.ema_decay

@@ -84,7 +84,7 @@ def test_a_crash_is_on_record_and_passes_through(tiny: Make, tmp_path: Path, bad
 
 
 def test_a_report_that_says_so_prunes_and_stays_pruned(tiny: Make, tmp_path: Path) -> None:
-    result = execute(tiny(), tmp_path, report=lambda epoch, value: epoch == 1)
+    result = execute(tiny(), tmp_path, report=lambda epoch, metrics: "enough" * (epoch == 1))
     assert result.outcome is Outcome.PRUNED
     assert result.epochs == 1
     (tmp_path / "runs/r/result.json").unlink()  # as if killed before the result was written
@@ -103,4 +103,4 @@ def test_a_signal_in_the_last_validation_is_not_lost(tiny: Make, tmp_path: Path)
 
 
 def test_nothing_is_pruned_after_its_last_epoch(tiny: Make, tmp_path: Path) -> None:
-    assert execute(tiny(), tmp_path, report=lambda epoch, value: epoch == 2).outcome is Outcome.COMPLETE
+    assert execute(tiny(), tmp_path, report=lambda epoch, metrics: "enough" * (epoch == 2)).outcome is Outcome.COMPLETE

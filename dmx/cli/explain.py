@@ -1,0 +1,26 @@
+"""`dmx explain`."""
+
+import click
+
+from dmx.cli.options import home as home_option
+from dmx.tracking.home import Home
+
+
+@click.command()
+@click.argument("study")
+@click.argument("trial", type=click.IntRange(min=0))
+@click.option("--storage", metavar="URL", help="The database of the study, if it has one.")
+@home_option
+def explain(study: str, trial: int, storage: str | None, home: Home) -> None:
+    """Tell what became of a trial, and why."""
+    from dmx.errors import UserError
+    from dmx.sweep.best import stored_study
+    from dmx.sweep.judging import story
+    from dmx.sweep.storage import open_claims
+
+    config = stored_study(home, study)
+    trials = open_claims(config, home.study(study), storage).trials()
+    if trial >= len(trials):
+        raise UserError(f"study '{study}' has no trial {trial}; its trials are 0 to {len(trials) - 1}.")
+    for line in story(trials, trial, config):
+        click.echo(line)
