@@ -101,7 +101,7 @@ class Crew:
             home=study.home.root.resolve(),
             url=self.url,
             gpu=gpu,
-            threads=max(1, len(os.sched_getaffinity(0)) // count),
+            threads=max(1, torch.get_num_threads() // count),  # which OMP_NUM_THREADS bounds
             log=study.home.study(study.config.name) / f"worker-{socket.gethostname()}-{number}.log",
         )
 

@@ -35,7 +35,7 @@ from dmx.tracking.mlflow_store import STATUS
 from dmx.training.progress import Silent
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = ("add_a_loss", "add_a_model", "conventions", "your_data")
+PAGES = ("add_a_loss", "add_a_model", "conventions", "search", "your_data")
 README = ROOT / "README.md"
 READ_ONLY = ("list", "describe", "schema")
 
