@@ -55,16 +55,15 @@ def sweep(
     from math import inf
 
     from dmx.cli.board import Board
-    from dmx.cli.watch import Watch
     from dmx.config import load_study
     from dmx.sweep.crew import Crew
 
     given = (*overrides, f"trials={trials}") if trials is not None else overrides
     config = load_study(study, given)
     objective = config.experiment.objective
-    with Watch(objective) as watch, Board(objective, config.trials, config.experiment.epochs) as board:
+    with Board(objective, config.trials, config.experiment.epochs) as board:
         crew = Crew(board.row, workers, trials_per_device, storage, timeout or inf)
-        summary = crew.sweep(config, home, watch)
+        summary = crew.sweep(config, home)
     return conclude(config.name, home, summary, f"dmx sweep {study} --trials {summary.trials + 10}")
 
 

@@ -19,13 +19,12 @@ def worker(
     from math import inf
 
     from dmx.cli.board import Board
-    from dmx.cli.watch import Watch
     from dmx.sweep.agreement import agreed
     from dmx.sweep.crew import Crew
 
     _, config, _ = agreed(study, storage)
     objective = config.experiment.objective
-    with Watch(objective) as watch, Board(objective, config.trials, config.experiment.epochs) as board:
+    with Board(objective, config.trials, config.experiment.epochs) as board:
         crew = Crew(board.row, workers, trials_per_device, storage, timeout or inf)
-        summary = crew.join(study, home, watch)
+        summary = crew.join(study, home)
     return conclude(study, home, summary, "raise `trials` of the sweep that began it")

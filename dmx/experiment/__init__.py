@@ -1,6 +1,6 @@
 """One experiment: prepared (everything a user can have got wrong is found), then run."""
 
-from dmx.experiment.prepare import Prepared, prepare
+from dmx.experiment.prepare import Prepared, check, prepare
 from dmx.experiment.run import (
     IDENTITY,
     UNFINISHED,
@@ -19,6 +19,7 @@ __all__ = [
     "IDENTITY",
     "UNFINISHED",
     "Prepared",
+    "check",
     "check_equal",
     "check_identity",
     "crashed",

@@ -15,48 +15,42 @@ from dmx.metrics import definitions, names
 from dmx.models.inputs import needs_background
 from dmx.models.joint import DepthMaskModel, JointNet, Rgb, describe_parameters, make_link
 from dmx.tracking.home import Home
-from dmx.training.execution import Execution, choose, forward_flops
+from dmx.training.execution import Execution, check_device, choose, forward_flops
 from dmx.training.seeding import seed_everything
 
 TRAINING_TO_FORWARD = 3  # a backward pass costs about two forward passes
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A configuration with its data, its untrained model and its way of using the machine."""
+class Checked:
+    """A configuration, its data, and its untrained model, all of which go together."""
 
     config: ExperimentConfig
     index: DatasetIndex
     data_fingerprint: str
     split: Split
     model: DepthMaskModel
+    definitions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Prepared(Checked):
+    """The same, with its way of using the machine."""
+
     parameters: int
     multiply_adds: int
     """Of one sample at the size of the last stage; one counts once."""
     execution: Execution
     loaders: StageLoaders
-    definitions: dict[str, str]
 
 
-def prepare(
-    config: ExperimentConfig,
-    home: Home,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    *,
-    load: bool = True,
-) -> Prepared:
-    """Read what the data set says of itself, split it, build the model, and bring the samples into memory or a pack.
-
-    Args:
-        config: The experiment.
-        home: Where packs are kept.
-        progress: Told how many of how many samples are ready.
-        load: Whether samples are brought into memory or a pack; without that only the first batch tells whether they
-            can be read.
+def check(config: ExperimentConfig) -> Checked:
+    """Read what the data set says of itself, split it, and build the model.
 
     Raises:
         UserError: Something does not fit together; the message says what and what to do.
     """
+    check_device(config.training.device)
     index = read(Path(config.data.root))
     index.check_files()
     check_fit(config, index)
@@ -75,27 +69,51 @@ def prepare(
     for size in {stage.height_width for stage in config.stages}:
         check_pack(index, size)
     model = DepthMaskModel(net, make_link(config.depth_link, index.depth), normalisation_of(config, net, index))
-    samples = len(parts.train)
-    flops = {s.height_width: forward_flops(model, s.height_width, net.needs_background) for s in config.stages}
+    return Checked(config, index, index.fingerprint(), parts, model, definitions(index.depth))
+
+
+def prepare(
+    config: ExperimentConfig,
+    home: Home,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    load: bool = True,
+) -> Prepared:
+    """As `check`; then choose how to use the machine, and bring the samples into memory or a pack.
+
+    Args:
+        config: The experiment.
+        home: Where packs are kept.
+        progress: Told how many of how many samples are ready.
+        load: Whether samples are brought into memory or a pack now.
+
+    Raises:
+        UserError: As `check`; or a sample cannot be read.
+    """
+    checked = check(config)
+    index, parts, model, settings = checked.index, checked.split, checked.model, config.training
+    background = model.net.needs_background
+    flops = {s.height_width: forward_flops(model, s.height_width, background) for s in config.stages}
     forward = sum(flops[s.height_width] * s.epochs for s in config.stages)
-    settings = config.training
     execution = choose(
         settings.device,
         settings.precision,
         settings.channels_last,
         settings.compile,
-        flops=TRAINING_TO_FORWARD * forward * samples,
+        flops=TRAINING_TO_FORWARD * forward * len(parts.train),
     )
-    fingerprint = index.fingerprint()
+    fingerprint = checked.data_fingerprint
     loaders = StageLoaders(
         index, fingerprint, parts, config.stages, config.data, config.augment, config.seed, execution, home.packs
     )
     if load:
         loaders.preload(progress)
-    count = describe_parameters(net)
-    multiply_adds = flops[config.stages[-1].height_width] // 2
     return Prepared(
-        config, index, fingerprint, parts, model, count, multiply_adds, execution, loaders, definitions(index.depth)
+        **vars(checked),
+        parameters=describe_parameters(model.net),
+        multiply_adds=flops[config.stages[-1].height_width] // 2,
+        execution=execution,
+        loaders=loaders,
     )
 
 

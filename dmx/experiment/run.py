@@ -12,7 +12,7 @@ import yaml
 from dmx.config import ExperimentConfig
 from dmx.config.flat import flatten
 from dmx.errors import DataError
-from dmx.experiment.prepare import Prepared
+from dmx.experiment.prepare import Checked, Prepared
 from dmx.outcome import Outcome
 from dmx.tracking import RunStart, RunTracker, open_run
 from dmx.tracking.environment import facts, git_state
@@ -99,7 +99,7 @@ def run_known(
     return _close(prepared, home.run(run_id), tags, result, tracker)
 
 
-def identity_of(prepared: Prepared) -> dict[str, Any]:
+def identity_of(prepared: Checked) -> dict[str, Any]:
     """What must be equal where values are compared: data, split, size of validation and meaning of the metrics."""
     return {
         "data": prepared.data_fingerprint,
@@ -109,7 +109,7 @@ def identity_of(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def check_identity(path: Path, prepared: Prepared, who: str) -> None:
+def check_identity(path: Path, prepared: Checked, who: str) -> None:
     """Make sure that what goes on, goes on with the data that it began with.
 
     Raises:

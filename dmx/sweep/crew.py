@@ -38,7 +38,7 @@ class Crew:
     url: str | None = None
     timeout: float = inf
 
-    def sweep(self, config: StudyConfig, home: Home, watcher: Watcher) -> Summary:
+    def sweep(self, config: StudyConfig, home: Home) -> Summary:
         """Run trials until the study has `config.trials` in all.
 
         Raises:
@@ -46,19 +46,19 @@ class Crew:
         """
         places = self.places(config)
         context = server(config)
-        with ready(config, home, watcher, self.url) as study:
+        with ready(config, home, self.url) as study:
             if study is None:
                 return Summary(config.trials, config.trials, 0, "", 0)
             return self._supervise(study, places, context)
 
-    def join(self, name: str, home: Home, watcher: Watcher) -> Summary:
+    def join(self, name: str, home: Home) -> Summary:
         """Run trials of a study that was begun elsewhere, until it has all.
 
         Raises:
             UserError: As `dmx.sweep.engine.joined`, and as `sweep`.
         """
         assert self.url is not None
-        study = joined(name, home, watcher, self.url)
+        study = joined(name, home, self.url)
         return self._supervise(study, self.places(study.config), server(study.config))
 
     def places(self, config: StudyConfig) -> list[str | None]:

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from dmx.config import StudyConfig
 from dmx.config.space import Space, build_space
 from dmx.errors import UserError
-from dmx.experiment import IDENTITY, check_equal, check_identity, identity_of, prepare
+from dmx.experiment import IDENTITY, check, check_equal, check_identity, identity_of
 from dmx.outcome import Outcome
 from dmx.sweep.agreement import agree, agreed, check_same
 from dmx.sweep.claims import Claims
@@ -91,7 +91,7 @@ def sweep(config: StudyConfig, home: Home, watcher: Watcher) -> Summary:
     Raises:
         UserError: As `ready`; or every further trial would fail.
     """
-    with ready(config, home, watcher) as study:
+    with ready(config, home) as study:
         if study is None:
             return Summary(config.trials, config.trials, 0, "", 0)
         worker = Worker(config, home, study.claims, study.space, watcher)
@@ -107,13 +107,12 @@ def sweep(config: StudyConfig, home: Home, watcher: Watcher) -> Summary:
 
 
 @contextmanager
-def ready(config: StudyConfig, home: Home, watcher: Watcher, url: str | None = None) -> Iterator[Ready | None]:
+def ready(config: StudyConfig, home: Home, url: str | None = None) -> Iterator[Ready | None]:
     """Check everything, make the study or go on with it; None where all its trials have ended.
 
     Args:
         config: The study.
         home: Where results are.
-        watcher: Who watches.
         url: The database that workers of several machines share; without it the study is in `home`, and only one
             process may supervise it.
 
@@ -127,7 +126,7 @@ def ready(config: StudyConfig, home: Home, watcher: Watcher, url: str | None = N
             replace_text(folder / STUDY, yaml.safe_dump(config.dump(), sort_keys=False))
             yield None
             return
-    base = prepare(config.experiment, home, watcher.loading, load=False)
+    base = check(config.experiment)
     space = build_space(config, base.index.depth.kind, base.index.has_background)
     first = first_trials(config, space)
     with alone(folder):
@@ -145,14 +144,14 @@ def ready(config: StudyConfig, home: Home, watcher: Watcher, url: str | None = N
         yield Ready(config, home, claims, space, kind, has_background, record, claims.finished())
 
 
-def joined(name: str, home: Home, watcher: Watcher, url: str) -> Ready:
+def joined(name: str, home: Home, url: str) -> Ready:
     """A study that `dmx sweep --storage` has begun somewhere.
 
     Raises:
         UserError: No such study is there, or the data here are others than those that it began with.
     """
     claims, config, identity = agreed(name, url)
-    base = prepare(config.experiment, home, watcher.loading, load=False)
+    base = check(config.experiment)
     check_equal(identity, identity_of(base), f"study '{name}' at {shown(url)}", base.index.root)
     kind, has_background = base.index.depth.kind, base.index.has_background
     space = build_space(config, kind, has_background)

@@ -32,9 +32,12 @@ GRACE = 2.0
 
 
 def server(config: StudyConfig) -> ForkServerContext:
-    """The server from which workers are forked, begun: the sooner it is, the sooner it has imported everything."""
+    """The server from which workers are forked, begun: the sooner it is, the sooner it has imported everything.
+
+    Whatever has an optimizer imports `torch._dynamo`, which takes 4 s.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*OURS, *libraries(config), "dmx.sweep.process"])
+    context.set_forkserver_preload([*OURS, *libraries(config), "torch._dynamo", "dmx.sweep.process"])
     forkserver.ensure_running()
     return context
 

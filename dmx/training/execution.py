@@ -62,10 +62,7 @@ def choose(
     Raises:
         UserError: The device is not there.
     """
-    if (device == "cuda" and not torch.cuda.is_available()) or (
-        device == "mps" and not torch.backends.mps.is_available()
-    ):
-        raise UserError(f"training.device is {device}, but torch finds none on this machine; use auto or cpu.")
+    check_device(device)
     where = torch.device(_best_device() if device == "auto" else device)
     native = where.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     dtype = (torch.bfloat16 if native else torch.float32) if precision == "auto" else DTYPES[precision]
@@ -73,6 +70,18 @@ def choose(
     long_enough = flops > COMPILE_FROM_FLOPS.get(where.type, float("inf"))
     worth = long_enough and shutil.which("g++") is not None if compile == "auto" else compile
     return Execution(where, dtype, torch.channels_last if last else torch.contiguous_format, worth)
+
+
+def check_device(device: Literal["auto", "cpu", "cuda", "mps"]) -> None:
+    """Make sure that the device is there.
+
+    Raises:
+        UserError: It is not.
+    """
+    if (device == "cuda" and not torch.cuda.is_available()) or (
+        device == "mps" and not torch.backends.mps.is_available()
+    ):
+        raise UserError(f"training.device is {device}, but torch finds none on this machine; use auto or cpu.")
 
 
 def _best_device() -> str:
