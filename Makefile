@@ -41,6 +41,7 @@ bench: $(STAMP)
 	$(VENV)/bin/python benchmarks/epoch_from_disk.py
 	$(VENV)/bin/python benchmarks/loaders.py
 	$(VENV)/bin/python benchmarks/large_index.py
+	$(VENV)/bin/python benchmarks/overhead.py
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -24,6 +24,7 @@ from dmx.config import StudyConfig, parse_study
 from dmx.config.space import Space, build_space
 from dmx.outcome import Outcome
 from dmx.sweep.claims import Claims
+from dmx.sweep.halving import turns
 from dmx.sweep.judging import judge
 from dmx.sweep.storage import open_claims
 from dmx.sweep.suggest import distribution, propose
@@ -88,6 +89,13 @@ def fill(claims: Claims, space: Space, count: int) -> None:
         )
 
 
+def claim(claims: Claims, config: StudyConfig) -> int:
+    """What a worker does to have a trial."""
+    assert claims.finished() < config.trials
+    claims.silent()
+    return next(turn.number for turn in turns(claims.trials(), config) if claims.claim(turn.number))
+
+
 def one_trial(claims: Claims, config: StudyConfig, space: Space, home: Home) -> dict[str, float]:
     """Seconds of each part of a trial without training."""
     times: dict[str, float] = {}
@@ -98,7 +106,7 @@ def one_trial(claims: Claims, config: StudyConfig, space: Space, home: Home) -> 
         times[what] = times.get(what, 0.0) + time.perf_counter() - begun
         return found
 
-    number = timed("claim", claims.claim)
+    number = timed("claim", lambda: claim(claims, config))
     trial, _ = timed("propose", lambda: propose(claims, config, space, number))
     run_id = f"overhead-{number:05d}"
     start = RunStart("overhead", run_id, {}, {f"p{i}": i for i in range(80)}, {"config.yaml": "x: 1\n" * 100})
@@ -125,7 +133,7 @@ def main() -> None:
             config, space = study(stored + options.trials + 1)
             claims = open_claims(config, home.study("overhead"))
             fill(claims, space, stored)
-            claims.fill([])
+            claims.fill()
             rounds = [one_trial(claims, config, space, home) for _ in range(options.trials + 1)][1:]
             m = {part: statistics.median(one[part] for one in rounds) for part in rounds[0]}
             beside = [m[part] for part in ("claim", "reports", "run", "tell")]

@@ -5,6 +5,7 @@ pictures of a quartet come from the same camera in the same place and stay geome
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -67,6 +68,19 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def split(self, pieces: int) -> list["Batch"]:
+        """The batch in so many pieces of almost equal size, or fewer where they would have less than two samples."""
+        pieces = max(1, min(pieces, len(self) // 2))
+        if pieces == 1:
+            return [self]
+        ends = np.linspace(0, len(self), pieces + 1).astype(int).tolist()
+
+        def piece(start: int, end: int) -> "Batch":
+            cut: dict[str, Any] = {n: v[start:end] for n, v in vars(self).items() if v is not None}
+            return replace(self, **cut)
+
+        return [piece(start, end) for start, end in pairwise(ends)]
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""

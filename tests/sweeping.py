@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from optuna.trial import TrialState
+
 from dmx.cli.watch import Watch
 from dmx.config import StudyConfig, parse_study
+from dmx.sweep.claims import Claims
 from dmx.sweep.engine import Summary, sweep
 from dmx.sweep.storage import open_claims
 from dmx.tracking import Home
@@ -27,3 +30,9 @@ def mlflow_runs(home: Path) -> dict[str, Any]:
 
 def optuna_trials(config: StudyConfig, home: Path) -> list[Any]:
     return open_claims(config, Home(home).study("tiny")).trials()
+
+
+def claim_next(claims: Claims) -> int | None:
+    """Claim the first trial that waits; None where none does."""
+    waiting = (trial.number for trial in claims.trials() if trial.state is TrialState.WAITING)
+    return next((number for number in waiting if claims.claim(number)), None)

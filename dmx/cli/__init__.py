@@ -11,12 +11,16 @@ from dmx.errors import UserError
 
 # name -> (module:function, what `dmx --help` says of it; a test holds it against the command's own help)
 COMMANDS = {
+    "compare": ("dmx.cli.compare:compare", "Compare runs sample by sample, and say what is more than noise."),
     "data": ("dmx.cli.data:data", "Make, import and look at data sets."),
     "describe": ("dmx.cli.catalogue:describe", "Tell all about one component."),
+    "evaluate": ("dmx.cli.evaluate:evaluate", "Evaluate a run on a data set, with every metric there is."),
     "explain": ("dmx.cli.explain:explain", "Tell what became of a trial, and why."),
+    "gc": ("dmx.cli.gc:gc", "Tell what takes room on the disk, and remove what nobody needs."),
     "leaderboard": ("dmx.cli.leaderboard:leaderboard", "Rank the runs of a study, or all single runs."),
     "list": ("dmx.cli.catalogue:list_", "List the components of one kind, or the encoders that models take."),
     "lr-find": ("dmx.cli.lr_find:lr_find", "Look for a good learning rate: raise it until the loss explodes."),
+    "predict": ("dmx.cli.predict:predict", "Write mask and depth of photographs."),
     "report": ("dmx.cli.report:report", "Write what a study came to as one HTML page."),
     "schema": ("dmx.cli.schema:schema", "Print the JSON schema of a configuration, for editors."),
     "sweep": ("dmx.cli.sweep:sweep", "Search: run the trials of a study, going on where it was left."),

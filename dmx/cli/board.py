@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
@@ -12,6 +12,9 @@ from rich.table import Table
 from dmx.config import Objective
 from dmx.outcome import Outcome
 from dmx.training.result import RunResult
+
+if TYPE_CHECKING:
+    from dmx.sweep.standing import Standing
 
 SLOTS = ("model", "loss.mask", "loss.depth", "weighting", "optimizer", "schedule")
 
@@ -60,9 +63,17 @@ class Row:
         self.epoch_of = f"{epoch}/{epochs}"
         self.board.line(f"{self.title}: epoch {epoch}/{epochs}, {self.board.objective.metric} {number(self.value)}")
 
-    def told(self, number_: int, result: RunResult) -> None:
+    def held(self, number: int, result: RunResult) -> None:
         """See `Watcher`."""
-        self.board.ended(number_, result)
+        self.board.held(number, result)
+        self._wait()
+
+    def told(self, number: int, result: RunResult) -> None:
+        """See `Watcher`."""
+        self.board.ended(number, result)
+        self._wait()
+
+    def _wait(self) -> None:
         self.title, self.what, self.epoch_of, self.value, self.place, self.steps = "waiting", "", "", None, 0, 0
 
 
@@ -84,6 +95,7 @@ class Board:
     best: tuple[float, int] | None = None
     saved: int = 0
     ran: int = 0
+    waiting: set[int] = field(default_factory=set)
     counts: dict[Outcome, int] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
 
@@ -95,6 +107,11 @@ class Board:
     def __exit__(self, *exception: object) -> None:
         self.live.stop()
 
+    def begin(self, standing: "Standing") -> None:
+        """Where the study stood before."""
+        self.finished, self.waiting, self.best = sum(standing.counts.values()), {*standing.held}, standing.best
+        self.counts = {Outcome(name): number for name, number in standing.counts.items()}
+
     def row(self, number: int) -> Row:
         """The row of a worker; with the first one the table appears."""
         self.rows.append(Row(self, number))
@@ -102,8 +119,14 @@ class Board:
             self.live.start()
         return self.rows[-1]
 
+    def held(self, trial: int, result: RunResult) -> None:
+        """A trial waits to be among the best."""
+        self.waiting.add(trial)
+        self.line(f"trial {trial} {result.reason}", always=True)
+
     def ended(self, trial: int, result: RunResult) -> None:
         """A trial has ended."""
+        self.waiting.discard(trial)
         self.finished, self.ran = self.finished + 1, self.ran + 1
         self.counts[result.outcome] = self.counts.get(result.outcome, 0) + 1
         self.saved += self.epochs - result.epochs if result.outcome is Outcome.PRUNED else 0
@@ -132,6 +155,8 @@ class Board:
     def standing(self) -> str:
         """How many trials have ended and how, the best, what pruning saved, and how long it may take."""
         told = [f"{self.finished} of {self.trials} trials", *(f"{n} {outcome}" for outcome, n in self.counts.items())]
+        if self.waiting:
+            told.append(f"{len(self.waiting)} held")
         if self.best is not None:
             told.append(f"best {number(self.best[0])} (trial {self.best[1]})")
         if self.saved:

@@ -14,12 +14,11 @@ from dmx.tracking.home import Home
 def explain(study: str, trial: int, storage: str | None, home: Home) -> None:
     """Tell what became of a trial, and why."""
     from dmx.errors import UserError
-    from dmx.sweep.best import stored_study
     from dmx.sweep.judging import story
-    from dmx.sweep.storage import open_claims
+    from dmx.sweep.stored import stored_trials
 
-    config = stored_study(home, study)
-    trials = open_claims(config, home.study(study), storage).trials()
+    config, claims = stored_trials(home, study, storage)
+    trials = claims.trials()
     if trial >= len(trials):
         raise UserError(f"study '{study}' has no trial {trial}; its trials are 0 to {len(trials) - 1}.")
     for line in story(trials, trial, config):

@@ -1,44 +1,126 @@
 """`dmx leaderboard`."""
 
+import csv
+import json
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
 from dmx.cli.options import home as home_option
+from dmx.config.objective import COSTS
 from dmx.tracking.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dmx.config.objective import Goal
+    from dmx.results.ranking import Entry
+
+    Ranked = tuple[Sequence[Entry], Sequence[Goal], int, str]
+
+SHOWN = 30
+"""Rows of a table where nobody asks for more or fewer."""
 
 
 @click.command()
 @click.argument("study", required=False)
 @click.option("--top", type=click.IntRange(min=1), help="Show only so many.")
+@click.option("--json", "form", flag_value="json", help="Print JSON instead of a table, with all metrics.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV instead of a table, with all metrics.")
 @home_option
-def leaderboard(study: str | None, top: int | None, home: Home) -> None:
+def leaderboard(study: str | None, top: int | None, form: str | None, home: Home) -> None:
     """Rank the runs of a study, or all single runs."""
-    from dmx.cli.table import show
     from dmx.errors import UserError, did_you_mean
-    from dmx.experiment.ranking import rank, results
 
-    entries = results(home, study)
+    entries, goals, front, knee = ranked(study, home)
     if not entries:
         known = sorted(path.name for path in (home.root / "studies").glob("*/"))
         what = f"study '{study}' has no finished run" if study else "no single run has finished"
         raise UserError(f"{what} in {home.root}; studies there: {did_you_mean(study or '', known)}")
-    if study:
-        show_study(study, home, f"Study {study}", top)
+    if form is not None:
+        write(entries[:top], form)
     else:
-        show(rank(entries), "Single runs", top)
+        show_ranked(f"Study {study}" if study else "Single runs", home, (entries, goals, front, knee), top or SHOWN)
+
+
+def ranked(study: str | None, home: Home) -> "Ranked":
+    """The runs, best first; what a study judges them by, the size of its front, and its knee."""
+    from dmx.results.ranking import rank, results
+
+    entries = results(home, study)
+    if study is None or not (home.study(study) / "study.yaml").is_file() or not several(home, study):
+        return rank(entries), (), 0, ""
+    from dmx.sweep.judging import rank_several
+    from dmx.sweep.stored import stored_study
+
+    goals = stored_study(home, study).goals
+    ordered, front, knee = rank_several(entries, goals)
+    return ordered, goals, front, knee
+
+
+def noise(home: Home, entries: "Sequence[Entry]") -> dict[str, str]:
+    """By run, how it stands to the first: `same` where the difference may be noise; missing where nobody can tell."""
+    from dmx.compare.bootstrap import difference
+    from dmx.compare.runs import verdict
+    from dmx.errors import UserError
+    from dmx.metrics import Samples
+    from dmx.training.trainer import BEST_SAMPLES
+
+    with_samples = [entry for entry in entries if (home.run(entry.run) / BEST_SAMPLES).is_file()]
+    if not entries or not with_samples or with_samples[0] is not entries[0]:
+        return {}
+    metric = entries[0].record["objective"]["metric"].removeprefix("val/")
+    first, *others = ((entry.run, Samples.load(home.run(entry.run) / BEST_SAMPLES)) for entry in with_samples)
+    found = {}
+    for run, samples in others:
+        try:
+            found[run] = verdict(difference([first[1]], [samples], metric))
+        except (ValueError, KeyError, UserError):  # other samples, or a metric of another time
+            continue
+    return found
+
+
+def several(home: Home, study: str) -> bool:
+    """Whether a study has several objectives; its configuration as a whole takes seconds to check."""
+    import yaml
+
+    return bool(yaml.safe_load((home.study(study) / "study.yaml").read_text()).get("objectives"))
+
+
+def write(entries: "Sequence[Entry]", form: str) -> None:
+    """All that is known of each run at its best epoch, for programs."""
+    rows = []
+    for place, entry in enumerate(entries, start=1):
+        best, result = entry.result.best, entry.result
+        facts = {"run": entry.run, "outcome": str(result.outcome), "reason": result.reason, "seconds": result.seconds}
+        costs = {cost: entry.record[cost] for cost in COSTS if cost in entry.record}
+        metrics = dict(best.metrics) if best else {}
+        rows.append(
+            {"place": place if best else None, **facts, "epoch": best.epoch if best else None, **costs, **metrics}
+            | {f"param {key}": value for key, value in entry.record["params"].items()}
+        )
+    if form == "json":
+        click.echo(json.dumps(rows, indent=1))
+        return
+    writer = csv.DictWriter(sys.stdout, list(dict.fromkeys(key for row in rows for key in row)))
+    writer.writeheader()
+    writer.writerows(rows)
 
 
 def show_study(name: str, home: Home, title: str, top: int | None = None) -> None:
     """The trials of a study, best first by its objective, or by all of its objectives."""
-    from dmx.cli.table import show
-    from dmx.experiment.ranking import rank, results
-    from dmx.sweep.best import stored_study
-    from dmx.sweep.judging import rank_several
+    show_ranked(title, home, ranked(name, home), top or SHOWN)
 
-    goals = stored_study(home, name).goals
-    if len(goals) == 1:
-        show(rank(results(home, name)), title, top)
+
+def show_ranked(title: str, home: Home, found: "Ranked", top: int) -> None:
+    """Ranked runs as a table, and whether what is between them is more than noise."""
+    from dmx.cli.table import show
+
+    entries, goals, front, knee = found
+    if len(goals) < 2:
+        show(entries, title, top, noise=noise(home, entries[:top]))
         return
-    entries, front, knee = rank_several(results(home, name), goals)
     show(entries, title, top, [goal.metric for goal in goals])
     named = ", ".join(f"{goal.metric} ({goal.direction})" for goal in goals)
     click.echo(f"By {named}: the first {front} are the front, where none is beaten in everything; its knee is {knee}.")

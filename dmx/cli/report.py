@@ -13,20 +13,20 @@ from dmx.tracking.home import Home
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="The page; without it, report.html of the study."
 )
+@click.option("--storage", metavar="URL", help="The database of the study, if it has one.")
 @home_option
-def report(study: str, out: Path | None, home: Home) -> None:
+def report(study: str, out: Path | None, storage: str | None, home: Home) -> None:
     """Write what a study came to as one HTML page.
 
     The page needs no network and no other file: what was searched, what won and by how much beyond the noise of seeds,
     what mattered, what failed, what pruning saved, and pictures.
     """
     from dmx.report import gather, page
-    from dmx.sweep.best import stored_study
-    from dmx.sweep.storage import open_claims
+    from dmx.sweep.stored import stored_trials
     from dmx.tracking.files import replace_text
 
-    config = stored_study(home, study)
-    written = page(gather(config, open_claims(config, home.study(study)).fresh(), home))
+    config, claims = stored_trials(home, study, storage)
+    written = page(gather(config, claims.fresh(), home))
     path = out or home.study(study) / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_text(path, written)

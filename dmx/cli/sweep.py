@@ -39,6 +39,7 @@ def crew_options(command: Any) -> Any:
 @click.option("--trials", type=click.IntRange(min=1), help="How many trials in all, over every start.")
 @crew_options
 @click.option("--storage", metavar="URL", help="A database that workers on many machines share.")
+@click.option("--ray", "cluster", metavar="ADDRESS", help="Run trials as tasks of this Ray cluster: auto, ray://...")
 @overrides_option
 @home_option
 def sweep(
@@ -48,6 +49,7 @@ def sweep(
     workers: int | None,
     trials_per_device: int,
     storage: str | None,
+    cluster: str | None,
     overrides: tuple[str, ...],
     home: Home,
 ) -> int | None:
@@ -57,21 +59,29 @@ def sweep(
     from dmx.cli.board import Board
     from dmx.config import load_study
     from dmx.sweep.crew import Crew
+    from dmx.sweep.on_ray import RayCrew
 
     given = (*overrides, f"trials={trials}") if trials is not None else overrides
     config = load_study(study, given)
     objective = config.experiment.objective
     with Board(objective, config.trials, config.experiment.epochs) as board:
-        crew = Crew(board.row, workers, trials_per_device, storage, timeout or inf)
+        given_crew = (board.row, workers, trials_per_device, storage, timeout or inf, board.begin, concluded(home))
+        crew = RayCrew(*given_crew, cluster) if cluster else Crew(*given_crew)
         summary = crew.sweep(config, home)
     return conclude(config.name, home, summary, f"dmx sweep {study} --trials {summary.trials + 10}")
+
+
+def concluded(home: Home) -> Any:
+    """Makes the report of a whole study and its figures; gives the files."""
+    from dmx.report import gather, page, write
+
+    return lambda config, claims: write(page(gather(config, claims.fresh(), home)), home.study(config.name))
 
 
 def conclude(name: str, home: Home, summary: Any, more: str) -> int | None:
     """Show the leaderboard and what comes next; gives the exit code."""
     from dmx.cli.leaderboard import show_study
-    from dmx.experiment.ranking import results
-    from dmx.outcome import Outcome
+    from dmx.results.ranking import results
 
     entries = results(home, name)
     click.echo()
@@ -81,13 +91,17 @@ def conclude(name: str, home: Home, summary: Any, more: str) -> int | None:
         click.echo(
             f"{summary.unsent} events are still on their way to the stores; nothing is lost: `dmx sync` sends the rest."
         )
+    if summary.failed:
+        click.echo(f"Error: {summary.stopped}. What is mended goes on with the same command.", err=True)
+        return 1
     if summary.stopped:
         click.echo(f"Interrupted; {summary.stopped}.")
         return 130
     if not summary.ran:
         click.echo(f"The study is complete: nothing was run. For more: {more}")
-    if not any(entry.result.outcome is Outcome.COMPLETE for entry in entries):
+    if not summary.complete:
         click.echo("No trial is complete: see the outcomes above and `dmx.reason` in MLflow.", err=True)
         return 1
+    click.echo(f"The report is {home.study(name) / 'report.html'}.")
     click.echo(f"Next: `dmx train-best {name}` trains the best at full budget, `make ui` shows every run.")
     return None

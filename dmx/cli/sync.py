@@ -7,17 +7,29 @@ from dmx.tracking.home import Home
 
 
 @click.command()
+@click.option(
+    "--rebuild", is_flag=True, help="Make both stores anew from the runs' journals; an old store is set aside."
+)
 @home_option
-def sync(home: Home) -> int:
+def sync(rebuild: bool, home: Home) -> int:
     """Send to MLflow and TensorBoard what they still lack."""
-    from dmx.tracking import sync as sync_run
+    from dmx.cli.bar import bar
+    from dmx.tracking import syncing
 
-    runs = sorted(path.parent.name for path in (home.root / "runs").glob("*/journal.jsonl"))
-    left = {run: sync_run(home, run) for run in runs}
+    with bar("sending") as progress:
+        if rebuild:
+            left, aside = syncing.rebuild(home, progress)
+        else:
+            left, aside = syncing.sync_all(home, progress), None
+    if aside is not None:
+        click.echo(
+            f"The old store is in {aside}. Registered models are in no journal: `dmx train-best STUDY` registers a "
+            "champion again. Start `dmx ui` anew."
+        )
     missing = sum(left.values())
     click.echo(
-        f"{len(runs)} runs looked at; {missing} events could not be sent."
+        f"{len(left)} runs looked at; {missing} events could not be sent."
         if missing
-        else f"{len(runs)} runs are whole."
+        else f"{len(left)} runs are whole."
     )
     return 1 if missing else 0

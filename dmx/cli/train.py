@@ -23,10 +23,14 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
     """Train one experiment, going on where it was left.
 
     The run's name follows from the configuration, so the same command goes on with the same run.
+
+    Several GPUs train one model together under torchrun: torchrun --nproc-per-node 4 -m dmx train EXPERIMENT.
     """
     from dmx.cli.watch import Watch
-    from dmx.experiment import UNFINISHED, prepare, read_result, run, run_id_of
+    from dmx.experiment import UNFINISHED, prepare, run, run_id_of
     from dmx.outcome import Outcome
+    from dmx.results.records import read_result
+    from dmx.training.processes import joined, number
 
     config = configured(experiment, overrides, resume, home)
     run_id = resume or run_id_of(config)
@@ -35,7 +39,7 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
         click.echo(f"Run {run_id} has ended already ({done[0].outcome}): equal configurations are one run.")
         click.echo("For another one change something, as in -s seed=1.")
         return 0 if done[0].outcome is Outcome.COMPLETE else 1
-    with Watch(config.objective) as watch:
+    with joined(config.training.device), Watch(config.objective, quiet=number() > 0) as watch:
         prepared = prepare(config, home, watch.loading)
         watch.console.print(
             f"[bold]{run_id}[/]: {config.model.component.name}, {prepared.parameters:,} parameters, "
@@ -45,6 +49,9 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
         tags = {"dmx.role": "run"}
         result, unsent = run(prepared, home, run_id, experiment=config.name, tags=tags, progress=watch)
         watch.told(0, result)
+        others = number() > 0
+    if others:  # the first process speaks for all
+        return None
     if unsent:
         click.echo(f"{unsent} events are still on their way to the stores; nothing is lost: `dmx sync` sends the rest.")
     if result.outcome is Outcome.INTERRUPTED:

@@ -18,12 +18,13 @@ def train_best(study: str, pick: str | None, home: Home) -> int | None:
     """
     from dmx.cli.table import show
     from dmx.cli.watch import Watch
-    from dmx.sweep.best import stored_study
+    from dmx.report.evaluation import evaluation_page
     from dmx.sweep.best import train_best as run_best
+    from dmx.sweep.stored import stored_study
 
     objective = stored_study(home, study).experiment.objective
     with Watch(objective) as watch:
-        report = run_best(study, home, watch, pick)
+        report = run_best(study, home, watch, pick, evaluation_page)
     if report.interrupted or report.prepared is None:
         click.echo("Interrupted; the same command goes on.")
         return 130

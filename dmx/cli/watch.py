@@ -17,8 +17,8 @@ LINE_SECONDS = 5.0
 class Watch:
     """Draws a bar in a terminal; writes a line after each epoch, and now and then between, elsewhere."""
 
-    def __init__(self, objective: Objective) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
+    def __init__(self, objective: Objective, *, quiet: bool = False) -> None:
+        self.console = Console(highlight=False, soft_wrap=True, quiet=quiet)
         self.objective = objective
         self.title = ""
         self.bar: Progress | None = None
@@ -85,6 +85,11 @@ class Watch:
         self.title = f"trial {number}"
         self.console.print(f"[bold]trial {number}[/] (of {trials}): {', '.join(chosen)}")
 
+    def held(self, number: int, result: RunResult) -> None:
+        """See `dmx.sweep.watcher.Watcher`."""
+        self._end_bar()
+        self.console.print(f"  {result.reason}", markup=False)
+
     def told(self, number: int, result: RunResult) -> None:
         """See `dmx.sweep.watcher.Watcher`."""
         self._end_bar()
@@ -93,7 +98,7 @@ class Watch:
         self.console.print(f"  {result.outcome}{best} in {result.seconds:.0f} s{reason}", markup=False)
 
     def _begin_bar(self, title: str, total: int, done: int = 0) -> None:
-        if not self.console.is_terminal:
+        if not self.console.is_terminal or self.console.quiet:
             return
         columns = (SpinnerColumn(), "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Progress(*columns, TextColumn("{task.fields[told]}"), console=self.console, transient=True)

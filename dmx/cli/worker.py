@@ -25,6 +25,6 @@ def worker(
     _, config, _ = agreed(study, storage)
     objective = config.experiment.objective
     with Board(objective, config.trials, config.experiment.epochs) as board:
-        crew = Crew(board.row, workers, trials_per_device, storage, timeout or inf)
+        crew = Crew(board.row, workers, trials_per_device, storage, timeout or inf, board.begin)
         summary = crew.join(study, home)
     return conclude(study, home, summary, "raise `trials` of the sweep that began it")

@@ -101,12 +101,14 @@ class LossConfig(Frozen):
 
 
 class Stage(Frozen):
-    """Some epochs at one resolution; stages follow each other with the same weights, optimizer and schedule."""
+    """Some epochs at one size and share of the data; stages go on with the same weights, optimizer and schedule."""
 
     epochs: Annotated[int, Field(ge=1)]
     size: Annotated[int | tuple[int, int], BeforeValidator(height_width)]
     """Side of a square, or height and width, in pixels."""
     batch_size: Annotated[int, Field(ge=2)]
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Of the training samples; a smaller share is part of a larger one. Validation is always whole."""
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -125,6 +127,9 @@ class TrainingConfig(Frozen):
     """`torch.compile`; `auto`: where the run is long enough to earn back the compilation."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Gradients are scaled down to this norm where theirs is greater."""
+    on_oom: Literal["stop", "halve"] = "stop"
+    """Where a batch does not fit into memory: end as out-of-memory, or go on with pieces of half the size, whose
+    gradients add up to the batch's own but for batch norm."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Validate and keep an exponential moving average of the weights."""
     log_every: Annotated[int, Field(ge=1)] = 10

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dmx.config.experiment import ExperimentConfig
+from dmx.config.experiment import ExperimentConfig, Stage
 from dmx.config.slots import SLOTS
 from dmx.registry import Scalar
 
@@ -30,9 +30,15 @@ def flatten(config: ExperimentConfig) -> dict[str, Scalar]:
     steps = data["augment"].pop("steps")
     flat["augment"] = "+".join(step["name"] for step in steps)
     flat |= {f"augment.{s['name']}.{key}": _short(value) for s in steps for key, value in s.items() if key != "name"}
-    flat["stages"] = ", ".join(f"{s.epochs}x{s.size}@{s.batch_size}" for s in config.stages)
+    flat["stages"] = ", ".join(_stage(stage) for stage in config.stages)
     del data["stages"]
     return flat | dict(_walk(data, ""))
+
+
+def _stage(stage: Stage) -> str:
+    """Epochs, size, batch size and, where it is not all of the data, the share of them: `2x64@16 of 0.5`."""
+    share = f" of {stage.share:g}" if stage.share < 1 else ""
+    return f"{stage.epochs}x{stage.size}@{stage.batch_size}{share}"
 
 
 def _walk(node: Mapping[str, Any], prefix: str) -> list[tuple[str, Scalar]]:

@@ -20,6 +20,7 @@ def metric_direction(metric: str, *others: str) -> Literal["minimize", "maximize
         f"val/{task}/{name}_{form}": component
         for task, registry in (("mask", mask_metrics), ("depth", depth_metrics))
         for name, component in registry.items()
+        if not component.facts.get("thorough")
         for form in ("pooled", "per_image")
     }
     if metric not in known:
@@ -27,15 +28,15 @@ def metric_direction(metric: str, *others: str) -> Literal["minimize", "maximize
     return "maximize" if known[metric].facts["higher_is_better"] else "minimize"
 
 
-SIZES = ("parameters", "multiply_adds")
-"""What is known of a network before it is trained; fewer is better."""
+COSTS = ("parameters", "multiply_adds", "memory_mb", "latency_ms")
+"""What is known of a network before it is trained; less is better."""
 
 
 class Goal(Frozen):
     """What a study judges trials by, beside the objective of the experiment."""
 
     metric: str
-    """A validation metric by its full name, `parameters` or `multiply_adds`."""
+    """A validation metric by its full name, or a cost: `parameters`, `multiply_adds`, `memory_mb`, `latency_ms`."""
     direction: Literal["minimize", "maximize"] | None = None
     """Follows from the metric."""
 
@@ -44,7 +45,7 @@ class Goal(Frozen):
     def _follow_metric(cls, data: Any) -> Any:
         given = {"metric": data} if isinstance(data, str) else dict(data) if isinstance(data, Mapping) else data
         if isinstance(given, dict) and isinstance(metric := given.get("metric"), str):
-            own = "minimize" if metric in SIZES else metric_direction(metric, *SIZES)
+            own = "minimize" if metric in COSTS else metric_direction(metric, *COSTS)
             given["direction"] = given.get("direction") or own
         return given
 

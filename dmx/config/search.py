@@ -108,7 +108,8 @@ class PatientConfig(Frozen):
 class HalvingConfig(Frozen):
     """After r, r η, r η², ... epochs the best of every η trials go on (asynchronous: Li et al. 2020).
 
-    With several objectives the best are those of the first non-dominated ranks, and within a rank those that add most
+    The others are held, and go on from their checkpoints should they be among the best when more have come. With
+    several objectives the best are those of the first non-dominated ranks, and within a rank those that add most
     hypervolume (Schmucker et al. 2021).
     """
 
@@ -117,6 +118,8 @@ class HalvingConfig(Frozen):
     """r, the epochs before the first choice."""
     factor: Annotated[int, Field(ge=2)] = 3
     """η."""
+    rungs: Literal["epochs", "stages"] = "epochs"
+    """`stages`: the choices are at the ends of the experiment's stages, which may grow in pictures' size and share."""
 
 
 class HyperbandConfig(Frozen):

@@ -31,12 +31,16 @@ def all_differ(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class LimitsConfig(Frozen):
-    """How large a network may be, at the size of the last stage."""
+    """What a network may cost, at the size of the last stage."""
 
     parameters: Annotated[float, Field(gt=0)] | None = None
     """Learned parameters."""
     multiply_adds: Annotated[float, Field(gt=0)] | None = None
     """Of the forward pass of one sample; one counts once."""
+    memory_mb: Annotated[float, Field(gt=0)] | None = None
+    """MiB of weights, gradients and what the forward pass of a batch keeps, in float32."""
+    latency_ms: Annotated[float, Field(gt=0)] | None = None
+    """Milliseconds from one picture to its prediction, measured on the device."""
 
 
 class TrainBestConfig(Frozen):
@@ -88,6 +92,19 @@ class StudyConfig(Frozen):
                 f"pruner '{self.pruner.name}' knows one objective, but the study has {len(metrics)}; "
                 f"take {' or '.join(FOR_SEVERAL)}"
             )
+        if self.sampler.name == "grid" and self.queue:
+            raise ValueError("queue does not go with sampler 'grid', which tries every combination; leave it out")
+        first = getattr(self.pruner, "min_epochs", 0)
+        if first >= self.experiment.epochs > 0 and getattr(self.pruner, "rungs", "epochs") == "epochs":
+            raise ValueError(
+                f"pruner.min_epochs is {first}, but a trial has {self.experiment.epochs} epochs, so nothing would be "
+                "pruned; lower it, or take pruner none"
+            )
+        if self.pruner.name == "halving" and self.sampler.name.startswith("nsga"):
+            raise ValueError(
+                f"sampler '{self.sampler.name}' learns from trials that have ended, but pruner 'halving' holds them to "
+                "the end; take sampler tpe, or pruner none"
+            )
         return self
 
     @property
@@ -95,6 +112,12 @@ class StudyConfig(Frozen):
         """All that trials are judged by; the first chooses the epoch."""
         own = self.experiment.objective
         return (Goal(metric=own.metric, direction=own.direction), *self.objectives)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Costs that are to be measured, because trials are judged by them or have limits."""
+        named = {goal.metric for goal in self.goals} | {name for name, limit in self.limits if limit is not None}
+        return tuple(cost for cost in ("memory_mb", "latency_ms") if cost in named)
 
     def dump(self) -> dict[str, Any]:
         """The whole configuration as plain data; reading it again gives an equal one."""

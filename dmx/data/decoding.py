@@ -20,13 +20,17 @@ NPY, EXR = b"\x93NUMPY", b"\x76\x2f\x31\x01"
 """How an array of numpy and an OpenEXR picture begin."""
 
 
-def colour(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+def colour(path: Path, *, upright: bool = False) -> UInt8[np.ndarray, "H W 3"]:
     """An RGB picture from PNG or JPEG, as its pixels are stored: masks and depth know nothing of EXIF's orientation.
+
+    Args:
+        path: The file.
+        upright: Turned as EXIF says after all, for pictures that come without mask and depth.
 
     Raises:
         DataError: The file is not there, damaged, or of another format.
     """
-    return _picture(path, _bytes(path), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    return _picture(path, _bytes(path), cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION))
 
 
 def grey(path: Path, *, alpha: bool = False, indices: bool = False) -> np.ndarray:

@@ -18,6 +18,8 @@ def make_loader(
     seed: int,
     epoch: int,
     shuffle: bool,
+    share: float = 1.0,
+    part: tuple[int, int] = (0, 1),
     augment: Callable[[Quartet, int], Quartet] | None = None,
     workers: int = 0,
     skip: int = 0,
@@ -34,12 +36,14 @@ def make_loader(
         seed: With `epoch` it gives the order and what is drawn for `augment`.
         epoch: Which epoch.
         shuffle: Whether the order is a random one; else it is that of the data set.
+        share: Of the samples, in (0, 1]; a smaller share is part of a larger one.
+        part: Which of how many equal parts of each batch; what would be left over is left out.
         augment: Changes each sample by chance; None leaves it.
         workers: Processes that read ahead; 0 reads in this one. The batches are the same.
         skip: How many batches to leave out at the start: those done before an interruption.
         pin_memory: Whether batches come in page-locked memory, for a GPU.
     """
-    batches = order(len(dataset), batch_size, seed=seed, epoch=epoch, shuffle=shuffle)[skip:]
+    batches = order(len(dataset), batch_size, seed=seed, epoch=epoch, shuffle=shuffle, share=share, part=part)[skip:]
     samples = dataset if augment is None else Epoch(dataset, augment, seed, epoch)
     return DataLoader(
         cast("Dataset[HostBatch]", samples),  # torch has no type for data sets that give whole batches
@@ -51,14 +55,30 @@ def make_loader(
     )
 
 
-def order(count: int, batch_size: int, *, seed: int, epoch: int, shuffle: bool) -> list[list[int]]:
-    """The numbers of the samples of each batch."""
-    numbers = np.random.default_rng((seed, epoch)).permutation(count) if shuffle else np.arange(count)
-    batches = [numbers[start : start + batch_size].tolist() for start in range(0, count, batch_size)]
+def order(
+    count: int,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    shuffle: bool,
+    share: float = 1.0,
+    part: tuple[int, int] = (0, 1),
+) -> list[list[int]]:
+    """The numbers of the samples of each batch; of a share, and of a part, at least two samples."""
+    numbers = np.arange(count)
+    if share < 1:
+        numbers = np.sort(np.random.default_rng(seed).permutation(count)[: max(2, round(share * count))])
+    if shuffle:
+        numbers = np.random.default_rng((seed, epoch)).permutation(numbers)
+    batches = [numbers[start : start + batch_size].tolist() for start in range(0, len(numbers), batch_size)]
     if shuffle and batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
         lone = batches.pop()
         batches[-1] += lone
-    return batches
+    which, parts = part
+    if parts == 1:
+        return batches
+    return [batch[which : len(batch) // parts * parts : parts] for batch in batches if len(batch) >= 2 * parts]
 
 
 def as_it_is(batch: Any) -> Any:

@@ -20,6 +20,7 @@ from dmx.experiment import Prepared
 from dmx.tracking.home import Home
 from dmx.tracking.mlflow_client import connect, experiment
 from dmx.tracking.mlflow_store import RUN_TAG
+from dmx.tracking.secrets import without_secrets
 from dmx.training.checkpoint import save_weights
 
 if TYPE_CHECKING:
@@ -81,8 +82,9 @@ def tracking_at(uri: str) -> Iterator[None]:
     try:
         yield
     except mlflow.MlflowException as error:
+        told = without_secrets(" ".join(str(error).split()))
         raise UserError(
-            f"the champion is trained and chosen, but MLflow did not take it ({' '.join(str(error).split())[:200]}); "
+            f"the champion is trained and chosen, but MLflow did not take it ({told[:200]}); "
             "the same command registers it when MLflow is there."
         ) from error
     finally:

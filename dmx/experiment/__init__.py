@@ -1,19 +1,8 @@
 """One experiment: prepared (everything a user can have got wrong is found), then run."""
 
 from dmx.experiment.prepare import Prepared, check, prepare
-from dmx.experiment.run import (
-    IDENTITY,
-    UNFINISHED,
-    check_equal,
-    check_identity,
-    crashed,
-    identity_of,
-    read_result,
-    run,
-    run_id_of,
-    run_known,
-    sizes,
-)
+from dmx.experiment.run import UNFINISHED, run, run_id_of, run_known
+from dmx.experiment.start import IDENTITY, check_equal, check_identity, costs, identity_of
 
 __all__ = [
     "IDENTITY",
@@ -22,12 +11,10 @@ __all__ = [
     "check",
     "check_equal",
     "check_identity",
-    "crashed",
+    "costs",
     "identity_of",
     "prepare",
-    "read_result",
     "run",
     "run_id_of",
     "run_known",
-    "sizes",
 ]

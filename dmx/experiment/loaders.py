@@ -22,6 +22,7 @@ from dmx.data.split import Split
 from dmx.errors import DataError
 from dmx.quartet import Batch, HostBatch, Quartet
 from dmx.training.execution import Execution
+from dmx.training.processes import number, processes
 
 LOADERS_AT_MOST = 8
 BYTES_PER_PIXEL = 3 + 3 + 1 + 1 + 4 + 1
@@ -73,17 +74,27 @@ class StageLoaders:
             seed=self.seed,
             epoch=epoch,
             shuffle=True,
+            share=stage.share,
+            part=(number(), processes()),
             augment=by_sample,
             workers=self.workers,
             skip=skip,
             pin_memory=self._pinned,
         )
-        for number, batch in enumerate(self._on_device(loader), start=skip):
-            yield batch if by_batch is None else by_batch(batch, draw_seed(self.seed, epoch, number))
+        for at, batch in enumerate(self._on_device(loader), start=skip):
+            draw = at * processes() + number()
+            yield batch if by_batch is None else by_batch(batch, draw_seed(self.seed, epoch, draw))
 
     def steps(self, stage: Stage) -> int:
         """How many batches an epoch of `stage` has."""
-        return len(order(len(self.split.train), stage.batch_size, seed=self.seed, epoch=0, shuffle=True))
+        count, part = len(self.split.train), (number(), processes())
+        return len(order(count, stage.batch_size, seed=self.seed, epoch=0, shuffle=True, share=stage.share, part=part))
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """The group of each sample for validation and test."""
+        wanted = {*self.split.val, *self.split.test}
+        return {sample.id: sample.group for sample in self.index.samples if sample.id in wanted}
 
     def val(self) -> Iterator[Batch]:
         """All validation samples, in order."""

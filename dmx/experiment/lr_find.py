@@ -18,9 +18,10 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from dmx.config.flat import flatten
 from dmx.errors import UserError
+from dmx.experiment.failures import reason
 from dmx.experiment.lr_plot import save_plot
 from dmx.experiment.prepare import Prepared
-from dmx.experiment.run import crashed, learner_of
+from dmx.experiment.run import learner_of
 from dmx.outcome import Outcome
 from dmx.quartet import Batch
 from dmx.tracking import Home, RunStart, RunTracker, open_run
@@ -206,7 +207,7 @@ def find(
         tracker.finish(Outcome.INTERRUPTED, "SIGINT")
         raise
     except Exception as error:
-        tracker.finish(Outcome.CRASHED, crashed(error).reason)
+        tracker.finish(Outcome.CRASHED, reason(error))
         raise
     _close(tracker, curve, plot)
     return curve, plot

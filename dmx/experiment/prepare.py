@@ -1,6 +1,6 @@
 """From a configuration to everything that a run needs: what a user can have got wrong is found, nothing is written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from dmx.metrics import definitions, names
 from dmx.models.inputs import needs_background
 from dmx.models.joint import DepthMaskModel, JointNet, Rgb, describe_parameters, make_link
 from dmx.tracking.home import Home
+from dmx.training.costs import latency_ms, memory_mb
 from dmx.training.execution import Execution, check_device, choose, forward_flops
+from dmx.training.processes import processes
 from dmx.training.seeding import seed_everything
 
 TRAINING_TO_FORWARD = 3  # a backward pass costs about two forward passes
@@ -40,6 +42,8 @@ class Prepared(Checked):
     parameters: int
     multiply_adds: int
     """Of one sample at the size of the last stage; one counts once."""
+    measured: Mapping[str, float]
+    """Further costs that were asked for: `memory_mb`, `latency_ms`."""
     execution: Execution
     loaders: StageLoaders
 
@@ -54,6 +58,7 @@ def check(config: ExperimentConfig) -> Checked:
     index = read(Path(config.data.root))
     index.check_files()
     check_fit(config, index)
+    check_parts(config)
     parts = split(index, **config.data.split.model_dump())
     if len(parts.train) < 2:
         raise DataError(
@@ -78,6 +83,7 @@ def prepare(
     progress: Callable[[int, int], None] = lambda done, total: None,
     *,
     load: bool = True,
+    measure: Collection[str] = (),
 ) -> Prepared:
     """As `check`; then choose how to use the machine, and bring the samples into memory or a pack.
 
@@ -86,6 +92,7 @@ def prepare(
         home: Where packs are kept.
         progress: Told how many of how many samples are ready.
         load: Whether samples are brought into memory or a pack now.
+        measure: Of `memory_mb` and `latency_ms`, what is to be measured; both at the size of the last stage.
 
     Raises:
         UserError: As `check`; or a sample cannot be read.
@@ -112,9 +119,37 @@ def prepare(
         **vars(checked),
         parameters=describe_parameters(model.net),
         multiply_adds=flops[config.stages[-1].height_width] // 2,
+        measured=measured(config, model, execution, measure),
         execution=execution,
         loaders=loaders,
     )
+
+
+def check_parts(config: ExperimentConfig) -> None:
+    """Make sure that each process gets its part of every batch.
+
+    Raises:
+        UserError: A batch does not divide by their number, or leaves one sample to each.
+    """
+    count = processes()
+    for i, stage in enumerate(config.stages):
+        if count > 1 and (stage.batch_size % count or stage.batch_size < 2 * count):
+            raise UserError(
+                f"stages.{i}.batch_size is {stage.batch_size}, which is for {count} processes together; take a "
+                f"multiple of {count}, and at least {2 * count}."
+            )
+
+
+def measured(
+    config: ExperimentConfig, model: DepthMaskModel, execution: Execution, wanted: Collection[str]
+) -> dict[str, float]:
+    """The costs that are wanted, of those that are measured."""
+    last, found = config.stages[-1], {}
+    if "memory_mb" in wanted:
+        found["memory_mb"] = memory_mb(model, last.height_width, last.batch_size)
+    if "latency_ms" in wanted:
+        found["latency_ms"] = latency_ms(model, last.height_width, model.net.needs_background, execution)
+    return found
 
 
 def built(config: ExperimentConfig) -> Any:

@@ -1,15 +1,39 @@
 """The metrics of mask and depth; importing this package registers them."""
 
-from dmx.metrics import abs_rel, checkerboard, delta, dice, iou, log10, mae, rmse, rmse_log, silog, sq_rel
+from dmx.metrics import (
+    abs_rel,
+    boundary_iou,
+    brier,
+    checkerboard,
+    delta,
+    dice,
+    e_measure,
+    iou,
+    log10,
+    mae,
+    rmse,
+    rmse_log,
+    s_measure,
+    silog,
+    sq_rel,
+    weighted_f,
+)
 from dmx.metrics.evaluator import Evaluator, definitions, higher_is_better, names
+from dmx.metrics.probabilities import Probabilities
+from dmx.metrics.samples import Samples
 
 __all__ = [
     "Evaluator",
+    "Probabilities",
+    "Samples",
     "abs_rel",
+    "boundary_iou",
+    "brier",
     "checkerboard",
     "definitions",
     "delta",
     "dice",
+    "e_measure",
     "higher_is_better",
     "iou",
     "log10",
@@ -17,6 +41,8 @@ __all__ = [
     "names",
     "rmse",
     "rmse_log",
+    "s_measure",
     "silog",
     "sq_rel",
+    "weighted_f",
 ]

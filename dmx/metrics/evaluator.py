@@ -2,12 +2,14 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from dmx.errors import did_you_mean
 from dmx.metrics.pixels import DepthPixels, MaskPixels
+from dmx.metrics.samples import Samples
 from dmx.quartet import Batch, DepthSpec, Prediction
 from dmx.registry import Component, depth_metrics, mask_metrics
 
@@ -17,19 +19,25 @@ FORMS = {
 }
 
 
-def components(spec: DepthSpec) -> dict[str, Component]:
-    """The metrics that are defined for `spec`, by `task/name`."""
-    masks = {f"mask/{name}": component for name, component in mask_metrics.items()}
+def components(spec: DepthSpec, *, thorough: bool = False) -> dict[str, Component]:
+    """The metrics that are defined for `spec`, by `task/name`; with those too slow for every epoch if `thorough`."""
+    masks = {f"mask/{name}": c for name, c in mask_metrics.items() if thorough or not c.facts.get("thorough")}
     depths = {f"depth/{name}": c for name, c in depth_metrics.items() if spec.kind in c.facts["kinds"]}
     return masks | depths
 
 
+def forms(component: Component) -> tuple[str, ...]:
+    """How the values of samples become one value; a metric of a picture as a whole cannot be pooled."""
+    known: tuple[str, ...] = component.facts.get("forms", tuple(FORMS))
+    return known
+
+
 def names(spec: DepthSpec) -> tuple[str, ...]:
     """The full names of all metrics that are defined for `spec`: `mask/iou_pooled`, `mask/iou_per_image`, ..."""
-    return tuple(f"{name}_{form}" for name in components(spec) for form in FORMS)
+    return tuple(f"{name}_{form}" for name, component in components(spec).items() for form in forms(component))
 
 
-def definitions(spec: DepthSpec) -> dict[str, str]:
+def definitions(spec: DepthSpec, *, thorough: bool = False) -> dict[str, str]:
     """What each full name means, as text that is equal exactly where values may be compared.
 
     >>> from dmx.metrics import definitions
@@ -37,9 +45,9 @@ def definitions(spec: DepthSpec) -> dict[str, str]:
     'sqrt(mean (y - t)^2); sums over all known pixels of all samples, divided once; version 1'
     """
     return {
-        f"{name}_{form}": f"{component.facts['equation']}; {meaning}; version {component.facts['version']}"
-        for name, component in components(spec).items()
-        for form, meaning in FORMS.items()
+        f"{name}_{form}": f"{component.facts['equation']}; {FORMS[form]}; version {component.facts['version']}"
+        for name, component in components(spec, thorough=thorough).items()
+        for form in forms(component)
     }
 
 
@@ -53,7 +61,7 @@ def higher_is_better(name: str) -> bool:
         f"{task}/{metric}_{form}": component
         for task, registry in (("mask", mask_metrics), ("depth", depth_metrics))
         for metric, component in registry.items()
-        for form in FORMS
+        for form in forms(component)
     }
     if name not in known:
         raise ValueError(f"no metric '{name}'; {did_you_mean(name, known)}")
@@ -67,11 +75,13 @@ class Evaluator:
 
     Args:
         spec: The data set's depth; decides which metrics are defined.
+        thorough: Whether those are among them that are too slow for every epoch.
     """
 
-    def __init__(self, spec: DepthSpec) -> None:
-        self.components = components(spec)
+    def __init__(self, spec: DepthSpec, *, thorough: bool = False) -> None:
+        self.components = components(spec, thorough=thorough)
         self.sums: dict[str, list[Tensor]] = defaultdict(list)
+        self.ids: list[str] = []
 
     @torch.no_grad()
     def update(self, prediction: Prediction, batch: Batch) -> None:
@@ -80,20 +90,33 @@ class Evaluator:
             cpu = torch.device("cpu")
             prediction = Prediction(prediction.mask_logits.to(cpu), prediction.depth.to(cpu))
             batch = batch.to(cpu)
+        self.ids += batch.ids
         pixels = {"mask": MaskPixels.of(prediction, batch), "depth": DepthPixels.of(prediction, batch)}
         for name, component in self.components.items():
             self.sums[name].append(component.function(pixels[name.partition("/")[0]]))
 
     def compute(self) -> dict[str, float | None]:
         """The value of every metric by its full name; None where it is undefined or not a finite number."""
-        values: dict[str, float | None] = {f"{name}_{form}": None for name in self.components for form in FORMS}
-        for name, batches in self.sums.items():
-            finish = self.components[name].facts["finish"]
-            sums = torch.cat(batches).cpu()
-            defined = sums[:, -1] != 0  # true for NaN: a sample with a NaN prediction is not left out
-            values[f"{name}_pooled"] = finite(finish(sums.sum(0)))
-            values[f"{name}_per_image"] = finite(finish(sums)[defined].mean())
+        values: dict[str, float | None] = {}
+        for name, component in self.components.items():
+            sums = torch.cat(self.sums[name]).cpu() if self.ids else None
+            for form in forms(component):
+                values[f"{name}_{form}"] = None if sums is None else summed_up(component, form, sums)
         return values
+
+    def samples(self, groups: Mapping[str, str]) -> Samples:
+        """What each sample came to, given the group of each."""
+        sums = {name: torch.cat(batches).cpu().numpy() for name, batches in self.sums.items()}
+        return Samples(self.ids, [groups[id] for id in self.ids], sums)
+
+
+def summed_up(component: Component, form: str, sums: Tensor) -> float | None:
+    """The value over samples, from the sums of each."""
+    finish = component.facts["finish"]
+    if form == "pooled":
+        return finite(finish(sums.sum(0)))
+    defined = sums[:, -1] != 0  # true for NaN: a sample with a NaN prediction is not left out
+    return finite(finish(sums)[defined].mean())
 
 
 def finite(value: Tensor) -> float | None:

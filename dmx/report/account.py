@@ -2,16 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dmx.config import StudyConfig
 from dmx.errors import UserError
-from dmx.experiment.ranking import Entry, rank, results
 from dmx.outcome import Outcome
 from dmx.report.reading import Asked, Axis, Importances, Study, asked, axes, directions, importances
+from dmx.results.ranking import Entry, rank, results
 from dmx.tracking.home import Home
 
 BEST = "best.json"
@@ -59,7 +59,7 @@ class Account:
         others: How many runs of `dmx train-best` were of another trial.
         champion: The run that was chosen, where it is one of `seeds`, and its metrics on test.
         axes: What varied.
-        importances: What mattered.
+        importances: What mattered for each objective.
     """
 
     config: StudyConfig
@@ -71,12 +71,23 @@ class Account:
     others: int
     champion: tuple[str, Mapping[str, float | None]] | None
     axes: tuple[Axis, ...]
-    importances: Importances
+    importances: tuple[Importances, ...]
 
     @property
     def metric(self) -> str:
         """What the study is judged by."""
         return self.config.experiment.objective.metric
+
+    @property
+    def goals(self) -> list[str]:
+        """The names of all objectives, the first one first."""
+        return [goal.metric for goal in self.config.goals]
+
+    @property
+    def front(self) -> list[Trial]:
+        """The complete trials that no other beats in every objective, by the first one."""
+        best = unbeaten([trial.asked.values for trial in self.complete], self.directions)
+        return [trial for i, trial in enumerate(self.complete) if i in best]
 
     @property
     def lower_is_better(self) -> bool:
@@ -116,7 +127,7 @@ def gather(config: StudyConfig, study: Study, home: Home) -> Account:
         others=len(retrained) - len(seeds),
         champion=_champion(home.study(config.name) / BEST, {entry.run for entry in seeds}),
         axes=axes(study),
-        importances=importances(study),
+        importances=tuple(importances(study, i) for i in range(len(study.directions))),
     )
 
 
@@ -124,6 +135,17 @@ def best_first(trials: Iterable[Trial], direction: str) -> list[Trial]:
     """The complete trials by their (first) objective."""
     sign = 1.0 if direction == "minimize" else -1.0
     return sorted((trial for trial in trials if trial.complete), key=lambda trial: sign * trial.asked.values[0])
+
+
+def unbeaten(values: Sequence[Sequence[float]], directions: Sequence[str]) -> set[int]:
+    """The places of those that none other matches in all objectives and beats in one."""
+    signs = [1 if direction == "minimize" else -1 for direction in directions]
+    turned = [tuple(sign * value for sign, value in zip(signs, each, strict=True)) for each in values]
+
+    def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+        return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+    return {i for i, each in enumerate(turned) if not any(beats(other, each) for other in turned)}
 
 
 def same_but_seed(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """The report as one HTML page that needs nothing but itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from dmx import __version__
 from dmx.report.account import Account
@@ -35,6 +35,7 @@ h1 { font-size: 1.7rem; line-height: 1.2; margin: .5rem 0; overflow-wrap: anywhe
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; border-bottom: 2px solid #1f5f99; padding-bottom: .2rem; }
 p { margin: .6rem 0; max-width: 46rem; overflow-wrap: anywhere; }
 code { font-size: .9em; background: #eef2f6; padding: .1em .3em; border-radius: 3px; overflow-wrap: anywhere; }
+h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 nav { font-size: .9rem; } nav a { margin-right: 1rem; color: #1f5f99; display: inline-block; }
 .wide { overflow-x: auto; margin: .6rem 0; }
 .tight td { white-space: nowrap; } table { border-collapse: collapse; font-size: .86rem; }
@@ -55,16 +56,22 @@ footer { margin-top: 3rem; font-size: .8rem; color: #51606f; }
 def page(account: Account) -> str:
     """The whole document; each section stands by itself, in the order of `SECTIONS`."""
     name = account.config.name
-    parts = [tag("section", tag("h2", title), made(account), id=anchor(title)) for title, made in SECTIONS.items()]
-    links = tag("nav", *(tag("a", title, href=f"#{anchor(title)}") for title in SECTIONS))
+    sections = {title: made(account) for title, made in SECTIONS.items()}
+    return document(f"Study {name}", sections, str(account.home.study(name)))
+
+
+def document(title: str, sections: Mapping[str, Html], source: str) -> str:
+    """A page of sections with links to them, and where it comes from."""
+    parts = [tag("section", tag("h2", name), inside, id=anchor(name)) for name, inside in sections.items()]
+    links = tag("nav", *(tag("a", name, href=f"#{anchor(name)}") for name in sections))
     head = tag(
         "head",
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        tag("title", f"Study {name}"),
+        tag("title", title),
         tag("style", Html(CSS)),
     )
-    footer = tag("footer", f"Made by dmx {__version__} from {account.home.study(name)}.")
-    body = tag("body", tag("h1", f"Study {name}"), links, *parts, footer)
+    footer = tag("footer", f"Made by dmx {__version__} from {source}.")
+    body = tag("body", tag("h1", title), links, *parts, footer)
     return "<!DOCTYPE html>\n" + tag("html", head, body, lang="en") + "\n"
 
 

@@ -105,14 +105,12 @@ def _axis(path: str, drawn: Sequence[BaseDistribution]) -> Axis:
     return Axis(path, words, (), first.log, len(drawn))
 
 
-def importances(study: Study) -> Importances:
-    """The fANOVA (Hutter, Hoos and Leyton-Brown 2014) over the complete trials, by Optuna.
+def importances(study: Study, objective: int = 0) -> Importances:
+    """The fANOVA (Hutter, Hoos and Leyton-Brown 2014) of one objective over the complete trials, by Optuna.
 
     Only parameters that every complete trial has drawn, and not alike in all of them, can be weighed together.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(study.directions) > 1:
-        return Importances({}, len(complete), "there are several objectives, and a share is of the variance of one")
     if len(complete) < FEWEST:
         why = f"{len(complete)} complete trials are too few; fANOVA fits a forest to them and needs {FEWEST} at least"
         return Importances({}, len(complete), why)
@@ -120,9 +118,12 @@ def importances(study: Study) -> Importances:
     varied = [path for path in common if len({trial.params[path] for trial in complete}) > 1]
     if not varied:
         return Importances({}, len(complete), "no parameter varies over all complete trials")
-    if len({trial.value for trial in complete}) == 1:
+    if len({trial.values[objective] for trial in complete}) == 1:
         return Importances({}, len(complete), "all complete trials have the same value")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         evaluator = FanovaImportanceEvaluator(seed=0)
-        return Importances(get_param_importances(study, evaluator=evaluator, params=varied), len(complete))
+        shares = get_param_importances(
+            study, evaluator=evaluator, params=varied, target=lambda trial: trial.values[objective]
+        )
+        return Importances(shares, len(complete))

@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from dmx.config import StudyConfig, parse_study
 from dmx.errors import UserError, did_you_mean
 from dmx.sweep.claims import Claims
 from dmx.sweep.database import open_database, shown
+from dmx.tracking.files import replace_text
 
 AFTER = ("trials", "train_best", "max_failures")
 """What may change between two starts: it decides how much is tried, not what."""
 CONFIG, IDENTITY = "dmx.study", "dmx.identity"
+STORAGE, IN_FOLDER = "storage.txt", "in its folder"
 
 
 def check_same(config: StudyConfig, old: Any, where: str) -> None:
@@ -31,6 +34,27 @@ def check_same(config: StudyConfig, old: Any, where: str) -> None:
             f"study '{config.name}' in {where} was made by another configuration:{lines}\n"
             "Give the changed study another `name`; trials of both would not compare."
         )
+
+
+def check_storage(folder: Path, url: str | None) -> None:
+    """Make sure that a study goes on where its trials are.
+
+    Raises:
+        UserError: They are elsewhere.
+    """
+    now, path = shown(url) if url else IN_FOLDER, folder / STORAGE
+    before = path.read_text() if path.is_file() else now
+    if before != now:
+        which = "without --storage" if before == IN_FOLDER else f"--storage {before}"
+        raise UserError(
+            f"the trials of the study in {folder} are {before}, not {now}; go on with `{which}`, or give the study "
+            "another `name`."
+        )
+
+
+def note_storage(folder: Path, url: str | None) -> None:
+    """Put on record where a study's trials are."""
+    replace_text(folder / STORAGE, shown(url) if url else IN_FOLDER)
 
 
 def flat(data: Any, prefix: str = "") -> dict[str, Any]:

@@ -2,26 +2,29 @@
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from dmx.config import ExperimentConfig, StudyConfig, parse_experiment, parse_study
+from dmx.config import ExperimentConfig, StudyConfig, parse_experiment
 from dmx.errors import UserError, did_you_mean
-from dmx.experiment import UNFINISHED, Prepared, prepare, read_result, run, run_id_of
-from dmx.experiment.ranking import Entry, rank, results
+from dmx.experiment import UNFINISHED, Prepared, prepare, run, run_id_of
+from dmx.experiment.evaluate import Evaluation, evaluate
+from dmx.experiment.evaluations import keep
+from dmx.experiment.trained import trained
 from dmx.outcome import Outcome
-from dmx.sweep.engine import STUDY, alone
+from dmx.results.ranking import Entry, rank, results
+from dmx.results.records import read_result
+from dmx.sweep.engine import alone
 from dmx.sweep.judging import judged_by, rank_several
+from dmx.sweep.stored import stored_study
 from dmx.sweep.watcher import Watcher
-from dmx.tracking import RunStart, open_run
 from dmx.tracking.files import replace_text
 from dmx.tracking.home import Home
 from dmx.training.checkpoint import load_weights
 from dmx.training.trainer import BEST_WEIGHTS
-from dmx.training.validation import validate
 
 REPORT = "best.json"
 
@@ -57,20 +60,13 @@ class BestReport:
         return statistics.mean(known), statistics.stdev(known) if len(known) > 1 else 0.0
 
 
-def stored_study(home: Home, name: str) -> StudyConfig:
-    """The configuration of a study in `home`.
-
-    Raises:
-        UserError: There is none of that name.
-    """
-    path = home.study(name) / STUDY
-    if not path.is_file():
-        known = [found.parent.name for found in (home.root / "studies").glob(f"*/{STUDY}")]
-        raise UserError(f"no study '{name}' in {home.root}; {did_you_mean(name, known)}. `dmx sweep` makes one.")
-    return parse_study(yaml.safe_load(path.read_text()), str(path))
-
-
-def train_best(name: str, home: Home, watcher: Watcher, pick: str | None = None) -> BestReport:
+def train_best(
+    name: str,
+    home: Home,
+    watcher: Watcher,
+    pick: str | None = None,
+    page: Callable[[Evaluation], str] = lambda found: "",
+) -> BestReport:
     """Train the study's best complete trial with the study's seeds at full budget, choose, and read test once.
 
     Args:
@@ -78,6 +74,7 @@ def train_best(name: str, home: Home, watcher: Watcher, pick: str | None = None)
         home: Where results are.
         watcher: Who watches.
         pick: Of several objectives the one that decides, or `knee`; None: the knee.
+        page: Makes a page of what the champion came to on test.
 
     Raises:
         UserError: The study is not there, or none of its trials is complete.
@@ -93,7 +90,7 @@ def train_best(name: str, home: Home, watcher: Watcher, pick: str | None = None)
         for i, seed in enumerate(study.train_best.seeds):
             config = full_budget(study, trial, home, seed)
             watcher.trial(i, len(study.train_best.seeds), {"model": f"{trial} at full budget, seed {seed}"})
-            entry, interrupted = _train(config, name, home, watcher)
+            entry, interrupted = _train(config, study, home, watcher)
             if interrupted:
                 return BestReport(name, trial, tuple(runs), interrupted=True)
             runs.append(entry)
@@ -102,7 +99,7 @@ def train_best(name: str, home: Home, watcher: Watcher, pick: str | None = None)
             raise UserError(f"no seed of {trial} came to an end: {ranked[0].run} {ranked[0].result.reason}.")
         champion = prepare(full_budget(study, trial, home, seed_of(ranked[0])), home, watcher.loading)
         load_weights(home.run(ranked[0].run) / BEST_WEIGHTS, champion.model)
-        test = _test(champion, ranked[0], home, name)
+        test = _test(champion, ranked[0], home, page)
         return BestReport(name, trial, tuple(ranked), False, ranked[0].run, test, champion)
 
 
@@ -140,33 +137,32 @@ def full_budget(study: StudyConfig, trial: str, home: Home, seed: int) -> Experi
     return parse_experiment(data, str(path))
 
 
-def _train(config: ExperimentConfig, study: str, home: Home, watcher: Watcher) -> tuple[Entry, bool]:
+def _train(config: ExperimentConfig, study: StudyConfig, home: Home, watcher: Watcher) -> tuple[Entry, bool]:
     run_id = run_id_of(config)
     found = read_result(home.run(run_id))
     if found is None or found[0].outcome in UNFINISHED:
-        tags = {"dmx.role": "best", "dmx.study": study}
-        prepared = prepare(config, home, watcher.loading)
-        result, _ = run(prepared, home, run_id, experiment=study, tags=tags, progress=watcher)
+        tags = {"dmx.role": "best", "dmx.study": study.name}
+        prepared = prepare(config, home, watcher.loading, measure=study.measured)
+        result, _ = run(prepared, home, run_id, experiment=study.name, tags=tags, progress=watcher)
         watcher.told(config.seed, result)
         found = read_result(home.run(run_id))
         assert found is not None  # `run` has just written it
     return Entry(run_id, *found), found[0].outcome is Outcome.INTERRUPTED
 
 
-def _test(prepared: Prepared, entry: Entry, home: Home, study: str) -> dict[str, float | None] | None:
+def _test(
+    prepared: Prepared, entry: Entry, home: Home, page: Callable[[Evaluation], str]
+) -> dict[str, float | None] | None:
     """The champion on test; what was read for it before is not read again."""
-    path = home.study(study) / REPORT
+    path = home.study(entry.record["tags"]["dmx.study"]) / REPORT
     before = json.loads(path.read_text()) if path.is_file() else {}
     if before.get("champion") == entry.run:
         stored: dict[str, float | None] | None = before["test"]
         return stored
     test: dict[str, float | None] | None = None
     if prepared.split.test:
-        model = prepared.model.to(prepared.execution.device)
-        metrics, _ = validate(model, prepared.loaders.test(), prepared.index.depth, prepared.execution)
-        test = {f"test/{name}": value for name, value in metrics.items()}
-        tracker = open_run(home, entry.run, RunStart(experiment=study, name=entry.run))
-        tracker.log(entry.result.steps, {name: value for name, value in test.items() if value is not None})
-        tracker.finish(entry.result.outcome, entry.result.reason)
+        found = evaluate(trained(home, entry.run), prepared.index.root, "test", home)
+        keep(found, page(found), home)
+        test = {f"test/{name}": value for name, value in found.values.items()}
     replace_text(path, json.dumps({"champion": entry.run, "test": test}, indent=1))
     return test

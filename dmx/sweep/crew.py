@@ -12,8 +12,9 @@ import torch
 
 from dmx.config import StudyConfig
 from dmx.errors import UserError
-from dmx.sweep.engine import Ready, Summary, joined, ready
+from dmx.sweep.engine import Conclude, Ready, Summary, joined, ready, send_the_rest
 from dmx.sweep.process import Job
+from dmx.sweep.standing import Standing, standing
 from dmx.sweep.supervisor import Slot, Supervisor, server
 from dmx.sweep.watcher import Watcher
 from dmx.tracking.delivery import unsent
@@ -30,6 +31,8 @@ class Crew:
         url: The database of the study; None: a journal in the results' home.
         timeout: Seconds after which the sweep stops.
         watchers: Who watches each worker, by its number.
+        begin: Told where the study stands before the first worker starts.
+        conclude: Makes what is to be kept with the study's own run when it is whole.
     """
 
     watchers: Callable[[int], Watcher]
@@ -37,6 +40,8 @@ class Crew:
     per_device: int = 1
     url: str | None = None
     timeout: float = inf
+    begin: Callable[[Standing], None] = lambda standing: None
+    conclude: Conclude = lambda config, claims: ()
 
     def sweep(self, config: StudyConfig, home: Home) -> Summary:
         """Run trials until the study has `config.trials` in all.
@@ -47,8 +52,8 @@ class Crew:
         places = self.places(config)
         context = server(config)
         with ready(config, home, self.url) as study:
-            if study is None:
-                return Summary(config.trials, config.trials, 0, "", 0)
+            if isinstance(study, Summary):
+                return study
             return self._supervise(study, places, context)
 
     def join(self, name: str, home: Home) -> Summary:
@@ -80,6 +85,7 @@ class Crew:
         return [*places[:count]]
 
     def _supervise(self, study: Ready, places: list[str | None], context: ForkServerContext) -> Summary:
+        self.begin(standing(study.claims))
         slots = [
             Slot(number, self._job(study, number, len(places), gpu), self.watchers(number))
             for number, gpu in enumerate(places)
@@ -90,8 +96,12 @@ class Crew:
         except UserError as error:
             study.close(str(error), 0)
             raise
-        summary = study.close(stopped, 0)  # waits for the stores
-        return replace(summary, unsent=summary.unsent + sum(unsent(study.home, run) for run in supervisor.runs))
+        send_the_rest(study.claims, study.home)  # of trials that ended while a store was away
+        summary = study.close(stopped, 0, self.conclude)  # waits for the stores
+        failed = supervisor.failures >= study.config.max_failures
+        return replace(
+            summary, failed=failed, unsent=summary.unsent + sum(unsent(study.home, run) for run in supervisor.runs)
+        )
 
     def _job(self, study: Ready, number: int, count: int, gpu: str | None) -> Job:
         return Job(

@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 class PatientStorage(RDBStorage):
     """`RDBStorage` whose calls outlive the database's restarts.
 
-    A call that was carried out just as the connection broke is made twice. All calls here set something to a value, or
-    ask; only new trials could be too many, and those beyond the study's number are never looked at.
+    A call that was carried out just as the connection broke is made twice. Nearly all set something to a value, or ask.
+    New trials could be too many: those beyond the study's number are never looked at. A trial that was granted already
+    is not granted again: its silence frees it. A trial that was told already says so, which the teller knows.
     """
 
 

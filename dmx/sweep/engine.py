@@ -1,27 +1,25 @@
 """A study made ready, worked on by one process after the other or by many, and closed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import yaml
 from filelock import FileLock, Timeout
-from optuna.trial import TrialState
 
 from dmx.config import StudyConfig
 from dmx.config.space import Space, build_space
 from dmx.errors import UserError
 from dmx.experiment import IDENTITY, check, check_equal, check_identity, identity_of
 from dmx.outcome import Outcome
-from dmx.sweep.agreement import agree, agreed, check_same
+from dmx.sweep.agreement import agree, agreed, check_same, check_storage, note_storage
 from dmx.sweep.claims import Claims
 from dmx.sweep.database import shown
-from dmx.sweep.fronts import falling, hypervolume
-from dmx.sweep.judging import front
+from dmx.sweep.standing import complete, standing_of
 from dmx.sweep.storage import open_claims
+from dmx.sweep.stored import STUDY
 from dmx.sweep.suggest import first_trials
 from dmx.sweep.watcher import Watcher
 from dmx.sweep.worker import Worker
@@ -29,9 +27,10 @@ from dmx.tracking import RunStart, RunTracker, open_run
 from dmx.tracking.delivery import unsent
 from dmx.tracking.files import replace_text
 from dmx.tracking.home import Home
+from dmx.tracking.journal import JOURNAL, Finished, Reopened, read
 from dmx.tracking.process import feeder
 
-STUDY = "study.yaml"
+Conclude = Callable[[StudyConfig, Claims], Iterable[Path]]
 GOES_ON = "the same command goes on"
 
 
@@ -40,14 +39,21 @@ class Summary:
     """Where a sweep stands when the command ends.
 
     Attributes:
+        finished: How many of the `trials` have ended.
+        complete: How many of these are complete.
+        ran: How many ended here and now.
         stopped: Why it was stopped before its last trial; empty where it was not.
+        unsent: How many events the stores still lack.
+        failed: Whether it was stopped because too many trials failed.
     """
 
     finished: int
     trials: int
+    complete: int
     ran: int
     stopped: str
     unsent: int
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,14 +81,22 @@ class Ready:
         if self.record is not None:
             self.record.log(self.claims.finished(), standing_of(self.claims))
 
-    def close(self, stopped: str, unsent: int) -> Summary:
-        """Close the study's own run; gives where the study stands."""
+    def close(self, stopped: str, unsent: int, conclude: Conclude = lambda config, claims: ()) -> Summary:
+        """Close the study's own run; gives where the study stands.
+
+        Args:
+            stopped: Why it was stopped; empty where it was not.
+            unsent: How many events the stores lack of its trials.
+            conclude: Makes what is to be kept with a study that is whole.
+        """
+        after = self.claims.finished()
         if self.record is not None:
             self.record.artifact(self.home.study(self.config.name) / STUDY)
-            outcome = Outcome.INTERRUPTED if stopped else Outcome.COMPLETE
-            unsent += self.record.finish(outcome, stopped)
-        after = self.claims.finished()
-        return Summary(after, self.config.trials, after - self.before, stopped, unsent)
+            whole = after >= self.config.trials and not stopped
+            for path in conclude(self.config, self.claims) if whole else ():
+                self.record.artifact(path)
+            unsent += self.record.finish(Outcome.COMPLETE if whole else Outcome.INTERRUPTED, stopped)
+        return Summary(after, self.config.trials, complete(self.claims), after - self.before, stopped, unsent)
 
 
 def sweep(config: StudyConfig, home: Home, watcher: Watcher) -> Summary:
@@ -92,8 +106,8 @@ def sweep(config: StudyConfig, home: Home, watcher: Watcher) -> Summary:
         UserError: As `ready`; or every further trial would fail.
     """
     with ready(config, home) as study:
-        if study is None:
-            return Summary(config.trials, config.trials, 0, "", 0)
+        if isinstance(study, Summary):
+            return study
         worker = Worker(config, home, study.claims, study.space, watcher)
         try:
             for _ in worker.work():
@@ -107,8 +121,8 @@ def sweep(config: StudyConfig, home: Home, watcher: Watcher) -> Summary:
 
 
 @contextmanager
-def ready(config: StudyConfig, home: Home, url: str | None = None) -> Iterator[Ready | None]:
-    """Check everything, make the study or go on with it; None where all its trials have ended.
+def ready(config: StudyConfig, home: Home, url: str | None = None) -> Iterator["Ready | Summary"]:
+    """Check everything, make the study or go on with it; where it stands, if nothing is left to do.
 
     Args:
         config: The study.
@@ -122,22 +136,25 @@ def ready(config: StudyConfig, home: Home, url: str | None = None) -> Iterator[R
     folder = home.study(config.name)
     if (folder / STUDY).exists():
         check_same(config, yaml.safe_load((folder / STUDY).read_text()), str(folder))
-        if open_claims(config, folder, url).finished() >= config.trials:
+        check_storage(folder, url)
+        claims = open_claims(config, folder, url)
+        if closed(claims, home):
             replace_text(folder / STUDY, yaml.safe_dump(config.dump(), sort_keys=False))
-            yield None
+            yield Summary(claims.finished(), config.trials, complete(claims), 0, "", 0)
             return
     base = check(config.experiment)
     space = build_space(config, base.index.depth.kind, base.index.has_background)
-    first = first_trials(config, space)
+    first_trials(config, space)  # a mistake in the queue shows before anything is written
     with alone(folder):
         check_identity(folder / IDENTITY, base, f"study '{config.name}'")
         replace_text(folder / IDENTITY, json.dumps(identity_of(base), indent=1))
+        note_storage(folder, url)
         claims = open_claims(config, folder, url)
         agree(claims, config, identity_of(base))
         replace_text(folder / STUDY, yaml.safe_dump(config.dump(), sort_keys=False))
         if url is None:
             claims.release_all()  # the lock is ours, so nobody works on them
-        claims.fill(first)
+        claims.fill()
         send_the_rest(claims, home)
         record = _open_record(config, home, space)
         kind, has_background = base.index.depth.kind, base.index.has_background
@@ -175,38 +192,24 @@ def alone(folder: Path) -> Iterator[None]:
         ) from None
 
 
+def closed(claims: Claims, home: Home) -> bool:
+    """Whether all trials have ended and all is on record, so that nothing is left to be done."""
+    if claims.finished() < claims.total:
+        return False
+    record = home.run(f"{claims.study}-study")
+    ends = [event for event, _ in read(record / JOURNAL) if isinstance(event, Finished | Reopened)]
+    if not ends or not isinstance(ends[-1], Finished) or ends[-1].outcome != Outcome.COMPLETE.value:
+        return False
+    runs = (str(trial.user_attrs.get("run", "")) for trial in claims.trials())
+    return not any(run and unsent(home, run) for run in (record.name, *runs))
+
+
 def send_the_rest(claims: Claims, home: Home) -> None:
     """Have sent what the stores lack of trials that have ended, as where a supervisor was killed."""
     for trial in claims.trials():
         run_id = str(trial.user_attrs.get("run", ""))
         if trial.state.is_finished() and run_id and unsent(home, run_id):
             feeder().finish(home, run_id, 0.0)
-
-
-def standing_of(claims: Claims) -> dict[str, float]:
-    """How many trials have ended in which way, and the best value, or the size of the front and what lies before it.
-
-    The hypervolume's reference is the first trial, the study's own experiment: it is what the front gains over that, as
-    a share of its values.
-    """
-    trials = claims.trials()
-    counts = {
-        f"trials/{state.name.lower()}": float(sum(trial.state is state for trial in trials))
-        for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-    }
-    if not counts["trials/complete"]:
-        return counts
-    study = claims.fresh()
-    if len(study.directions) == 1:
-        return {**counts, "trials/best_value": study.best_value}
-    directions = [direction.name.lower() for direction in study.directions]
-    best = front(trials, directions)
-    own = [trial.values for trial in trials[:1] if trial.values]
-    if not own:
-        return {**counts, "trials/front": float(len(best))}
-    F, reference = falling([trial.values for trial in best], directions), falling(own, directions)[0]
-    gained = hypervolume(F / np.abs(reference), reference / np.abs(reference))
-    return {**counts, "trials/front": float(len(best)), "trials/hypervolume": gained}
 
 
 def _open_record(config: StudyConfig, home: Home, space: Space) -> RunTracker:

@@ -19,6 +19,8 @@ def ranks(F: Values) -> Int[np.ndarray, "N"]:
 
     Source: Deb et al. 2002, "A fast and elitist multiobjective genetic algorithm: NSGA-II", section III-A.
     """
+    if F.shape[1] == 1:
+        return np.unique(F[:, 0], return_inverse=True)[1]
     over, found = dominates(F), np.full(len(F), -1)
     rank = 0
     while (left := found < 0).any():
@@ -69,6 +71,8 @@ def order(F: Values) -> list[int]:
     1.1 in every scaled objective.
     """
     S, rank = scaled(F), ranks(F)
+    if F.shape[1] == 1:
+        return sorted(range(len(F)), key=lambda i: (rank[i], i))
     alone = np.zeros(len(F))
     for level in np.unique(rank):
         here = rank == level

@@ -2,23 +2,19 @@
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from optuna import Trial
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from dmx.config import StudyConfig
-from dmx.config.objective import SIZES, Goal
+from dmx.config.objective import COSTS, Goal
 from dmx.config.search import HalvingConfig
-from dmx.experiment.ranking import Entry, rank
 from dmx.outcome import Outcome
+from dmx.results.ranking import Entry, rank
 from dmx.sweep.claims import Claims
 from dmx.sweep.fronts import falling, knee, order, ranks
-
-EPOCH = "epoch "
-"""Before the number of an epoch: where a trial keeps its values of several objectives; Optuna's reports take one."""
-DECISION = "decision"
+from dmx.sweep.halving import EPOCH, arrive, taken_of, told
 
 
 def values(goals: Sequence[Goal], metrics: Mapping[str, float | None]) -> list[float] | None:
@@ -31,19 +27,21 @@ def judge(
     trial: Trial,
     claims: Claims,
     config: StudyConfig,
-    sizes: Mapping[str, float],
+    costs: Mapping[str, float],
     epoch: int,
     metrics: Mapping[str, float | None],
 ) -> str:
     """Keep what a trial came to in an epoch; gives why it should end, if it should."""
-    found = values(config.goals, {**metrics, **sizes})
+    found = values(config.goals, {**metrics, **costs})
     if found is None:
         return ""
     if config.objectives:
         trial.set_user_attr(f"{EPOCH}{epoch}", found)
-        return halve(trial, claims, config, epoch) if isinstance(config.pruner, HalvingConfig) else ""
+        return arrive(trial, claims, config, epoch)
     if epoch not in claims.storage.get_trial(claims.id_of(trial.number)).intermediate_values:
         trial.report(found[0], epoch)
+    if isinstance(config.pruner, HalvingConfig):
+        return arrive(trial, claims, config, epoch)
     return explained(trial, claims, config, epoch, found[0]) if trial.should_prune() else ""
 
 
@@ -55,44 +53,6 @@ def explained(trial: Trial, claims: Claims, config: StudyConfig, epoch: int, val
     return (
         f"{objective.metric} = {value:.4g} after epoch {epoch}; of {len(there)} trials there the median has "
         f"{statistics.median(there):.4g}, the best {best:.4g} ({config.pruner.name})"
-    )
-
-
-def halve(trial: Trial, claims: Claims, config: StudyConfig, epoch: int) -> str:
-    """Asynchronous successive halving with several objectives: of all who got here, one of every η goes on.
-
-    Source: Schmucker et al. 2021, "Multi-objective asynchronous successive halving", in the form that stops trials: at
-    the rungs r η^k a trial goes on if it is among the best ⌈n/η⌉ of the n that have got there, itself included. The
-    decision and what it was made of is kept with the trial.
-    """
-    pruner = config.pruner
-    assert isinstance(pruner, HalvingConfig)
-    rungs = [pruner.min_epochs * pruner.factor**k for k in range(32)]
-    if epoch not in rungs:
-        return ""
-    there = {t.number: t.user_attrs[f"{EPOCH}{epoch}"] for t in claims.trials() if f"{EPOCH}{epoch}" in t.user_attrs}
-    F = falling(list(there.values()), [str(goal.direction) for goal in config.goals])
-    numbers, kept = list(there), -(-len(there) // pruner.factor)
-    place = order(F).index(numbers.index(trial.number)) + 1
-    decision = {
-        "epoch": epoch,
-        "rank": int(ranks(F)[numbers.index(trial.number)]),
-        "place": place,
-        "trials": len(there),
-        "kept": kept,
-        "values": there[trial.number],
-    }
-    trial.set_user_attr(f"{DECISION} {epoch}", decision)
-    return "" if place <= kept else told(decision)
-
-
-def told(decision: Mapping[str, Any]) -> str:
-    """A decision of `halve` in a sentence."""
-    went = "went on" if decision["place"] <= decision["kept"] else "ended"
-    shown = ", ".join(f"{value:.4g}" for value in decision["values"])
-    return (
-        f"{went} after epoch {decision['epoch']} with {shown}: place {decision['place']} of {decision['trials']} "
-        f"(non-dominated rank {decision['rank']}), where {decision['kept']} go on"
     )
 
 
@@ -111,10 +71,9 @@ def story(trials: Sequence[FrozenTrial], number: int, config: StudyConfig) -> It
         ahead = sum(better(other, than=value) for other in there)
         middle = statistics.median(there)
         yield f"  epoch {epoch}: {metric} {value:.4g}, place {ahead + 1} of {len(there)} there (median {middle:.4g})"
-    for key, decision in trial.user_attrs.items():
-        if key.startswith(DECISION):
-            yield f"  {told(decision)}"
-    if trial.values:
+    for _, taken in sorted(taken_of(trial.user_attrs).items()):
+        yield from (f"  {told(decision)}" for decision in taken)
+    if trial.values and trial.state is TrialState.COMPLETE:
         shown = ", ".join(f"{goal.metric} {v:.4g}" for goal, v in zip(config.goals, trial.values, strict=True))
         yield f"  at its best epoch: {shown}"
 
@@ -139,7 +98,7 @@ def rank_several(entries: Sequence[Entry], goals: Sequence[Goal]) -> tuple[list[
 def judged_by(entry: Entry, goals: Sequence[Goal]) -> list[float] | None:
     """A run's values of the goals at its best epoch."""
     metrics = entry.result.best.metrics if entry.result.best else {}
-    return values(goals, {**metrics, **{size: entry.record.get(size) for size in SIZES}})
+    return values(goals, {**metrics, **{cost: entry.record.get(cost) for cost in COSTS}})
 
 
 def front(trials: Sequence[FrozenTrial], directions: Sequence[str]) -> list[FrozenTrial]:

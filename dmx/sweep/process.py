@@ -4,14 +4,16 @@ It says what happens through a pipe, and is gone when its supervisor is. What it
 """
 
 import os
+import queue
 import sys
 import threading
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import psutil
@@ -26,7 +28,7 @@ from dmx.tracking.home import Home
 from dmx.tracking.process import feed_elsewhere
 from dmx.training.result import RunResult
 
-DONE, MISTAKE, REPLACE = 0, 2, 3
+DONE, MISTAKE, REPLACE, INTERRUPTED = 0, 2, 3, 4
 """Exit codes; REPLACE: nothing is wrong, but too much memory has piled up."""
 GROWTH = 2 * 1024**3
 """Bytes by which a worker may grow from the end of its first trial on before it is replaced."""
@@ -57,50 +59,81 @@ class Job:
     log: Path
 
 
-class Said:
-    """Tells the supervisor: a `Watcher` and a `Feeding` whose every call becomes a message."""
+@runtime_checkable
+class Line(Protocol):
+    """Where messages go: a pipe, or a queue."""
 
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
+    def send(self, obj: Any) -> None:
+        """Send."""
+
+
+class Said:
+    """Tells the supervisor: a `Watcher` and a `Feeding` whose every call becomes a message.
+
+    A thread sends them: training does not wait for a supervisor that waits for a database.
+    """
+
+    def __init__(self, pipe: Line) -> None:
+        self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._send, args=(pipe,), daemon=True)
+        self._thread.start()
+
+    def _send(self, pipe: Line) -> None:
+        with suppress(OSError):  # the supervisor is gone
+            while (message := self._queue.get()) is not None:
+                pipe.send(message)
+
+    def mistake(self, text: str) -> None:
+        """A user's mistake that every trial would meet."""
+        self._queue.put(("mistake", text))
+
+    def close(self) -> None:
+        """Wait until all is sent."""
+        self._queue.put(None)
+        self._thread.join(10)
 
     def loading(self, done: int, total: int) -> None:
         """See `dmx.training.progress.Progress`."""
-        self._pipe.send(("loading", done, total))
+        self._queue.put(("loading", done, total))
 
     def start(self, done: int, total: int) -> None:
         """See `dmx.training.progress.Progress`."""
-        self._pipe.send(("start", done, total))
+        self._queue.put(("start", done, total))
 
     def step(self, samples: int, loss: float | None) -> None:
         """See `dmx.training.progress.Progress`."""
-        self._pipe.send(("step", samples, loss))
+        self._queue.put(("step", samples, loss))
 
     def epoch(self, epoch: int, epochs: int, values: Mapping[str, float | None]) -> None:
         """See `dmx.training.progress.Progress`."""
-        self._pipe.send(("epoch", epoch, epochs, dict(values)))
+        self._queue.put(("epoch", epoch, epochs, dict(values)))
 
     def claimed(self, number: int) -> None:
         """See `dmx.sweep.watcher.Watcher`."""
-        self._pipe.send(("claimed", number))
+        self._queue.put(("claimed", number))
 
     def trial(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
         """See `dmx.sweep.watcher.Watcher`."""
-        self._pipe.send(("trial", number, trials, dict(values)))
+        self._queue.put(("trial", number, trials, dict(values)))
+
+    def held(self, number: int, result: RunResult) -> None:
+        """See `dmx.sweep.watcher.Watcher`."""
+        self._queue.put(("held", number, result))
 
     def told(self, number: int, result: RunResult) -> None:
         """See `dmx.sweep.watcher.Watcher`."""
-        self._pipe.send(("told", number, result))
+        self._queue.put(("told", number, result))
 
     def open(self, home: Home, run_id: str) -> None:
         """See `dmx.tracking.process.Feeding`."""
-        self._pipe.send(("open", run_id))
+        self._queue.put(("open", run_id))
 
     def finish(self, home: Home, run_id: str, patience: float) -> None:
         """See `dmx.tracking.process.Feeding`."""
-        self._pipe.send(("finish", run_id))
+        self._queue.put(("finish", run_id))
 
 
-def main(pipe: Connection, leash: Connection, job: Job) -> None:
+def main(pipe: Connection, leash: Connection, job: Job, owner: str) -> None:
     """Work until nothing is left, somebody interrupts, or the supervisor is gone."""
     os.setpgid(0, 0)  # ctrl-C reaches the supervisor alone, which passes it on
     threading.Thread(target=end_with, args=(leash,), daemon=True).start()
@@ -112,23 +145,24 @@ def main(pipe: Connection, leash: Connection, job: Job) -> None:
     said = Said(pipe)
     feed_elsewhere(said)
     try:
-        code = work(job, said)
+        code = work(job, owner, said)
     except KeyboardInterrupt:
-        code = DONE
+        code = INTERRUPTED
     except UserError as error:
-        pipe.send(("mistake", str(error)))
+        said.mistake(str(error))
         code = MISTAKE
     except BaseException:
         traceback.print_exc()
         code = 1
+    said.close()
     sys.stderr.flush()
     os._exit(code)  # libraries' threads are not waited for
 
 
-def work(job: Job, said: Said) -> int:
+def work(job: Job, owner: str, said: Said) -> int:
     """Trial after trial; gives the exit code."""
     config, home = parse_study(job.study, "study"), Home(job.home)
-    claims = open_claims(config, home.study(config.name), job.url)
+    claims = open_claims(config, home.study(config.name), job.url, owner)
     worker = Worker(config, home, claims, build_space(config, job.kind, job.has_background), said)
     process, least = psutil.Process(), None
     for _ in worker.work():
@@ -136,7 +170,7 @@ def work(job: Job, said: Said) -> int:
         least = least or held
         if held > least + GROWTH:
             return REPLACE
-    return DONE
+    return INTERRUPTED if worker.interrupted else DONE
 
 
 def end_with(leash: Connection) -> None:

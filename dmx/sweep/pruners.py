@@ -1,4 +1,4 @@
-"""Optuna's pruners as a study names them; steps are epochs, counted from 1."""
+"""Optuna's pruners as a study names them; steps are epochs, counted from 1. Halving is our own: `dmx.sweep.halving`."""
 
 import warnings
 
@@ -10,11 +10,9 @@ from optuna.pruners import (
     NopPruner,
     PatientPruner,
     PercentilePruner,
-    SuccessiveHalvingPruner,
 )
 
 from dmx.config.search import (
-    HalvingConfig,
     HyperbandConfig,
     MedianConfig,
     PatientConfig,
@@ -35,8 +33,6 @@ def pruner(config: PrunerConfig, epochs: int) -> BasePruner:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 return PatientPruner(None, patience=config.patience, min_delta=config.min_delta)
-        case HalvingConfig():
-            return SuccessiveHalvingPruner(min_resource=config.min_epochs, reduction_factor=config.factor)
         case HyperbandConfig():
             return HyperbandPruner(min_resource=config.min_epochs, max_resource=epochs, reduction_factor=config.factor)
         case _:

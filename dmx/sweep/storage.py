@@ -2,14 +2,16 @@
 
 import fcntl
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 
 import optuna
+from filelock import FileLock
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from dmx.config import StudyConfig
-from dmx.sweep.claims import Claims
+from dmx.sweep.claims import Claims, unique
 from dmx.sweep.database import open_database
 
 JOURNAL = "optuna.journal"
@@ -34,13 +36,21 @@ class SystemLock(JournalFileOpenLock):
         fcntl.flock(self.file, fcntl.LOCK_UN)
 
 
-def open_claims(config: StudyConfig, folder: Path, url: str | None = None) -> Claims:
-    """The queue of the study in the database at `url`, or in `folder`; made where there is none."""
+def open_claims(config: StudyConfig, folder: Path, url: str | None = None, owner: str | None = None) -> Claims:
+    """The queue of the study in the database at `url`, or in `folder`; made where there is none.
+
+    Args:
+        config: The study.
+        folder: Its folder.
+        url: Its database, if it has one.
+        owner: Who claims trials.
+    """
     optuna.logging.set_verbosity(logging.WARNING)
     storage = open_database(url) if url else open_journal(folder)
     directions = [goal.direction or "minimize" for goal in config.goals]
     optuna.create_study(storage=storage, study_name=config.name, directions=directions, load_if_exists=True)
-    return Claims(storage, config.name, config.trials)
+    gate = nullcontext() if url else FileLock(folder / "claims.lock")
+    return Claims(storage, config.name, config.trials, owner or unique(), gate)
 
 
 def open_journal(folder: Path) -> BaseStorage:

@@ -16,10 +16,11 @@ from dmx.errors import UserError
 from dmx.outcome import Outcome
 from dmx.registry import models
 from dmx.registry.catalogue import OURS
+from dmx.sweep.claims import unique
 from dmx.sweep.engine import GOES_ON, Ready
-from dmx.sweep.process import DONE, MISTAKE, REPLACE, Job, main
+from dmx.sweep.known import note_death
+from dmx.sweep.process import DONE, INTERRUPTED, MISTAKE, REPLACE, Job, main
 from dmx.sweep.watcher import Watcher
-from dmx.sweep.worker import note_death
 from dmx.tracking.process import feeder
 from dmx.training.result import RunResult
 
@@ -27,8 +28,6 @@ FAILURES = (Outcome.CRASHED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
 """Outcomes that speak of the machine or the code; divergence speaks of the values tried."""
 TICK = 0.25
 """Seconds between two looks at the clock."""
-GRACE = 2.0
-"""Seconds within which a worker has said what it has claimed."""
 
 
 def server(config: StudyConfig) -> ForkServerContext:
@@ -59,12 +58,14 @@ class Running:
     Attributes:
         pipe: What it says.
         leash: Closed when this process is gone; then it ends too.
-        trial: Which trial it has.
+        owner: The name by which it claims trials.
+        trial: Which trial it has said that it has.
     """
 
     process: ForkServerProcess
     pipe: Connection
     leash: Connection
+    owner: str
     trial: int | None = None
 
     def signal(self, number: int) -> None:
@@ -87,11 +88,12 @@ class Slot:
         """Put a new worker here."""
         pipe, theirs = context.Pipe(duplex=False)
         end, leash = context.Pipe(duplex=False)
-        process = context.Process(target=main, args=(theirs, end, self.job))
+        owner = unique()
+        process = context.Process(target=main, args=(theirs, end, self.job, owner))
         process.start()
         theirs.close()
         end.close()
-        self.worker = Running(process, pipe, leash)
+        self.worker = Running(process, pipe, leash, owner)
 
 
 @dataclass
@@ -113,7 +115,6 @@ class Supervisor:
     runs: set[str] = field(default_factory=set, init=False)
     left: int = field(default=0, init=False)
     looked: float = field(default=-1.0, init=False)
-    died: float | None = field(default=None, init=False)
 
     def run(self) -> str:
         """Supervise to the end; gives why it was stopped before it.
@@ -148,15 +149,12 @@ class Supervisor:
         return [slot.worker for slot in self.slots if slot.worker is not None]
 
     def _look(self) -> None:
-        """See how many trials are left; and let those wait whose worker died before it could say that it had them."""
+        """See how many trials are left."""
         now = time.monotonic()
         if now < self.looked + 1:
             return
         self.looked = now
         self.left = self.study.config.trials - self.study.claims.finished()
-        if self.died is not None and now > self.died + GRACE and self.slots[0].job.url is None:
-            self.study.claims.release_all({worker.trial for worker in self._workers()})
-            self.died = None
 
     def _listen(self) -> None:
         """Take in what workers say, and see who has ended."""
@@ -191,7 +189,7 @@ class Supervisor:
                 getattr(slot.watcher, what)(*rest)
         if what == "claimed":
             worker.trial = rest[0]
-        elif what == "told":
+        elif what in ("held", "told"):
             worker.trial = None
             self._count(rest[1])
 
@@ -209,14 +207,12 @@ class Supervisor:
         """A worker's process is gone; its trial is for the next."""
         worker.process.join()
         code = worker.process.exitcode
-        died = code not in (DONE, MISTAKE, REPLACE)
-        if worker.trial is not None:
-            if died:
-                note_death(
-                    self.study.claims, self.study.home, worker.trial
-                )  # one that dies again and again is given up
-            self.study.claims.release(worker.trial)
-        slot.worker, slot.done, self.died = None, code == DONE, time.monotonic()
+        died = code not in (DONE, MISTAKE, REPLACE, INTERRUPTED)
+        if died:
+            if worker.trial is not None:
+                note_death(self.study.claims, self.study.home, worker.trial)  # dying again and again, it is given up
+            self.study.claims.release(worker.owner)
+        slot.worker, slot.done = None, code == DONE
         if died and worker.trial is None and not self.stopped:
             what = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
             self._failed(True, f"worker {slot.number} ended by {what}; see {slot.job.log}")
@@ -230,8 +226,10 @@ class Supervisor:
             worker.signal(signal.SIGINT)
 
     def _interrupt(self, number: int, frame: object) -> None:
-        """The first time workers finish their step, the second time they leave it, the third time they are killed."""
+        """First workers finish their step, the second time they leave it, the third time all is left as it is."""
         self.interrupts += 1
         self.stopped = self.stopped or GOES_ON
         for worker in self._workers():
             worker.signal(signal.SIGINT if self.interrupts < 3 else signal.SIGKILL)
+        if self.interrupts >= 3:  # whatever this process waits for itself
+            raise KeyboardInterrupt

@@ -17,5 +17,8 @@ class Watcher(Progress, Protocol):
     def trial(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
         """Trial `number` of `trials` begins, or goes on, with these values."""
 
+    def held(self, number: int, result: RunResult) -> None:
+        """Trial `number` waits: it goes on should it be among the best when more have come as far."""
+
     def told(self, number: int, result: RunResult) -> None:
         """Trial `number` has ended."""

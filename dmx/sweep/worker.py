@@ -3,37 +3,37 @@
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from optuna import Trial
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from dmx.config import StudyConfig, parse_experiment
 from dmx.config.space import Space
-from dmx.config.study import LimitsConfig
-from dmx.errors import DataError
-from dmx.experiment import Prepared, crashed, prepare, read_result, run, run_known, sizes
-from dmx.experiment.ranking import Entry
+from dmx.errors import DataError, UserError
+from dmx.experiment import costs, prepare, run, run_known
+from dmx.experiment.failures import crashed, reason, transient
 from dmx.outcome import Outcome
-from dmx.sweep.claims import Claims
-from dmx.sweep.judging import DECISION, EPOCH, judge, judged_by
-from dmx.sweep.suggest import propose
+from dmx.results.ranking import Entry
+from dmx.results.records import read_result
+from dmx.sweep.claims import BEAT, Claims
+from dmx.sweep.halving import Turn, held, passed, take, turns
+from dmx.sweep.judging import judge, judged_by
+from dmx.sweep.known import DIED, FINGERPRINT, reached, run_id_of, too_large, twin
+from dmx.sweep.suggest import first_trials, propose
 from dmx.sweep.watcher import Watcher
 from dmx.tracking import RunStart, open_run, sync
 from dmx.tracking.home import Home
 from dmx.training.result import RunResult
-from dmx.training.trainer import CHECKPOINT
 
 STATES = {Outcome.COMPLETE: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
 """Every other outcome that ends a trial is FAIL; an interrupted trial waits for the next who claims it."""
 DEATHS = 8
 """So often a trial may take its process with it, without a new checkpoint between, before it is given up."""
-DIED, FINGERPRINT = "died", "fingerprint"
-REPEATABLE = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED)
-"""Outcomes that the same configuration would have again."""
+ERROR, RUN = "error", "run"
 PAUSE = 0.5
 """Seconds between two looks for a trial while others run."""
 
@@ -49,6 +49,10 @@ class Worker:
     watcher: Watcher
     interrupted: bool = field(default=False, init=False)
     unsent: int = field(default=0, init=False)
+    silent: dict[int, float] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.first = first_trials(self.config, self.space)
 
     def work(self) -> Iterator[RunResult]:
         """Each trial that has come to an end, until all have or somebody interrupts.
@@ -56,32 +60,67 @@ class Worker:
         While others still run, this waits: one of them may come back.
         """
         while not self.interrupted and self.claims.finished() < self.config.trials:
-            self.claims.release_silent()
-            number = self.claims.claim()
-            if number is None:
+            self._release_silent()
+            possible = turns(self.claims.trials(), self.config)
+            turn = next((turn for turn in possible if self.claims.claim(turn.number)), None)
+            if turn is None:
                 time.sleep(PAUSE)
-            elif (result := self._trial(number)) is not None:
+            elif (result := self._trial(turn)) is not None:
                 yield result
 
-    def _trial(self, number: int) -> RunResult | None:
-        """Propose, train and tell; a trial that does not come to an end goes back into the queue, and gives None."""
-        ended = False
+    def _release_silent(self) -> None:
+        """Free trials of other machines that have been silent at each look for longer than a sign of life takes.
+
+        One look is not enough: while the database was away nobody could give any.
+        """
+        now = time.monotonic()
+        self.silent = {number: self.silent.get(number, now) for number in self.claims.silent()}
+        self.claims.release_silent({number for number, since in self.silent.items() if now - since > BEAT + 5})
+
+    def _trial(self, turn: Turn) -> RunResult | None:
+        """Propose, train and tell; a trial that does not come to an end waits again, and gives None."""
+        number, ended = turn.number, False
         self.watcher.claimed(number)
         try:
             with self.claims.alive(number):
-                trial, drawn = propose(self.claims, self.config, self.space, number)
-                self.watcher.trial(number, self.config.trials, drawn)
+                trial, drawn = propose(self.claims, self.config, self.space, number, self.first)
+                self._begin(trial)
+                if turn.decision is not None and not take(trial, turn.decision):
+                    return None  # another worker was faster
+                if not turn.ends:
+                    self.watcher.trial(number, self.config.trials, drawn)
                 result = self._ended(trial) or self._given_up(trial) or self._train(trial, drawn)
-                ended = result.outcome is not Outcome.INTERRUPTED
-                if not ended:
+                if result.outcome is Outcome.INTERRUPTED:
                     self.interrupted = True
                     return None
+                if held(trial.user_attrs) and not turn.ends and result.outcome is Outcome.PRUNED:
+                    self.watcher.held(number, result)
+                    return None
+                if not self.claims.mine(number):
+                    return None  # silent for too long: another worker has it
                 self._tell(trial, result)
+                ended = True
         finally:
             if not ended:
-                self.claims.release(number)
+                self.claims.release()
         self.watcher.told(number, result)
         return result
+
+    def _begin(self, trial: Trial) -> None:
+        """Give a trial its run.
+
+        Raises:
+            UserError: A run of that name is another study's.
+        """
+        run_id = self.run_id(trial.number)
+        if RUN in trial.user_attrs:
+            return
+        if self.home.run(run_id).exists():
+            raise UserError(
+                f"{self.home.run(run_id)} is there, but is no run of this study, whose trials are elsewhere; give the "
+                "study another `name`, or another --home."
+            )
+        trial.set_user_attr(RUN, run_id)
 
     def _ended(self, trial: Trial) -> RunResult | None:
         """The result of a run whose process was killed between its end and the telling."""
@@ -89,6 +128,8 @@ class Worker:
         found = read_result(self.home.run(run_id))
         if found is None or found[0].outcome is Outcome.INTERRUPTED:
             return None
+        if found[0].outcome is Outcome.PRUNED and 0 < found[0].epochs <= passed(trial.user_attrs):
+            return None  # it was held there, and goes on
         self.unsent += sync(self.home, run_id)
         return found[0]
 
@@ -97,7 +138,9 @@ class Worker:
         at, times = trial.user_attrs.get(DIED, (0, 0))
         if times < DEATHS or at != reached(self.home, self.run_id(trial.number)):
             return None
-        return self._crashed(trial, RuntimeError(f"its process died {DEATHS} times without a new checkpoint between"))
+        last = f"; {error}" if (error := trial.user_attrs.get(ERROR)) else ""
+        what = f"its process died {DEATHS} times without a new checkpoint between{last}"
+        return self._crashed(trial, RuntimeError(what))
 
     def _crashed(self, trial: Trial, error: Exception) -> RunResult:
         """The result of a trial that ended in `error`, which its run in the stores has too, whenever it happened."""
@@ -111,87 +154,49 @@ class Worker:
         return {"dmx.role": "trial", "dmx.study": self.config.name, "dmx.trial": str(trial.number)}
 
     def _train(self, trial: Trial, drawn: dict[str, Any]) -> RunResult:
-        where: Any = {"experiment": self.config.name, "tags": self._tags(trial)}
-        place = self.home, self.run_id(trial.number)
+        where: Any = {"experiment": self.config.name, "tags": self._tags(trial), "searched": trial.params}
+        books, place = (self.claims, self.home), (self.home, self.run_id(trial.number))
         try:
             config = parse_experiment(self.space.raw(drawn), f"trial {trial.number}")
             trial.set_user_attr(FINGERPRINT, config.fingerprint)
-            prepared = prepare(config, self.home, self.watcher.loading, load=False)
-            if known := too_large(prepared, self.config.limits) or self._twin(trial, config.fingerprint):
+            prepared = prepare(config, self.home, self.watcher.loading, load=False, measure=self.config.measured)
+            if known := too_large(prepared, self.config.limits) or twin(trial, config.fingerprint, *books):
                 self.unsent += run_known(prepared, *place, **where, result=known)
                 return known
             prepared.loaders.preload(self.watcher.loading)
-            report = partial(judge, trial, self.claims, self.config, sizes(prepared))
+            report = partial(judge, trial, self.claims, self.config, costs(prepared))
             seconds = self.config.trial_timeout
-            result, unsent = run(prepared, *place, **where, progress=self.watcher, report=report, seconds=seconds)
+            since = passed(trial.user_attrs)
+            where |= {"progress": self.watcher, "report": report, "seconds": seconds, "passed": since}
+            result, unsent = run(prepared, *place, **where)
             self.unsent += unsent
         except DataError:  # which every further trial would meet
             raise
         except Exception as error:  # one trial's crash, or what does not go together in it, must not end the others
+            if transient(error):
+                self._pause(trial, error)
+                raise  # with this process; the next one goes on
             return self._crashed(trial, error)
         return result
 
-    def _twin(self, trial: Trial, fingerprint: str) -> RunResult | None:
-        """The result of an earlier trial of the same configuration, which would come out the same."""
-        if reached(self.home, self.run_id(trial.number)):
-            return None  # it has begun to train already
-        for other in self.claims.trials():
-            same = other.number != trial.number and other.user_attrs.get(FINGERPRINT) == fingerprint
-            if same and other.user_attrs.get("outcome") in REPEATABLE:
-                found = read_result(self.home.run(str(other.user_attrs["run"])))
-                if found is not None:
-                    repeat(other, trial)
-                    return replace(found[0], reason=f"the same as trial {other.number}", seconds=0.0)
-        return None
+    def _pause(self, trial: Trial, error: Exception) -> None:
+        """Wait, longer each time, for what is away to come back; why, is on record."""
+        trial.set_user_attr(ERROR, reason(error))
+        _, times = trial.user_attrs.get(DIED, (0, 0))
+        time.sleep(2.0**times)
 
     def _tell(self, trial: Trial, result: RunResult) -> None:
-        told = {"run": self.run_id(trial.number), "outcome": str(result.outcome), "reason": result.reason}
-        for key, text in told.items():
+        run_id = self.run_id(trial.number)
+        for key, text in (("outcome", str(result.outcome)), ("reason", result.reason)):
             trial.set_user_attr(key, text)
         state, found = STATES.get(result.outcome, TrialState.FAIL), None
-        if state is TrialState.COMPLETE and (known := read_result(self.home.run(told["run"]))) is not None:
-            found = judged_by(Entry(told["run"], *known), self.config.goals)
+        if state is TrialState.COMPLETE and (known := read_result(self.home.run(run_id))) is not None:
+            found = judged_by(Entry(run_id, *known), self.config.goals)
         if found is None and state is TrialState.COMPLETE:  # an objective was undefined in every epoch
             state = TrialState.FAIL
-        trial.study.tell(trial, found, state=state, skip_if_finished=True)
+        with suppress(UpdateFinishedTrialError):  # told, and then the database broke off
+            trial.study.tell(trial, found, state=state, skip_if_finished=True)
 
     def run_id(self, number: int) -> str:
         """The name of a trial's run."""
         return run_id_of(self.config.name, number)
-
-
-def repeat(other: FrozenTrial, trial: Trial) -> None:
-    """Give a trial what another one showed epoch by epoch."""
-    for epoch, value in other.intermediate_values.items():
-        trial.report(value, epoch)
-    for key, value in other.user_attrs.items():
-        if key.startswith((EPOCH, DECISION)):
-            trial.set_user_attr(key, value)
-
-
-def too_large(prepared: Prepared, limits: LimitsConfig) -> RunResult | None:
-    """A result for a network beyond the study's limits."""
-    for what, found in sizes(prepared).items():
-        limit = getattr(limits, what)
-        if limit is not None and found > limit:
-            return RunResult(Outcome.PRUNED, f"{found:,} {what}, and limits.{what} is {limit:,.0f}", None, 0, 0, 0.0)
-    return None
-
-
-def run_id_of(study: str, number: int) -> str:
-    """The name of a trial's run."""
-    return f"{study}-{number:04d}"
-
-
-def reached(home: Home, run_id: str) -> int:
-    """A number that changes with each checkpoint of a run; 0 before the first."""
-    checkpoint = home.run(run_id) / CHECKPOINT
-    return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-
-
-def note_death(claims: Claims, home: Home, number: int) -> None:
-    """Put on record that a trial's process has died, and how often it has at the same checkpoint."""
-    id, at = claims.id_of(number), reached(home, run_id_of(claims.study, number))
-    before, times = claims.storage.get_trial(id).user_attrs.get(DIED, (0, 0))
-    with suppress(UpdateFinishedTrialError):
-        claims.storage.set_trial_user_attr(id, DIED, (at, times + 1 if before == at else 1))

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from dmx.tracking.journal import read
+from dmx.tracking.secrets import without_secrets
 from dmx.tracking.store import Store
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Feed:
             if self._store is not None:
                 self._store.close()
         except Exception as error:  # nothing is lost: what the store lacks is sent by the next `sync`
-            log.warning("%s could not be closed (%s).", self.name, error)
+            log.warning("%s could not be closed (%s).", self.name, without_secrets(str(error)))
         self._store = None
 
     def _send_batch(self) -> bool:
@@ -94,7 +95,7 @@ class Feed:
         pause = min(PAUSE * 2 ** (self.failures - 1), LONGEST_PAUSE)
         self._not_before = time.monotonic() + pause
         level = logging.WARNING if self.failures == 1 else logging.DEBUG
-        text = " ".join(str(error).split())[:300]
+        text = without_secrets(" ".join(str(error).split()))[:300]
         log.log(level, "%s takes no events now (%s); the journal keeps them and they are sent later.", self.name, text)
         self.close()
 

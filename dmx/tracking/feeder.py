@@ -22,6 +22,7 @@ import cv2
 from dmx.tracking.delivery import Delivery
 from dmx.tracking.feed import PAUSE
 from dmx.tracking.home import Home
+from dmx.tracking.secrets import without_secrets
 
 GRACE = 3.0
 """Seconds for the batch in hand after the parent is gone; sending it again later does no harm."""
@@ -114,7 +115,7 @@ def work_or_die(feeder: Feeder) -> None:
     try:
         feeder.work()
     except Exception as error:
-        log.warning("Feeding MLflow and TensorBoard failed (%r).", error)
+        log.warning("Feeding MLflow and TensorBoard failed (%s).", without_secrets(repr(error)))
         os._exit(1)
 
 

@@ -49,6 +49,10 @@ class Started(Event):
     params: Mapping[str, Scalar]
     files: tuple[str, ...]
     stores: bool
+    searched: Mapping[str, Scalar] = field(default_factory=dict)
+    """What its study varies, under the study's names."""
+    inputs: tuple[Mapping[str, str], ...] = ()
+    """Parts of data sets: `name`, `digest`, `root`, `context`, and tags."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +83,19 @@ class Pictured(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Curved(Event):
+    """How many pixels of the object and of the rest are predicted at thresholds k / n of the mask's probability."""
+
+    kind: ClassVar[str] = "curve"
+    step: int
+    key: str
+    hits: list[int]
+    false: list[int]
+    objects: int
+    rest: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kept(Event):
     """A file or folder to be kept as an artifact under `folder`; `file` is relative to the run's folder."""
 
@@ -96,7 +113,9 @@ class Finished(Event):
     reason: str
 
 
-KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in (Started, Reopened, Measured, Pictured, Kept, Finished)}
+KINDS: dict[str, type[Event]] = {
+    cls.kind: cls for cls in (Started, Reopened, Measured, Pictured, Curved, Kept, Finished)
+}
 
 
 def encode(event: Event) -> bytes:
@@ -119,7 +138,7 @@ def decode(line: bytes) -> Event:
         if kind is Measured:
             body["values"] = {key: float(value) for key, value in body["values"].items()}
         if kind is Started:
-            body["files"] = tuple(body["files"])
+            body["files"], body["inputs"] = tuple(body["files"]), tuple(body.get("inputs", ()))
         return kind(**body)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not an event: {line[:80]!r}") from error

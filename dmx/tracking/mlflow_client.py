@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
@@ -41,7 +42,23 @@ def connect(home: Home) -> "MlflowClient":
         logging.getLogger(chatty).setLevel(logging.WARNING)
     home.root.mkdir(parents=True, exist_ok=True)
     with FileLock(home.root / "mlflow.lock", timeout=120):
+        if address(home) == home.mlflow_uri and not home.mlflow_db.exists():
+            make_store(home.mlflow_db)
         return MlflowClient(address(home))
+
+
+def make_store(path: Path) -> None:
+    """Make a SQLite store beside its place and move it there.
+
+    Killed in the middle, MLflow leaves a store that it cannot open any more: its migrations are no single transaction.
+    """
+    from mlflow.tracking import MlflowClient
+
+    part = path.with_name(f"{path.name}.part")
+    for left in (part, part.with_name(f"{part.name}-journal")):
+        left.unlink(missing_ok=True)
+    MlflowClient(f"sqlite:///{part.resolve()}")
+    part.replace(path)
 
 
 def experiment(client: "MlflowClient", home: Home, name: str) -> str:

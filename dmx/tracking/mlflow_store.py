@@ -17,6 +17,7 @@ from dmx.tracking.home import Home
 from dmx.tracking.journal import Event, Finished, Kept, Measured, Pictured, Reopened, Started
 from dmx.tracking.mlflow_client import address, connect, experiment
 from dmx.tracking.mlflow_images import send_image
+from dmx.tracking.mlflow_inputs import dataset_input
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -105,6 +106,8 @@ class MlflowStore:
         params = [Param(legal(key), str(value)[:6000]) for key, value in event.params.items()]
         for some in chunks(params, 100):  # the most that MLflow takes at once
             self._client.log_batch(self._mlflow_id, params=some)
+        if event.inputs:
+            self._client.log_inputs(self._mlflow_id, [dataset_input(given) for given in event.inputs])
         for name in event.files:
             self._client.log_artifact(self._mlflow_id, str(self._folder / name))
 

@@ -1,7 +1,7 @@
 """One run: its folder, its journal, and word to the feeder that carries it to MLflow and TensorBoard."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,7 +14,7 @@ from dmx.outcome import Outcome
 from dmx.tracking.delivery import unsent
 from dmx.tracking.files import replace_bytes, replace_text
 from dmx.tracking.home import Home
-from dmx.tracking.journal import JOURNAL, Finished, Journal, Kept, Measured, Pictured, Reopened, Started, read
+from dmx.tracking.journal import JOURNAL, Curved, Finished, Journal, Kept, Measured, Pictured, Reopened, Started, read
 from dmx.tracking.process import feeder
 from dmx.tracking.system import Meter
 from dmx.tracking.tracker import RunStart
@@ -53,6 +53,13 @@ class RunTracker:
         replace_bytes(self.folder / file, cv2.imencode(".png", bgr, (cv2.IMWRITE_PNG_COMPRESSION, 1))[1].tobytes())
         self._journal.append(Pictured(step=step, key=key, file=file))
         self._last[f"image {key}"] = step
+
+    def curve(self, step: int, key: str, hits: Sequence[int], false: Sequence[int], totals: tuple[int, int]) -> None:
+        """Take note of a curve over thresholds; a key's steps at or below its last one are ignored."""
+        if step > self._last.get(f"curve {key}", -1):
+            objects, rest = totals
+            self._journal.append(Curved(step=step, key=key, hits=[*hits], false=[*false], objects=objects, rest=rest))
+            self._last[f"curve {key}"] = step
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Keep a file or a folder with the run, under `folder`; what lies outside the run's folder is copied there."""
@@ -118,6 +125,8 @@ def begin(journal: Journal, folder: Path, start: RunStart, stores: bool) -> None
         params=dict(start.params),
         files=tuple(start.files),
         stores=stores,
+        searched=dict(start.searched),
+        inputs=tuple(start.inputs),
     )
     journal.append(head)
 
@@ -141,13 +150,15 @@ def take_lock(folder: Path, run_id: str, patience: float) -> BaseFileLock:
 
 
 def last_steps(journal: Path) -> dict[str, int]:
-    """The last step of each scalar and, as `image KEY`, of each picture."""
+    """The last step of each scalar and, as `image KEY` and `curve KEY`, of each picture and curve."""
     last: dict[str, int] = {}
     for event, _ in read(journal):
         if isinstance(event, Measured):
             last.update(dict.fromkeys(event.values, event.step))
         elif isinstance(event, Pictured):
             last[f"image {event.key}"] = event.step
+        elif isinstance(event, Curved):
+            last[f"curve {event.key}"] = event.step
     return last
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from dmx.tracking.files import replace_text
-from dmx.tracking.journal import Event, Measured, Pictured, Started
+from dmx.tracking.journal import Curved, Event, Finished, Measured, Pictured, Started
+from dmx.tracking.tensorboard_plugins import begun, curve, ended
 
 RGB = 3
 """TensorBoard's number for the colours of a picture."""
@@ -38,9 +39,9 @@ class TensorBoardStore:
         self._write(time.time(), file_version="brain.Event:2")
 
     def send(self, events: Sequence[Event], end: int) -> None:
-        """Append scalars, pictures and the configuration, with the journal's times."""
+        """Append scalars, pictures, curves and the configuration, with the journal's times."""
         for event in events:
-            step = event.step if isinstance(event, Measured | Pictured) else 0
+            step = event.step if isinstance(event, Measured | Pictured | Curved) else 0
             for summary in summaries(event, self._run):
                 self._write(event.time / 1000, step=step, summary=summary)
         self._writer.flush()
@@ -65,6 +66,11 @@ def summaries(event: Event, run: Path) -> Iterator[Any]:
     match event:
         case Started():
             yield text_pb("config/text_summary", table(event))
+            yield Summary(value=[begun(event)])
+        case Finished():
+            yield Summary(value=[ended(event)])
+        case Curved():
+            yield Summary(value=[curve(event)])
         case Measured():
             yield Summary(value=[Summary.Value(tag=key, simple_value=value) for key, value in event.values.items()])
         case Pictured():

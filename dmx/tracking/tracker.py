@@ -1,6 +1,6 @@
 """What training knows of tracking."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -22,11 +22,34 @@ class Tracker(Protocol):
     def image(self, step: int, key: str, picture: UInt8[np.ndarray, "H W 3"]) -> None:
         """Take note of an RGB picture; a key's steps at or below its last one are ignored."""
 
+    def curve(self, step: int, key: str, hits: Sequence[int], false: Sequence[int], totals: tuple[int, int]) -> None:
+        """Take note of how many pixels of object and rest are predicted at thresholds, and how many there are."""
+
     def artifact(self, path: Path, folder: str = "") -> None:
         """Keep a file or a folder with the run, under `folder`."""
 
     def finish(self, outcome: Outcome, reason: str) -> int:
         """Close the run with its outcome; the number of events that the stores still lack."""
+
+
+class Untracked:
+    """Takes note of nothing: a process beside the one that has the records."""
+
+    def log(self, step: int, values: Mapping[str, float | int]) -> None:
+        """See `Tracker`."""
+
+    def image(self, step: int, key: str, picture: UInt8[np.ndarray, "H W 3"]) -> None:
+        """See `Tracker`."""
+
+    def curve(self, step: int, key: str, hits: Sequence[int], false: Sequence[int], totals: tuple[int, int]) -> None:
+        """See `Tracker`."""
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """See `Tracker`."""
+
+    def finish(self, outcome: Outcome, reason: str) -> int:
+        """See `Tracker`."""
+        return 0
 
 
 @dataclass(frozen=True)
@@ -39,6 +62,8 @@ class RunStart:
         tags: Short texts to filter by.
         params: The flattened configuration.
         files: Texts by file name, written into the run's folder and kept as artifacts.
+        searched: What a study varies, under the study's names.
+        inputs: The parts of the data set, as `journal.Started` has them.
     """
 
     experiment: str
@@ -46,3 +71,5 @@ class RunStart:
     tags: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Scalar] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    searched: Mapping[str, Scalar] = field(default_factory=dict)
+    inputs: Sequence[Mapping[str, str]] = ()

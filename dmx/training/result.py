@@ -50,6 +50,8 @@ class Position:
     best: Best | None = None
     pruned: str = ""
     """Why the run was pruned, if it was."""
+    pieces: int = 1
+    """In how many pieces each batch goes through the network, because memory ran out."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""

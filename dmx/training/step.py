@@ -41,6 +41,16 @@ class Learner:
     clip_norm: float | None
     shared: Sequence[bool] = ()
 
+    def compiled(self) -> Forward:
+        """The compiled model, which a weighting by gradients may differentiate once for each task.
+
+        Donated, what the forward pass kept serves one backward pass only. That is off for all weightings: a backward
+        graph compiled with it comes again from torch's caches for the same network, and gives wrong gradients without
+        a word.
+        """
+        torch._functorch.config.donated_buffer = False
+        return torch.compile(self.model, dynamic=False)
+
     def step(self, batch: Batch, forward: Forward) -> dict[str, Float[Tensor, ""]]:
         """One optimizer step on `batch`; gives the losses by name, still on the device.
 
@@ -48,20 +58,39 @@ class Learner:
             batch: The samples, on the device.
             forward: The model itself or its compiled form.
         """
+        return {**self.gradients(batch, forward), **self.update()}
+
+    def gradients(self, batch: Batch, forward: Forward, pieces: int = 1) -> dict[str, Float[Tensor, ""]]:
+        """Set the gradients of all parameters; gives the losses by name.
+
+        Several pieces of a batch go through one after the other, which takes less memory: ∇L = Σ_i n_i/n ∇L_i. That is
+        the batch's own gradient but for batch norm, which sees a piece at a time, and for losses that are no mean over
+        samples.
+        """
         self.optimizer.zero_grad(set_to_none=True)
-        with self.execution.autocast():
-            prediction, features = self.predict(batch, forward)
-        losses, parts = self.loss(prediction, batch)
-        total = self.backward(losses, features)
-        if total.device.type == "cpu" and not total.isfinite():  # elsewhere asking would wait for the device
-            raise DivergedError(self.culprit(batch, prediction, parts))
+        found: dict[str, Tensor] = {}
+        for piece in batch.split(pieces):
+            share = len(piece) / len(batch)
+            with self.execution.autocast():
+                prediction, features = self.predict(piece, forward)
+            losses, parts = self.loss(prediction, piece)
+            total = self.backward(losses, features, share)
+            if total.device.type == "cpu" and not total.isfinite():  # elsewhere asking would wait for the device
+                raise DivergedError(self.culprit(piece, prediction, parts))
+            for name, value in {"loss": total.detach(), **parts}.items():
+                found[name] = found.get(name, 0) + share * value
+        return found
+
+    def update(self) -> dict[str, Float[Tensor, ""]]:
+        """Change the parameters by their gradients, whose norm this gives where it is clipped."""
+        found = {}
         if self.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
-            parts["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+            found["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.schedule.step()
-        return {"loss": total.detach(), **parts}
+        return found
 
     def predict(self, batch: Batch, forward: Forward) -> tuple[Prediction, Features]:
         """The prediction; and the features between encoder and decoders, where the weighting is on them."""
@@ -73,13 +102,13 @@ class Learner:
         learned = [(feature, leaf) for feature, leaf in zip(given, leaves, strict=True) if feature.requires_grad]
         return self.model.decode(leaves, batch.image), learned
 
-    def backward(self, losses: Mapping[str, Tensor], features: Features) -> Float[Tensor, ""]:
-        """Set the gradients of all parameters; gives the total that they are of."""
+    def backward(self, losses: Mapping[str, Tensor], features: Features, share: float) -> Float[Tensor, ""]:
+        """Add a share of the gradients of all parameters; gives the total that they are of."""
         weighting, parameters = self.loss.weighting, list(self.model.parameters())
         if isinstance(weighting, GradientWeighting):
             return backward(losses, weighting, parameters, self.shared, features, self.scaler)
         total: Tensor = weighting(agreed(losses))
-        self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]  # torch has no types there
+        self.scaler.scale(share * total).backward()  # type: ignore[no-untyped-call]  # torch has no types there
         average(parameter.grad for parameter in (*parameters, *weighting.parameters()))
         return total
 

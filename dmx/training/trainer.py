@@ -1,10 +1,9 @@
 """The training loop: stages of epochs of steps, with checkpoints, validation and one outcome."""
 
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,15 +17,19 @@ from dmx.outcome import Outcome
 from dmx.quartet import Batch, DepthSpec
 from dmx.tracking.tracker import Tracker
 from dmx.training.checkpoint import load_state, save_state, save_weights
+from dmx.training.memory import free, is_out_of_memory
+from dmx.training.processes import anywhere, average, draw_apart, from_first, number, processes
 from dmx.training.progress import Progress
 from dmx.training.result import Best, Position, RunResult
 from dmx.training.seeding import random_states, restore_random_states
 from dmx.training.step import DivergedError, Forward, Learner
-from dmx.training.validation import validate
-from dmx.weighting.kinds import GradientWeighting
+from dmx.training.stopping import Interrupted, StopOnSignal, TimedOut
+from dmx.training.validation import averaged_weights, validate
 
 CHECKPOINT = "checkpoint.pt"
 BEST_WEIGHTS = "best.safetensors"
+BEST_SAMPLES = "val_samples.parquet"
+"""What each validation sample came to in the best epoch."""
 
 
 @runtime_checkable
@@ -39,16 +42,12 @@ class Loaders(Protocol):
     def steps(self, stage: Stage) -> int:
         """How many batches an epoch of `stage` has."""
 
+    @property
+    def groups(self) -> Mapping[str, str]:
+        """The group of each validation sample."""
+
     def val(self) -> Iterable[Batch]:
         """All validation samples, at the size of the last stage, so that epochs of different stages compare."""
-
-
-class TimedOut(Exception):  # noqa: N818 - not an error
-    """The run has used up its time."""
-
-
-class Interrupted(Exception):  # noqa: N818 - not an error
-    """Somebody asked the run to stop."""
 
 
 @dataclass
@@ -64,6 +63,7 @@ class Trainer:
         report: Told after each validation with a value of the objective the epoch, counted from 1, and all metrics;
             gives why the run should be pruned, if it should.
         seconds: How long it may train, over every start.
+        passed: The epoch up to which a run that was pruned goes on after all.
         progress: Who watches.
     """
 
@@ -74,6 +74,7 @@ class Trainer:
     folder: Path
     report: Callable[[int, Mapping[str, float | None]], str]
     seconds: float | None
+    passed: int
     progress: Progress
 
     def fit(self, learner: Learner, loaders: Loaders, tracker: Tracker) -> RunResult:
@@ -83,8 +84,9 @@ class Trainer:
         """
         self.learner, self.loaders, self.tracker = learner, loaders, tracker
         self.average = self._average()
-        self.forward = compiled(learner) if learner.execution.compile else learner.model
+        self.forward = learner.compiled() if learner.execution.compile else learner.model
         self.at = self._resume()
+        draw_apart()
         self.started = self.saved = time.monotonic()
         self.progress.start(self.at.step, sum(stage.epochs * loaders.steps(stage) for stage in self.stages))
         outcome, reason = Outcome.COMPLETE, ""
@@ -97,8 +99,12 @@ class Trainer:
                 outcome, reason = Outcome.INTERRUPTED, f"{signal_name} at step {self.at.step}"
             except TimedOut as spent:
                 outcome, reason = Outcome.TIMED_OUT, f"{spent} at step {self.at.step}"
-            except (torch.OutOfMemoryError, MemoryError) as error:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 outcome, reason = Outcome.OUT_OF_MEMORY, str(error).partition("\n")[0]
+        if outcome is Outcome.COMPLETE and self.at.pieces > 1:
+            reason = f"each batch in {self.at.pieces} pieces, because memory ran out"
         return RunResult(outcome, reason, self.at.best, self.at.epoch, self.at.step, self._seconds())
 
     def _epochs(self) -> tuple[Outcome, str]:
@@ -107,16 +113,17 @@ class Trainer:
             self._train_epoch(epochs[self.at.epoch])
             self.learner.loss.weighting.epoch_ended()
             with averaged_weights(self.learner.optimizer):
-                metrics = self._validate(len(epochs))
+                metrics = from_first(partial(self._validate, len(epochs)))
             value = metrics[self.objective.metric]
             if value is not None and hasattr(self.learner.schedule, "epoch_ended"):
                 self.learner.schedule.epoch_ended(self.objective.descending(value))
             self.at.epoch, self.at.step_in_epoch = self.at.epoch + 1, 0
-            if value is not None and (reason := self.report(self.at.epoch, metrics)) and self.at.epoch < len(epochs):
+            reason = from_first(partial(self.report, self.at.epoch, metrics)) if value is not None else ""
+            if reason and self.at.epoch < len(epochs):
                 self.at.pruned = reason
             self._checkpoint()
-            if self.stop.caught is not None:
-                raise Interrupted(self.stop.caught)
+            if anywhere(self.stop.caught is not None):
+                raise Interrupted(self.stop.caught or "a signal")
         return (Outcome.PRUNED, self.at.pruned) if self.at.pruned else (Outcome.COMPLETE, "")
 
     def _train_epoch(self, stage: Stage) -> None:
@@ -124,19 +131,41 @@ class Trainer:
         learner.model.train()
         for batch in self.loaders.train(stage, self.at.epoch, skip=self.at.step_in_epoch):
             # the last batch of an epoch may be smaller: compiling once more for it would cost more than it saves
-            losses = learner.step(batch, self.forward if len(batch) == stage.batch_size else learner.model)
+            forward = self.forward if len(batch) * processes() == stage.batch_size else learner.model
+            losses = {**self._gradients(batch, forward), **learner.update()}
             if self.average is not None:
                 self.average.update_parameters(learner.model)
             self.at.step += 1
             self.at.step_in_epoch += 1
             self._log(losses, len(batch))
-            if self.seconds is not None and self._seconds() > self.seconds:
-                raise TimedOut(f"{self.seconds:g} s are over")
+            if processes() == 1 or self.at.step % self.settings.log_every == 0:  # where the device is waited for anyway
+                self._stop_if_asked()
             if time.monotonic() - self.saved >= self.settings.checkpoint_seconds:
                 self._checkpoint()
-            if self.stop.caught is not None:
-                self._checkpoint()
-                raise Interrupted(self.stop.caught)
+
+    def _stop_if_asked(self) -> None:
+        if self.seconds is not None and anywhere(self._seconds() > self.seconds):
+            raise TimedOut(f"{self.seconds:g} s are over")
+        if anywhere(self.stop.caught is not None):
+            self._checkpoint()
+            raise Interrupted(self.stop.caught or "a signal")
+
+    def _gradients(self, batch: Batch, forward: Forward) -> dict[str, Tensor]:
+        """As `Learner.gradients`; where memory runs out and the run is to go on, in twice as many pieces."""
+        while True:
+            try:
+                return self.learner.gradients(batch, forward, self.at.pieces)
+            except (RuntimeError, MemoryError) as error:
+                if not (is_out_of_memory(error) and self._may_halve(batch)):
+                    raise
+            self.at.pieces *= 2
+            self.learner.optimizer.zero_grad(set_to_none=True)
+            free()
+
+    def _may_halve(self, batch: Batch) -> bool:
+        """Some weightings need the losses of the whole batch, and all processes the same number of pieces."""
+        divides = processes() == 1 and self.learner.loss.weighting.divides
+        return self.settings.on_oom == "halve" and divides and len(batch) >= 4 * self.at.pieces
 
     def _log(self, losses: dict[str, Tensor], samples: int) -> None:
         """Put a point on the training curves every `log_every` steps: only then is the device waited for."""
@@ -144,26 +173,32 @@ class Trainer:
             self.progress.step(samples, None)
             return
         names = list(losses)
-        values = dict(zip(names, torch.stack([losses[name].float() for name in names]).tolist(), strict=True))
+        together = torch.stack([losses[name].float() for name in names])
+        average([together])
+        values = dict(zip(names, together.tolist(), strict=True))
         bad = [name for name, value in values.items() if not abs(value) < float("inf") and name != "gradient_norm"]
         if bad:
             raise DivergedError(f"{', '.join(bad)} is not finite")
         weights = {f"weight/{task}": w for task, w in self.learner.loss.weighting.weights().items()}
         values |= {"learning_rate": self.learner.optimizer.param_groups[0]["lr"], **weights}
+        if self.at.pieces > 1:
+            values["pieces"] = self.at.pieces
         self.tracker.log(self.at.step, {f"train/{name}": value for name, value in values.items()})
         self.progress.step(samples, values["loss"])
 
     def _validate(self, epochs: int) -> dict[str, float | None]:
         """Validate, log, keep the weights if they are the best so far; gives all metrics."""
         model = self.average.module if self.average is not None else self.learner.model
-        metrics, picture = validate(model, self.loaders.val(), self.spec, self.learner.execution)
-        named = {f"val/{name}": value for name, value in metrics.items()}
+        found, spread, picture = validate(model, self.loaders.val(), self.spec, self.learner.execution)
+        named = {f"val/{name}": value for name, value in found.compute().items()}
         value = named[self.objective.metric]
         known = {name: value for name, value in named.items() if value is not None}
         self.tracker.log(self.at.step, {**known, "epoch": self.at.epoch + 1})
         self.tracker.image(self.at.step, "val", picture)
+        self.tracker.curve(self.at.step, "val/mask", *spread.curve())
         if value is not None and (self.at.best is None or self.objective.better(value, than=self.at.best.value)):
             save_weights(self.folder / BEST_WEIGHTS, model)
+            found.samples(self.loaders.groups).save(self.folder / BEST_SAMPLES)
             self.at.best = Best(self.at.epoch + 1, self.at.step, value, named)
         self.progress.epoch(self.at.epoch + 1, epochs, named)
         return named
@@ -179,10 +214,12 @@ class Trainer:
         return self.at.seconds + time.monotonic() - self.started
 
     def _checkpoint(self) -> None:
+        self.saved = time.monotonic()
+        if number():
+            return
         position = {**self.at.to_dict(), "seconds": self._seconds()}
         state = {name: part.state_dict() for name, part in self._parts().items()}
         save_state(self.folder / CHECKPOINT, {"position": position, "random": random_states(), **state})
-        self.saved = time.monotonic()
 
     def _resume(self) -> Position:
         state = load_state(self.folder / CHECKPOINT)
@@ -191,7 +228,8 @@ class Trainer:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         restore_random_states(state["random"])
-        return Position.from_dict(state["position"])
+        at = Position.from_dict(state["position"])
+        return replace(at, pruned="") if at.epoch <= self.passed else at
 
     def _parts(self) -> dict[str, Any]:
         """Everything whose state a run needs to go on as if it had never stopped."""
@@ -204,43 +242,3 @@ class Trainer:
             "scaler": learner.scaler,
         }
         return parts if self.average is None else {**parts, "average": self.average}
-
-
-def compiled(learner: Learner) -> Forward:
-    """The compiled model, which a weighting by gradients may differentiate once for each task."""
-    if isinstance(learner.loss.weighting, GradientWeighting):
-        torch._functorch.config.donated_buffer = False  # donated, what the forward pass kept serves one backward only
-    return torch.compile(learner.model, dynamic=False)
-
-
-@contextmanager
-def averaged_weights(optimizer: Any) -> Iterator[None]:
-    """Within, schedule-free optimizers show the average of the weights in place of those that steps are made from."""
-    schedule_free = hasattr(optimizer, "eval")
-    if schedule_free:
-        optimizer.eval()
-    yield
-    if schedule_free:
-        optimizer.train()
-
-
-class StopOnSignal:
-    """Notes SIGINT and SIGTERM while it is entered, so that the loop stops after its step; the second acts at once."""
-
-    caught: str | None = None
-
-    def __enter__(self) -> "StopOnSignal":
-        try:
-            self.before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread, where Python handles no signals
-            self.before = {}
-        return self
-
-    def _note(self, number: int, frame: object) -> None:
-        if self.caught is not None:
-            raise KeyboardInterrupt
-        self.caught = signal.Signals(number).name
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)

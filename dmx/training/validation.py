@@ -1,13 +1,15 @@
 """Validation: every sample once, every metric of the data set's depth kind, one picture."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import nn
 
-from dmx.metrics import Evaluator
+from dmx.metrics import Evaluator, Probabilities
 from dmx.quartet import Batch, DepthSpec
 from dmx.tracking.panel import panel
 from dmx.training.execution import Execution
@@ -17,8 +19,8 @@ from dmx.training.step import DivergedError
 @torch.no_grad()
 def validate(
     model: nn.Module, batches: Iterable[Batch], spec: DepthSpec, execution: Execution
-) -> tuple[dict[str, float | None], UInt8[np.ndarray, "H W 3"]]:
-    """The metrics of `model` over all `batches`, and a panel of the first samples.
+) -> tuple[Evaluator, Probabilities, UInt8[np.ndarray, "H W 3"]]:
+    """The metrics of `model` over all `batches`, how its mask is spread, and a panel of the first samples.
 
     Raises:
         DivergedError: A prediction is not finite. It is never repaired.
@@ -26,6 +28,7 @@ def validate(
     was_training = model.training
     model.eval()
     evaluator = Evaluator(spec)
+    spread: list[Probabilities] = []
     picture: np.ndarray | None = None
     finite = torch.ones(2, dtype=torch.bool, device=execution.device)
     for batch in batches:
@@ -33,6 +36,7 @@ def validate(
             prediction = model(batch.image, batch.background)
         finite &= torch.stack([prediction.mask_logits.isfinite().all(), prediction.depth.isfinite().all()])
         evaluator.update(prediction, batch)
+        spread.append(Probabilities.of(prediction, batch))
         if picture is None:
             picture = panel(batch, prediction, spec)
     model.train(was_training)
@@ -40,4 +44,15 @@ def validate(
         if not good:
             raise DivergedError(f"{name} is not finite in validation")
     assert picture is not None  # a split has at least one sample
-    return evaluator.compute(), picture
+    return evaluator, sum(spread[1:], spread[0]), picture
+
+
+@contextmanager
+def averaged_weights(optimizer: Any) -> Iterator[None]:
+    """Within, schedule-free optimizers show the average of the weights in place of those that steps are made from."""
+    schedule_free = hasattr(optimizer, "eval")
+    if schedule_free:
+        optimizer.eval()
+    yield
+    if schedule_free:
+        optimizer.train()

@@ -32,6 +32,8 @@ class DynamicWeightAverage(LossWeighting):
     newer: Float[Tensor, "K"]
     w: Float[Tensor, "K"]
 
+    divides = True
+
     def __init__(self, tasks: Sequence[str], T: float) -> None:
         super().__init__(tasks)
         self.T = T

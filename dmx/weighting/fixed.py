@@ -22,6 +22,8 @@ class FixedWeighting(LossWeighting):
         constants: The weight of each task.
     """
 
+    divides = True
+
     def __init__(self, constants: Mapping[str, float]) -> None:
         super().__init__(tuple(constants))
         self.constants = dict(constants)

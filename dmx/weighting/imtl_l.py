@@ -23,6 +23,8 @@ class ImpartialLosses(LossWeighting):
         tasks: The names of the tasks.
     """
 
+    divides = True
+
     def __init__(self, tasks: Sequence[str]) -> None:
         super().__init__(tasks)
         self.s = nn.Parameter(torch.zeros(len(self.tasks)))

@@ -20,9 +20,13 @@ class Weighting(nn.Module):
 
     Args:
         tasks: The names of the tasks; all that is told for each task is in their order.
+
+    Attributes:
+        divides: Whether a batch's total is the mean of its parts' totals, so that parts may go through one by one.
     """
 
     last: Float[Tensor, "T"]
+    divides: bool = False
 
     def __init__(self, tasks: Sequence[str]) -> None:
         super().__init__()

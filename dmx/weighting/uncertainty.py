@@ -25,6 +25,8 @@ class UncertaintyWeighting(LossWeighting):
         tasks: The names of the tasks.
     """
 
+    divides = True
+
     def __init__(self, tasks: Sequence[str]) -> None:
         super().__init__(tasks)
         self.s = nn.ParameterDict({task: nn.Parameter(torch.zeros(())) for task in tasks})

@@ -134,6 +134,8 @@ def test_flat_names_are_the_same_for_every_component() -> None:
     assert (other["optimizer"], other["optimizer.lr"]) == ("sgd", 0.25)
     assert other["loss.depth"] == "ssim+l1"
     assert one["stages"] == "1x64@8"
+    half = parse(stages=[{"epochs": 1, "size": 64, "batch_size": 8, "share": 0.5}])
+    assert flatten(half)["stages"] == "1x64@8 of 0.5"
     assert all(isinstance(value, str | int | float | bool | None) for value in one.values())
 
 

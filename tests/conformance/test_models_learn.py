@@ -113,11 +113,11 @@ def test_half_precision_and_channels_last_change_little(component):
 
 
 @pytest.mark.parametrize(("component", "parameters"), FORMS)
-@pytest.mark.parametrize("size", [(50, 70), (20, 24)])
-def test_any_size_will_do(component, parameters, size):
+def test_any_size_will_do(component, parameters):
     model = built(component, **parameters).eval()
-    picture = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        prediction = model(picture, picture)
-    assert prediction.depth.shape == prediction.mask_logits.shape == (1, 1, *size)
-    assert prediction.depth.isfinite().all()
+    for size in ((50, 70), (20, 24)):
+        picture = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            prediction = model(picture, picture)
+        assert prediction.depth.shape == prediction.mask_logits.shape == (1, 1, *size)
+        assert prediction.depth.isfinite().all()

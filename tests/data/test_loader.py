@@ -110,6 +110,18 @@ def test_skipping_goes_on_where_it_was(rooms: DatasetIndex) -> None:
     assert len(list(make_loader(dataset, batch_size=4, seed=1, epoch=2, shuffle=True, skip=7))) == 0
 
 
+def test_a_share_is_part_of_a_larger_one_and_the_same_in_every_epoch() -> None:
+    def chosen(share: float, epoch: int) -> list[int]:
+        return [i for batch in order(40, 8, seed=3, epoch=epoch, shuffle=True, share=share) for i in batch]
+
+    tenth, half, whole = (set(chosen(share, 0)) for share in (0.1, 0.5, 1.0))
+    assert (len(tenth), len(half), len(whole)) == (4, 20, 40)
+    assert tenth < half < whole
+    assert set(chosen(0.5, 1)) == half
+    assert chosen(0.5, 1) != chosen(0.5, 0)
+    assert len(chosen(0.001, 0)) == 2
+
+
 def test_the_global_random_state_is_neither_used_nor_changed(rooms: DatasetIndex) -> None:
     dataset = dataset_of(rooms, memory=True)
     torch.manual_seed(1)

@@ -160,6 +160,7 @@ def test_a_broken_picture_is_named_without_a_traceback(tiny: Make, tmp_path: Pat
     assert "\n" not in text
 
 
+@pytest.mark.slow
 def test_two_runs_that_need_the_same_pack_make_it_once(tiny: Make, tmp_path: Path) -> None:
     config = tmp_path / "e.json"
     config.write_text(json.dumps({**tiny(), "data": tiny()["data"] | {"cache": "disk"}}))

@@ -14,7 +14,7 @@ BREACHES = {
     "Rooms import downward only": ("dmx/metrics/iou.py", "import dmx.losses"),
     "No component receives a configuration": ("dmx/weighting/fixed.py", "import dmx.config"),
     "A configuration is read without any heavy library": ("dmx/errors.py", "import torch"),  # reaches it indirectly
-    "MLflow is known": ("dmx/experiment/ranking.py", "import mlflow"),
+    "MLflow is known": ("dmx/results/ranking.py", "import mlflow"),
     "TensorBoard is known": ("dmx/cli/sync.py", "import tensorboard"),
     "Optuna is known": ("dmx/cli/sweep.py", "import optuna"),
     "click is known": ("dmx/sweep/engine.py", "import click"),

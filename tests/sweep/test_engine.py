@@ -18,9 +18,9 @@ from sweeping import execute, mlflow_runs, optuna_trials
 from dmx.config import parse_study
 from dmx.errors import UserError
 from dmx.experiment import prepare, run
-from dmx.experiment.ranking import rank, results
 from dmx.outcome import Outcome
 from dmx.registry import depth_losses
+from dmx.results.ranking import rank, results
 from dmx.sweep.engine import alone
 from dmx.tracking import Home
 from dmx.training.progress import Silent
@@ -139,7 +139,7 @@ def wait_for(path: Path, process: subprocess.Popen[str], lines: int = 1) -> None
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_stopped_sweep_goes_on_to_the_same_end(tmp_path: Path, tiny_study: Make, number: int) -> None:
     """Stopped in the middle of trial 1, the same command ends with the trials of a sweep that was not stopped."""
     data = tiny_study(pruner={"name": "none"}, trials=3)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sweeping import claim_next
 
 from dmx.config import StudyConfig, parse_study
 from dmx.config.space import Space, build_space
@@ -47,13 +48,13 @@ def made(make: Make, sampler: dict[str, Any], **changes: Any) -> tuple[StudyConf
 
 def proposed(folder: Path, config: StudyConfig, space: Space, restart: bool) -> list[dict[str, Any]]:
     claims = open_claims(config, folder)
-    claims.fill(first_trials(config, space))
+    claims.fill()
     seen = []
     for expected in range(config.trials):
         if restart:
             claims = open_claims(config, folder)
-        assert claims.claim() == expected
-        trial, values = propose(claims, config, space, expected)
+        assert claim_next(claims) == expected
+        trial, values = propose(claims, config, space, expected, first_trials(config, space))
         trial.study.tell(trial, values["stages.0.batch_size"] + 3.0 * (values["loss.depth"] == "l1"))
         seen.append(values)
     return seen

@@ -13,9 +13,10 @@ from sweeping import execute, mlflow_runs, optuna_trials
 from dmx.cli.watch import Watch
 from dmx.config import parse_study
 from dmx.errors import ConfigError, UserError
-from dmx.experiment.ranking import results
+from dmx.results.ranking import results
 from dmx.sweep.best import picked, train_best
 from dmx.sweep.fronts import falling, ranks
+from dmx.sweep.halving import held
 from dmx.sweep.judging import rank_several, story
 from dmx.tracking import Home
 
@@ -48,23 +49,21 @@ def test_every_trial_has_its_values_or_was_halved_for_a_reason(data: dict[str, A
     signs = np.array([1, -1, 1])
     for trial in trials:
         run = runs[f"tiny-{trial.number:04d}"]
-        decisions = {key: one for key, one in trial.user_attrs.items() if key.startswith("decision")}
-        assert "decision 1" in decisions
-        last = list(decisions.values())[-1]
-        assert (last["place"] > last["kept"]) == (trial.state is TrialState.PRUNED)
+        assert "decision 1" in trial.user_attrs
+        assert bool(held(trial.user_attrs)) == (trial.state is TrialState.PRUNED)
         if trial.state is TrialState.COMPLETE:
             names = ("val_best/depth/rmse_pooled", "val_best/mask/iou_pooled")
             assert trial.values[:2] == [run.data.metrics[name] for name in names]
             assert trial.values[2] == int(run.data.params["parameters"])
         else:
             assert run.data.tags["dmx.reason"] == trial.user_attrs["reason"]
-            assert f"where {last['kept']} go on" in trial.user_attrs["reason"]
+            assert trial.user_attrs["reason"].startswith(f"held after epoch {held(trial.user_attrs)} ")
     assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
     # the decision of the last trial, taken again from what was there
     first = [trial.user_attrs["epoch 1"] for trial in trials]
     rank = ranks(np.array(first) * signs)
-    assert trials[-1].user_attrs["decision 1"]["rank"] == rank[-1]
-    assert trials[-1].user_attrs["decision 1"]["kept"] == 4
+    assert trials[-1].user_attrs["decision 1"][0]["rank"] == rank[-1]
+    assert trials[-1].user_attrs["decision 1"][0]["kept"] == 4
     metrics = runs["tiny-study"].data.metrics
     complete = [trial.values for trial in trials if trial.state is TrialState.COMPLETE]
     assert metrics["trials/front"] == (ranks(np.array(complete) * signs) == 0).sum()
@@ -76,7 +75,7 @@ def test_the_story_of_a_trial(data: dict[str, Any], home: Path) -> None:
     config = parse_study(data, "study")
     pruned = next(trial for trial in trials if trial.state is TrialState.PRUNED)
     text = "\n".join(story(trials, pruned.number, config))
-    assert text.startswith(f"trial {pruned.number}: pruned (ended after epoch")
+    assert text.startswith(f"trial {pruned.number}: pruned (held after epoch")
     assert f"  optimizer = {pruned.params['optimizer']}" in text
     own = "\n".join(story(trials, 0, config))
     assert "  optimizer = adamw (given, not drawn)" in own

@@ -7,6 +7,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sweeping import claim_next
 
 from dmx.config import parse_study
 from dmx.config.space import build_space
@@ -31,15 +32,15 @@ def proposals(folder: Path, data: dict[str, Any], trials: int, restart: bool) ->
     config = parse_study({**data, "trials": trials}, "study")
     space = build_space(config, "metric")
     claims = open_claims(config, folder)
-    claims.fill([])
+    claims.fill()
     for expected in range(trials):
         if restart:
             claims = open_claims(config, folder)
-        number = claims.claim()
+        number = claim_next(claims)
         assert number == expected
         trial, values = propose(claims, config, space, number)
         trial.study.tell(trial, score(values))
-    assert claims.claim() is None
+    assert claim_next(claims) is None
     return [trial.params for trial in claims.trials()]
 
 
@@ -55,13 +56,13 @@ def test_an_unfinished_trial_comes_again_with_the_values_that_it_has(tmp_path: P
     config = parse_study(tiny_study(search=SEARCH), "study")
     space = build_space(config, "metric")
     claims = open_claims(config, tmp_path)
-    claims.fill([])
-    assert claims.claim() == 0
+    claims.fill()
+    assert claim_next(claims) == 0
     first, values = propose(claims, config, space, 0)
     first.report(0.5, 1)
-    claims.release(0)
+    claims.release()
     again = open_claims(config, tmp_path)
-    assert again.claim() == 0
+    assert claim_next(again) == 0
     assert propose(again, config, space, 0)[1] == values
     assert again.trials()[0].intermediate_values == {1: 0.5}
 
@@ -71,8 +72,8 @@ def test_a_proposal_cut_in_the_middle_ends_as_if_it_had_not_been(tmp_path: Path,
     space = build_space(config, "metric")
     for name in ("whole", "cut"):
         claims = open_claims(config, tmp_path / name)
-        claims.fill([])
-        claims.claim()
+        claims.fill()
+        claim_next(claims)
         _, expected = propose(claims, config, space, 0)
     path = tmp_path / "cut" / "optuna.journal"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -80,15 +81,15 @@ def test_a_proposal_cut_in_the_middle_ends_as_if_it_had_not_been(tmp_path: Path,
     again = open_claims(config, tmp_path / "cut")
     assert len(again.trials()[0].params) == len(expected) - 2
     again.release_all()
-    assert again.claim() == 0
+    assert claim_next(again) == 0
     assert propose(again, config, space, 0)[1] == expected
 
 
 def test_a_torn_last_line_of_the_journal_is_cut_off(tmp_path: Path, tiny_study: Make) -> None:
     config = parse_study(tiny_study(search=SEARCH, trials=1), "study")
     claims = open_claims(config, tmp_path)
-    claims.fill([])
-    claims.claim()
+    claims.fill()
+    claim_next(claims)
     path = tmp_path / "optuna.journal"
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"op_code":5,"worker')
@@ -107,8 +108,8 @@ def test_a_study_begins_with_its_own_experiment_and_then_its_queue(tmp_path: Pat
     config = parse_study(data, "study")
     space = build_space(config, "metric")
     claims = open_claims(config, tmp_path)
-    claims.fill(first_trials(config, space))
-    drawn = [propose(claims, config, space, claims.claim() or 0)[1] for _ in range(3)]
+    claims.fill()
+    drawn = [propose(claims, config, space, claim_next(claims) or 0, first_trials(config, space))[1] for _ in range(3)]
     assert drawn[0] == {
         "loss.depth": "silog",
         "optimizer": "adamw",

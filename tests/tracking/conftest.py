@@ -28,12 +28,24 @@ class Stored:
 
     def open(self, run_id: str, name: str = "first") -> RunTracker:
         params = {"model.name": "unet", "optimizer.lr": 0.1, "none": None}
-        start = RunStart("study one", name, {"dmx.study": "s"}, params, {"config.yaml": "lr: 0.1\n"})
+        start = RunStart(
+            "study one",
+            name,
+            {"dmx.study": "s"},
+            params,
+            {"config.yaml": "lr: 0.1\n"},
+            searched={"optimizer.lr": 0.1, "model.name": "unet", "ema": True},
+            inputs=[
+                {"name": f"d {part}", "digest": part * 3, "root": str(self.home.root), "context": part, "samples": "7"}
+                for part in ("training", "validation")
+            ],
+        )
         return open_run(self.home, run_id, start)
 
     def write(self, run: RunTracker, steps: range) -> None:
         """What a training would log: a function of the step alone."""
         for step in steps:
+            run.curve(step, "val/mask", [6, 4, 0], [10, step, 0], (8, 50))
             run.log(step, {"train/loss": 1 / (step + 1), "val/silog[lambda=0.85]": float("nan") if step == 7 else step})
             if step in self.PICTURED:
                 run.image(step, "val/panel", np.full((8, 12, 3), 200, np.uint8))

@@ -1,10 +1,11 @@
 """The stores themselves: a real MLflow on SQLite and real event files."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
+from serving import wait_until
+from tensorboard.util.tensor_util import make_ndarray
 
 from dmx.outcome import Outcome
 from dmx.tracking import sync
@@ -40,6 +41,12 @@ def test_a_run_has_everything_of_its_start(stored):
     assert [file.path for file in stored.client.list_artifacts(mine.info.run_id)] == ["config.yaml", "model"]
     kept = Path(stored.client.download_artifacts(mine.info.run_id, "model/best.bin"))
     assert kept.read_bytes() == b"weights"
+    inputs = {put.tags[0].value: put.dataset for put in mine.inputs.dataset_inputs}
+    assert {kind: (put.name, put.digest) for kind, put in inputs.items()} == {
+        kind: (f"d {kind}", kind * 3) for kind in ("training", "validation")
+    }
+    assert json.loads(inputs["training"].profile) == {"samples": "7"}
+    assert json.loads(inputs["training"].source) == {"uri": str(stored.home.root)}
     events = stored.board("start")
     text = events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "| optimizer.lr | 0.1 |" in text
@@ -74,14 +81,42 @@ def test_an_interrupted_run_runs_again_when_reopened(stored):
     before = stored.found("again").info
     run = stored.open("again")
     run.log(1, {"a": 1.0})
-    deadline = time.monotonic() + 20
-    while stored.found("again").info.status != "RUNNING" and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_until(lambda: stored.found("again").data.tags["dmx.reason"] == "")  # the last that is told of a reopening
     now = stored.found("again")
     assert (now.info.run_id, now.info.status) == (before.run_id, "RUNNING")
-    assert (now.data.tags["dmx.outcome"], now.data.tags["dmx.reason"]) == ("running", "")
+    assert now.data.tags["dmx.outcome"] == "running"
     run.finish(Outcome.COMPLETE, "")
     assert stored.found("again").info.status == "FINISHED"
+
+
+def test_tensorboard_has_what_was_searched_and_how_it_ended(stored):
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    for run_id, outcome in (("tuned", Outcome.PRUNED), ("broken", Outcome.DIVERGED)):
+        stored.open(run_id).finish(outcome, "")
+        content = stored.board(run_id).PluginTagToContent("hparams")
+        begun = HParamsPluginData.FromString(content["_hparams_/session_start_info"]).session_start_info
+        assert begun.hparams["optimizer.lr"].number_value == 0.1
+        assert begun.hparams["model.name"].string_value == "unet"
+        assert begun.hparams["ema"].bool_value
+        assert begun.group_name == "first"
+        ended = HParamsPluginData.FromString(content["_hparams_/session_end_info"]).session_end_info
+        assert ended.status == (1 if outcome is Outcome.PRUNED else 2)
+
+
+def test_precision_and_recall_stand_by_step(stored):
+    run = stored.open("curve")
+    stored.write(run, range(3))
+    run.finish(Outcome.COMPLETE, "")
+    curves = stored.board("curve").Tensors("val/mask")
+    assert [event.step for event in curves] == [0, 1, 2]
+    hits, false, rejected, misses, precision, recall = make_ndarray(curves[2].tensor_proto)
+    assert (hits.tolist(), misses.tolist()) == ([6, 4, 0], [2, 4, 8])
+    assert (false.tolist(), rejected.tolist()) == ([10, 2, 0], [40, 48, 50])
+    assert precision.tolist() == pytest.approx([6 / 16, 4 / 6, 1])  # nothing is predicted: nothing is wrong
+    assert recall.tolist() == [6 / 8, 4 / 8, 0]
+    content = stored.board("curve").SummaryMetadata("val/mask").plugin_data
+    assert content.plugin_name == "pr_curves"
 
 
 def test_thousands_of_scalars_arrive_in_batches(stored):

@@ -1,3 +1,5 @@
+from itertools import product
+
 import pytest
 import torch
 import torch.multiprocessing as mp
@@ -178,28 +180,35 @@ def test_a_step_that_overflows_is_left_out():
     assert learner.scaler.get_scale() < 2.0**127
 
 
-def in_a_group(rank: int, folder: str, name: str) -> None:
+WEIGHTED = ("fixed", "parameters", "features")
+
+
+def weighted(name: str):
+    return learner_with(fixed(("mask", "depth"), depth=2.0) if name == "fixed" else Noted(name))
+
+
+def in_a_group(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"file://{folder}/meet-{name}", rank=rank, world_size=2)
-    learner = learner_with(fixed(("mask", "depth"), depth=2.0) if name == "fixed" else Noted(name))
+    torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
     whole = batch_of()
     half = slice(2 * rank, 2 * rank + 2)
     tensors = {key: value[half] for key, value in vars(whole).items() if value is not None}
-    for _ in range(3):
-        learner.step(Batch(**tensors, background=None), learner.model)
-    asked = getattr(learner.loss.weighting, "asked", None)
-    torch.save([learner.model.state_dict(), asked], f"{folder}/{name}-{rank}.pt")
+    for name in WEIGHTED:
+        learner = weighted(name)
+        for _ in range(3):
+            learner.step(Batch(**tensors, background=None), learner.model)
+        asked = getattr(learner.loss.weighting, "asked", None)
+        torch.save([learner.model.state_dict(), asked], f"{folder}/{name}-{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("name", ["fixed", "parameters", "features"])
-def test_two_processes_learn_as_one_does(name, tmp_path):
+def test_two_processes_learn_as_one_does(tmp_path):
     """Each has half of the samples; gradients, losses and Gram matrices are averaged, so that all take one step."""
-    learner = learner_with(fixed(("mask", "depth"), depth=2.0) if name == "fixed" else Noted(name))
-    for _ in range(3):
-        learner.step(batch_of(), learner.model)
-    mp.spawn(in_a_group, (str(tmp_path), name), nprocs=2)
-    for rank in range(2):
+    mp.spawn(in_a_group, (str(tmp_path),), nprocs=2)
+    for name, rank in product(WEIGHTED, range(2)):
+        learner = weighted(name)
+        for _ in range(3):
+            learner.step(batch_of(), learner.model)
         state, asked = torch.load(tmp_path / f"{name}-{rank}.pt", weights_only=True)
         for key, value in learner.model.state_dict().items():
             torch.testing.assert_close(state[key], value, rtol=1e-5, atol=1e-6)

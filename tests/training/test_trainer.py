@@ -103,10 +103,12 @@ def test_bfloat16_forward_gives_finite_float32_losses(tiny: Make, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weighting", ["fixed", "pcgrad"])
+@pytest.mark.parametrize("weighting", ["fixed", "pcgrad"])  # in this order: what the first leaves in caches is no harm
 def test_compiled_training_is_close_to_plain_training(tiny: Make, tmp_path: Path, weighting: str) -> None:
+    """With SGD, because Adam's first steps make the signs of the smallest gradients, and so of rounding, into steps."""
     plain, compiled = Values(), Values()
-    data = tiny(stages=[{"epochs": 1, "size": 32, "batch_size": 8}], weighting=weighting)
+    stages = [{"epochs": 1, "size": 32, "batch_size": 8}]
+    data = tiny(stages=stages, weighting=weighting, optimizer={"name": "sgd", "lr": 1e-3})
     execute(data, tmp_path / "plain", plain)
     execute({**data, "training": {"compile": True, "log_every": 1}}, tmp_path / "compiled", compiled)
     assert compiled.losses == pytest.approx(plain.losses, rel=1e-3)

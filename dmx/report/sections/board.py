@@ -1,8 +1,8 @@
 """The best ten."""
 
-from dmx.experiment.ranking import Entry
 from dmx.report.account import Account
 from dmx.report.html import Html, count, duration, join, number, table, text
+from dmx.results.ranking import Entry
 
 TOP = 10
 SECOND = ("val/mask/iou_pooled", "val/depth/rmse_pooled", "val/depth/delta1_pooled")

@@ -1,4 +1,4 @@
-"""The objective over the two parameters that mattered most."""
+"""The (first) objective over the two parameters that mattered most."""
 
 import math
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from dmx.report.scale import FEWEST, having, place, scale
 
 def contour(account: Account) -> Html:
     """Every trial by both parameters; between numbers the objective is interpolated."""
-    if account.importances.why_not:
-        return text(f"Not drawn: {account.importances.why_not}.")
+    if account.importances[0].why_not:
+        return text(f"Not drawn: {account.importances[0].why_not}.")
     by_path = {axis.path: axis for axis in account.axes}
-    ranked = [by_path[path] for path in account.importances.shares]
+    ranked = [by_path[path] for path in account.importances[0].shares]
     if len(ranked) < 2:
         return text("Not drawn: only one parameter could be weighed.")
     first, second = ranked[:2]

@@ -9,6 +9,9 @@ from matplotlib.ticker import MaxNLocator
 from dmx.report.account import Account, Trial
 from dmx.report.figure import BLUE, GREY, RED, plot, view
 from dmx.report.html import Html, count, join, text
+from dmx.tracking.journal import JOURNAL, Measured, read
+
+HYPERVOLUME = "trials/hypervolume"
 
 
 def history(account: Account) -> Html:
@@ -48,25 +51,41 @@ def _points(trials: Sequence[Trial], low: float, high: float) -> tuple[list[int]
 
 
 def front(account: Account) -> Html:
-    """The complete trials by their first two objectives, and which of them no other beats in every objective."""
+    """The complete trials by their first objective and each other one, and what the front gained with every trial."""
     if not account.complete:
         return text("No trial is complete.")
-    best = unbeaten([trial.asked.values for trial in account.complete], account.directions)
+    names, best = account.goals, account.front
+
+    def against(other: int) -> Html:
+        def draw(ax: Axes) -> None:
+            for trial in account.complete:
+                colour = RED if trial in best else GREY
+                ax.scatter(trial.asked.values[other], trial.asked.values[0], s=26, color=colour)
+            ax.set(xlabel=named(other), ylabel=named(0))
+
+        return plot(f"Red: the {count(len(best), 'trial')} that no other beats in every objective.", draw)
+
+    def named(i: int) -> str:
+        return f"{names[i]} ({'higher' if account.directions[i] == 'maximize' else 'lower'} is better)"
+
+    return join(*(against(other) for other in range(1, len(names))), gained(account))
+
+
+def gained(account: Account) -> Html:
+    """The hypervolume by finished trials, as it was put on record while the study ran."""
+    record = account.home.run(f"{account.config.name}-study") / JOURNAL
+    measured = [event for event, _ in read(record) if isinstance(event, Measured)] if record.exists() else []
+    known = [(e.step, e.values[HYPERVOLUME]) for e in measured if HYPERVOLUME in e.values]
+    if not known:
+        return join()
 
     def draw(ax: Axes) -> None:
-        for i, trial in enumerate(account.complete):
-            ax.scatter(trial.asked.values[0], trial.asked.values[1], s=26, color=RED if i in best else GREY)
-        ax.set(xlabel=f"objective 1 ({account.directions[0]})", ylabel=f"objective 2 ({account.directions[1]})")
+        ax.step(*zip(*known, strict=True), where="post", color=BLUE)
+        ax.set(xlabel="trials that have ended", ylabel="hypervolume")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-    return plot(f"Red: the {count(len(best), 'trial')} that no other beats in every objective.", draw)
-
-
-def unbeaten(values: Sequence[Sequence[float]], directions: Sequence[str]) -> set[int]:
-    """The places of those that none other matches in all objectives and beats in one."""
-    signs = [1 if direction == "minimize" else -1 for direction in directions]
-    turned = [tuple(sign * value for sign, value in zip(signs, each, strict=True)) for each in values]
-
-    def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-        return one != other and all(a <= b for a, b in zip(one, other, strict=True))
-
-    return {i for i, each in enumerate(turned) if not any(beats(other, each) for other in turned)}
+    return plot(
+        "What the front gains over the study's own experiment: the volume between the two, each objective in units of "
+        "that experiment's value.",
+        draw,
+    )

@@ -5,14 +5,21 @@ from matplotlib.axes import Axes
 from dmx.report.account import Account
 from dmx.report.figure import BLUE, plot, short
 from dmx.report.html import Html, count, join, tag, text
+from dmx.report.reading import Importances
 
 ROUGH = 30
 """Complete trials below which an importance is a hint."""
 
 
 def importance(account: Account) -> Html:
-    """The share of the objective's variance that each parameter explains."""
-    found = account.importances
+    """The share of each objective's variance that each parameter explains."""
+    parts = [_of_one(account, found) for found in account.importances]
+    if len(parts) == 1:
+        return parts[0]
+    return join(*(join(tag("h3", goal), part) for goal, part in zip(account.goals, parts, strict=True)))
+
+
+def _of_one(account: Account, found: Importances) -> Html:
     if found.why_not:
         return text(f"Not known: {found.why_not}.")
     shares = dict(reversed(list(found.shares.items())))  # matplotlib's first bar is the lowest

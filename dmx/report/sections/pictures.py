@@ -31,11 +31,14 @@ def _picture(folder: Path, caption: str) -> Html:
     sheet = last(folder)
     if sheet is None:
         return text(f"{caption}. It has left no sheet.")
-    source = f"data:image/png;base64,{b64encode(sheet.read_bytes()).decode()}"
-    image = Html(tag("img", src=source, alt=caption).removesuffix("</img>"))
-    return tag(
-        "figure", image, tag("figcaption", f"{caption}. The sheet of its last validation, step {int(sheet.stem)}.")
-    )
+    says = f"{caption}. The sheet of its last validation, step {int(sheet.stem)}."
+    return tag("figure", inline(sheet.read_bytes(), caption), tag("figcaption", says))
+
+
+def inline(png: bytes, alt: str) -> Html:
+    """A picture inside the page."""
+    source = f"data:image/png;base64,{b64encode(png).decode()}"
+    return Html(tag("img", src=source, alt=alt).removesuffix("</img>"))
 
 
 def last(folder: Path) -> Path | None:

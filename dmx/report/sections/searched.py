@@ -12,7 +12,8 @@ def searched(account: Account) -> Html:
     config, trials = account.config, account.trials
     ended = Counter(trial.asked.outcome for trial in trials)
     outcomes = ", ".join(f"{amount} {outcome}" for outcome, amount in ended.most_common())
-    direction = "lower" if account.lower_is_better else "higher"
+    ways = ["lower" if direction == "minimize" else "higher" for direction in account.directions]
+    judged = ", ".join(f"{goal} ({way} is better)" for goal, way in zip(account.goals, ways, strict=True))
     waiting = f" of {config.trials} wanted" if len(trials) < config.trials else ""
     varied = [axis for axis in account.axes if len(axis.choices) != 1]
     fixed = [axis for axis in account.axes if len(axis.choices) == 1]
@@ -20,9 +21,9 @@ def searched(account: Account) -> Html:
     lines = [
         text(
             f"{count(len(trials), 'trial')}{waiting} ended: {outcomes}. Judged by ",
-            tag("code", account.metric),
-            f" on validation ({direction} is better), each run at its best epoch. "
-            f"Sampler {config.sampler} with seed {config.seed}, {pruning}.",
+            tag("code", judged),
+            " on validation, each run at its best epoch. "
+            f"Sampler {config.sampler.name} with seed {config.seed}, {pruning}.",
         ),
         text(_time(account)),
         text(f"{count(len(varied), 'place')} of the experiment varied:"),

@@ -1,4 +1,4 @@
-"""The objective over each parameter by itself."""
+"""The (first) objective over each parameter by itself."""
 
 from matplotlib.axes import Axes
 
@@ -14,15 +14,13 @@ MOST = 9
 
 def slices(account: Account) -> Html:
     """A plot for each parameter, the most important first."""
-    if len(account.directions) > 1:
-        return text("Left out: there are several objectives.")
-    order = [*account.importances.shares, *(axis.path for axis in account.axes)]
+    order = [*account.importances[0].shares, *(axis.path for axis in account.axes)]
     axes = sorted((axis for axis in account.axes if len(axis.choices) != 1), key=lambda axis: order.index(axis.path))
     enough = [axis for axis in axes if len(having(account, [axis])) >= FEWEST]
     if not enough:
         return text(f"No parameter was drawn by {FEWEST} trials that came to a value.")
     left = f" Left out: {count(len(enough) - MOST, 'parameter')}." if len(enough) > MOST else ""
-    told = text(f"Filled: complete trials; hollow: trials that ended before; red: the winner.{left}")
+    told = text(f"Filled: complete trials; hollow: trials that ended before; red: the best by {account.metric}.{left}")
     return join(told, tag("div", *(_slice(account, axis) for axis in enough[:MOST]), class_="grid"))
 
 

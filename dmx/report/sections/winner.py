@@ -16,7 +16,7 @@ def winner(account: Account) -> Html:
     if not complete:
         return text("Nothing: no trial is complete.")
     if len(account.directions) > 1:
-        return text("With several objectives none is the best; see the front below.")
+        return _front(account)
     best = complete[0]
     parts = [_named(account, best), _lead(account, complete), *_seeds(account), _champion(account)]
     rows = [(path, shown(value)) for path, value in best.asked.params.items()]
@@ -26,6 +26,19 @@ def winner(account: Account) -> Html:
         told = tag("summary", f"The whole configuration ({len(whole)} values)")
         parts.append(tag("details", told, table(("place", "value"), whole)))
     return join(*parts)
+
+
+def _front(account: Account) -> Html:
+    """Those that no other beats, with what they came to and what the search chose for them."""
+    best = account.front
+    runs = [trial.asked.run or str(trial.asked.number) for trial in best]
+    rows = [(run, *map(number, trial.asked.values)) for run, trial in zip(runs, best, strict=True)]
+    told = f"With several objectives none is the best: no other trial beats {count(len(rows), 'trial')} in all of them."
+    head = ("run", *account.goals)
+    parts = [text(told), table(head, rows, numbers=range(1, len(head)))]
+    paths = dict.fromkeys(path for trial in best for path in trial.asked.params)
+    chosen = [(path, *(shown(trial.asked.params.get(path, "–")) for trial in best)) for path in paths]
+    return join(*parts, text("What the search chose for them:"), table(("place", *runs), chosen))
 
 
 def _named(account: Account, best: Trial) -> Html:

@@ -51,6 +51,7 @@ def killed_and_repeated(backgrounds: Path, cutouts: Path, root: Path, kills: int
     assert folders(root / "broken") == folders(root / "whole")
 
 
+@pytest.mark.slow
 def test_killed_twice_it_goes_on_to_the_same_bytes(rooms_with_depth: Path, cutouts: Path, tmp_path: Path) -> None:
     killed_and_repeated(rooms_with_depth, cutouts, tmp_path, kills=2, count=100)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from dmx.config import Objective
 from dmx.errors import UserError
-from dmx.experiment.run import RESULT, read_result
 from dmx.outcome import Outcome
+from dmx.results.records import RESULT, read_result
 from dmx.tracking.home import Home
 from dmx.training.result import RunResult
 
@@ -41,16 +41,7 @@ def rank(entries: Sequence[Entry]) -> list[Entry]:
     Raises:
         UserError: Objective, data, split or metric definitions differ between the runs.
     """
-    for what in ("objective", "data", "split", "size", "definitions"):
-        by_value: dict[str, str] = {}
-        for entry in entries:
-            by_value.setdefault(json.dumps(entry.record.get(what), sort_keys=True), entry.run)
-        if len(by_value) > 1:
-            first, second, *_ = by_value.values()
-            raise UserError(
-                f"{first} and {second} cannot be ranked together: their {what} differs; "
-                "compare runs on the same data, split, metrics and objective."
-            )
+    comparable(entries, ("objective", "data", "split", "size", "definitions"))
     objective = Objective(**entries[0].record["objective"]) if entries else None
     sign = -1.0 if objective and objective.direction == "maximize" else 1.0
 
@@ -60,3 +51,21 @@ def rank(entries: Sequence[Entry]) -> list[Entry]:
         return (best is None, unfinished, sign * best.value if best else 0.0)
 
     return sorted(entries, key=key)
+
+
+def comparable(entries: Sequence[Entry], facts: Sequence[str]) -> None:
+    """Make sure that runs agree in these facts of their records.
+
+    Raises:
+        UserError: They do not.
+    """
+    for what in facts:
+        by_value: dict[str, str] = {}
+        for entry in entries:
+            by_value.setdefault(json.dumps(entry.record.get(what), sort_keys=True), entry.run)
+        if len(by_value) > 1:
+            first, second, *_ = by_value.values()
+            raise UserError(
+                f"{first} and {second} cannot be compared: their {what} differs; "
+                f"take runs of the same {', '.join(facts)}."
+            )

@@ -1,0 +1,126 @@
+"""`dmx compare`."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dmx.cli.options import home as home_option
+from dmx.tracking.home import Home
+
+if TYPE_CHECKING:
+    from dmx.compare.runs import Comparison
+
+COLOURS = {"better": "green", "worse": "red"}
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
+@click.option(
+    "--html", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with plots and pictures."
+)
+@home_option
+def compare(runs: tuple[str, ...], as_json: bool, as_csv: bool, page: Path | None, home: Home) -> None:
+    """Compare runs sample by sample, and say what is more than noise.
+
+    All are compared with the first, on the validation samples.
+
+    Differences have 95 % intervals by the paired bootstrap over groups of samples; runs that differ in their seeds
+    alone are taken together, and their seeds are drawn again, too.
+    """
+    from dmx.compare.runs import compare as made
+
+    if len(runs) < 2:
+        raise click.UsageError("name two runs at least; `dmx leaderboard` lists them.")
+    found = made(home, runs)
+    if as_json:
+        click.echo(json.dumps({"runs": [one.name for one in found.candidates], "metrics": [*rows(found)]}, indent=1))
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, ["metric", "run", "value", "difference", "low", "high", "verdict"])
+        writer.writeheader()
+        for row in rows(found):
+            writer.writerows({"metric": row["metric"], **one} for one in row["runs"])
+    else:
+        show(found)
+    if page is not None:
+        write_page(found, home, page)
+
+
+def write_page(found: "Comparison", home: Home, path: Path) -> None:
+    """The page, with pictures where the data are still there."""
+    from dmx.compare.pictures import pairs
+    from dmx.errors import UserError
+    from dmx.report.comparison import comparison_page
+    from dmx.tracking.files import replace_text
+
+    first, *others = found.candidates
+    metric = first.runs[0].record["objective"]["metric"].removeprefix("val/").rpartition("_pooled")[0] or "depth/rmse"
+    shown, why_none = {}, ""
+    try:
+        shown = {other.name: [*pairs(home, first, other, metric)] for other in others}
+    except UserError as error:
+        why_none = str(error)
+    replace_text(path, comparison_page(found, shown, metric, why_none))
+    click.echo(f"Wrote {path}.")
+
+
+def rows(found: "Comparison") -> Iterator[dict[str, Any]]:
+    """Each metric with every candidate's value and its difference from the first."""
+    from dmx.compare.runs import verdict
+
+    for metric in found.metrics:
+        each = []
+        for i, (candidate, value) in enumerate(zip(found.candidates, found.values[metric], strict=True)):
+            one: dict[str, Any] = {"run": candidate.name, "value": value}
+            if i and (d := found.differences[metric][i - 1]) is not None:
+                one |= {"difference": d.value, "low": d.low, "high": d.high, "verdict": verdict(d)}
+            each.append(one)
+        yield {"metric": metric, "runs": each}
+
+
+def show(found: "Comparison") -> None:
+    """Two tables: metrics, and in what the configurations differ."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console() if Console().is_terminal else Console(width=200)
+    table = Table(title="Validation, against the first", title_justify="left", title_style="bold", box=None)
+    table.add_column("metric", no_wrap=True)
+    for candidate in found.candidates:
+        table.add_column(candidate.name, justify="right")
+    for row in rows(found):
+        first, *others = (number(one["value"]) for one in row["runs"])
+        cells = [first]
+        for text, one in zip(others, row["runs"][1:], strict=True):
+            if "verdict" in one:
+                colour = COLOURS.get(one["verdict"], "default")
+                text += (
+                    f"  {one['difference']:+.3g} [{one['low']:+.2g}, {one['high']:+.2g}] [{colour}]{one['verdict']}[/]"
+                )
+            cells.append(text)
+        table.add_row(row["metric"], *cells)
+    console.print(table, highlight=False)
+    places = Table(title="Configurations", title_justify="left", title_style="bold", box=None)
+    for column in ("place", *(candidate.name for candidate in found.candidates)):
+        places.add_column(column)
+    for path, values in found.changed.items():
+        places.add_row(path, *map(str, values))
+    console.print(places, highlight=False)
+    samples = found.candidates[0].samples[0]
+    groups = len(set(samples.groups))
+    console.print(
+        f"Intervals: 95 %, paired bootstrap over {groups} groups of {len(samples.ids)} samples"
+        f"{' and over seeds' if any(len(one.runs) > 1 for one in found.candidates) else ''}; `same`: 0 is inside.",
+        highlight=False,
+    )
+
+
+def number(value: float | None) -> str:
+    """A value for people."""
+    return "-" if value is None else f"{value:.4g}"

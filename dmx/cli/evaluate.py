@@ -1,0 +1,121 @@
+"""`dmx evaluate`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dmx.cli.options import home as home_option
+from dmx.tracking.home import Home
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dmx.experiment.evaluate import Evaluation
+
+
+@click.command()
+@click.argument("run")
+@click.argument("data", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--part",
+    type=click.Choice(("all", "train", "val", "test")),
+    help="Which samples. [test of the data that the run was trained on, all of any other]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@home_option
+def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home) -> None:
+    """Evaluate a run on a data set, with every metric there is.
+
+    Pooled and per image, by depth range and size of the object, at every threshold of the mask, with boundary IoU, S-,
+    E- and weighted F-measure and calibration, and pictures of the worst samples. Depth is also brought to the truth's
+    scale, which the metric's name then says. All is kept with the run, sample by sample.
+    """
+    from dmx.cli.bar import bar
+    from dmx.experiment.evaluate import evaluate as made
+    from dmx.experiment.evaluations import ended, keep, record
+    from dmx.experiment.trained import trained
+    from dmx.report.evaluation import evaluation_page
+
+    network = trained(home, run)
+    ended(home, run)
+    with bar("looking at pictures") as progress:
+        found = made(network, data, part, home, progress)
+    folder, unsent = keep(found, evaluation_page(found), home)
+    if as_json:
+        click.echo(json.dumps(record(found), indent=1))
+        return
+    show(found)
+    click.echo(f"\nWrote {folder / 'evaluation.html'}, with the worst samples and each sample's values beside it.")
+    if unsent:
+        click.echo(f"MLflow lacks {unsent} events; `dmx sync` sends them.")
+
+
+def show(found: "Evaluation") -> None:
+    """Tables of the metrics, by depth and by size."""
+    from rich.console import Console
+
+    from dmx.experiment.evaluations import depth_table, mask_table
+
+    console = Console() if Console().is_terminal else Console(width=200)
+
+    def table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+        console.print(framed(title, columns, rows), highlight=False)
+
+    console.print(f"{found.run} on {found.data} ({found.part}), {len(found.samples.ids)} samples", highlight=False)
+    for title, (head, rows) in (("\nMask", mask_table(found)), ("\nDepth", depth_table(found))):
+        table(title, head, [(name, *map(number, values)) for name, *values in rows])
+    depth = ("depth/abs_rel", "depth/rmse") if found.strata.spec.kind == "metric" else ("depth/mae", "depth/rmse")
+    table(
+        "\nBy depth",
+        ("from", "to", "pixels", *depth),
+        [
+            (
+                f"{row['low']:.3g}",
+                f"{row['high']:.3g}",
+                f"{row['pixels']:,}",
+                *(number(row.get(f"{name}_pooled")) for name in depth),
+            )
+            for row in found.strata.by_depth()
+        ],
+    )
+    table(
+        "\nBy the object's share of the picture",
+        ("object", "samples", "mask/iou", "mask/mae"),
+        [
+            (str(row["object"]), f"{row['samples']:,}", number(row["mask/iou_pooled"]), number(row["mask/mae_pooled"]))
+            for row in found.strata.by_size()
+        ],
+    )
+    click.echo(at_threshold(found))
+
+
+def framed(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> "Table":
+    """A table without lines, the first column to the left."""
+    from rich.table import Table
+
+    made = Table(title=title, title_justify="left", title_style="bold", box=None)
+    for i, column in enumerate(columns):
+        made.add_column(column, justify="right" if i else "left", no_wrap=True)
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def at_threshold(found: "Evaluation") -> str:
+    """What the best threshold on validation gives."""
+    from dmx.experiment.evaluations import threshold
+
+    best = threshold(found)
+    if best["best_on_validation"] is None:
+        return f"\nNo threshold of the mask but 0.5: {best['why_none']}."
+    return (
+        f"\nMask at {best['best_on_validation']:.3f}, the best threshold on the run's own validation samples: "
+        f"pooled IoU {number(best['mask/iou_pooled'])}, against {number(found.values['mask/iou_pooled'])} at 0.5."
+    )
+
+
+def number(value: float | int | str | None) -> str:
+    """A value for people."""
+    return "-" if value is None else f"{float(value):.4g}"

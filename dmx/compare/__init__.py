@@ -1,0 +1,1 @@
+"""Which run is better, and whether that is more than noise."""

@@ -1,0 +1,85 @@
+"""The samples on which two runs differ most, as both see them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import yaml
+from jaxtyping import UInt8
+
+from dmx.compare.runs import Candidate
+from dmx.config import parse_experiment
+from dmx.experiment import Prepared, check_identity, prepare
+from dmx.experiment.start import IDENTITY
+from dmx.quartet import Batch, DepthSpec, Prediction
+from dmx.tracking.home import Home
+from dmx.tracking.panel import header, row, stack
+from dmx.training.checkpoint import load_weights
+from dmx.training.trainer import BEST_WEIGHTS
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A sample as two runs see it.
+
+    Attributes:
+        id: The sample.
+        values: Its value in both.
+        picture: A panel: the first run's row above the second's.
+    """
+
+    id: str
+    values: tuple[float, float]
+    picture: UInt8[np.ndarray, "height width 3"]
+
+
+def most_different(first: Candidate, second: Candidate, metric: str, count: int) -> list[tuple[str, float, float]]:
+    """The samples whose values of `task/name` differ most between the first runs of both, the greatest first."""
+    one, other = (candidate.samples[0].values(metric) for candidate in (first, second))
+    apart = np.abs(other - one)
+    order = np.argsort(-np.where(np.isnan(apart), -1, apart), kind="stable")[:count]
+    ids = first.samples[0].ids
+    return [(ids[i], float(one[i]), float(other[i])) for i in order if not np.isnan(apart[i])]
+
+
+def pairs(home: Home, first: Candidate, second: Candidate, metric: str, count: int = 4) -> Iterator[Pair]:
+    """Pictures of the samples that differ most.
+
+    Raises:
+        UserError: The data are not there any more, or others; or weights are gone.
+    """
+    chosen = most_different(first, second, metric, count)
+    rows = [seen(home, candidate.runs[0].run, [id for id, *_ in chosen]) for candidate in (first, second)]
+    for id, one, other in chosen:
+        cells = stack([rows[0][id], rows[1][id]], axis=0)
+        yield Pair(id, (one, other), np.concatenate([header(cells.shape[1]), cells], axis=0))
+
+
+def seen(home: Home, run: str, ids: Sequence[str]) -> dict[str, np.ndarray]:
+    """A panel's row of each of these validation samples, as a run's best weights see it."""
+    path = home.run(run) / "config.yaml"
+    prepared = prepare(parse_experiment(yaml.safe_load(path.read_text()), str(path)), home, load=False)
+    check_identity(home.run(run) / IDENTITY, prepared, f"run {run}")
+    load_weights(home.run(run) / BEST_WEIGHTS, prepared.model)
+    return dict(predicted(prepared, {*ids}))
+
+
+@torch.no_grad()
+def predicted(prepared: Prepared, ids: set[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """The rows of these samples."""
+    execution, spec = prepared.execution, prepared.index.depth
+    model = prepared.model.to(execution.device).eval()
+    for batch in prepared.loaders.val():
+        if ids.isdisjoint(batch.ids):
+            continue
+        with execution.autocast():
+            prediction = model(batch.image, batch.background)
+        yield from rows_of(batch, prediction, ids, spec)
+
+
+def rows_of(batch: Batch, prediction: Prediction, ids: set[str], spec: DepthSpec) -> Iterator[tuple[str, np.ndarray]]:
+    """A panel's row of each sample of a batch that is wanted."""
+    for index, id in enumerate(batch.ids):
+        if id in ids:
+            yield id, stack(row(batch, prediction, spec, index), axis=1)

@@ -1,0 +1,198 @@
+"""A run's network on any data set: every metric, by alignment, depth range, mask size and threshold."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from dmx.data.dataset import QuartetDataset
+from dmx.data.layout import DatasetIndex, read
+from dmx.data.loader import make_loader
+from dmx.data.split import Split, split
+from dmx.errors import DataError, UserError
+from dmx.experiment.gathered import Gathered
+from dmx.experiment.prepare import check_pack
+from dmx.experiment.start import IDENTITY
+from dmx.experiment.strata import Strata
+from dmx.experiment.trained import Trained
+from dmx.experiment.worst import Worst
+from dmx.metrics import Probabilities, Samples
+from dmx.quartet import Batch, Prediction
+from dmx.tracking.home import Home
+from dmx.training.step import DivergedError
+
+Part = Literal["all", "train", "val", "test"]
+Progress = Callable[[int, int], None]
+
+
+def unseen(done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a run came to on some samples.
+
+    Attributes:
+        run: The run.
+        data: The data set's name.
+        part: Which part of it.
+        own: Whether it is the data set that the run was trained on.
+        identity: What must be equal where values are compared, as of a run, with `ids` for the samples.
+        values: Every metric by its full name; with an alignment, `depth_median/...` and so on in place of `depth/...`.
+        samples: What each sample came to.
+        probabilities: How the mask's probability is spread.
+        threshold: The best threshold on the run's own validation samples; None where these cannot be had.
+        why_none: Why there is no threshold.
+        strata: Values by depth range and by mask size.
+        worst: Pictures of the worst samples.
+    """
+
+    run: str
+    data: str
+    part: Part
+    own: bool
+    identity: Mapping[str, Any]
+    values: Mapping[str, float | None]
+    samples: Samples
+    probabilities: Probabilities
+    threshold: float | None
+    why_none: str
+    strata: Strata
+    worst: Worst
+
+    @property
+    def where(self) -> str:
+        """A name for the samples: the part of the own data, or the other data set."""
+        return self.part if self.own else self.data if self.part == "all" else f"{self.data}-{self.part}"
+
+
+def evaluate(network: Trained, root: Path, part: Part | None, home: Home, progress: Progress = unseen) -> Evaluation:
+    """Evaluate a run's network.
+
+    Args:
+        network: The network.
+        root: The data set.
+        part: Which part; None: test of the run's own data, all of any other.
+        home: Where results are.
+        progress: Told how many of how many samples are done.
+
+    Raises:
+        UserError: The network and the data do not go together, or the part has no samples.
+        DivergedError: A prediction is not finite.
+    """
+    index = read(root)
+    index.check_files()
+    fingerprint = index.fingerprint()
+    identity = json.loads((home.run(network.run) / IDENTITY).read_text())
+    own = identity["data"] == fingerprint
+    part = part or ("test" if own else "all")
+    check_fits(network, index)
+    settings = network.config.data.split.model_dump()
+    ids = ids_of(index, part, lambda: own_split(home, network) if own else split(index, **settings))
+    gathered = Gathered(network, index)
+    for batch, prediction in seen(network, index, ids, progress):
+        gathered.take(batch, prediction)
+    if own and part == "val":
+        threshold, why_none = gathered.probabilities.best_threshold, ""
+    else:
+        threshold, why_none = own_threshold(network, home, identity["data"])
+    return Evaluation(
+        run=network.run,
+        data=index.name,
+        part=part,
+        own=own,
+        identity={
+            "data": fingerprint,
+            "ids": hashlib.sha256("\0".join(ids).encode()).hexdigest(),
+            "size": list(network.size),
+            "definitions": gathered.definitions(),
+        },
+        values=gathered.values(),
+        samples=gathered.samples({sample.id: sample.group for sample in index.samples}),
+        probabilities=gathered.probabilities,
+        threshold=threshold,
+        why_none=why_none,
+        strata=gathered.strata,
+        worst=gathered.worst,
+    )
+
+
+def seen(
+    network: Trained, index: DatasetIndex, ids: tuple[str, ...], progress: Progress
+) -> Iterator[tuple[Batch, Prediction]]:
+    """Each batch of these samples, and what the network says of it.
+
+    Raises:
+        DivergedError: A prediction is not finite.
+    """
+    execution = network.execution
+    loader = make_loader(
+        QuartetDataset(index, ids, network.size, memory=False),
+        batch_size=network.config.stages[-1].batch_size,
+        seed=0,
+        epoch=0,
+        shuffle=False,
+    )
+    done = 0
+    for host in loader:
+        batch = host.to(execution.device, execution.memory_format)
+        with torch.no_grad(), execution.autocast():
+            prediction = network.model(batch.image, batch.background)
+        for name in ("mask_logits", "depth"):
+            if not bool(getattr(prediction, name).isfinite().all()):
+                raise DivergedError(f"prediction.{name} is not finite for one of {', '.join(batch.ids)}")
+        yield batch, prediction
+        done += len(batch)
+        progress(done, len(ids))
+
+
+def own_threshold(network: Trained, home: Home, fingerprint: str) -> tuple[float | None, str]:
+    """The best threshold on the run's own validation samples, and why there is none."""
+    try:
+        index = read(Path(network.config.data.root))
+        index.check_files()
+        if index.fingerprint() != fingerprint:
+            return None, f"{index.root} is not what the run was trained on any more"
+        ids = ids_of(index, "val", lambda: own_split(home, network))
+    except UserError as error:
+        return None, str(error)
+    parts = [Probabilities.of(p, batch) for batch, p in seen(network, index, ids, unseen)]
+    return sum(parts[1:], parts[0]).best_threshold, ""
+
+
+def own_split(home: Home, network: Trained) -> Split:
+    """The split that the run was trained with."""
+    return Split.from_json((home.run(network.run) / "split.json").read_text())
+
+
+def ids_of(index: DatasetIndex, part: Part, parts: Callable[[], Split]) -> tuple[str, ...]:
+    """The samples of a part.
+
+    Raises:
+        DataError: There are none.
+    """
+    if part == "all":
+        return tuple(sample.id for sample in index.samples)
+    ids: tuple[str, ...] = getattr(parts(), part)
+    if not ids:
+        raise DataError(f"{index.root}: its split has no {part} samples; take another --part.")
+    return ids
+
+
+def check_fits(network: Trained, index: DatasetIndex) -> None:
+    """Make sure that the network can look at the data.
+
+    Raises:
+        UserError: It cannot.
+    """
+    if network.model.net.needs_background and not index.has_background:
+        raise UserError(
+            f"{network.run} takes a background, but '{index.name}' has none; name a run of a model with "
+            "`inputs: image`."
+        )
+    check_pack(index, network.size)

@@ -1,0 +1,150 @@
+"""Evaluations on record: in the run's folder, its journal, and so in MLflow."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from dmx.errors import UserError, did_you_mean
+from dmx.experiment.evaluate import Evaluation
+from dmx.outcome import Outcome
+from dmx.results.records import read_result
+from dmx.tracking import RunStart, open_run
+from dmx.tracking.files import replace_bytes, replace_text
+from dmx.tracking.home import Home
+from dmx.training.result import RunResult
+
+FOLDER = "evaluations"
+RECORD, SAMPLES = "evaluation.json", "samples.parquet"
+PREFIXES = {"test": "test", "val": "val_best"}
+"""Where metrics of parts of a run's own data stand among those of the run."""
+
+
+def folder_of(home: Home, run: str, where: str) -> Path:
+    """Where an evaluation is kept."""
+    return home.run(run) / FOLDER / where
+
+
+def ended(home: Home, run: str) -> RunResult:
+    """The result of a run that has ended: before, its best weights may still change.
+
+    Raises:
+        UserError: It has not.
+    """
+    found = read_result(home.run(run))
+    if found is None or found[0].outcome is Outcome.INTERRUPTED:
+        raise UserError(f"run {run} has not ended, and its best weights may still change; let it end first.")
+    return found[0]
+
+
+def keep(found: Evaluation, page: str, home: Home) -> tuple[Path, int]:
+    """Write an evaluation into the run's folder and have the stores take it.
+
+    Args:
+        found: The evaluation.
+        page: As HTML; none where empty.
+        home: Where results are.
+
+    Returns:
+        The folder, and how many events the stores still lack.
+    """
+    result = ended(home, found.run)
+    folder = folder_of(home, found.run, found.where)
+    shutil.rmtree(folder, ignore_errors=True)  # of another day's data of this name
+    folder.mkdir(parents=True)
+    found.samples.save(folder / SAMPLES)
+    for metric in found.worst.metrics:
+        if (panel := found.worst.panel(metric)) is not None:
+            png = cv2.imencode(".png", cv2.cvtColor(panel, cv2.COLOR_RGB2BGR))[1].tobytes()
+            replace_bytes(folder / f"worst_{metric.replace('/', '_')}.png", png)
+    if page:
+        replace_text(folder / "evaluation.html", page)
+    replace_text(folder / RECORD, json.dumps(record(found), indent=1))  # last: where it stands, all else stands too
+    prefix = PREFIXES.get(found.part, f"eval/{found.where}") if found.own else f"eval/{found.where}"
+    tracker = open_run(home, found.run, RunStart(experiment="", name=found.run))
+    tracker.log(result.steps, {f"{prefix}/{name}": v for name, v in found.values.items() if v is not None})
+    tracker.artifact(folder, FOLDER)
+    return folder, tracker.finish(result.outcome, result.reason)
+
+
+def record(found: Evaluation) -> dict[str, Any]:
+    """All numbers, ready for JSON."""
+    spread = found.probabilities
+    return {
+        "run": found.run,
+        "data_name": found.data,
+        "part": found.part,
+        "own": found.own,
+        **found.identity,
+        "values": found.values,
+        "threshold": threshold(found),
+        "by_depth": [*found.strata.by_depth()],
+        "by_size": [*found.strata.by_size()],
+        "curve": {
+            "threshold": spread.thresholds.tolist(),
+            **{name: [finite(x) for x in getattr(spread, name).tolist()] for name in ("precision", "recall", "iou")},
+        },
+        "calibration": [[finite(x) for x in row] for row in spread.calibration.tolist()],
+        "worst": {
+            metric: [{"id": sight.id, "value": sight.value} for sight in sights]
+            for metric, sights in found.worst.found.items()
+        },
+    }
+
+
+Cells = list[tuple[str, *tuple[float | None, ...]]]
+
+
+def mask_table(found: Evaluation) -> tuple[tuple[str, ...], Cells]:
+    """Head and rows of the mask's metrics."""
+    names = dict.fromkeys(base(name) for name in found.values if name.startswith("mask/"))
+    rows: Cells = [(n, found.values.get(f"{n}_pooled"), found.values.get(f"{n}_per_image")) for n in names]
+    return ("metric", "pooled", "per image"), rows
+
+
+def depth_table(found: Evaluation) -> tuple[tuple[str, ...], Cells]:
+    """Head and rows of the depth's metrics, with a column for each alignment."""
+    tasks = list(dict.fromkeys(name.partition("/")[0] for name in found.values if name.startswith("depth")))
+    names = dict.fromkeys(base(name).partition("/")[2] for name in found.values if name.startswith("depth"))
+    columns = [(task, form) for task in tasks for form in ("pooled", "per_image")]
+    head = [f"{task.removeprefix('depth').strip('_')} {form}".replace("_", " ").strip() for task, form in columns]
+    rows: Cells = [
+        (f"depth/{name}", *(found.values.get(f"{task}/{name}_{form}") for task, form in columns)) for name in names
+    ]
+    return ("metric", *head), rows
+
+
+def base(name: str) -> str:
+    """A metric's name without its form."""
+    return name.removesuffix("_pooled").removesuffix("_per_image")
+
+
+def threshold(found: Evaluation) -> dict[str, Any]:
+    """The best threshold on validation and what it gives here."""
+    if found.threshold is None:
+        return {"best_on_validation": None, "why_none": found.why_none or "validation has no object"}
+    here = found.probabilities.iou_at(found.threshold)
+    return {"best_on_validation": found.threshold, "mask/iou_pooled": finite(here)}
+
+
+def finite(x: float) -> float | None:
+    """The number, or None where it is NaN, which JSON does not know."""
+    return None if x != x else x
+
+
+def stored(home: Home, run: str, where: str) -> dict[str, Any]:
+    """An evaluation on record.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    path = folder_of(home, run, where) / RECORD
+    if not path.is_file():
+        known = [one.parent.name for one in (home.run(run) / FOLDER).glob(f"*/{RECORD}")]
+        raise UserError(
+            f"run {run} has no evaluation '{where}'; {did_you_mean(where, known)} `dmx evaluate {run} DATA` makes one."
+        )
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found

@@ -1,0 +1,30 @@
+"""What an exception that ends a run says: whether the same would come again, and in which words."""
+
+import torch
+
+from dmx.outcome import Outcome
+from dmx.training.result import RunResult
+
+LASTING = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""Errors of the system that the next attempt would meet again."""
+PASSING = ("CUDA error", "NCCL", "DataLoader worker")
+"""In the texts of what torch raises for a device or a process that is gone."""
+
+
+def transient(error: BaseException) -> bool:
+    """Whether the next attempt may go well: a file system, a network, a device or a loader's process was away."""
+    if isinstance(error, OSError):
+        return not isinstance(error, LASTING)
+    text = str(error)
+    said = any(words in text for words in PASSING) and "device-side assert" not in text
+    return isinstance(error, RuntimeError) and said and not isinstance(error, torch.OutOfMemoryError)
+
+
+def reason(error: BaseException) -> str:
+    """The first line of an error."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:500]
+
+
+def crashed(error: Exception) -> RunResult:
+    """The result of a run that ended in `error`."""
+    return RunResult(Outcome.CRASHED, reason(error), None, 0, 0, 0.0)

@@ -1,0 +1,108 @@
+"""What is on record of a run before step 0: who it is, what it looks at, and what it runs on."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dmx.config.flat import flatten
+from dmx.errors import DataError
+from dmx.experiment.prepare import Checked, Prepared
+from dmx.experiment.trained import DEPTH, spec_text
+from dmx.registry.ranges import Scalar
+from dmx.tracking import RunStart
+from dmx.tracking.environment import facts, git_state
+from dmx.tracking.secrets import without_secrets
+
+IDENTITY = "identity.json"
+
+
+def start_of(
+    prepared: Prepared, run_id: str, experiment: str, tags: Mapping[str, str], searched: Mapping[str, Scalar]
+) -> RunStart:
+    """All that must be on record before step 0."""
+    config = prepared.config
+    commit, diff = git_state(Path.cwd())
+    environment = {**facts(), "execution": prepared.execution.facts()}
+    identity = {
+        "dmx.fingerprint": config.fingerprint,
+        "dmx.data": prepared.data_fingerprint[:16],
+        "dmx.split": prepared.split.fingerprint[:16],
+        **({"mlflow.source.git.commit": commit} if commit else {}),
+    }
+    return RunStart(
+        experiment=experiment,
+        name=run_id,
+        tags={**identity, **tags},
+        params={**flatten(config), **costs(prepared), **prepared.execution.facts()},
+        files={
+            IDENTITY: json.dumps(identity_of(prepared), indent=1),
+            "config.yaml": yaml.safe_dump(config.dump(), sort_keys=False),
+            "split.json": prepared.split.to_json(),
+            "environment.json": json.dumps(environment, indent=1),
+            "metrics.json": json.dumps(prepared.definitions, indent=1),
+            DEPTH: spec_text(prepared.index.depth),
+            **({"git.diff": without_secrets(diff)} if diff else {}),
+        },
+        searched=searched,
+        inputs=[*inputs_of(prepared)],
+    )
+
+
+def inputs_of(prepared: Prepared) -> Iterator[dict[str, str]]:
+    """The parts of the data set, as MLflow shows them; the digest is that of data and samples."""
+    index, parts = prepared.index, prepared.split
+    for part, context in (("train", "training"), ("val", "validation"), ("test", "test")):
+        ids: tuple[str, ...] = getattr(parts, part)
+        if ids:
+            text = "\0".join((prepared.data_fingerprint, *ids))
+            yield {
+                "name": f"{index.name} {part}",
+                "digest": hashlib.sha256(text.encode()).hexdigest()[:16],
+                "root": str(index.root),
+                "context": context,
+                "samples": str(len(ids)),
+                "depth": index.depth.kind,
+            }
+
+
+def costs(prepared: Prepared) -> dict[str, float]:
+    """What the network costs, as far as it was to be known."""
+    return {"parameters": prepared.parameters, "multiply_adds": prepared.multiply_adds, **prepared.measured}
+
+
+def identity_of(prepared: Checked) -> dict[str, Any]:
+    """What must be equal where values are compared: data, split, size of validation and meaning of the metrics."""
+    return {
+        "data": prepared.data_fingerprint,
+        "split": prepared.split.fingerprint,
+        "size": list(prepared.config.stages[-1].height_width),
+        "definitions": prepared.definitions,
+    }
+
+
+def check_identity(path: Path, prepared: Checked, who: str) -> None:
+    """Make sure that what goes on, goes on with the data that it began with.
+
+    Raises:
+        DataError: Data, split, size or metrics are others than those noted at `path`.
+    """
+    if path.is_file():
+        check_equal(json.loads(path.read_text()), identity_of(prepared), who, prepared.index.root)
+
+
+def check_equal(before: Mapping[str, Any], now: Mapping[str, Any], who: str, root: Path) -> None:
+    """Make sure that two identities are equal.
+
+    Raises:
+        DataError: They are not.
+    """
+    changed = [key for key in now if before.get(key) != now[key]]
+    if changed:
+        raise DataError(
+            f"{who} began with another {' and '.join(changed)} than {root} gives now; what it learned "
+            "and what it is measured on would mix. Bring the data back, or take another `name`."
+        )

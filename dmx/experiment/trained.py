@@ -1,0 +1,83 @@
+"""A run's network with its best weights, ready to look at any picture."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+from dmx.config import ExperimentConfig, parse_experiment
+from dmx.data.layout import read
+from dmx.errors import UserError, did_you_mean
+from dmx.models.joint import DepthMaskModel, make_link
+from dmx.quartet import DepthSpec
+from dmx.tracking.home import Home
+from dmx.training.checkpoint import load_weights
+from dmx.training.execution import Execution, choose
+from dmx.training.trainer import BEST_WEIGHTS
+
+DEPTH = "depth.json"
+"""How the depth that a run learned is to be read."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run's network.
+
+    Attributes:
+        run: The run.
+        config: What it was trained with.
+        spec: How its depth is to be read.
+        model: The network on its device, with the best weights.
+        execution: How the device is used.
+    """
+
+    run: str
+    config: ExperimentConfig
+    spec: DepthSpec
+    model: DepthMaskModel
+    execution: Execution
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width that it was trained for."""
+        return self.config.stages[-1].height_width
+
+
+def trained(home: Home, run: str) -> Trained:
+    """The network of a run.
+
+    Raises:
+        UserError: There is no such run, or its weights are gone.
+    """
+    folder = home.run(run)
+    if not (folder / "config.yaml").is_file():
+        known = [path.parent.name for path in (home.root / "runs").glob("*/config.yaml")]
+        raise UserError(f"there is no run '{run}' in {home.root}; {did_you_mean(run, known)}")
+    if not (folder / BEST_WEIGHTS).is_file():
+        raise UserError(
+            f"{folder / BEST_WEIGHTS} is not there: the run has no best epoch yet, was answered from another one's "
+            "record, or `dmx gc` has removed its weights; name another run, or train it once more."
+        )
+    data = yaml.safe_load((folder / "config.yaml").read_text())
+    if "weights" in data["model"]:
+        data["model"]["weights"] = "none"  # the trained ones come next; nothing is to be fetched
+    config = parse_experiment(data, str(folder / "config.yaml"))
+    spec = spec_of(folder, config)
+    model = DepthMaskModel(config.model.bind()(), make_link(config.depth_link, spec))
+    load_weights(folder / BEST_WEIGHTS, model)
+    settings = config.training
+    execution = choose(settings.device, settings.precision, settings.channels_last, compile=False, flops=0)
+    placed = model.to(execution.device, memory_format=execution.memory_format)  # type: ignore[call-overload]
+    return Trained(run, config, spec, placed.eval(), execution)
+
+
+def spec_of(folder: Path, config: ExperimentConfig) -> DepthSpec:
+    """How the run's depth is to be read: its own note, or what its data say, for runs from before there was one."""
+    path = folder / DEPTH
+    return DepthSpec(**json.loads(path.read_text())) if path.is_file() else read(Path(config.data.root)).depth
+
+
+def spec_text(spec: DepthSpec) -> str:
+    """The note."""
+    return json.dumps(asdict(spec))

@@ -1,0 +1,35 @@
+"""Metrics of a mask as a whole, which no sum over pixels gives: one value for each picture.
+
+They look at places, so that unknown pixels cannot be left out of them: where nobody knows the mask, neither prediction
+nor truth has an object. They are slower than a network, and so are left to `dmx evaluate`.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64
+from torch import Tensor
+
+from dmx.metrics.pixels import MaskPixels
+
+Probability = Float64[np.ndarray, "H W"]
+Mask = Bool[np.ndarray, "H W"]
+EPSILON = float(np.finfo(np.float64).eps)
+
+
+def each(pixels: MaskPixels, measure: Callable[[Probability, Mask], float | None]) -> Float64[Tensor, "B 2"]:
+    """Each sample's value and 1, as sums; zeros where `measure` is undefined or nothing of the mask is known.
+
+    A NaN among the probabilities makes the value NaN.
+    """
+    known = pixels.valid.cpu()
+    p, g = (torch.where(known, x.cpu(), 0)[:, 0].numpy() for x in (pixels.p, pixels.g))
+    sums = torch.zeros(len(known), 2, dtype=torch.float64)
+    for i in range(len(known)):
+        if not known[i].any():
+            continue
+        value = float("nan") if np.isnan(p[i]).any() else measure(p[i], g[i] > 0.5)
+        if value is not None:
+            sums[i] = torch.tensor([value, 1.0], dtype=torch.float64)
+    return sums.to(pixels.p.device)

@@ -1,0 +1,101 @@
+"""Runs side by side as one HTML page that needs nothing but itself."""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+from matplotlib.axes import Axes
+
+from dmx.compare.bootstrap import Difference
+from dmx.compare.pictures import Pair
+from dmx.compare.runs import Comparison, verdict
+from dmx.report.figure import BLUE, GREY, RED, plot
+from dmx.report.html import Html, join, number, shown, table, tag, text
+from dmx.report.page import document
+from dmx.report.sections.pictures import inline
+
+SHADES = {"better": BLUE, "worse": RED, "same": GREY}
+
+
+def comparison_page(found: Comparison, pairs: Mapping[str, Sequence[Pair]], metric: str, why_none: str) -> str:
+    """The whole document.
+
+    Args:
+        found: The comparison.
+        pairs: For each candidate but the first, pictures of the samples on which it differs most from the first.
+        metric: By which they differ most, as `task/name`.
+        why_none: Why there are no pictures, where there are none.
+    """
+    first = found.candidates[0]
+    title = f"{first.name} and {', '.join(one.name for one in found.candidates[1:])}"
+    sections = {
+        "What is more than noise": join(*(forest(found, i) for i in range(1, len(found.candidates)))),
+        "All metrics": values(found),
+        "In what they differ": differing(found),
+        "Where they differ most": pictures(pairs, metric, why_none),
+    }
+    return document(title, sections, first.runs[0].run)
+
+
+def forest(found: Comparison, which: int) -> Html:
+    """The difference of every pooled metric with its interval, in per cent of the first's value."""
+    rows: list[tuple[str, Difference]] = []
+    for metric in found.metrics:
+        d = found.differences[metric][which - 1]
+        if d is not None and d.first != 0 and metric.endswith("_pooled"):
+            rows.append((metric.removesuffix("_pooled"), d))
+
+    def draw(ax: Axes) -> None:
+        for place, (_, d) in enumerate(reversed(rows)):
+            share = 100 / abs(d.first)
+            colour = SHADES[verdict(d)]
+            ax.plot([d.low * share, d.high * share], [place, place], color=colour, linewidth=2)
+            ax.plot([d.value * share], [place], "o", color=colour, markersize=5)
+        ax.axvline(0, color="black", linewidth=0.8)
+        ax.set(xlabel=f"% of {found.candidates[0].name}'s value", yticks=range(len(rows)))
+        ax.set_yticklabels([name for name, _ in reversed(rows)])
+
+    said = (
+        f"{found.candidates[which].name} against {found.candidates[0].name}, pooled metrics, 95 % intervals: blue is "
+        "better, red is worse, grey may be noise."
+    )
+    return plot(said, draw, height=1.0 + 0.26 * len(rows))
+
+
+def values(found: Comparison) -> Html:
+    """Every metric of every candidate, and the differences from the first."""
+    head = ["metric", *(one.name for one in found.candidates)]
+    rows = []
+    for metric in found.metrics:
+        cells = [number(found.values[metric][0])]
+        for value, d in zip(found.values[metric][1:], found.differences[metric], strict=True):
+            said = "" if d is None else f" ({d.value:+.3g}, {d.low:+.2g} to {d.high:+.2g}: {verdict(d)})"
+            cells.append(number(value) + said)
+        rows.append((metric, *cells))
+    samples = found.candidates[0].samples[0]
+    seeds = ", and over seeds" if any(len(one.runs) > 1 for one in found.candidates) else ""
+    told = (
+        f"On {len(samples.ids)} validation samples in {len(set(samples.groups))} groups; in brackets the difference "
+        f"from the first, with its 95 % interval by the paired bootstrap over groups{seeds}. `same`: 0 is inside."
+    )
+    return join(text(told), table(head, rows, numbers=range(1, len(head))))
+
+
+def differing(found: Comparison) -> Html:
+    """The places in which the configurations differ."""
+    rows = [(path, *map(shown, row)) for path, row in found.changed.items()]
+    return table(("place", *(one.name for one in found.candidates)), rows)
+
+
+def pictures(pairs: Mapping[str, Sequence[Pair]], metric: str, why_none: str) -> Html:
+    """The samples on which runs differ most."""
+    if why_none:
+        return text(f"Not shown: {why_none}")
+    parts: list[str] = []
+    for name, each in pairs.items():
+        parts.append(tag("h3", f"The first above, {name} below"))
+        for pair in each:
+            one, other = (number(value) for value in pair.values)
+            says = f"{pair.id}: {metric} {one} and {other}"
+            png = cv2.imencode(".png", cv2.cvtColor(pair.picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+            parts.append(tag("figure", inline(png, says), tag("figcaption", says)))
+    return join(*parts)

@@ -1,0 +1,126 @@
+"""An evaluation as one HTML page that needs nothing but itself."""
+
+from collections.abc import Iterable, Mapping
+
+import cv2
+from matplotlib.axes import Axes
+
+from dmx.experiment.evaluate import Evaluation
+from dmx.experiment.evaluations import depth_table, mask_table
+from dmx.metrics.probabilities import CALIBRATION_BINS
+from dmx.report.figure import BLUE, GREY, plot
+from dmx.report.html import Html, count, join, number, table, tag, text
+from dmx.report.page import document
+from dmx.report.sections.pictures import inline
+
+
+def evaluation_page(found: Evaluation) -> str:
+    """The whole document."""
+    sections = {
+        "All metrics": metrics(found),
+        "By depth": by_depth(found),
+        "By size of the object": by_size(found),
+        "The mask's threshold": thresholds(found),
+        "Whether the mask's probability can be believed": calibration(found),
+        "The worst samples": worst(found),
+    }
+    return document(f"{found.run} on {named(found)}", sections, found.run)
+
+
+def named(found: Evaluation) -> str:
+    """The samples in words."""
+    return f"{found.data}, all of it" if found.part == "all" else f"{found.data}, {found.part}"
+
+
+def metrics(found: Evaluation) -> Html:
+    """Pooled and per image, side by side."""
+    groups = len(set(found.samples.groups))
+    height, width = found.identity["size"]
+    told = text(
+        f"On {count(len(found.samples.ids), 'sample')} in {count(groups, 'group')}, at {width}x{height} pixels. "
+        "Pooled: sums over all pixels, divided once. Per image: the mean over the samples in which it is defined. "
+        "Median and least squares: each picture's depth brought to the truth's scale, or scale and shift, first."
+    )
+    tables = []
+    for head, rows in (mask_table(found), depth_table(found)):
+        cells = [(name, *map(number, values)) for name, *values in rows]
+        tables.append(table(head, cells, numbers=range(1, len(head)), kind="wide tight"))
+    return join(told, *tables)
+
+
+def by_depth(found: Evaluation) -> Html:
+    """Depth metrics in each range of true depth."""
+    unit = " m" if found.strata.spec.kind == "metric" else ""
+    rows = [(f"{row['low']:.3g} to {row['high']:.3g}{unit}", row) for row in found.strata.by_depth()]
+    return strata("true depth", "pixels", rows)
+
+
+def by_size(found: Evaluation) -> Html:
+    """Mask metrics for objects of each size."""
+    return strata("object's share", "samples", [(str(row["object"]), row) for row in found.strata.by_size()])
+
+
+def strata(first: str, amount: str, rows: Iterable[tuple[str, Mapping[str, float | int | str | None]]]) -> Html:
+    """A row for each stratum."""
+    rows = [*rows]
+    names = [*dict.fromkeys(key for _, row in rows for key in row if "/" in key)]
+    head = (first, amount, *(name.partition("/")[2].removesuffix("_pooled") for name in names))
+    cells = [(name, f"{row[amount]:,}", *(number(as_number(row.get(key))) for key in names)) for name, row in rows]
+    return table(head, cells, numbers=range(1, len(head)), kind="wide tight")
+
+
+def as_number(value: float | int | str | None) -> float | None:
+    """The value of a metric in a row that has texts, too."""
+    return None if value is None else float(value)
+
+
+def thresholds(found: Evaluation) -> Html:
+    """Precision, recall and IoU over the threshold."""
+    spread = found.probabilities
+
+    def draw(ax: Axes) -> None:
+        for name, style in (("precision", "--"), ("recall", ":"), ("iou", "-")):
+            ax.plot(spread.thresholds, getattr(spread, name), style, color=BLUE, label=name)
+        ax.axvline(0.5, color=GREY, linewidth=0.8)
+        if found.threshold is not None:
+            ax.axvline(found.threshold, color="black", linewidth=0.8)
+        ax.set(xlabel="threshold of the probability", ylim=(0, 1.02), xlim=(0, 1))
+        ax.legend()
+
+    at_half = number(spread.iou_at(0.5))
+    if found.threshold is None:
+        said = f"IoU at 0.5: {at_half}. No other threshold is named: {found.why_none or 'validation has no object'}."
+    else:
+        said = (
+            f"IoU at 0.5: {at_half}. At {found.threshold:.3f}, which is best on the run's own validation samples: "
+            f"{number(spread.iou_at(found.threshold))}."
+        )
+    return join(text(said), plot("Pooled precision, recall and IoU; the black line is validation's best.", draw))
+
+
+def calibration(found: Evaluation) -> Html:
+    """Share of object pixels over predicted probability."""
+    n, confidence, share = found.probabilities.calibration
+
+    def draw(ax: Axes) -> None:
+        ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
+        there = n > 0
+        ax.plot(confidence[there], share[there], "o-", color=BLUE, markersize=4)
+        ax.set(xlabel="predicted probability", ylabel="share of object pixels", xlim=(0, 1), ylim=(0, 1))
+
+    error = number(found.probabilities.calibration_error)
+    said = f"{CALIBRATION_BINS} bins of the probability; on the grey line it can be believed. Expected error: {error}."
+    return plot(said, draw, width=4.0, height=3.6)
+
+
+def worst(found: Evaluation) -> Html:
+    """The samples that came off worst."""
+    parts: list[str] = []
+    for metric in found.worst.metrics:
+        if (panel := found.worst.panel(metric)) is None:
+            continue
+        each = ", ".join(f"{sight.id} {number(sight.value)}" for sight in found.worst.found[metric])
+        png = cv2.imencode(".png", cv2.cvtColor(panel, cv2.COLOR_RGB2BGR))[1].tobytes()
+        says = f"Worst by {metric}: {each}"
+        parts.append(tag("figure", inline(png, says), tag("figcaption", says)))
+    return join(*parts) if parts else text("None: no sample has a value.")

@@ -1,0 +1,158 @@
+"""Photographs in, files out; and a real MLflow server that gives the same numbers."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from serving import wait_until
+
+from dmx.cli.predict import predict as command
+from dmx.config import parse_experiment
+from dmx.deliver.champion import register
+from dmx.errors import UserError
+from dmx.experiment import prepare, run
+from dmx.tracking import Home
+from dmx.training.checkpoint import load_weights
+from dmx.training.progress import Silent
+
+pytestmark = pytest.mark.filterwarnings("ignore:The `noload` loader strategy:DeprecationWarning")  # inside MLflow
+
+
+def train(home: Home, data: Path, name: str, inputs: str, *, stores: bool) -> None:
+    config = {
+        "name": name,
+        "data": {"root": str(data), "split": {"val": 0.25, "test": 0.25}},
+        "model": {"name": "depthmasknet", "width": 4, "inputs": inputs},
+        "loss": {"mask": "bce_dice", "depth": "l1"},
+        "optimizer": {"name": "adamw", "lr": 1e-3},
+        "stages": [{"epochs": 1, "size": 32, "batch_size": 8}],
+    }
+    prepared = prepare(parse_experiment(config, name), home)
+    run(prepared, home, name, experiment="tiny", tags={"dmx.role": "run"}, progress=Silent(), stores=stores)
+    if stores:
+        load_weights(home.run(name) / "best.safetensors", prepared.model)
+        register(home, prepared, name, "tiny", "tiny-0000")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Home:
+    home = Home(tmp_path_factory.mktemp("home"))
+    train(home, tiny_data, "alone", "image", stores=False)
+    train(home, tiny_data, "both", "image+background", stores=True)
+    return home
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Two of different sizes; the second is stored on its side, and says so."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    cv2.imwrite(str(folder / "a.png"), rng.integers(0, 255, (50, 70, 3), dtype=np.uint8))
+    data = cv2.imencode(".jpg", cv2.resize(rng.integers(0, 255, (4, 6, 3), dtype=np.uint8), (60, 40)))[1].tobytes()
+    turned = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    exif = b"\xff\xe1" + (len(turned) + 2).to_bytes(2, "big") + turned
+    (folder / "b.jpg").write_bytes(data[:2] + exif + data[2:])
+    return folder
+
+
+def invoke(home: Home, *arguments: object) -> str:
+    return CliRunner().invoke(command, [*map(str, arguments), "--home", str(home.root)], catch_exceptions=False).output
+
+
+def test_each_picture_gives_mask_depth_and_a_view_of_its_size(home: Home, photographs: Path, tmp_path: Path) -> None:
+    assert "mask, depth and view of 2 pictures" in invoke(home, "alone", photographs, tmp_path / "out")
+    for name, (height, width) in {"a": (50, 70), "b": (60, 40)}.items():
+        mask = cv2.imread(str(tmp_path / f"out/mask/{name}.png"), cv2.IMREAD_UNCHANGED)
+        depth = np.load(tmp_path / f"out/depth/{name}.npy")
+        assert mask.shape == depth.shape == (height, width)
+        assert (mask.dtype, depth.dtype) == (np.uint8, np.float32)
+        view = cv2.imread(str(tmp_path / f"out/view/{name}.png"))
+        assert view.shape == (height, 3 * width + 8, 3)
+    assert np.array_equal(view[:, :40], cv2.imread(str(photographs / "b.jpg")))
+
+
+def test_one_background_or_one_of_each_name(home: Home, photographs: Path, tmp_path: Path) -> None:
+    one = photographs / "a.png"
+    invoke(home, "both", one, tmp_path / "one", "--backgrounds", one)
+    invoke(home, "both", one, tmp_path / "folder", "--backgrounds", photographs)
+    assert np.array_equal(np.load(tmp_path / "one/depth/a.npy"), np.load(tmp_path / "folder/depth/a.npy"))
+
+
+def test_what_is_wrong_is_said_and_nothing_is_left(home: Home, photographs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match="takes the scene without the object, too; give it with --backgrounds"):
+        invoke(home, "both", photographs, out)
+    with pytest.raises(UserError, match="looks at the picture alone; leave out --backgrounds"):
+        invoke(home, "alone", photographs, out, "--backgrounds", photographs)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="there is no picture"):
+        invoke(home, "alone", tmp_path / "empty", out)
+    (photographs / "c.png").write_bytes((photographs / "a.png").read_bytes()[:300])
+    with pytest.raises(UserError, match=r"c\.png"):
+        invoke(home, "alone", photographs, out)
+    (photographs / "a.jpg").write_bytes((photographs / "b.jpg").read_bytes())
+    with pytest.raises(UserError, match=r"a\.png and .*a\.jpg have one name"):
+        invoke(home, "alone", photographs, out)
+    assert not out.exists()
+
+
+@contextmanager
+def served(home: Home, log: Path) -> Iterator[str]:
+    """The registered model behind `mlflow models serve`, without a way to the network."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    settings = {**os.environ, **nowhere, "PATH": path, "MLFLOW_TRACKING_URI": home.mlflow_uri, "HF_HUB_OFFLINE": "1"}
+    arguments = ["serve", "-m", "models:/tiny@champion", "--env-manager", "local", "-p", str(port), "--workers", "1"]
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "models", *arguments],
+            env=settings,
+            cwd=log.parent,
+            stdout=file,
+            stderr=file,
+            process_group=0,
+        )
+    address = f"http://127.0.0.1:{port}"
+
+    def up() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            return urllib.request.urlopen(f"{address}/ping", timeout=5).status == 200
+        except OSError:
+            return False
+
+    try:
+        wait_until(up)
+        yield address
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def test_a_real_server_gives_the_numbers_of_dmx_predict(home: Home, photographs: Path, tmp_path: Path) -> None:
+    photograph = photographs / "a.png"
+    invoke(home, "both", photograph, tmp_path / "out", "--backgrounds", photograph)
+    picture = cv2.cvtColor(cv2.imread(str(photograph)), cv2.COLOR_BGR2RGB)[None].tolist()
+    body = json.dumps({"inputs": {"image": picture, "background": picture}}).encode()
+    with served(home, tmp_path / "serve.log") as address:
+        request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            given = json.load(answer)["predictions"]
+    # one lays pictures out channels last, so that sums are added in another order
+    assert given["depth"][0] == pytest.approx(np.load(tmp_path / "out/depth/a.npy"), rel=1e-6)
+    mask = cv2.imread(str(tmp_path / "out/mask/a.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array(given["mask"][0]) * 255 == pytest.approx(mask, abs=0.501)

@@ -1,0 +1,220 @@
+"""Whose turn it is in a halved study, on values made by hand in a real storage."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna import Trial
+from optuna.trial import TrialState
+from sweeping import execute, mlflow_runs, optuna_trials
+
+from dmx.config import StudyConfig, parse_study
+from dmx.config.space import Space, build_space
+from dmx.errors import ConfigError
+from dmx.results.ranking import results
+from dmx.sweep.claims import Claims
+from dmx.sweep.halving import Turn, held, in_order, passed, rungs, take, turns
+from dmx.sweep.judging import judge, story
+from dmx.sweep.storage import open_claims
+from dmx.sweep.suggest import first_trials, propose
+from dmx.tracking import Home
+
+Make = Callable[..., dict[str, Any]]
+pytestmark = pytest.mark.filterwarnings("ignore:The `noload` loader strategy:DeprecationWarning")  # inside MLflow
+METRIC = "val/depth/rmse_pooled"
+
+
+def made(make: Make, folder: Path, **changes: Any) -> tuple[StudyConfig, Space, Claims]:
+    data = make(**{"pruner": {"name": "halving", "factor": 2}, "trials": 6, **changes})
+    data["experiment"]["stages"] = [{"epochs": 4, "size": 32, "batch_size": 8}]
+    config = parse_study(data, "study")
+    space = build_space(config, "metric")
+    claims = open_claims(config, folder)
+    claims.fill()
+    return config, space, claims
+
+
+class Played:
+    """A study whose trials' values are given, and what was done in it, as (trial, epoch) trained."""
+
+    def __init__(self, config: StudyConfig, space: Space, claims: Claims, curves: Sequence[Sequence[float]]) -> None:
+        self.config, self.space, self.claims, self.curves = config, space, claims, curves
+        self.first = first_trials(config, space)
+        self.trained: list[tuple[int, int]] = []
+        self.drawn: dict[int, dict[str, Any]] = {}
+
+    def turn(self) -> Turn | None:
+        possible = turns(self.claims.trials(), self.config)
+        return next((turn for turn in possible if self.claims.claim(turn.number)), None)
+
+    def play(self, turn: Turn) -> None:
+        trial, self.drawn[turn.number] = propose(self.claims, self.config, self.space, turn.number, self.first)
+        if turn.decision is not None:
+            assert take(trial, turn.decision)
+        if turn.ends:
+            trial.study.tell(trial, state=TrialState.PRUNED)
+        elif self.train(trial, passed(trial.user_attrs)):
+            self.claims.release()
+        else:
+            trial.study.tell(trial, self.curves[turn.number][-1])
+
+    def train(self, trial: Trial, begin: int) -> bool:
+        """Epoch after epoch; whether it is held."""
+        curve = self.curves[trial.number]
+        for epoch in range(begin + 1, len(curve) + 1):
+            self.trained.append((trial.number, epoch))
+            if judge(trial, self.claims, self.config, {}, epoch, {METRIC: curve[epoch - 1]}) and epoch < len(curve):
+                return True
+        return False
+
+    def to_the_end(self) -> "Played":
+        while (turn := self.turn()) is not None:
+            self.play(turn)
+        return self
+
+
+def flat(*values: float) -> list[list[float]]:
+    return [[value] * 4 for value in values]
+
+
+def test_who_is_among_the_best_goes_on_and_the_others_when_they_are(tmp_path: Path, tiny_study: Make) -> None:
+    """Rungs after epochs 1 and 2; one of every two goes on.
+
+    Trial 0 is never held. After epoch 1, trial 1 (5) is second of two and 2 (3) second of three, where one goes on:
+    held. 3 (2) is second of four, where two do; after epoch 2 it is second of two: held. 4 (1) is second of five and
+    goes on to epoch 2, second of three there: held. 5 (9) is last. Now that all have begun, ⌈3 / 2⌉ = 2 of those after
+    epoch 2 go on, 0 and 4; of the six after epoch 1 three, 0, 4 and 3, have gone.
+    """
+    config, space, claims = made(tiny_study, tmp_path)
+    played = Played(config, space, claims, flat(0.5, 5, 3, 2, 1, 9)).to_the_end()
+    assert rungs(config) == [1, 2]
+    own = [(0, epoch) for epoch in (1, 2, 3, 4)]
+    assert played.trained == [*own, (1, 1), (2, 1), (3, 1), (3, 2), (4, 1), (4, 2), (5, 1), (4, 3), (4, 4)]
+    states = [trial.state for trial in claims.trials()]
+    assert [state.name for state in states] == ["COMPLETE", "PRUNED", "PRUNED", "PRUNED", "COMPLETE", "PRUNED"]
+
+
+def test_a_held_trial_goes_on_from_where_it_is(tmp_path: Path, tiny_study: Make) -> None:
+    config, space, claims = made(tiny_study, tmp_path, trials=4)
+    played = Played(config, space, claims, flat(1, 5, 8, 9)).to_the_end()
+    # trial 1: second of two, held; second of three where 1 goes on; second of four where 2 go on
+    assert played.trained[4:] == [(1, 1), (2, 1), (3, 1), (1, 2)]
+    text = "\n".join(story(claims.trials(), 1, config))
+    assert "  held after epoch 1 with 5: place 2 of 2 (non-dominated rank 1), where 1 goes on" in text
+    assert "  went on after epoch 1 with 5: place 2 of 4 (non-dominated rank 1), where 2 go on" in text
+    assert "  held after epoch 2 with 5: place 2 of 2" in text
+    assert text.endswith("  ended after epoch 2 with 5: place 2 of 2 (non-dominated rank 1), where 1 goes on")
+    assert "the study's own experiment always does" in "\n".join(story(claims.trials(), 0, config))
+
+
+def test_an_interrupted_trial_comes_first_and_what_was_decided_stays(tmp_path: Path, tiny_study: Make) -> None:
+    config, space, claims = made(tiny_study, tmp_path)
+    played = Played(config, space, claims, flat(1, 5, 3, 2, 4, 9))
+    for _ in range(2):
+        turn = played.turn()
+        assert turn is not None
+        played.play(turn)
+    assert held(claims.trials()[1].user_attrs) == 1
+    claims.claim(2)
+    propose(claims, config, space, 2)
+    claims.release()  # its process died
+    claims.claim(3)
+    propose(claims, config, space, 3)
+    claims.release()
+    assert [turn.number for turn in turns(claims.trials(), config)] == [2, 3, 4, 5]
+    claims.claim(1)  # its process dies again after the decision: judged once more it is the same
+    trial, _ = propose(claims, config, space, 1)
+    before = claims.trials()[1].user_attrs
+    assert judge(trial, claims, config, {}, 1, {METRIC: 0.001}).startswith("held after epoch 1 with 5: place 2 of 2")
+    assert claims.trials()[1].user_attrs["decision 1"] == before["decision 1"]
+
+
+def test_a_decision_that_another_worker_has_carried_out_is_not_taken_again(tmp_path: Path, tiny_study: Make) -> None:
+    config, space, claims = made(tiny_study, tmp_path, trials=4)
+    played = Played(config, space, claims, flat(1, 5, 8, 9))
+    while (turn := played.turn()) is not None and not (turn.number == 1 and turn.decision):
+        played.play(turn)
+    assert turn is not None
+    assert turn.decision is not None
+    trial, _ = propose(claims, config, space, 1)
+    assert take(trial, turn.decision)
+    assert not take(trial, turn.decision)
+    assert passed(trial.user_attrs) == 1
+
+
+def test_nobody_ends_while_others_work(tmp_path: Path, tiny_study: Make) -> None:
+    config, space, claims = made(tiny_study, tmp_path, trials=3)
+    played = Played(config, space, claims, flat(1, 5, 8))
+    for _ in range(2):
+        turn = played.turn()
+        assert turn is not None
+        played.play(turn)
+    assert claims.claim(2)
+    assert [*turns(claims.trials(), config)] == []
+    claims.release()
+    assert [turn.number for turn in turns(claims.trials(), config)] == [2]
+
+
+def test_the_sampler_sees_who_got_further_as_better(tmp_path: Path, tiny_study: Make) -> None:
+    config, space, claims = made(tiny_study, tmp_path)
+    Played(config, space, claims, flat(2, 5, 3, 1, 0.5, 9)).to_the_end()
+    seen = in_order(claims.trials(), config)
+    assert {trial.state for trial in seen} == {TrialState.COMPLETE}
+    assert [trial.values for trial in seen] == [[float(place)] for place in range(6)]
+    # complete: 4 and 3 before 0; held after epoch 2: none or 2; then by value at epoch 1
+    reached = {trial.number: max(trial.intermediate_values) for trial in seen}
+    order = [(-reached[trial.number], trial.intermediate_values[1]) for trial in seen]
+    assert order == sorted(order)
+
+
+def test_proposals_of_a_halved_study_do_not_depend_on_restarts(tmp_path: Path, tiny_study: Make) -> None:
+    search = {"training.clip_norm": {"low": 0.1, "high": 10, "log": True}, "optimizer": ["adamw", "sgd"]}
+    curves = flat(*(1 + (7 * k) % 5 for k in range(16)))
+    drawn = []
+    for name, restarts in (("whole", False), ("parts", True)):
+        config, space, claims = made(tiny_study, tmp_path / name, search=search, trials=16)
+        played = Played(config, space, claims, curves)
+        while (turn := played.turn()) is not None:
+            played.play(turn)
+            if restarts:
+                played.claims = open_claims(config, tmp_path / name)
+        drawn.append((played.drawn, played.trained))
+    assert drawn[0] == drawn[1]
+
+
+def test_rungs_at_the_ends_of_stages(tiny_study: Make) -> None:
+    data = tiny_study(pruner={"name": "halving", "rungs": "stages"})
+    data["experiment"]["stages"] = [
+        {"epochs": n, "size": size, "batch_size": 8} for n, size in ((2, 16), (3, 24), (4, 32))
+    ]
+    assert rungs(parse_study(data, "study")) == [2, 5]
+
+
+def test_genetic_search_is_not_halved(tiny_study: Make) -> None:
+    with pytest.raises(ConfigError, match="'nsga2' learns from trials that have ended, but pruner 'halving' holds"):
+        parse_study(tiny_study(sampler="nsga2", pruner="halving"), "study")
+
+
+def test_a_real_study_trains_no_epoch_twice(tmp_path: Path, tiny_study: Make) -> None:
+    data = tiny_study(
+        pruner={"name": "halving", "factor": 2},
+        trials=6,
+        search={"optimizer.adamw.lr": {"low": 1e-6, "high": 1e-2, "log": True}},
+    )
+    data["experiment"]["stages"] = [{"epochs": 4, "size": 32, "batch_size": 8}]
+    execute(data, tmp_path)
+    config = parse_study(data, "study")
+    trials, runs = optuna_trials(config, tmp_path), mlflow_runs(tmp_path)
+    entries = {entry.run: entry for entry in results(Home(tmp_path), "tiny")}
+    assert all(trial.state.is_finished() for trial in trials)
+    assert trials[0].state is TrialState.COMPLETE
+    for trial in trials:
+        run, result = runs[f"tiny-{trial.number:04d}"], entries[f"tiny-{trial.number:04d}"].result
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["dmx.outcome"] == trial.user_attrs["outcome"] == str(result.outcome)
+        assert result.epochs == max(trial.intermediate_values)
+        assert result.steps == run.data.metrics["epoch"] * (result.steps / result.epochs)
+        if trial.state is TrialState.PRUNED:
+            assert run.data.tags["dmx.reason"] == trial.user_attrs["reason"]
+            assert trial.user_attrs["reason"].startswith(f"held after epoch {result.epochs} ")
