@@ -5,7 +5,7 @@ UV = 0.8
 STAMP = $(VENV)/.installed
 DMX = $(VENV)/bin/dmx
 
-.PHONY: setup sweep train-best test test-slow lint bench ui lock
+.PHONY: setup sweep train-best test test-slow test-browser lint bench ui lock
 
 setup: $(STAMP)
 
@@ -30,10 +30,14 @@ ui: $(STAMP)
 	$(DMX) ui
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 -m 'not slow' $(PYTEST)
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 -m 'not slow and not browser' $(PYTEST)
 
 test-slow: $(STAMP)
-	$(VENV)/bin/python -m pytest -m slow $(PYTEST)
+	$(VENV)/bin/python -m pytest -m 'slow and not browser' $(PYTEST)
+
+# Needs a Chromium. DMX_SCREENSHOTS=docs/screens takes the pictures of docs/compare.md anew.
+test-browser: $(STAMP)
+	$(VENV)/bin/python -m pytest -m browser $(PYTEST)
 
 bench: $(STAMP)
 	$(VENV)/bin/python benchmarks/startup.py
