@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 from typing import Any, TypeVar
 
 import torch
@@ -27,6 +28,7 @@ def joined(device: str) -> Iterator[None]:
     cuda = device in ("auto", "cuda") and torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    import_module("torch.distributed.nn.functional")  # first, or its defaults would hold the group beyond its end
     dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield

@@ -139,6 +139,26 @@ def test_two_processes_train_to_the_weights_of_one(config: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_the_threads_of_the_group_end_with_it(tmp_path: Path) -> None:
+    """One that outlives the interpreter aborts the process when it lets go of a tensor."""
+    script = tmp_path / "threads.py"
+    script.write_text(
+        "import os, torch\n"
+        "from pathlib import Path\n"
+        "from dmx.training.processes import average, joined\n"
+        "def threads(): return [path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')]\n"
+        "with joined('cpu'):\n"
+        "    import torch.distributed.nn.functional\n"
+        "    average([torch.ones(3)])\n"
+        "    assert 'pt_gloo_runloop' in threads()\n"
+        "assert not [name for name in threads() if 'gloo' in name], threads()\n"
+    )
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(torchrun, env=environment(), capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 def test_two_processes_stop_together_and_go_on(config: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     data = yaml.safe_load(config.read_text())
