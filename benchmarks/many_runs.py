@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dmx.metrics import Samples, definitions
+from dmx.metrics import definitions
 from dmx.quartet import DepthSpec
 from dmx.results.records import RESULT
+from dmx.sums import BEST_SAMPLES, Meaning, Samples
 from dmx.tracking.home import Home
-from dmx.training.trainer import BEST_SAMPLES
 
 STUDY = "many"
 SAMPLES = 200
@@ -87,7 +87,8 @@ def make(home: Home, count: int) -> None:
         if number < 40:  # what is compared
             names = {name.rpartition("_pooled")[0] for name in one["definitions"] if name.endswith("_pooled")}  # type: ignore[attr-defined]
             sums = {name: np.column_stack([rng.random((SAMPLES, 4)), np.ones(SAMPLES)]) for name in names}
-            Samples(ids, groups, sums).save(folder / BEST_SAMPLES)
+            meanings = {name: Meaning("ratio", higher_is_better=False) for name in names}
+            Samples(ids, groups, sums, meanings).save(folder / BEST_SAMPLES)
 
 
 def timed(home: Home, *words: str) -> tuple[float, float]:

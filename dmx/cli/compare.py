@@ -72,14 +72,12 @@ def write_page(found: "Comparison", home: Home, path: Path) -> None:
 
 def rows(found: "Comparison") -> Iterator[dict[str, Any]]:
     """Each metric with every candidate's value and its difference from the first."""
-    from dmx.compare.runs import verdict
-
     for metric in found.metrics:
         each = []
         for i, (candidate, value) in enumerate(zip(found.candidates, found.values[metric], strict=True)):
             one: dict[str, Any] = {"run": candidate.name, "value": value}
             if i and (d := found.differences[metric][i - 1]) is not None:
-                one |= {"difference": d.value, "low": d.low, "high": d.high, "verdict": verdict(d)}
+                one |= {"difference": d.value, "low": d.low, "high": d.high, "verdict": d.verdict}
             each.append(one)
         yield {"metric": metric, "runs": each}
 

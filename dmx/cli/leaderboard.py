@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -62,22 +63,25 @@ def ranked(study: str | None, home: Home) -> "Ranked":
 def noise(home: Home, entries: "Sequence[Entry]") -> dict[str, str]:
     """By run, how it stands to the first: `same` where the difference may be noise; missing where nobody can tell."""
     from dmx.compare.bootstrap import difference
-    from dmx.compare.runs import verdict
     from dmx.errors import UserError
-    from dmx.metrics import Samples
-    from dmx.training.trainer import BEST_SAMPLES
+    from dmx.sums import BEST_SAMPLES, Samples
 
-    with_samples = [entry for entry in entries if (home.run(entry.run) / BEST_SAMPLES).is_file()]
-    if not entries or not with_samples or with_samples[0] is not entries[0]:
+    def load(entry: "Entry") -> Samples:
+        return Samples.load(home.run(entry.run) / BEST_SAMPLES, only=[name])
+
+    if not entries:
         return {}
     metric = entries[0].record["objective"]["metric"].removeprefix("val/")
-    first, *others = ((entry.run, Samples.load(home.run(entry.run) / BEST_SAMPLES)) for entry in with_samples)
-    found = {}
-    for run, samples in others:
-        try:
-            found[run] = verdict(difference([first[1]], [samples], metric))
-        except (ValueError, KeyError, UserError):  # other samples, or a metric of another time
-            continue
+    name = metric.removesuffix("_pooled").removesuffix("_per_image")
+    found: dict[str, str] = {}
+    try:
+        first = load(entries[0])
+        for entry in entries[1:]:
+            with suppress(FileNotFoundError, ValueError, UserError):  # no samples, or others
+                if (said := difference([first], [load(entry)], metric)) is not None:
+                    found[entry.run] = said.verdict
+    except (FileNotFoundError, KeyError, UserError):  # a metric, or a version, of another time
+        return {}
     return found
 
 

@@ -14,9 +14,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from dmx.metrics.samples import Samples, finished
+from dmx.sums import Samples
 
 Form = Literal["pooled", "per_image"]
+Verdict = Literal["better", "same", "worse"]
 DRAWS = 2000
 LEVEL = 0.95
 
@@ -31,6 +32,7 @@ class Difference:
         second: The other one's.
         low: The lower end of the 95 % interval of the difference.
         high: The upper end.
+        higher_is_better: Whether the greater value is the better one.
     """
 
     metric: str
@@ -38,6 +40,7 @@ class Difference:
     second: float
     low: float
     high: float
+    higher_is_better: bool
 
     @property
     def value(self) -> float:
@@ -48,6 +51,13 @@ class Difference:
     def clear(self) -> bool:
         """Whether 0 is outside of the interval."""
         return self.low > 0 or self.high < 0
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the second is, as the interval says."""
+        if not self.clear:
+            return "same"
+        return "better" if (self.value > 0) == self.higher_is_better else "worse"
 
 
 @dataclass(frozen=True)
@@ -78,13 +88,13 @@ class Resampling:
 
     def values(self, samples: Samples, name: str, form: Form) -> Float64[np.ndarray, "draws"]:
         """The metric on each draw; NaN where it is undefined."""
+        if form == "pooled":
+            return samples.finished(name, self.weights @ self._by_group(samples.sums[name]))
+        values = samples.values(name)
+        known = ~np.isnan(values)
+        each = np.stack([np.where(known, values, 0), known.astype(np.float64)], axis=1)
+        total = self.weights @ self._by_group(each)
         with np.errstate(divide="ignore", invalid="ignore"):
-            if form == "pooled":
-                return finished(name, self.weights @ self._by_group(samples.sums[name]))
-            values = samples.values(name)
-            known = ~np.isnan(values)
-            each = np.stack([np.where(known, values, 0), known.astype(np.float64)], axis=1)
-            total = self.weights @ self._by_group(each)
             return np.asarray(total[:, 0] / total[:, 1])
 
     def _by_group(self, each: Float64[np.ndarray, "N K"]) -> Float64[np.ndarray, "groups K"]:
@@ -131,4 +141,5 @@ def difference(
     if not np.isfinite(found[0]) or not drawn.size:
         return None
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Difference(metric, float(values[0][0]), float(values[1][0]), float(low), float(high))
+    better = first[0].meanings[name].higher_is_better
+    return Difference(metric, float(values[0][0]), float(values[1][0]), float(low), float(high), better)

@@ -7,11 +7,10 @@ from typing import Any
 
 from dmx.compare.bootstrap import Difference, difference
 from dmx.errors import UserError, did_you_mean
-from dmx.metrics import Samples, higher_is_better
 from dmx.results.ranking import Entry, comparable
 from dmx.results.records import read_result
+from dmx.sums import BEST_SAMPLES, Samples
 from dmx.tracking.home import Home
-from dmx.training.trainer import BEST_SAMPLES
 
 MEASURED = ("data", "split", "size", "definitions")
 """In what runs must agree to be compared; their objectives may differ."""
@@ -56,15 +55,6 @@ class Comparison:
     values: Mapping[str, Sequence[float | None]]
     differences: Mapping[str, Sequence[Difference | None]]
     changed: Mapping[str, Sequence[Any]]
-
-
-def verdict(found: Difference | None) -> str:
-    """`better`, `worse` or `same`, as the interval says; empty where there is nothing to say."""
-    if found is None:
-        return ""
-    if not found.clear:
-        return "same"
-    return "better" if (found.value > 0) == higher_is_better(found.metric) else "worse"
 
 
 def compare(home: Home, names: Sequence[str]) -> Comparison:

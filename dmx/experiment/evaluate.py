@@ -20,8 +20,9 @@ from dmx.experiment.start import IDENTITY
 from dmx.experiment.strata import Strata
 from dmx.experiment.trained import Trained
 from dmx.experiment.worst import Worst
-from dmx.metrics import Probabilities, Samples
+from dmx.metrics import Probabilities
 from dmx.quartet import Batch, Prediction
+from dmx.sums import Samples
 from dmx.tracking.home import Home
 from dmx.training.step import DivergedError
 

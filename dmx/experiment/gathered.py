@@ -6,10 +6,11 @@ from dmx.data.layout import DatasetIndex
 from dmx.experiment.strata import Strata, ranges_of
 from dmx.experiment.trained import Trained
 from dmx.experiment.worst import Worst
-from dmx.metrics import Evaluator, Probabilities, Samples, definitions
+from dmx.metrics import Evaluator, Probabilities, definitions
 from dmx.metrics.alignment import Alignment, aligned, alignments
 from dmx.metrics.pixels import DepthPixels
 from dmx.quartet import Batch, Prediction
+from dmx.sums import Samples
 
 
 class Gathered:

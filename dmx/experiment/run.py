@@ -18,6 +18,7 @@ from dmx.experiment.start import IDENTITY, check_identity, costs, identity_of, s
 from dmx.outcome import Outcome
 from dmx.registry.ranges import Scalar
 from dmx.results.records import RESULT
+from dmx.sums import BEST_SAMPLES
 from dmx.tracking import RunTracker, Untracked, open_run
 from dmx.tracking.files import replace_text
 from dmx.tracking.graph import draw_graph
@@ -32,7 +33,7 @@ from dmx.training.result import RunResult
 from dmx.training.schedules import Timeline
 from dmx.training.seeding import seed_everything
 from dmx.training.step import Learner
-from dmx.training.trainer import BEST_SAMPLES, BEST_WEIGHTS, Trainer
+from dmx.training.trainer import BEST_WEIGHTS, Trainer
 from dmx.weighting.kinds import GradientWeighting
 
 Report = Callable[[int, Mapping[str, float | None]], str]

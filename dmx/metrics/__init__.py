@@ -20,12 +20,10 @@ from dmx.metrics import (
 )
 from dmx.metrics.evaluator import Evaluator, definitions, higher_is_better, names
 from dmx.metrics.probabilities import Probabilities
-from dmx.metrics.samples import Samples
 
 __all__ = [
     "Evaluator",
     "Probabilities",
-    "Samples",
     "abs_rel",
     "boundary_iou",
     "brier",

@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from dmx.metrics.pixels import MaskPixels, ratio
+from dmx.metrics.pixels import MaskPixels
 from dmx.metrics.whole_mask import Mask
 from dmx.registry import mask_metrics
+from dmx.sums import ratio
 
 SHARE = 0.02
 """Of the picture's diagonal: how near is near (section 4.2)."""

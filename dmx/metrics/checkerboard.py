@@ -22,19 +22,9 @@ from torch.nn.functional import pad, pixel_unshuffle
 
 from dmx.metrics.pixels import DepthPixels, total
 from dmx.registry import depth_metrics
+from dmx.sums import excess
 
 PERIOD = 4
-
-
-def excess(sums: Float64[Tensor, "*N 5"]) -> Float64[Tensor, "*N"]:
-    """S(y) - S(t) from P(y), E(y), P(t), E(t) and n."""
-    Py, Ey, Pt, Et, n = sums.unbind(-1)
-    return torch.where(n == 0, torch.nan, share(Py, Ey) - share(Pt, Et))
-
-
-def share(P: Float64[Tensor, "*N"], E: Float64[Tensor, "*N"]) -> Float64[Tensor, "*N"]:
-    """S = P / E, 0 where there is no energy; NaN stays NaN."""
-    return torch.where(E == 0, 0, P / E)
 
 
 def smooth(x: Float64[Tensor, "B 1 H W"], outside: float) -> Float64[Tensor, "B 1 H W"]:

@@ -4,8 +4,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from dmx.metrics.pixels import DepthPixels, ratio
+from dmx.metrics.pixels import DepthPixels
 from dmx.registry import depth_metrics
+from dmx.sums import ratio
 
 
 def within(pixels: DepthPixels, k: int) -> Float64[Tensor, "B K"]:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from dmx.errors import did_you_mean
 from dmx.metrics.pixels import DepthPixels, MaskPixels
-from dmx.metrics.samples import Samples
 from dmx.quartet import Batch, DepthSpec, Prediction
 from dmx.registry import Component, depth_metrics, mask_metrics
+from dmx.sums import FINISHES, Meaning, Samples
 
 FORMS = {
     "pooled": "sums over all known pixels of all samples, divided once",
@@ -76,10 +76,16 @@ class Evaluator:
     Args:
         spec: The data set's depth; decides which metrics are defined.
         thorough: Whether those are among them that are too slow for every epoch.
+
+    Raises:
+        ValueError: The sums of a metric become values by none of the functions of `dmx.sums`.
     """
 
     def __init__(self, spec: DepthSpec, *, thorough: bool = False) -> None:
         self.components = components(spec, thorough=thorough)
+        for name, component in self.components.items():
+            if component.facts["finish"] not in FINISHES.values():
+                raise ValueError(f"metric {name}: `finish` is none of {', '.join(FINISHES)} of dmx.sums")
         self.sums: dict[str, list[Tensor]] = defaultdict(list)
         self.ids: list[str] = []
 
@@ -107,7 +113,11 @@ class Evaluator:
     def samples(self, groups: Mapping[str, str]) -> Samples:
         """What each sample came to, given the group of each."""
         sums = {name: torch.cat(batches).cpu().numpy() for name, batches in self.sums.items()}
-        return Samples(self.ids, [groups[id] for id in self.ids], sums)
+        meanings = {
+            name: Meaning(component.facts["finish"].__name__, component.facts["higher_is_better"])
+            for name, component in self.components.items()
+        }
+        return Samples(self.ids, [groups[id] for id in self.ids], sums, meanings)
 
 
 def summed_up(component: Component, form: str, sums: Tensor) -> float | None:

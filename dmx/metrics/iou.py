@@ -3,8 +3,9 @@
 from jaxtyping import Float64
 from torch import Tensor
 
-from dmx.metrics.pixels import MaskPixels, ratio
+from dmx.metrics.pixels import MaskPixels
 from dmx.registry import mask_metrics
+from dmx.sums import ratio
 
 
 @mask_metrics.register(

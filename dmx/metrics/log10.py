@@ -5,8 +5,9 @@ import math
 from jaxtyping import Float64
 from torch import Tensor
 
-from dmx.metrics.pixels import DepthPixels, ratio
+from dmx.metrics.pixels import DepthPixels
 from dmx.registry import depth_metrics
+from dmx.sums import ratio
 
 LN10 = math.log(10)
 

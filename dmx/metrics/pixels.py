@@ -1,11 +1,10 @@
 """What metrics look at: prediction and truth in float64, and sums over the known pixels of each sample.
 
-A registered metric is a function from these pixels to the sums of each sample, (B, K) in float64. Its fact `finish`
-turns sums, of one sample or of many added up, into the value. The last of the K sums is what is divided by in the end:
-where it is 0, the metric is undefined. A NaN among the predictions makes the sums NaN; nothing is repaired.
+A registered metric is a function from these pixels to the sums of each sample, (B, K) in float64. Its fact `finish`,
+one of `dmx.sums`, turns sums, of one sample or of many added up, into the value. A NaN among the predictions makes the
+sums NaN; nothing is repaired.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,22 +16,11 @@ from dmx.quartet import Batch, Prediction
 
 Pixels = Float64[Tensor, "B 1 H W"]
 Sums = Float64[Tensor, "B K"]
-Finish = Callable[[Float64[Tensor, "*N K"]], Float64[Tensor, "*N"]]
 
 
 def total(x: Float64[Tensor, "B 1 H W"], valid: Bool[Tensor, "B 1 H W"]) -> Float64[Tensor, "B"]:
     """The sum of x over each sample's valid pixels."""
     return torch.where(valid, x, 0).sum((1, 2, 3))
-
-
-def ratio(sums: Float64[Tensor, "*N K"]) -> Float64[Tensor, "*N"]:
-    """The first sum over the last."""
-    return sums[..., 0] / sums[..., -1]
-
-
-def root(sums: Float64[Tensor, "*N K"]) -> Float64[Tensor, "*N"]:
-    """The square root of the first sum over the last."""
-    return ratio(sums).sqrt()
 
 
 @dataclass(frozen=True)

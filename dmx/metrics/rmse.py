@@ -3,8 +3,9 @@
 from jaxtyping import Float64
 from torch import Tensor
 
-from dmx.metrics.pixels import DepthPixels, root
+from dmx.metrics.pixels import DepthPixels
 from dmx.registry import depth_metrics
+from dmx.sums import root
 
 
 @depth_metrics.register(

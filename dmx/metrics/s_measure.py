@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Float64
 from torch import Tensor
 
-from dmx.metrics.pixels import MaskPixels, ratio
+from dmx.metrics.pixels import MaskPixels
 from dmx.metrics.whole_mask import EPSILON, Mask, Probability, each
 from dmx.registry import mask_metrics
+from dmx.sums import ratio
 
 ALPHA = 0.5
 

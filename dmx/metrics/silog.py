@@ -10,13 +10,7 @@ from torch import Tensor
 
 from dmx.metrics.pixels import DepthPixels, total
 from dmx.registry import depth_metrics
-
-
-def spread(sums: Float64[Tensor, "*N 3"]) -> Float64[Tensor, "*N"]:
-    """The standard deviation from Σ d², Σ d and n."""
-    squares, d, n = sums.unbind(-1)
-    # Where all d are alike, rounding may leave a difference just below 0; clamp keeps NaN.
-    return (squares / n - (d / n).square()).clamp(min=0).sqrt()
+from dmx.sums import spread
 
 
 @depth_metrics.register(

@@ -3,8 +3,9 @@
 from jaxtyping import Float64
 from torch import Tensor
 
-from dmx.metrics.pixels import DepthPixels, ratio
+from dmx.metrics.pixels import DepthPixels
 from dmx.registry import depth_metrics
+from dmx.sums import ratio
 
 
 @depth_metrics.register(

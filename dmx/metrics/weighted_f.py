@@ -13,9 +13,10 @@ from jaxtyping import Float64
 from scipy.ndimage import distance_transform_edt  # type: ignore[import-untyped]
 from torch import Tensor
 
-from dmx.metrics.pixels import MaskPixels, ratio
+from dmx.metrics.pixels import MaskPixels
 from dmx.metrics.whole_mask import EPSILON, Mask, Probability, each
 from dmx.registry import mask_metrics
+from dmx.sums import ratio
 
 SIDE, SIGMA, HALF = 7, 5.0, 5.0
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from dmx.compare.bootstrap import Difference
 from dmx.compare.pictures import Pair
-from dmx.compare.runs import Comparison, verdict
+from dmx.compare.runs import Comparison
 from dmx.report.figure import BLUE, GREY, RED, plot
 from dmx.report.html import Html, join, number, shown, table, tag, text
 from dmx.report.page import document
@@ -47,7 +47,7 @@ def forest(found: Comparison, which: int) -> Html:
     def draw(ax: Axes) -> None:
         for place, (_, d) in enumerate(reversed(rows)):
             share = 100 / abs(d.first)
-            colour = SHADES[verdict(d)]
+            colour = SHADES[d.verdict]
             ax.plot([d.low * share, d.high * share], [place, place], color=colour, linewidth=2)
             ax.plot([d.value * share], [place], "o", color=colour, markersize=5)
         ax.axvline(0, color="black", linewidth=0.8)
@@ -68,7 +68,7 @@ def values(found: Comparison) -> Html:
     for metric in found.metrics:
         cells = [number(found.values[metric][0])]
         for value, d in zip(found.values[metric][1:], found.differences[metric], strict=True):
-            said = "" if d is None else f" ({d.value:+.3g}, {d.low:+.2g} to {d.high:+.2g}: {verdict(d)})"
+            said = "" if d is None else f" ({d.value:+.3g}, {d.low:+.2g} to {d.high:+.2g}: {d.verdict})"
             cells.append(number(value) + said)
         rows.append((metric, *cells))
     samples = found.candidates[0].samples[0]

@@ -15,6 +15,7 @@ from dmx.config.experiment import Stage, TrainingConfig
 from dmx.config.objective import Objective
 from dmx.outcome import Outcome
 from dmx.quartet import Batch, DepthSpec
+from dmx.sums import BEST_SAMPLES
 from dmx.tracking.tracker import Tracker
 from dmx.training.checkpoint import load_state, save_state, save_weights
 from dmx.training.memory import free, is_out_of_memory
@@ -28,7 +29,6 @@ from dmx.training.validation import averaged_weights, validate
 
 CHECKPOINT = "checkpoint.pt"
 BEST_WEIGHTS = "best.safetensors"
-BEST_SAMPLES = "val_samples.parquet"
 """What each validation sample came to in the best epoch."""
 
 

@@ -6,13 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmx.compare.bootstrap import Resampling, difference
-from dmx.metrics import Samples
+from dmx.sums import Meaning, Samples
+
+MEANING = {"depth/mae": Meaning("ratio", higher_is_better=False)}
 
 
 def made(values: np.ndarray, groups: list[str] | None = None) -> Samples:
     """Samples of one pixel each whose absolute errors are these."""
     ids = [str(i) for i in range(len(values))]
-    return Samples(ids, groups or ids, {"depth/mae": np.stack([values, np.ones_like(values)], axis=1)})
+    return Samples(ids, groups or ids, {"depth/mae": np.stack([values, np.ones_like(values)], axis=1)}, MEANING)
 
 
 def test_the_interval_has_the_width_of_the_closed_form() -> None:
@@ -68,8 +70,8 @@ def test_the_same_shift_everywhere_is_known_exactly(values: list[float], shift: 
 
 def test_an_undefined_sample_is_left_out_per_image_and_an_undefined_metric_is_none() -> None:
     sums = np.array([[1.0, 1.0], [0.0, 0.0], [3.0, 1.0]])
-    samples = Samples(["a", "b", "c"], ["a", "b", "c"], {"depth/mae": sums})
-    nothing = Samples(["a", "b", "c"], ["a", "b", "c"], {"depth/mae": np.zeros((3, 2))})
+    samples = Samples(["a", "b", "c"], ["a", "b", "c"], {"depth/mae": sums}, MEANING)
+    nothing = Samples(["a", "b", "c"], ["a", "b", "c"], {"depth/mae": np.zeros((3, 2))}, MEANING)
     assert Resampling(("a", "b", "c"), draws=1).values(samples, "depth/mae", "per_image")[0] == 2.0
     assert difference([samples], [nothing], "depth/mae_per_image") is None
 
@@ -77,7 +79,7 @@ def test_an_undefined_sample_is_left_out_per_image_and_an_undefined_metric_is_no
 def test_other_samples_are_refused() -> None:
     first = made(np.arange(3.0))
     with pytest.raises(ValueError, match="different samples"):
-        difference([first], [Samples(["0", "2", "1"], first.groups, first.sums)], "depth/mae_pooled")
+        difference([first], [Samples(["0", "2", "1"], first.groups, first.sums, MEANING)], "depth/mae_pooled")
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:

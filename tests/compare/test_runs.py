@@ -18,8 +18,8 @@ from dmx.compare.runs import compare
 from dmx.config import parse_experiment
 from dmx.errors import UserError
 from dmx.experiment import prepare, run
-from dmx.metrics import Samples
 from dmx.results.records import read_result
+from dmx.sums import Samples
 from dmx.tracking import Home
 from dmx.training.progress import Silent
 

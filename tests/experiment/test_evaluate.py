@@ -20,9 +20,9 @@ from dmx.experiment.evaluate import evaluate
 from dmx.experiment.evaluations import stored
 from dmx.experiment.strata import ranges_of, size_of
 from dmx.experiment.trained import trained
-from dmx.metrics import Samples
 from dmx.quartet import DepthSpec
 from dmx.results.records import read_result
+from dmx.sums import Samples
 from dmx.tracking import Home
 from dmx.tracking.journal import Measured, read
 from dmx.training.progress import Silent

@@ -1,0 +1,125 @@
+"""What each sample came to: sums, and how they become the values of metrics; nothing here needs torch.
+
+A metric's sums are (..., K), of one sample or of many added up. The last of the K is what is divided by in the end:
+where it is 0, the metric is undefined. The functions take arrays of NumPy and tensors of torch alike.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float64
+
+from dmx.errors import UserError
+
+SUMS = "sums/"
+"""Before a metric's name: what is summed over samples before it is divided."""
+MEANINGS = b"dmx.meanings"
+BEST_SAMPLES = "val_samples.parquet"
+"""A run's file of its validation samples at its best epoch."""
+
+
+def ratio(sums: Any) -> Any:
+    """The first sum over the last."""
+    return sums[..., 0] / sums[..., -1]
+
+
+def root(sums: Any) -> Any:
+    """The square root of the first sum over the last."""
+    return ratio(sums) ** 0.5
+
+
+def spread(sums: Any) -> Any:
+    """The standard deviation from Σ d², Σ d and n."""
+    squares, d, n = (sums[..., i] for i in range(3))
+    variance = squares / n - (d / n) ** 2
+    return (variance * (variance > 0)) ** 0.5  # rounding may leave a little less than 0; NaN stays NaN
+
+
+def excess(sums: Any) -> Any:
+    """S(y) - S(t) from P(y), E(y), P(t), E(t) and n; a share S = P / E is 0 where there is no energy E, nor P."""
+    Py, Ey, Pt, Et, n = (sums[..., i] for i in range(5))
+    return (Py / (Ey + (Ey == 0)) - Pt / (Et + (Et == 0))) * (n / n)
+
+
+FINISHES: dict[str, Callable[[Any], Any]] = {finish.__name__: finish for finish in (ratio, root, spread, excess)}
+"""What turns the sums of a metric into its value, by name."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What must be known of a metric to compare its values.
+
+    Attributes:
+        finish: What turns its sums into the value, a name in `FINISHES`.
+        higher_is_better: Whether the greater value is the better one.
+    """
+
+    finish: str
+    higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The sums of every metric, sample by sample.
+
+    Attributes:
+        ids: The samples.
+        groups: The group of each; samples of one group are not independent.
+        sums: (N, K) for each metric by `task/name`.
+        meanings: What each metric means.
+    """
+
+    ids: Sequence[str]
+    groups: Sequence[str]
+    sums: Mapping[str, Float64[np.ndarray, "N K"]]
+    meanings: Mapping[str, Meaning]
+
+    def finished(self, name: str, sums: Float64[np.ndarray, "*M K"]) -> Float64[np.ndarray, "*M"]:
+        """The values of a metric for sums of any samples; not finite where it is undefined."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(FINISHES[self.meanings[name].finish](sums))
+
+    def values(self, name: str) -> Float64[np.ndarray, "N"]:
+        """Each sample's value; NaN where it is undefined."""
+        sums = self.sums[name]
+        return np.where(sums[:, -1] != 0, self.finished(name, sums), np.nan)
+
+    def save(self, path: Path) -> None:
+        """Write a Parquet table: id, group, each metric's value, and its sums under `sums/`."""
+        columns: dict[str, pa.Array] = {"id": pa.array(self.ids), "group": pa.array(self.groups)}
+        for name, sums in self.sums.items():
+            columns[name] = pa.array(self.values(name), from_pandas=True)  # NaN is missing
+            columns[SUMS + name] = pa.FixedSizeListArray.from_arrays(pa.array(sums.ravel()), sums.shape[1])
+        meanings = {name: asdict(meaning) for name, meaning in self.meanings.items()}
+        table = pa.table(columns).replace_schema_metadata({MEANINGS: json.dumps(meanings).encode()})
+        part = path.with_suffix(".partial")
+        pq.write_table(table, part)
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path, only: Collection[str] = ()) -> "Samples":
+        """Read back what `save` wrote: all metrics, or `only` these.
+
+        Raises:
+            UserError: Another version of dmx wrote it.
+        """
+        schema = pq.read_schema(path)
+        if MEANINGS not in (schema.metadata or {}):
+            raise UserError(f"{path} was written by another version of dmx; train the run again to compare it.")
+        known = {name: Meaning(**facts) for name, facts in json.loads(schema.metadata[MEANINGS]).items()}
+        meanings = {name: meaning for name, meaning in known.items() if not only or name in only}
+        table = pq.read_table(path, columns=["id", "group", *(SUMS + name for name in meanings)])
+        sums = {name: rows(table[SUMS + name]) for name in meanings}
+        return cls(table["id"].to_pylist(), table["group"].to_pylist(), sums, meanings)
+
+
+def rows(column: pa.ChunkedArray) -> Float64[np.ndarray, "N K"]:
+    """The lists of a column, all of one length, as an array."""
+    lists = column.combine_chunks()
+    return np.asarray(lists.flatten().to_numpy()).reshape(len(lists), -1)
