@@ -35,6 +35,18 @@ def flatten(config: ExperimentConfig) -> dict[str, Scalar]:
     return flat | dict(_walk(data, ""))
 
 
+def flat_name(path: str) -> str:
+    """The name under which `flatten` has what a study varies at `path`.
+
+    >>> flat_name("optimizer.adamw.lr"), flat_name("loss.mask.focal.alpha"), flat_name("stages.0.batch_size")
+    ('optimizer.lr', 'loss.mask.focal.alpha', 'stages')
+    """
+    slot, *rest = path.split(".")
+    if slot == "stages":
+        return slot
+    return f"{slot}.{'.'.join(rest[1:])}" if slot in SLOTS and len(rest) > 1 else path
+
+
 def _stage(stage: Stage) -> str:
     """Epochs, size, batch size and, where it is not all of the data, the share of them: `2x64@16 of 0.5`."""
     share = f" of {stage.share:g}" if stage.share < 1 else ""

@@ -10,10 +10,12 @@ import yaml
 from filelock import FileLock, Timeout
 
 from dmx.config import StudyConfig
+from dmx.config.flat import flat_name
 from dmx.config.space import Space, build_space
 from dmx.errors import UserError
 from dmx.experiment import IDENTITY, check, check_equal, check_identity, identity_of
 from dmx.outcome import Outcome
+from dmx.registry import Choice
 from dmx.sweep.agreement import agree, agreed, check_same, check_storage, note_storage
 from dmx.sweep.claims import Claims
 from dmx.sweep.database import shown
@@ -28,6 +30,7 @@ from dmx.tracking.delivery import unsent
 from dmx.tracking.files import replace_text
 from dmx.tracking.home import Home
 from dmx.tracking.journal import JOURNAL, Finished, Reopened, read
+from dmx.tracking.mlflow_view import View
 from dmx.tracking.process import feeder
 
 Conclude = Callable[[StudyConfig, Claims], Iterable[Path]]
@@ -212,11 +215,32 @@ def send_the_rest(claims: Claims, home: Home) -> None:
             feeder().finish(home, run_id, 0.0)
 
 
+def looked_at(config: StudyConfig, space: Space) -> View:
+    """The goals of a study, and what each of its trials draws."""
+    goals = [goal.metric for goal in config.goals if "/" in goal.metric]
+    places = [flat_name(dimension.path) for dimension in space.dimensions]
+    choices = {d.path: len(d.search.values) for d in space.dimensions if isinstance(d.search, Choice)}
+    drawn = [
+        name
+        for name, d in zip(places, space.dimensions, strict=True)
+        if d.when is None or places.count(name) == choices.get(d.when[0])
+    ]
+    objective = config.experiment.objective
+    metrics = dict.fromkeys((objective.metric, *goals, "val/mask/iou_pooled", "val/depth/rmse_pooled"))
+    return View(
+        objective=objective.metric,
+        ascending=objective.direction == "minimize",
+        metrics=(*metrics,),
+        params=(*dict.fromkeys(drawn),),
+    )
+
+
 def _open_record(config: StudyConfig, home: Home, space: Space) -> RunTracker:
     start = RunStart(
         experiment=config.name,
         name=f"{config.name} (study)",
         tags={"dmx.role": "study", "dmx.study": config.name},
         params={f"search.{d.path}": str(d.search) for d in space.dimensions},
+        view=looked_at(config, space),
     )
     return open_run(home, f"{config.name}-study", start)

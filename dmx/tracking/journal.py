@@ -53,6 +53,8 @@ class Started(Event):
     """What its study varies, under the study's names."""
     inputs: tuple[Mapping[str, str], ...] = ()
     """Parts of data sets: `name`, `digest`, `root`, `context`, and tags."""
+    view: Mapping[str, Any] | None = None
+    """What a study is looked at for: a `dmx.tracking.mlflow_view.View`."""
 
 
 @dataclass(frozen=True, kw_only=True)

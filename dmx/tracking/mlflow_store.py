@@ -18,6 +18,7 @@ from dmx.tracking.journal import Event, Finished, Kept, Measured, Pictured, Reop
 from dmx.tracking.mlflow_client import address, connect, experiment
 from dmx.tracking.mlflow_images import send_image
 from dmx.tracking.mlflow_inputs import dataset_input
+from dmx.tracking.mlflow_view import TAG, View, tag
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -106,6 +107,8 @@ class MlflowStore:
         params = [Param(legal(key), str(value)[:6000]) for key, value in event.params.items()]
         for some in chunks(params, 100):  # the most that MLflow takes at once
             self._client.log_batch(self._mlflow_id, params=some)
+        if event.view is not None:
+            self._client.set_experiment_tag(group, TAG, tag(View(**event.view), event.time))
         if event.inputs:
             self._client.log_inputs(self._mlflow_id, [dataset_input(given) for given in event.inputs])
         for name in event.files:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -127,6 +128,7 @@ def begin(journal: Journal, folder: Path, start: RunStart, stores: bool) -> None
         stores=stores,
         searched=dict(start.searched),
         inputs=tuple(start.inputs),
+        view=asdict(start.view) if start.view else None,
     )
     journal.append(head)
 

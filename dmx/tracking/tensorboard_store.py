@@ -66,7 +66,8 @@ def summaries(event: Event, run: Path) -> Iterator[Any]:
     match event:
         case Started():
             yield text_pb("config/text_summary", table(event))
-            yield Summary(value=[begun(event)])
+            if event.view is None:  # the record of a study is no trial
+                yield Summary(value=[begun(event)])
         case Finished():
             yield Summary(value=[ended(event)])
         case Curved():

@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 
 from dmx.outcome import Outcome
 from dmx.registry.ranges import Scalar
+from dmx.tracking.mlflow_view import View
 
 
 @runtime_checkable
@@ -64,6 +65,7 @@ class RunStart:
         files: Texts by file name, written into the run's folder and kept as artifacts.
         searched: What a study varies, under the study's names.
         inputs: The parts of the data set, as `journal.Started` has them.
+        view: What the study of this record is looked at for; None where it is the record of a run.
     """
 
     experiment: str
@@ -73,3 +75,4 @@ class RunStart:
     files: Mapping[str, str] = field(default_factory=dict)
     searched: Mapping[str, Scalar] = field(default_factory=dict)
     inputs: Sequence[Mapping[str, str]] = ()
+    view: View | None = None

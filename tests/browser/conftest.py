@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from urllib.request import urlopen
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from serving import wait_until
 
 from dmx.tracking import Home
@@ -61,6 +62,13 @@ def answers(address: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def look_at(page: Page, address: str) -> None:
+    """Go to a page of MLflow and close the panel of its assistant, which covers a third of it."""
+    page.goto(address)
+    with suppress(PlaywrightTimeout):
+        page.get_by_role("button", name="Close", exact=True).first.click(timeout=6000)
 
 
 @pytest.fixture(scope="session")
@@ -128,6 +136,7 @@ def page(browser: Browser) -> Iterator[Page]:
     """A page as wide as a desk's."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
     yield page
     page.close()
 

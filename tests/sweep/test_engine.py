@@ -1,11 +1,14 @@
 """Whole sweeps on real stores: all trials, once each, whatever is killed."""
 
+import base64
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,8 @@ from dmx.registry import depth_losses
 from dmx.results.ranking import rank, results
 from dmx.sweep.engine import alone
 from dmx.tracking import Home
+from dmx.tracking.mlflow_client import connect
+from dmx.tracking.mlflow_view import TAG
 from dmx.training.progress import Silent
 
 Make = Callable[..., dict[str, Any]]
@@ -54,6 +59,32 @@ def test_a_sweep_runs_its_trials_once_and_every_store_agrees(tmp_path: Path, tin
     assert best.result.best is not None
     assert best.result.best.value == min(trial.value for trial in trials if trial.state is TrialState.COMPLETE)
     assert runs["tiny-study"].data.metrics["trials/complete"] + runs["tiny-study"].data.metrics["trials/pruned"] == 5
+    check_view(tmp_path, best.run)
+
+
+def check_view(home: Path, best: str) -> None:
+    """MLflow's saved view finds the trials, the best first, and every run has what its columns name."""
+    client = connect(Home(home))
+    group = client.get_experiment_by_name("tiny")
+    assert group is not None
+    view = json.loads(group.tags[TAG])
+    assert view["name"] == "Trials, best first"
+    state = json.loads(zlib.decompress(base64.b64decode(view["state"].removeprefix("deflate;"))))
+    order = f"{state['orderByKey']} {'ASC' if state['orderByAsc'] else 'DESC'}"
+    trials = client.search_runs([group.experiment_id], state["searchFilter"], order_by=[order])
+    assert len(trials) == 5
+    assert trials[0].data.tags["dmx.run"] == best
+    params = [column[8:-1] for column in state["selectedColumns"] if column.startswith("params.")]
+    assert {"loss.depth", "optimizer", "model.width", "optimizer.lr"} <= {*params}
+    assert "optimizer.momentum" not in params  # one of the two has none
+    metrics = [column[9:-1] for column in state["selectedColumns"] if column.startswith("metrics.")]
+    assert metrics == ["val_best/depth/rmse_pooled", "val_best/mask/iou_pooled"]
+    for trial in trials:
+        assert {*params} <= {*trial.data.params}
+        assert {*metrics} <= {*trial.data.metrics}
+    parallel, *lines = state["compareRunCharts"]
+    assert (parallel["selectedParams"], parallel["selectedMetrics"]) == (params, metrics[:1])
+    assert [line["metricKey"] for line in lines] == ["val/depth/rmse_pooled", "val/mask/iou_pooled"]
 
 
 def test_a_changed_study_is_refused_with_the_difference(tmp_path: Path, tiny_study: Make) -> None:
