@@ -87,6 +87,7 @@ def two_steps(tiny: Make, tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.mark.slow
 def test_an_installed_distribution_brings_its_components(two_steps: Callable[..., Path], tmp_path: Path) -> None:
     source, installed = tmp_path / "source", tmp_path / "installed"
     source.mkdir()

@@ -90,7 +90,7 @@ def test_a_feeder_that_is_killed_while_it_empties_the_journal_is_followed_by_ano
     feeder_of().suspend()
     stored.write(run, range(stored.STEPS))
     threading.Timer(0.5, feeder_of().kill).start()
-    assert run.finish(Outcome.COMPLETE, "") == 0
+    assert run.finish(Outcome.COMPLETE, "", patience=120) == 0
     check_whole(stored, "drain killed")
 
 

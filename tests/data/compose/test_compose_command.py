@@ -71,6 +71,7 @@ def test_another_command_does_not_go_on_with_what_one_began(plain: Path, cutouts
     assert "is what another command has begun (dmx data compose: of before); repeat that one, or remove" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_real_rooms_and_people(real_data: Path, tmp_path: Path) -> None:
     subprocess.run(
