@@ -9,11 +9,12 @@ DMX = $(VENV)/bin/dmx
 
 setup: $(STAMP)
 
-# uv only fetches and unpacks (22 s here, where pip took 131 s); what is installed is in requirements.lock.
+# uv only fetches and unpacks (22 s here, where pip took 131 s); what is installed is in requirements.lock. Bytecode is
+# made at once: where Python writes none, each command would take seconds longer.
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=$(UV)'
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --requirements requirements.lock
+	$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python --requirements requirements.lock
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
 	touch $@
 

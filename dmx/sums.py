@@ -109,12 +109,13 @@ class Samples:
         Raises:
             UserError: Another version of dmx wrote it.
         """
-        schema = pq.read_schema(path)
-        if MEANINGS not in (schema.metadata or {}):
-            raise UserError(f"{path} was written by another version of dmx; train the run again to compare it.")
-        known = {name: Meaning(**facts) for name, facts in json.loads(schema.metadata[MEANINGS]).items()}
-        meanings = {name: meaning for name, meaning in known.items() if not only or name in only}
-        table = pq.read_table(path, columns=["id", "group", *(SUMS + name for name in meanings)])
+        with pq.ParquetFile(path) as file:  # `read_table` imports pandas, which takes a second
+            written = file.schema_arrow.metadata or {}
+            if MEANINGS not in written:
+                raise UserError(f"{path} was written by another version of dmx; train the run again to compare it.")
+            known = {name: Meaning(**facts) for name, facts in json.loads(written[MEANINGS]).items()}
+            meanings = {name: meaning for name, meaning in known.items() if not only or name in only}
+            table = file.read(columns=["id", "group", *(SUMS + name for name in meanings)])
         sums = {name: rows(table[SUMS + name]) for name in meanings}
         return cls(table["id"].to_pylist(), table["group"].to_pylist(), sums, meanings)
 
@@ -122,4 +123,4 @@ class Samples:
 def rows(column: pa.ChunkedArray) -> Float64[np.ndarray, "N K"]:
     """The lists of a column, all of one length, as an array."""
     lists = column.combine_chunks()
-    return np.asarray(lists.flatten().to_numpy()).reshape(len(lists), -1)
+    return np.from_dlpack(lists.flatten()).reshape(len(lists), -1)  # `to_numpy` imports pandas

@@ -8,7 +8,7 @@ trained with several seeds, these are drawn again, too. The interval is the perc
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -112,6 +112,10 @@ class Resampling:
         return np.asarray(drawn)
 
 
+shared_resampling = lru_cache(maxsize=1)(Resampling)
+"""The same draws for one metric after the other."""
+
+
 def difference(
     first: Sequence[Samples], second: Sequence[Samples], metric: str, draws: int = DRAWS, seed: int = 0
 ) -> Difference | None:
@@ -133,7 +137,7 @@ def difference(
     if any(list(one.ids) != list(first[0].ids) for one in (*first, *second)):
         raise ValueError("candidates were measured on different samples, or in another order")
     name = metric.removesuffix("_pooled").removesuffix("_per_image")
-    resampling = Resampling(tuple(first[0].groups), draws, seed)
+    resampling = shared_resampling(tuple(first[0].groups), draws, seed)
     which: Form = "pooled" if metric.endswith("_pooled") else "per_image"
     values = [resampling.over_seeds(seeds, name, which, draw=i) for i, seeds in enumerate((first, second))]
     found = values[1] - values[0]
