@@ -47,6 +47,8 @@ bench: $(STAMP)
 	$(VENV)/bin/python benchmarks/loaders.py
 	$(VENV)/bin/python benchmarks/large_index.py
 	$(VENV)/bin/python benchmarks/overhead.py
+	$(VENV)/bin/python benchmarks/outage.py --rounds 2 --seconds 80
+	$(VENV)/bin/python benchmarks/many_runs.py
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
