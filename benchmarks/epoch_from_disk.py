@@ -10,7 +10,6 @@ files. Goal: at least 1.5 times the other loop, with one loader process for each
 """
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -25,13 +24,14 @@ from timing import as_json, in_turn, table
 
 from dmx.config import load_experiment
 from dmx.experiment import prepare, run
+from dmx.machine import cores
 from dmx.outcome import Outcome
 from dmx.tracking import Home
 from dmx.training.progress import Silent
 
 BASELINE = Path(__file__).parent.parent / "experiments" / "baseline.yaml"
 WIDTH, SIZE, BATCH = 8, 64, 32
-CORES = len(os.sched_getaffinity(0))
+CORES = cores()
 
 
 class EpochClock(Silent):

@@ -52,7 +52,7 @@ def ours(root: Path, size: int, *, augmented: bool) -> Epoch:
     ids = [record.id for record in index.samples if record.split == "train"]
     dataset = QuartetDataset(index, ids, (size, size), memory=False)
     steps = load_experiment(STANDARD).augment.steps
-    augment = make_augment([step.bind()() for step in steps]) if augmented else None
+    augment = make_augment([step.bind()() for step in steps], index.depth) if augmented else None
     normalised = DepthMaskModel(depthmasknet(width=4), make_link("identity", index.depth)).normalised
 
     def epoch() -> Iterator[tuple[Tensor, ...]]:

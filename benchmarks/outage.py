@@ -5,7 +5,8 @@
 DepthMaskNet of width 16 on made rooms of 64x64, one thread, a validation after each epoch, for about so many seconds.
 Every run trains in this process; a real `mlflow server` is well, is killed ten seconds after the start and comes back
 after 60 s, or is killed and stays away. Shown are seconds from the first training step to the end of the last
-validation, and their ratio to the run of the same round that feeds no store. The goal is 1.02 at most.
+validation, and their ratio to the run of the same round that feeds no store, as median and range. The goal is 1.02 at
+most; where the ranges are wider than that, they decide nothing.
 """
 
 import argparse

@@ -73,7 +73,9 @@ class Replay(Worker):
         result = twin(trial, name, self.claims, self.home) or self._read(trial, self.table[name])
         folder = self.home.run(self.run_id(trial.number))
         folder.mkdir(parents=True, exist_ok=True)
-        replace_text(folder / RESULT, json.dumps(result.to_dict()))
+        objective = self.config.experiment.objective.model_dump(mode="json")
+        record = {"tags": {}, "params": {}, "objective": objective, **result.to_dict()}
+        replace_text(folder / RESULT, json.dumps(record))
         return result
 
     def _read(self, trial: Trial, row: Row) -> RunResult:

@@ -1,20 +1,104 @@
 """What can go wrong by the user's hand, as types.
 
-A `UserError` ends a command with exit code 2 and its text on stderr. Anything else that escapes is our own fault: exit
-code 1 with a traceback.
+A `UserError` ends a command with exit code 2 and its text on stderr, a `MachineError` with exit code 1. Anything else
+that escapes is our own fault: exit code 1 with a traceback.
 """
 
-from collections.abc import Iterable, Sequence
+import errno
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
+
+LONGEST, LONGEST_WORD, LONGEST_LIST = 1900, 240, 900
+"""Characters of a message, of what stands in it without a blank, and of a list of known names."""
+
+
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """A text that can be read: without the middle of long values and, where it is still too long, of itself.
+
+    The end stays, for there stands what to do.
+
+    >>> shortened("x" * 100_000)[190:]
+    'xxxxxxxxxx ... (99,760 more characters) ... xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'
+    """
+    text = re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda word: _without_middle(word[0], LONGEST_WORD, 40), text)
+    return _without_middle(text, longest, longest // 3)
+
+
+def _without_middle(text: str, longest: int, end: int) -> str:
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest - end]} ... ({len(text) - longest:,} more characters) ... {text[len(text) - end :]}"
 
 
 class UserError(Exception):
     """A mistake that the user can mend; its text says where it is and what to do."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__(shortened(text))
+
+
+class MachineError(Exception):
+    """Something that was there is gone, as a process that was killed; the same command may well go on."""
+
 
 class DataError(UserError):
     """A data set that cannot be read as declared."""
+
+
+class FullError(UserError):
+    """There is no room left where something has to be written."""
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no room: on the disk, in the user's share of it, in a file."""
+
+ELSEWHERE = "give another place (results go to --home or DMX_HOME)"
+ROOM = "make room and call the same command again; it goes on where it was left"
+PLACES = {
+    errno.EACCES: f"{ELSEWHERE}, or take the right to it",
+    errno.EPERM: f"{ELSEWHERE}, or take the right to it",
+    errno.EROFS: ELSEWHERE,
+    errno.ENOTDIR: "a file stands where a folder is needed: move it, or give another place",
+    errno.EEXIST: "a file stands where a folder is needed: move it, or give another place",
+    errno.EISDIR: "a folder stands where a file is needed: move it, or give another place",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ELOOP: "its links lead in a circle: mend them, or give another place",
+    errno.ENOSPC: ROOM,
+    errno.EDQUOT: ROOM,
+    errno.EFBIG: "the system allows no larger file (see `ulimit -f`)",
+}
+"""What a user can do about a place that cannot be read or written; any other error of the system is our fault."""
+
+
+def full(error: BaseException) -> bool:
+    """Whether there was no room to write; libraries that write themselves say it in words, or in what came before."""
+    before = error.__cause__ or error.__context__
+    if isinstance(error, UserError | MachineError):
+        return isinstance(error, FullError)  # whoever raised it has looked at what came before: /dev/shm is no disk
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in FULL
+    return any(f"os error {number})" in str(error) for number in FULL) or (before is not None and full(before))
+
+
+@contextmanager
+def written(part: Path, path: Path) -> Iterator[None]:
+    """Write `path` by way of `part`, which becomes it when all is there; where that fails no half of it is left behind.
+
+    Raises:
+        OSError: As the system says, with the path; also where a library that writes itself was told so.
+    """
+    try:
+        yield
+        part.replace(path)
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        if full(error):
+            raise OSError(errno.ENOSPC, "no room left", str(path)) from error
+        raise
 
 
 @dataclass(frozen=True)
@@ -25,7 +109,7 @@ class Problem:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}" if self.where else self.what
+        return shortened(f"{self.where}: {self.what}" if self.where else self.what, LONGEST // 2)
 
 
 class ConfigError(UserError):
@@ -35,8 +119,14 @@ class ConfigError(UserError):
         self.source = source
         self.problems = tuple(problems)
         noun = "problem" if len(self.problems) == 1 else "problems"
-        lines = "".join(f"\n  {problem}" for problem in self.problems)
-        super().__init__(f"{source} has {len(self.problems)} {noun}:{lines}")
+        text = f"{shortened(source, LONGEST // 4)} has {len(self.problems)} {noun}:"
+        for at, problem in enumerate(self.problems):
+            line = f"\n  {problem}"
+            if at and len(text) + len(line) > LONGEST - len("\n  and 1,000,000 more"):
+                text += f"\n  and {len(self.problems) - at:,} more"
+                break
+            text += line
+        super().__init__(text)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -48,5 +138,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     same = [name for name in names if name.lower() == word.lower()]
     close = same or get_close_matches(word, names, n=1)
-    listing = f"Known: {', '.join(names)}" if names else "there is none"
+    listing = f"Known: {_listed(names)}" if names else "there is none"
     return f"did you mean '{close[0]}'? {listing}" if close else listing
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names, as many of them as can be read."""
+    shown, room = 1, LONGEST_LIST - len(names[0])
+    while shown < len(names) and (room := room - len(names[shown]) - 2) > 0:
+        shown += 1
+    more = f", and {len(names) - shown:,} more" if shown < len(names) else ""
+    return ", ".join(names[:shown]) + more

@@ -12,4 +12,5 @@ class Outcome(StrEnum):
     OUT_OF_MEMORY = "out-of-memory"
     TIMED_OUT = "timed-out"
     CRASHED = "crashed"
+    UNDEFINED = "undefined"
     INTERRUPTED = "interrupted"

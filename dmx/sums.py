@@ -15,13 +15,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float64
 
-from dmx.errors import UserError
+from dmx.errors import UserError, written
+from dmx.stored import intact
 
 SUMS = "sums/"
 """Before a metric's name: what is summed over samples before it is divided."""
 MEANINGS = b"dmx.meanings"
+FORMS = ("_pooled", "_per_image")
+"""How a metric's full name ends: by how the values of samples become one value."""
 BEST_SAMPLES = "val_samples.parquet"
 """A run's file of its validation samples at its best epoch."""
+
+
+def base(name: str) -> str:
+    """A metric's name without its form.
+
+    >>> base("depth/rmse_pooled"), base("mask/iou_per_image")
+    ('depth/rmse', 'mask/iou')
+    """
+    return name.removesuffix(FORMS[0]).removesuffix(FORMS[1])
 
 
 def ratio(sums: Any) -> Any:
@@ -99,25 +111,27 @@ class Samples:
         meanings = {name: asdict(meaning) for name, meaning in self.meanings.items()}
         table = pa.table(columns).replace_schema_metadata({MEANINGS: json.dumps(meanings).encode()})
         part = path.with_suffix(".partial")
-        pq.write_table(table, part)
-        part.replace(path)
+        with written(part, path), part.open("wb") as file:  # of a path, pyarrow takes no bytes that are no UTF-8
+            pq.write_table(table, file)
 
     @classmethod
     def load(cls, path: Path, only: Collection[str] = ()) -> "Samples":
         """Read back what `save` wrote: all metrics, or `only` these.
 
         Raises:
-            UserError: Another version of dmx wrote it.
+            UserError: Another version of dmx wrote it, or it is damaged.
         """
-        with pq.ParquetFile(path) as file:  # `read_table` imports pandas, which takes a second
+        advice = f"restore it from a copy, or remove {path.parent}, and train the run again."
+        # `read_table` imports pandas, which takes a second
+        with intact(path, advice), path.open("rb") as data, pq.ParquetFile(data) as file:
             written = file.schema_arrow.metadata or {}
             if MEANINGS not in written:
                 raise UserError(f"{path} was written by another version of dmx; train the run again to compare it.")
             known = {name: Meaning(**facts) for name, facts in json.loads(written[MEANINGS]).items()}
             meanings = {name: meaning for name, meaning in known.items() if not only or name in only}
             table = file.read(columns=["id", "group", *(SUMS + name for name in meanings)])
-        sums = {name: rows(table[SUMS + name]) for name in meanings}
-        return cls(table["id"].to_pylist(), table["group"].to_pylist(), sums, meanings)
+            sums = {name: rows(table[SUMS + name]) for name in meanings}
+            return cls(table["id"].to_pylist(), table["group"].to_pylist(), sums, meanings)
 
 
 def rows(column: pa.ChunkedArray) -> Float64[np.ndarray, "N K"]:

@@ -13,10 +13,12 @@ from dmx.data.augment import Augmentation
 from dmx.data.augment.cpu import make_augment
 from dmx.data.augment.device import make_batch_augment, sample_seeds
 from dmx.data.dataset import collate
-from dmx.quartet import Batch, Quartet
+from dmx.quartet import Batch, DepthSpec, Quartet
 from dmx.registry import Component, Range, augmentations
 
 CPU = torch.device("cpu")
+RELATIVE = DepthSpec("relative", 0.0, 1.0)
+"""Depth whose values nothing changes."""
 GEOMETRIC = [name for name, one in augmentations.items() if one.facts["effect"] == "geometric"]
 PHOTOMETRIC = [name for name, one in augmentations.items() if one.facts["effect"] == "photometric"]
 
@@ -67,15 +69,17 @@ def batch_of(quartets: Sequence[Quartet]) -> Batch:
     return collate(quartets).to(CPU)
 
 
-def on_cpu(steps: Sequence[Augmentation], quartets: Sequence[Quartet], seed: int) -> Batch:
+def on_cpu(steps: Sequence[Augmentation], quartets: Sequence[Quartet], seed: int, spec: DepthSpec = RELATIVE) -> Batch:
     """The batch that the CPU's back end makes, with the draws that the device's would make."""
-    augment = make_augment(steps)
+    augment = make_augment(steps, spec)
     seeds = sample_seeds(seed, len(quartets))
     return batch_of([augment(one, its) for one, its in zip(quartets, seeds, strict=True)])
 
 
-def on_device(steps: Sequence[Augmentation], quartets: Sequence[Quartet], seed: int) -> Batch:
-    return make_batch_augment(steps)(batch_of(quartets), seed)
+def on_device(
+    steps: Sequence[Augmentation], quartets: Sequence[Quartet], seed: int, spec: DepthSpec = RELATIVE
+) -> Batch:
+    return make_batch_augment(steps, spec)(batch_of(quartets), seed)
 
 
 BACKENDS = {"cpu": on_cpu, "device": on_device}

@@ -10,6 +10,9 @@ from hypothesis import settings
 
 # one thread: the same bits everywhere, and tests that run side by side do not slow each other down
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# where two threads are asked for, one that waits leaves its core to the tests beside it
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or its import asks the network for a newer version
 
 settings.register_profile("dmx", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("dmx")

@@ -41,6 +41,7 @@ class Values(Silent):
 
 
 def execute(data: dict[str, Any], home: Path, progress: Silent | None = None, **options: Any) -> RunResult:
+    data = {**data, "training": {"keep": "all", **data.get("training", {})}}  # for what tests compare
     prepared = prepare(parse_experiment(data, "test"), Home(home))
     result, unsent = run(
         prepared,

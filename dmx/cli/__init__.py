@@ -2,16 +2,18 @@
 
 import os
 import sys
+from io import StringIO
 
 import click
 
 from dmx import __version__
 from dmx.cli.lazy import LazyGroup
-from dmx.errors import UserError
+from dmx.cli.terminal import forgiving
+from dmx.errors import PLACES, MachineError, UserError, shortened
 
 # name -> (module:function, what `dmx --help` says of it; a test holds it against the command's own help)
 COMMANDS = {
-    "compare": ("dmx.cli.compare:compare", "Compare runs sample by sample, and say what is more than noise."),
+    "compare": ("dmx.cli.compare:compare", "Compare runs sample by sample, and say what is more than chance."),
     "data": ("dmx.cli.data:data", "Make, import and look at data sets."),
     "describe": ("dmx.cli.catalogue:describe", "Tell all about one component."),
     "evaluate": ("dmx.cli.evaluate:evaluate", "Evaluate a run on a data set, with every metric there is."),
@@ -41,15 +43,33 @@ def cli() -> None:
 def main() -> None:
     """Run the command; a user's mistake ends in one message on stderr and exit code 2, without a traceback."""
     os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for processes of ours; libraries' notes are not for users
+    forgiving()
+    sys.exit(run())
+
+
+def run() -> int:
+    """Run the command and give its exit code."""
     try:
         status = cli(standalone_mode=False)
+        sys.stdout.flush()  # here, where what goes wrong can still be said
     except UserError as error:
         click.echo(f"Error: {error}", err=True)
         status = 2
+    except MachineError as error:
+        click.echo(f"Error: {error}", err=True)
+        status = 1
     except click.ClickException as error:
-        error.show()
+        said = StringIO()
+        error.show(said)
+        click.echo(shortened(said.getvalue().rstrip()), err=True)
         status = error.exit_code
+    except OSError as error:
+        if error.errno not in PLACES:
+            raise
+        where = f"{shortened(str(error.filename))}: " if error.filename else ""
+        click.echo(f"Error: {where}{os.strerror(error.errno)}; {PLACES[error.errno]}.", err=True)
+        status = 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
         status = 130
-    sys.exit(status if isinstance(status, int) else 0)
+    return status if isinstance(status, int) else 0

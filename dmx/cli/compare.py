@@ -4,43 +4,53 @@ import csv
 import json
 import sys
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dmx.cli.options import home as home_option
+from dmx.cli.paths import UserPath
 from dmx.tracking.home import Home
 
 if TYPE_CHECKING:
     from dmx.compare.runs import Comparison
 
-COLOURS = {"better": "green", "worse": "red"}
+COLOURS = {"better": "green", "worse": "red", "network better": "green", "network worse": "red"}
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    help="Compare this metric only, as `depth/rmse_pooled`; may be repeated. Decide on it before you look.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
-@click.option(
-    "--html", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with plots and pictures."
-)
+@click.option("--html", "page", type=UserPath(dir_okay=False), help="Write a page with plots and pictures.")
 @home_option
-def compare(runs: tuple[str, ...], as_json: bool, as_csv: bool, page: Path | None, home: Home) -> None:
-    """Compare runs sample by sample, and say what is more than noise.
+def compare(
+    runs: tuple[str, ...], metrics: tuple[str, ...], as_json: bool, as_csv: bool, page: Path | None, home: Home
+) -> None:
+    """Compare runs sample by sample, and say what is more than chance.
 
     All are compared with the first, on the validation samples.
 
-    Differences have 95 % intervals by the paired bootstrap over groups of samples; runs that differ in their seeds
-    alone are taken together, and their seeds are drawn again, too.
+    Runs that differ in their seeds alone are one candidate. A difference has a 95 % interval over groups of samples and
+    over seeds; where a candidate has one seed, the verdict is about that network and says so. All differences that are
+    shown are corrected together (Holm 1979).
     """
     from dmx.compare.runs import compare as made
 
     if len(runs) < 2:
         raise click.UsageError("name two runs at least; `dmx leaderboard` lists them.")
-    found = made(home, runs)
+    found = made(home, runs, metrics)
     if as_json:
-        click.echo(json.dumps({"runs": [one.name for one in found.candidates], "metrics": [*rows(found)]}, indent=1))
+        facts = {"runs": [one.name for one in found.candidates], "told": found.told, "metrics": [*rows(found)]}
+        click.echo(json.dumps(facts, indent=1))
     elif as_csv:
         writer = csv.DictWriter(sys.stdout, ["metric", "run", "value", "difference", "low", "high", "verdict"])
         writer.writeheader()
@@ -57,10 +67,11 @@ def write_page(found: "Comparison", home: Home, path: Path) -> None:
     from dmx.compare.pictures import pairs
     from dmx.errors import UserError
     from dmx.report.comparison import comparison_page
+    from dmx.sums import base
     from dmx.tracking.files import replace_text
 
     first, *others = found.candidates
-    metric = first.runs[0].record["objective"]["metric"].removeprefix("val/").rpartition("_pooled")[0] or "depth/rmse"
+    metric = base(first.runs[0].record["objective"]["metric"].removeprefix("val/"))
     shown, why_none = {}, ""
     try:
         shown = {other.name: [*pairs(home, first, other, metric)] for other in others}
@@ -77,7 +88,8 @@ def rows(found: "Comparison") -> Iterator[dict[str, Any]]:
         for i, (candidate, value) in enumerate(zip(found.candidates, found.values[metric], strict=True)):
             one: dict[str, Any] = {"run": candidate.name, "value": value}
             if i and (d := found.differences[metric][i - 1]) is not None:
-                one |= {"difference": d.value, "low": d.low, "high": d.high, "verdict": d.verdict}
+                low, high = (end if isfinite(end) else None for end in (d.low, d.high))  # JSON knows no infinity
+                one |= {"difference": d.value, "low": low, "high": high, "verdict": d.verdict}
             each.append(one)
         yield {"metric": metric, "runs": each}
 
@@ -98,9 +110,8 @@ def show(found: "Comparison") -> None:
         for text, one in zip(others, row["runs"][1:], strict=True):
             if "verdict" in one:
                 colour = COLOURS.get(one["verdict"], "default")
-                text += (
-                    f"  {one['difference']:+.3g} [{one['low']:+.2g}, {one['high']:+.2g}] [{colour}]{one['verdict']}[/]"
-                )
+                ends = "?" if one["low"] is None else f"{one['low']:+.2g}, {one['high']:+.2g}"
+                text += f"  {one['difference']:+.3g} [{ends}] [{colour}]{one['verdict']}[/]"
             cells.append(text)
         table.add_row(row["metric"], *cells)
     console.print(table, highlight=False)
@@ -110,13 +121,7 @@ def show(found: "Comparison") -> None:
     for path, values in found.changed.items():
         places.add_row(path, *map(str, values))
     console.print(places, highlight=False)
-    samples = found.candidates[0].samples[0]
-    groups = len(set(samples.groups))
-    console.print(
-        f"Intervals: 95 %, paired bootstrap over {groups} groups of {len(samples.ids)} samples"
-        f"{' and over seeds' if any(len(one.runs) > 1 for one in found.candidates) else ''}; `same`: 0 is inside.",
-        highlight=False,
-    )
+    console.print(found.told, highlight=False)
 
 
 def number(value: float | None) -> str:

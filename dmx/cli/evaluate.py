@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dmx.cli.options import home as home_option
+from dmx.cli.paths import UserPath
 from dmx.tracking.home import Home
 
 if TYPE_CHECKING:
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run")
-@click.argument("data", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("data", type=UserPath(file_okay=False))
 @click.option(
     "--part",
     type=click.Choice(("all", "train", "val", "test")),
-    help="Which samples. [test of the data that the run was trained on, all of any other]",
+    help="Which samples. [val of the data that the run was trained on, all of any other]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @home_option
@@ -31,10 +32,12 @@ def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home) -> None
     Pooled and per image, by depth range and size of the object, at every threshold of the mask, with boundary IoU, S-,
     E- and weighted F-measure and calibration, and pictures of the worst samples. Depth is also brought to the truth's
     scale, which the metric's name then says. All is kept with the run, sample by sample.
+
+    Test is for the end: it is read where `--part test` or `--part all` says so, and for how many networks is said.
     """
     from dmx.cli.bar import bar
     from dmx.experiment.evaluate import evaluate as made
-    from dmx.experiment.evaluations import ended, keep, record
+    from dmx.experiment.evaluations import ended, keep, read_on_test, record, told_of_test
     from dmx.experiment.trained import trained
     from dmx.report.evaluation import evaluation_page
 
@@ -48,6 +51,8 @@ def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home) -> None
         return
     show(found)
     click.echo(f"\nWrote {folder / 'evaluation.html'}, with the worst samples and each sample's values beside it.")
+    if found.own and found.part in ("test", "all"):
+        click.echo(told_of_test(read_on_test(home, run)))
     if unsent:
         click.echo(f"MLflow lacks {unsent} events; `dmx sync` sends them.")
 

@@ -20,6 +20,7 @@ def explain(study: str, trial: int, storage: str | None, home: Home) -> None:
     config, claims = stored_trials(home, study, storage)
     trials = claims.trials()
     if trial >= len(trials):
-        raise UserError(f"study '{study}' has no trial {trial}; its trials are 0 to {len(trials) - 1}.")
+        there = f"its trials are 0 to {len(trials) - 1}" if trials else "none has begun yet"
+        raise UserError(f"study '{study}' has no trial {trial}; {there}.")
     for line in story(trials, trial, config):
         click.echo(line)

@@ -3,7 +3,6 @@
 import csv
 import json
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dmx.config.objective import Goal
+    from dmx.errors import UserError
     from dmx.results.ranking import Entry
 
     Ranked = tuple[Sequence[Entry], Sequence[Goal], int, str]
@@ -32,17 +32,26 @@ SHOWN = 30
 @home_option
 def leaderboard(study: str | None, top: int | None, form: str | None, home: Home) -> None:
     """Rank the runs of a study, or all single runs."""
-    from dmx.errors import UserError, did_you_mean
-
     entries, goals, front, knee = ranked(study, home)
     if not entries:
-        known = sorted(path.name for path in (home.root / "studies").glob("*/"))
-        what = f"study '{study}' has no finished run" if study else "no single run has finished"
-        raise UserError(f"{what} in {home.root}; studies there: {did_you_mean(study or '', known)}")
+        raise nothing_to_rank(study, home)
     if form is not None:
         write(entries[:top], form)
     else:
         show_ranked(f"Study {study}" if study else "Single runs", home, (entries, goals, front, knee), top or SHOWN)
+
+
+def nothing_to_rank(study: str | None, home: Home) -> "UserError":
+    """Why there is nothing to rank, and what there is to do."""
+    from dmx.errors import UserError, did_you_mean
+
+    known = sorted(path.name for path in (home.root / "studies").glob("*/"))
+    if study in known:
+        return UserError(f"no run of study '{study}' has finished in {home.root}; `dmx sweep` goes on with it.")
+    if study is not None:
+        return UserError(f"there is no study '{study}' in {home.root}; {did_you_mean(study, known)}")
+    way = f"`dmx leaderboard STUDY` ranks those of a study: {', '.join(known)}" if known else "`dmx train` makes one"
+    return UserError(f"no single run has finished in {home.root}; {way}.")
 
 
 def ranked(study: str | None, home: Home) -> "Ranked":
@@ -60,36 +69,11 @@ def ranked(study: str | None, home: Home) -> "Ranked":
     return ordered, goals, front, knee
 
 
-def noise(home: Home, entries: "Sequence[Entry]") -> dict[str, str]:
-    """By run, how it stands to the first: `same` where the difference may be noise; missing where nobody can tell."""
-    from dmx.compare.bootstrap import difference
-    from dmx.errors import UserError
-    from dmx.sums import BEST_SAMPLES, Samples
-
-    def load(entry: "Entry") -> Samples:
-        return Samples.load(home.run(entry.run) / BEST_SAMPLES, only=[name])
-
-    if not entries:
-        return {}
-    metric = entries[0].record["objective"]["metric"].removeprefix("val/")
-    name = metric.removesuffix("_pooled").removesuffix("_per_image")
-    found: dict[str, str] = {}
-    try:
-        first = load(entries[0])
-        for entry in entries[1:]:
-            with suppress(FileNotFoundError, ValueError, UserError):  # no samples, or others
-                if (said := difference([first], [load(entry)], metric)) is not None:
-                    found[entry.run] = said.verdict
-    except (FileNotFoundError, KeyError, UserError):  # a metric, or a version, of another time
-        return {}
-    return found
-
-
 def several(home: Home, study: str) -> bool:
     """Whether a study has several objectives; its configuration as a whole takes seconds to check."""
-    import yaml
+    from dmx.written import read_yaml
 
-    return bool(yaml.safe_load((home.study(study) / "study.yaml").read_text()).get("objectives"))
+    return bool(read_yaml(home.study(study) / "study.yaml").get("objectives"))
 
 
 def write(entries: "Sequence[Entry]", form: str) -> None:
@@ -118,12 +102,13 @@ def show_study(name: str, home: Home, title: str, top: int | None = None) -> Non
 
 
 def show_ranked(title: str, home: Home, found: "Ranked", top: int) -> None:
-    """Ranked runs as a table, and whether what is between them is more than noise."""
+    """Ranked runs as a table, and whether what is between them is more than chance."""
     from dmx.cli.table import show
+    from dmx.compare.leads import leads
 
     entries, goals, front, knee = found
     if len(goals) < 2:
-        show(entries, title, top, noise=noise(home, entries[:top]))
+        show(entries, title, top, leads=leads(home, entries[:top]))
         return
     show(entries, title, top, [goal.metric for goal in goals])
     named = ", ".join(f"{goal.metric} ({goal.direction})" for goal in goals)

@@ -4,19 +4,21 @@ from pathlib import Path
 
 import click
 
+from dmx.cli.options import Finite
 from dmx.cli.options import home as home_option
 from dmx.cli.options import overrides as overrides_option
+from dmx.cli.paths import UserPath
 from dmx.tracking.home import Home
 
-Rate = click.FloatRange(min=0, min_open=True)
+Rate = Finite(min=0, min_open=True)
 
 
 @click.command("lr-find")
-@click.argument("experiment", type=click.Path(path_type=Path))
+@click.argument("experiment", type=UserPath())
 @overrides_option
 @click.option("--from", "low", type=Rate, default=1e-7, show_default=True, help="The first learning rate.")
 @click.option("--to", "high", type=Rate, default=10.0, show_default=True, help="The last learning rate.")
-@click.option("--steps", type=click.IntRange(min=10), default=100, show_default=True, help="Steps between the two.")
+@click.option("--steps", type=click.IntRange(10, 100_000), default=100, show_default=True, help="Steps between them.")
 @home_option
 def lr_find(experiment: Path, overrides: tuple[str, ...], low: float, high: float, steps: int, home: Home) -> None:
     """Look for a good learning rate: raise it until the loss explodes.

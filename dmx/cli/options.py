@@ -1,10 +1,23 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what numbers may be."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 
+from dmx.cli.paths import UserPath
+from dmx.errors import UserError
 from dmx.tracking.home import Home
+
+
+def _home(ctx: click.Context, param: click.Parameter, value: Path) -> Home:
+    try:
+        value.resolve()
+    except RuntimeError:  # up to Python 3.12; then an OSError with its own advice
+        raise UserError(f"{value}: its links lead in a circle; mend them, or give another place.") from None
+    return Home(value)
+
 
 overrides = click.option(
     "-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set one value, as in -s optimizer.lr=3e-4."
@@ -14,7 +27,24 @@ home = click.option(
     default="mlruns",
     show_default=True,
     envvar="DMX_HOME",
-    type=click.Path(path_type=Path, file_okay=False),
-    callback=lambda ctx, param, value: Home(value),
+    type=UserPath(file_okay=False),
+    callback=_home,
     help="The folder of results.",
 )
+
+COUNT = click.IntRange(1, 10_000_000)
+"""Samples."""
+SIDE = click.IntRange(8, 4096)
+"""Pixels."""
+PROCESSES = click.IntRange(1, 128)
+
+
+class Finite(click.FloatRange):
+    """A range of numbers without infinity and what is no number: `nan` is neither below nor above anything."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number

@@ -5,14 +5,13 @@ from pathlib import Path
 import click
 
 from dmx.cli.options import home as home_option
+from dmx.cli.paths import UserPath
 from dmx.tracking.home import Home
 
 
 @click.command()
 @click.argument("study")
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The page; without it, report.html of the study."
-)
+@click.option("--out", type=UserPath(dir_okay=False), help="The page; without it, report.html of the study.")
 @click.option("--storage", metavar="URL", help="The database of the study, if it has one.")
 @home_option
 def report(study: str, out: Path | None, storage: str | None, home: Home) -> None:

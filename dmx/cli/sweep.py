@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
+from dmx.cli.options import PROCESSES
 from dmx.cli.options import home as home_option
 from dmx.cli.options import overrides as overrides_option
+from dmx.cli.paths import UserPath
 from dmx.tracking.home import Home
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -26,8 +28,8 @@ def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 def crew_options(command: Any) -> Any:
     """The options that say how a machine works on a study."""
     for option in (
-        click.option("--trials-per-device", type=click.IntRange(min=1), default=1, show_default=True, help="On a GPU."),
-        click.option("--workers", type=click.IntRange(min=1), help="Trials at a time. [one for each GPU, or one]"),
+        click.option("--trials-per-device", type=PROCESSES, default=1, show_default=True, help="On a GPU."),
+        click.option("--workers", type=PROCESSES, help="Trials at a time. [one for each GPU, or one]"),
         click.option("--timeout", metavar="TIME", callback=duration, help="Stop after this time, as 30m or 2h."),
     ):
         command = option(command)
@@ -35,8 +37,8 @@ def crew_options(command: Any) -> Any:
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
-@click.option("--trials", type=click.IntRange(min=1), help="How many trials in all, over every start.")
+@click.argument("study", type=UserPath())
+@click.option("--trials", type=click.IntRange(1, 100_000), help="How many trials in all, over every start.")
 @crew_options
 @click.option("--storage", metavar="URL", help="A database that workers on many machines share.")
 @click.option("--ray", "cluster", metavar="ADDRESS", help="Run trials as tasks of this Ray cluster: auto, ray://...")
@@ -102,6 +104,13 @@ def conclude(name: str, home: Home, summary: Any, more: str) -> int | None:
     if not summary.complete:
         click.echo("No trial is complete: see the outcomes above and `dmx.reason` in MLflow.", err=True)
         return 1
+    stored = sum(entry.result.outcome == "complete" for entry in entries)
+    if stored < summary.complete:
+        click.echo(
+            f"The results of {summary.complete - stored} of {summary.complete} complete trials are not in "
+            f"{home.root / 'runs'}, because they were removed or are on another machine: the leaderboard and "
+            "`dmx train-best` go by the rest. Bring them back from a copy, or run all again under another `name`."
+        )
     click.echo(f"The report is {home.study(name) / 'report.html'}.")
     click.echo(f"Next: `dmx train-best {name}` trains the best at full budget, `make ui` shows every run.")
     return None

@@ -12,24 +12,33 @@ from dmx.tracking.home import Home
 )
 @home_option
 def sync(rebuild: bool, home: Home) -> int:
-    """Send to MLflow and TensorBoard what they still lack."""
+    """Send to MLflow and TensorBoard what they still lack.
+
+    What they have lost counts as lacking; what somebody deleted in MLflow's page does not.
+    """
     from dmx.cli.bar import bar
     from dmx.tracking import syncing
 
     with bar("sending") as progress:
         if rebuild:
-            left, aside = syncing.rebuild(home, progress)
+            sent, aside = syncing.rebuild(home, progress)
         else:
-            left, aside = syncing.sync_all(home, progress), None
+            sent, aside = syncing.sync_all(home, progress), None
     if aside is not None:
         click.echo(
             f"The old store is in {aside}. Registered models are in no journal: `dmx train-best STUDY` registers a "
             "champion again. Start `dmx ui` anew."
         )
-    missing = sum(left.values())
-    click.echo(
-        f"{len(left)} runs looked at; {missing} events could not be sent."
-        if missing
-        else f"{len(left)} runs are whole."
-    )
-    return 1 if missing else 0
+    if sent.trouble:
+        click.echo(f"MLflow cannot be asked now: {sent.trouble}", err=True)
+    if sent.deleted:
+        names = ", ".join(sent.deleted[:5]) + (", ..." if len(sent.deleted) > 5 else "")
+        click.echo(f"Left out: {len(sent.deleted)} whose run or experiment was deleted in MLflow ({names}).")
+    missing, runs = sum(sent.left.values()), len(sent.left)
+    if missing:
+        click.echo(f"{runs} runs looked at; {missing} events could not be sent.")
+    elif sent.trouble:
+        click.echo(f"{runs} runs were sent once; whether MLflow still has them is not known.")
+    else:
+        click.echo(f"{runs - len(sent.deleted)} runs are whole.")
+    return 1 if missing or sent.trouble else 0

@@ -1,16 +1,16 @@
 """The leaderboard as a table in the terminal."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
+from dmx.compare.leads import Leads
 from dmx.config import Objective
 from dmx.results.ranking import Entry
 
 SECOND = ("val/mask/iou_pooled", "val/depth/rmse_pooled", "val/depth/delta1_pooled")
-NOBODY_KNOWS: Mapping[str, str] = MappingProxyType({})
+NOBODY_KNOWS = Leads({}, "")
 WIDE = 200
 """Columns where there is no terminal: a file has room."""
 
@@ -20,7 +20,7 @@ def show(
     title: str,
     top: int | None = None,
     goals: Sequence[str] = (),
-    noise: Mapping[str, str] = NOBODY_KNOWS,
+    leads: Leads = NOBODY_KNOWS,
 ) -> None:
     """Print ranked entries, best first; a value that is missing is shown as a dash.
 
@@ -29,7 +29,7 @@ def show(
         title: What stands above.
         top: How many to show; None: all.
         goals: Metrics to show first, where there are several objectives.
-        noise: By run, whether its difference from the first is more than noise.
+        leads: How they stand to the first.
     """
     objective = Objective(**entries[0].record["objective"])
     metrics = list(dict.fromkeys((objective.metric, *(name for name in goals if "/" in name), *SECOND)))
@@ -40,7 +40,7 @@ def show(
         table.add_column(column, no_wrap=True)
     for name in metrics:
         table.add_column(name.removeprefix("val/").removesuffix("_pooled"), justify="right", no_wrap=True)
-        if noise and name == objective.metric:
+        if leads.by_run and name == objective.metric:
             table.add_column("to 1st", no_wrap=True)
     for column in ("model", "losses", "weighting", "optimizer"):
         table.add_column(column, overflow="ellipsis", no_wrap=True)
@@ -48,8 +48,9 @@ def show(
     table.add_column("time", justify="right", no_wrap=True)
     for place, entry in enumerate(entries[:top], start=1):
         cells = row(place, entry, metrics)
-        if noise:
-            cells.insert(4, noise.get(entry.run, "" if place == 1 else "-"))
+        if leads.by_run:
+            found = leads.by_run.get(entry.run)
+            cells.insert(4, found.verdict if found else "" if place == 1 else "-")
         table.add_row(*cells)
     console = Console()
     if not console.is_terminal:
@@ -58,19 +59,15 @@ def show(
     if top is not None and len(entries) > top:
         console.print(f"... and {len(entries) - top:,} more; `--top` shows them.", highlight=False)
     if not goals:
-        explain(console, objective, noise)
+        explain(console, objective, leads)
 
 
-def explain(console: Console, objective: Objective, noise: Mapping[str, str]) -> None:
+def explain(console: Console, objective: Objective, leads: Leads) -> None:
     """Say what the order means, and what its differences are worth."""
     arrow = "lower" if objective.direction == "minimize" else "higher"
     console.print(f"Ranked by {objective.metric} ({arrow} is better), each run at its best epoch.", highlight=False)
-    if noise:
-        console.print(
-            "To 1st: `same` where the difference may be noise (95 %, paired bootstrap over groups of samples; not over "
-            "seeds, and the first was chosen among many).",
-            highlight=False,
-        )
+    if leads.by_run:
+        console.print(f"To 1st: {leads.told}", highlight=False)
 
 
 def row(place: int, entry: Entry, metrics: Sequence[str]) -> list[str]:

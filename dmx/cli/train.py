@@ -4,18 +4,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import yaml
 
 from dmx.cli.options import home as home_option
 from dmx.cli.options import overrides as overrides_option
+from dmx.cli.paths import UserPath
 from dmx.tracking.home import Home
+from dmx.written import read_yaml
 
 if TYPE_CHECKING:
     from dmx.config import ExperimentConfig
 
 
 @click.command()
-@click.argument("experiment", type=click.Path(path_type=Path), required=False)
+@click.argument("experiment", type=UserPath(), required=False)
 @overrides_option
 @click.option("--resume", metavar="RUN", help="Go on with this run instead, with its own configuration.")
 @home_option
@@ -27,7 +28,7 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
     Several GPUs train one model together under torchrun: torchrun --nproc-per-node 4 -m dmx train EXPERIMENT.
     """
     from dmx.cli.watch import Watch
-    from dmx.experiment import UNFINISHED, prepare, run, run_id_of
+    from dmx.experiment import UNFINISHED, prepare, run, run_id_of, tidy
     from dmx.outcome import Outcome
     from dmx.results.records import read_result
     from dmx.training.processes import joined, number
@@ -36,6 +37,7 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
     run_id = resume or run_id_of(config)
     done = read_result(home.run(run_id))
     if done is not None and done[0].outcome not in UNFINISHED:
+        tidy(home.run(run_id), done[0].outcome, config)
         click.echo(f"Run {run_id} has ended already ({done[0].outcome}): equal configurations are one run.")
         click.echo("For another one change something, as in -s seed=1.")
         return 0 if done[0].outcome is Outcome.COMPLETE else 1
@@ -78,7 +80,7 @@ def configured(
     if not stored.is_file():
         raise UserError(f"no run '{resume}' in {home.root / 'runs'}; `dmx leaderboard` lists the runs.")
     refuse_trials(home.run(resume) / "journal.jsonl")
-    return parse_experiment(yaml.safe_load(stored.read_text()), str(stored))
+    return parse_experiment(read_yaml(stored), str(stored))
 
 
 def refuse_trials(journal: Path) -> None:

@@ -14,7 +14,8 @@ def train_best(study: str, pick: str | None, home: Home) -> int | None:
     """Retrain a study's best trial and register the champion.
 
     The best trial's configuration is trained at the study's full budget with each of the study's seeds. The seed that
-    is best on validation becomes the champion; test is read once, for it.
+    is best on validation becomes the champion; test is read for it alone, once. Where the champion changes, what was
+    read for the earlier one stays on record, and for which networks test was read is said.
     """
     from dmx.cli.table import show
     from dmx.cli.watch import Watch
@@ -32,14 +33,14 @@ def train_best(study: str, pick: str | None, home: Home) -> int | None:
     show(report.seeds, f"{report.trial} at full budget")
     metrics = [name for name in report.seeds[0].record["best"]["metrics"] if report.spread(name)]
     ended = sum(entry.result.outcome == "complete" for entry in report.seeds)
-    click.echo(
-        f"\nValidation over {ended} of {len(report.seeds)} seeds (mean ± deviation); the champion on test, read once:"
-    )
+    click.echo(f"\nValidation over {ended} of {len(report.seeds)} seeds (mean ± deviation); the champion on test:")
     for name in metrics:
         mean, deviation = report.spread(name) or (0.0, 0.0)
         test = (report.test or {}).get(name.replace("val/", "test/", 1))
         shown = "-" if test is None else f"{test:.4f}"
         click.echo(f"  {name.removeprefix('val/'):32} {mean:10.4f} ± {deviation:.4f}   test {shown}")
+    if report.told:
+        click.echo(report.told)
     from dmx.deliver.champion import ALIAS, register
 
     version = register(home, report.prepared, report.champion, report.study, report.trial)

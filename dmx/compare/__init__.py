@@ -1,1 +1,1 @@
-"""Which run is better, and whether that is more than noise."""
+"""Which run is better, and whether that is more than chance."""

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import yaml
 from jaxtyping import UInt8
 
 from dmx.compare.runs import Candidate
 from dmx.config import parse_experiment
 from dmx.experiment import Prepared, check_identity, prepare
 from dmx.experiment.start import IDENTITY
+from dmx.experiment.trained import best_weights
 from dmx.quartet import Batch, DepthSpec, Prediction
+from dmx.results.records import kept_yaml
 from dmx.tracking.home import Home
 from dmx.tracking.panel import header, row, stack
 from dmx.training.checkpoint import load_weights
-from dmx.training.trainer import BEST_WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def pairs(home: Home, first: Candidate, second: Candidate, metric: str, count: i
 def seen(home: Home, run: str, ids: Sequence[str]) -> dict[str, np.ndarray]:
     """A panel's row of each of these validation samples, as a run's best weights see it."""
     path = home.run(run) / "config.yaml"
-    prepared = prepare(parse_experiment(yaml.safe_load(path.read_text()), str(path)), home, load=False)
+    prepared = prepare(parse_experiment(kept_yaml(path), str(path)), home, load=False)
     check_identity(home.run(run) / IDENTITY, prepared, f"run {run}")
-    load_weights(home.run(run) / BEST_WEIGHTS, prepared.model)
+    load_weights(best_weights(home, run), prepared.model)
     return dict(predicted(prepared, {*ids}))
 
 

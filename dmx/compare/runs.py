@@ -1,11 +1,11 @@
-"""Runs side by side: their metrics, which differences are more than noise, and in what their configurations differ."""
+"""Runs side by side: their metrics, which differences are more than chance, and in what their configurations differ."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dmx.compare.bootstrap import Difference, difference
+from dmx.compare.difference import Difference, corrected, difference, explained
 from dmx.errors import UserError, did_you_mean
 from dmx.results.ranking import Entry, comparable
 from dmx.results.records import read_result
@@ -46,7 +46,7 @@ class Comparison:
         candidates: At least two.
         metrics: What is compared, by full name without `val/`.
         values: For each metric, the value of each candidate, the mean over its seeds; None where it is undefined.
-        differences: For each metric, those of all but the first candidate.
+        differences: For each metric, those of all but the first candidate, corrected for how many they are.
         changed: In what configurations differ: each candidate's value by place.
     """
 
@@ -56,25 +56,51 @@ class Comparison:
     differences: Mapping[str, Sequence[Difference | None]]
     changed: Mapping[str, Sequence[Any]]
 
+    @property
+    def told(self) -> str:
+        """What the intervals are of."""
+        samples = self.candidates[0].samples[0]
+        made = [one for each in self.differences.values() for one in each if one is not None]
+        seeds = max(len(one.runs) for one in self.candidates)
+        return explained(made, len(set(samples.groups)), len(samples.ids), seeds)
 
-def compare(home: Home, names: Sequence[str]) -> Comparison:
+
+def compare(home: Home, names: Sequence[str], only: Sequence[str] = ()) -> Comparison:
     """Compare runs; those that differ in their seeds alone are one candidate.
+
+    Args:
+        home: Where results are.
+        names: The runs.
+        only: The metrics; without any, all. The fewer are looked at, the narrower the intervals.
 
     Raises:
         UserError: A run is not there or has no value, or they cannot be compared; the message says why.
     """
-    entries = [entry_of(home, name) for name in names]
+    entries = [entry_of(home, name) for name in dict.fromkeys(names)]
     comparable(entries, MEASURED)
     candidates = tuple(grouped(home, entries))
     if len(candidates) < 2:
         raise UserError(
             "the runs are seeds of one configuration, so there is nothing to compare; name a run of another one, too."
         )
-    metrics = tuple(entries[0].record["definitions"])
+    metrics = chosen(tuple(entries[0].record["definitions"]), only)
     first, *others = candidates
-    differences = {metric: [difference(first.samples, other.samples, metric) for other in others] for metric in metrics}
+    each = corrected([difference(first.samples, other.samples, metric) for metric in metrics for other in others])
+    differences = {metric: each[i * len(others) :][: len(others)] for i, metric in enumerate(metrics)}
     values = {metric: [mean(candidate, f"val/{metric}") for candidate in candidates] for metric in metrics}
     return Comparison(candidates, metrics, values, differences, changed(candidates))
+
+
+def chosen(known: tuple[str, ...], only: Sequence[str]) -> tuple[str, ...]:
+    """The metrics that are asked for.
+
+    Raises:
+        UserError: One is not there.
+    """
+    for name in only:
+        if name not in known:
+            raise UserError(f"no metric '{name}'; {did_you_mean(name, known)}")
+    return tuple(dict.fromkeys(only)) or known
 
 
 def entry_of(home: Home, name: str) -> Entry:
@@ -94,11 +120,22 @@ def entry_of(home: Home, name: str) -> Entry:
 
 
 def grouped(home: Home, entries: Sequence[Entry]) -> list[Candidate]:
-    """The candidates, in the order in which their first runs are named."""
+    """The candidates, in the order in which their first runs are named.
+
+    Raises:
+        UserError: Two runs have the same configuration and the same seed, which say no more than one of them.
+    """
     found: dict[str, list[Entry]] = {}
     for entry in entries:
         params = {key: value for key, value in entry.record["params"].items() if key not in OWN}
-        found.setdefault(repr(sorted(params.items(), key=str)), []).append(entry)
+        runs = found.setdefault(repr(sorted(params.items(), key=str)), [])
+        seed = entry.record["params"].get("seed")
+        if twin := next((one.run for one in runs if one.record["params"].get("seed") == seed), None):
+            raise UserError(
+                f"{twin} and {entry.run} have the same configuration and seed ({seed}), so the second is no second "
+                "look at it: name one of them."
+            )
+        runs.append(entry)
     return [
         Candidate(
             runs[0].run if len(runs) == 1 else f"{runs[0].run} ({len(runs)} seeds)",

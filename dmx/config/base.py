@@ -1,10 +1,10 @@
 """The ground of every configuration: frozen, complete, and clear about what is wrong with it."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dmx.errors import Problem, did_you_mean
@@ -24,6 +24,24 @@ class Frozen(BaseModel):
             return handler(data)
         except ValidationError as error:
             raise with_proposals(error, cls.model_fields) from None
+
+
+def once(what: str, remedy: str, name: Callable[[Any], Hashable] = lambda item: item) -> AfterValidator:
+    """An annotation of a list in which nothing stands twice: what goes by name would be found once only.
+
+    Args:
+        what: What the list names.
+        remedy: What to do where it names one twice.
+        name: What an item goes by.
+    """
+
+    def check(items: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [name(item) for item in items]
+        if len(set(names)) < len(names):
+            raise ValueError(f"names {what} twice ({', '.join(map(str, names))}); {remedy}")
+        return items
+
+    return AfterValidator(check)
 
 
 def with_proposals(error: ValidationError, known: Iterable[str]) -> ValidationError:

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from dmx.config.base import Frozen
+from dmx.config.base import Frozen, once
 from dmx.config.slot import InRegistry
 from dmx.registry import Params, augmentations
 
@@ -45,21 +45,16 @@ class DataConfig(Frozen):
     """Loader processes; `auto`: none for samples in memory, else one for each core but at most 8."""
     normalisation: Literal["model", "data"] = "model"
     """The mean and deviation of colours that the network's inputs are freed of: those that its pretrained weights
-    expect, ImageNet's where it has none; or those that `dmx data stats` has found."""
+    expect, ImageNet's where it has none; or those of the training part, which are counted once and kept."""
 
 
-def all_differ(steps: tuple[Params, ...]) -> tuple[Params, ...]:
-    """Augmentations of different names: parameters go by them."""
-    names = [step.component.name for step in steps]
-    if len(set(names)) < len(names):
-        raise ValueError(f"names an augmentation twice ({', '.join(names)}); leave one")
-    return steps
+Differing = once("an augmentation", "leave one", lambda step: step.component.name)
 
 
 class AugmentConfig(Frozen):
     """How training samples are changed by chance; a plain list stands for its steps."""
 
-    steps: Annotated[tuple[Annotated[Params, InRegistry(augmentations)], ...], AfterValidator(all_differ)] = ()
+    steps: Annotated[tuple[Annotated[Params, InRegistry(augmentations)], ...], Differing] = ()
     """What is done, in this order."""
     where: Literal["cpu", "device"] = "cpu"
     """`cpu`: each sample in the loader, by albumentations; `device`: each batch where it trains, by kornia."""

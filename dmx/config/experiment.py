@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
 
-from dmx.config.base import Frozen
+from dmx.config.base import Frozen, once
 from dmx.config.data import AugmentConfig, DataConfig, as_steps
 from dmx.config.groups import GroupsConfig
 from dmx.config.needs import unmet
@@ -80,33 +80,27 @@ class DepthTerm(LossTerm):
     loss: Annotated[Params, InRegistry(depth_losses, "weight")]
 
 
-def all_differ(terms: tuple[LossTerm, ...]) -> tuple[LossTerm, ...]:
-    """Losses of different names: curves and parameters go by them."""
-    names = [term.loss.component.name for term in terms]
-    if len(set(names)) < len(names):
-        raise ValueError(f"names a loss twice ({', '.join(names)}); give it one weight instead")
-    return terms
+Differing = once("a loss", "give it one weight instead", lambda term: term.loss.component.name)
 
 
 class LossConfig(Frozen):
     """The losses of the two tasks; several losses of one task are added up with their weights."""
 
-    mask: Annotated[tuple[Annotated[MaskTerm, BeforeValidator(split_weight)], ...], BeforeValidator(as_list), NotEmpty]
+    mask: Annotated[
+        tuple[Annotated[MaskTerm, BeforeValidator(split_weight)], ...], BeforeValidator(as_list), NotEmpty, Differing
+    ]
     depth: Annotated[
-        tuple[Annotated[DepthTerm, BeforeValidator(split_weight)], ...],
-        BeforeValidator(as_list),
-        NotEmpty,
-        AfterValidator(all_differ),
+        tuple[Annotated[DepthTerm, BeforeValidator(split_weight)], ...], BeforeValidator(as_list), NotEmpty, Differing
     ]
 
 
 class Stage(Frozen):
     """Some epochs at one size and share of the data; stages go on with the same weights, optimizer and schedule."""
 
-    epochs: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
     size: Annotated[int | tuple[int, int], BeforeValidator(height_width)]
     """Side of a square, or height and width, in pixels."""
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Annotated[int, Field(ge=2, le=65_536)]
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Of the training samples; a smaller share is part of a larger one. Validation is always whole."""
 
@@ -136,6 +130,9 @@ class TrainingConfig(Frozen):
     """Steps between two points of the training curves."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
     """Seconds between two checkpoints, beside the one after each epoch; 0: after each step."""
+    keep: Literal["best", "all"] = "best"
+    """Of a run that has ended: the weights of its best epoch, and of a pruned trial none; or its last checkpoint and a
+    pruned trial's weights, too."""
 
 
 class ExperimentConfig(Frozen):
@@ -143,7 +140,7 @@ class ExperimentConfig(Frozen):
 
     name: Slug
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    plugins: tuple[str, ...] = ()
+    plugins: Annotated[tuple[str, ...], once("a module", "leave one")] = ()
     """Modules that register components."""
     data: DataConfig
     model: Annotated[Params, InRegistry(models)]

@@ -62,10 +62,8 @@ class Objective(Frozen):
     @classmethod
     def _follow_metric(cls, data: Any) -> Any:
         given = {"metric": data} if isinstance(data, str) else dict(data) if isinstance(data, Mapping) else data
-        if isinstance(given, dict):
-            given["direction"] = given.get("direction") or metric_direction(
-                given.get("metric", "val/depth/rmse_pooled")
-            )
+        if isinstance(given, dict) and isinstance(metric := given.get("metric", "val/depth/rmse_pooled"), str):
+            given["direction"] = given.get("direction") or metric_direction(metric)
         return given
 
     def descending(self, value: float) -> float:

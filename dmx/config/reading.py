@@ -1,32 +1,11 @@
 """From YAML and overrides to plain data: `extends:`, merging, `-s a.b=c`, and the parts where YAML surprises."""
 
-import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from dmx import written
 from dmx.errors import ConfigError, Problem, UserError
-
-
-class Loader(yaml.SafeLoader):
-    """Safe YAML that reads 3e-4 as a number and refuses a key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """A mapping whose keys all differ."""
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-Loader.add_implicit_resolver(  # YAML 1.1 wants a dot in a float, so 3e-4 would be a text
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -39,17 +18,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
+    named_by = f" (named under `extends:` in {chain[-1]})" if chain else ""
+    data = written.read_yaml(path, named_by)
     if path.resolve() in chain:
         raise UserError(f"{path} extends itself by way of {chain[-1]}; take one `extends:` out.")
-    if not path.is_file():
-        named_by = f" (named under `extends:` in {chain[-1]})" if chain else ""
-        raise UserError(f"no file {path}{named_by}; check the path.")
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:  # TypeError: a key that is a mapping
-        raise UserError(f"{path} is not readable YAML: {error}") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{path} must hold a mapping of keys to values, but holds {type(data).__name__}.")
     return _extend(data, path, (*chain, path.resolve()))
 
 
@@ -63,7 +35,7 @@ def _extend(data: dict[str, Any], path: Path, chain: tuple[Path, ...]) -> dict[s
         return own
     if not isinstance(base, str):
         raise UserError(f"`extends` in {path} must name one file, but got {base!r}.")
-    return merge(_read(path.parent / base, chain), own)
+    return merge(_read(path.parent / written.place(base), chain), own)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,8 +65,8 @@ def override(data: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]
         try:
             if not equals or not path:
                 raise ValueError("must read key=value, as in optimizer.lr=3e-4")
-            data = with_value(data, path.strip().split("."), yaml.load(text, Loader))
-        except (ValueError, yaml.YAMLError) as error:
+            data = with_value(data, path.strip().split("."), written.parsed(text))
+        except ValueError as error:
             problems.append(Problem(f"-s {assignment}", str(error)))
     if problems:
         raise ConfigError("the command line", problems)

@@ -110,7 +110,7 @@ class HalvingConfig(Frozen):
 
     The others are held, and go on from their checkpoints should they be among the best when more have come. With
     several objectives the best are those of the first non-dominated ranks, and within a rank those that add most
-    hypervolume (Schmucker et al. 2021).
+    hypervolume (Beume et al. 2007); Schmucker et al. 2021 compare NSGA-II's crowding and an epsilon-net for that.
     """
 
     name: Literal["halving"]

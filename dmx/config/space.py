@@ -131,11 +131,8 @@ def _candidates(slot: str, study: StudyConfig, depth_kind: str | None) -> tuple[
     """The names that may stand in `slot`."""
     registry, possible = SLOTS[slot], partial(_possible, study)
     data = study.experiment.dump()
-    if (
-        slot.startswith("loss.")
-        and len(data["loss"][slot[5:]]) > 1
-        and any(slot_of(path) == slot for path in study.search)
-    ):
+    several = slot.startswith("loss.") and len(data["loss"][slot[5:]]) > 1
+    if several and any(slot_of(path) == slot for path in study.search):
         raise ValueError(f"the experiment adds up several of {slot}; a search varies a single one, so leave one there")
     given = study.search.get(slot, component_in(data, slot)["name"])
     if given == "auto":
@@ -150,6 +147,8 @@ def _candidates(slot: str, study: StudyConfig, depth_kind: str | None) -> tuple[
     if isinstance(given, RangeConfig):
         raise ValueError(f"a {registry.kind} is chosen by name; give 'auto' or a list of names")
     names = tuple(str(name) for name in (given if isinstance(given, tuple) else (given,)))
+    if len(set(names)) < len(names):
+        raise ValueError(f"names one {registry.kind} twice ({', '.join(names)}); leave one")
     unknown = [f"no {registry.kind} '{name}'; {did_you_mean(name, registry)}" for name in names if name not in registry]
     unmet_ones = [problem for name in names if name in registry for problem in unmet(registry[name], possible)]
     if unknown or unmet_ones:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from dmx.config.base import Frozen
 from dmx.config.experiment import ExperimentConfig, NotEmpty, Slug, Stage, as_list
-from dmx.config.objective import Goal
+from dmx.config.objective import COSTS, Goal
 from dmx.config.search import FOR_SEVERAL, MedianConfig, PrunerConfig, SamplerConfig, TpeConfig
 
 Value = bool | int | float | str | None
@@ -63,7 +63,7 @@ class StudyConfig(Frozen):
     experiment: ExperimentConfig
     search: dict[str, Literal["auto"] | RangeConfig | tuple[Value, ...] | Value]
     """Places of the experiment and what to try there: `auto`, a list, a range, or one value."""
-    trials: Annotated[int, Field(ge=1)]
+    trials: Annotated[int, Field(ge=1, le=100_000)]
     """How many trials in all, over every start."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     objectives: Annotated[tuple[Goal, ...], BeforeValidator(as_list)] = ()
@@ -112,6 +112,11 @@ class StudyConfig(Frozen):
         """All that trials are judged by; the first chooses the epoch."""
         own = self.experiment.objective
         return (Goal(metric=own.metric, direction=own.direction), *self.objectives)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The validation metrics that trials are judged by; the first chooses the epoch."""
+        return tuple(goal.metric for goal in self.goals if goal.metric not in COSTS)
 
     @property
     def measured(self) -> tuple[str, ...]:

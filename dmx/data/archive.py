@@ -27,7 +27,7 @@ def opened(path: Path, out: Path) -> Iterator[zipfile.ZipFile]:
     """
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:  # the third: of a later version
         raise DataError(
             f"{path}: cannot be read as a zip file ({error}); give a folder or another zip file."
         ) from error

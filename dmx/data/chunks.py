@@ -1,7 +1,6 @@
 """One pass over all samples on all cores: by chunks, in order, so that the result does not depend on how many cores."""
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +8,7 @@ from typing import Any, TypeVar
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.processes import pool
 from dmx.data.writing import Progress
+from dmx.machine import cores
 
 Job = TypeVar("Job")
 T = TypeVar("T")
@@ -39,8 +39,7 @@ def each_chunk(
     """
     total = len(index.samples)
     chunks = [range(first, min(first + CHUNK, total)) for first in range(0, total, CHUNK)]
-    cores = len(os.sched_getaffinity(0))
-    processes = min(cores, math.ceil(total / SAMPLES_PER_WORKER)) if workers is None else workers
+    processes = min(cores(), math.ceil(total / SAMPLES_PER_WORKER)) if workers is None else workers
     for rows, result in zip(chunks, in_order(work, index, chunks, processes), strict=True):
         yield result
         if progress is not None:

@@ -1,6 +1,5 @@
 """The samples of one part of a split, at one size, read as they are asked for or kept in memory."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,6 +15,7 @@ from dmx.data.reading import KEPT_BYTES, read_quartet
 from dmx.data.resize import resize
 from dmx.data.writing import Progress
 from dmx.errors import DataError
+from dmx.machine import cores
 from dmx.quartet import HostBatch, Quartet
 
 
@@ -95,7 +95,7 @@ class QuartetDataset(Dataset[Quartet]):
         """
         if not self._memory:
             raise ValueError("`preload` keeps samples, but the data set was made with memory=False; make it with True.")
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        with ThreadPoolExecutor(cores()) as threads:
             try:
                 for done, _ in enumerate(threads.map(self.__getitem__, range(len(self))), start=1):
                     if progress is not None:

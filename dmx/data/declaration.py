@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dmx.errors import ConfigError, DataError, Problem, did_you_mean
+from dmx.written import not_filled_in, read_yaml
 
 FILE = "dataset.yaml"
 
@@ -46,6 +47,8 @@ class DepthDeclaration(_Strict):
     """What a depth outside of `range` is: a mistake in the data, or a pixel of unknown depth."""
     near: Literal["low", "high"] = "low"
     """Which end is near."""
+    channel: str | None = None
+    """The channel of OpenEXR pictures that holds it, as `ViewLayer.Depth.Z`; none: the one that is called so."""
 
     @field_validator("range")
     @classmethod
@@ -67,16 +70,22 @@ class DepthDeclaration(_Strict):
 
 
 class MaskDeclaration(_Strict):
-    """How the mask is stored."""
+    """How the mask is stored. Raw values that are not finite are unknown, whatever is declared.
+
+    The raw values of a grey PNG of 1, 2 or 4 bits are the numbers that are stored, 0 to 1, 3 or 15, or 0 to 255 as in
+    pictures of 8 bits where `threshold`, `labels` and `unknown` speak of these greys alone.
+    """
 
     threshold: int | None = Field(default=None, ge=0, le=65534)
-    """The object is where raw > threshold; without one the picture has two values, 0 and one other."""
+    """The object is where raw > threshold; without one the picture has two values, 0 and one above it."""
     labels: tuple[int, ...] | None = None
     """The object is where raw is one of these numbers of classes."""
     alpha: bool = False
     """The raw values are the opacity (the fourth channel) of the picture."""
-    unknown: int | None = Field(default=None, ge=0, le=65535)
-    """The raw value of pixels of which nobody knows whether they are on the object."""
+    channel: str | None = None
+    """The channel of OpenEXR pictures that holds it; none: the only one."""
+    unknown: int | None = Field(default=None, ge=-(2**31), le=65535)
+    """The raw value, as -1 or 255, of pixels of which nobody knows whether they are on the object."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "MaskDeclaration":
@@ -97,13 +106,20 @@ class Declaration(_Strict):
     depth: DepthDeclaration | None
     """How depth is stored; null where the samples have none."""
     mask: MaskDeclaration = MaskDeclaration()
+    exif: Literal["stored", "upright"] | None = None
+    """What pictures are that EXIF wants to be turned: read as their pixels are `stored`, because mask and depth lie so,
+    too, or turned `upright`, each by its own EXIF. None: as stored, where the sizes show it; else it is asked for."""
     source: str | None = None
     """Where the data come from; for synthetic sets the command that makes them again."""
     license: str | None = None
 
     def write(self, folder: Path) -> None:
-        """Write it as `dataset.yaml` into `folder`."""
-        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        """Write it as `dataset.yaml` into `folder`; what came later and is not used is left out: fingerprints stay."""
+        data = self.model_dump(mode="json")
+        for part, key in ((data["depth"], "channel"), (data["mask"], "channel"), (data, "exif")):
+            if part is not None and part[key] is None:
+                del part[key]
+        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
         (folder / FILE).write_text(text, encoding="utf-8")
 
 
@@ -112,12 +128,13 @@ def read_declaration(root: Path) -> Declaration:
 
     Raises:
         DataError: The folder or the file is not there.
-        ConfigError: The file is not YAML, or anything in it is wrong: every problem at once.
+        UserError: The file is not YAML.
+        ConfigError: Anything in it is wrong: every problem at once.
     """
     path = root / FILE
     if not root.is_dir():
         raise DataError(
-            f"{root}: no such folder of data; make one by `dmx data synth {root}` or "
+            f"{root}: no such folder of data{not_filled_in(root)}; make one by `dmx data synth {root}` or "
             f"`dmx data import KIND SOURCE {root}`."
         )
     if not path.is_file():
@@ -126,9 +143,7 @@ def read_declaration(root: Path) -> Declaration:
             f"or bring foreign data into shape by `dmx data import KIND {root} OUT`."
         )
     try:
-        return Declaration.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), [Problem("", f"is not YAML: {error}")]) from error
+        return Declaration.model_validate(read_yaml(path))
     except ValidationError as error:
         raise ConfigError(str(path), [_problem(dict(one)) for one in error.errors()]) from error
 

@@ -1,145 +1,235 @@
 """From one file to an array of its raw values, or to a message that says what is wrong with the file."""
 
 import io
-import re
+import stat
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from dmx.data import arrays, exr
+from dmx.data.formats import by_content, refusal
+from dmx.data.headers import LARGEST, Header, header, turned
 from dmx.errors import DataError
 
-ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
-"""How a whole JPEG and a whole PNG end, by how they begin."""
-TAIL = 64
-"""Bytes at the end among which that of a picture is looked for first."""
-MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""What begins a segment of a JPEG, but for those that occur within its entropy-coded data."""
-NPY, EXR = b"\x93NUMPY", b"\x76\x2f\x31\x01"
-"""How an array of numpy and an OpenEXR picture begin."""
+LARGEST_FILE = 2**29
+"""Bytes of a file at most: it is read whole."""
+
+Role = Literal["mask", "depth"]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Raw values, and how they were stored.
+
+    Attributes:
+        pixels: The values.
+        orientation: What EXIF says of them that was not done: from 1 (nothing) to 8.
+        bits: Of each value of a PNG or JPEG.
+        palette: Whether these number the colours of a palette.
+    """
+
+    pixels: np.ndarray
+    orientation: int = 1
+    bits: int = 8
+    palette: bool = False
 
 
 def colour(path: Path, *, upright: bool = False) -> UInt8[np.ndarray, "H W 3"]:
-    """An RGB picture from PNG or JPEG, as its pixels are stored: masks and depth know nothing of EXIF's orientation.
+    """The pixels of `photograph`."""
+    return photograph(path, upright=upright).pixels
+
+
+def photograph(path: Path, *, upright: bool = False) -> Decoded:
+    """An RGB picture from PNG or JPEG, 8 bits a value.
 
     Args:
         path: The file.
-        upright: Turned as EXIF says after all, for pictures that come without mask and depth.
+        upright: Turned as EXIF says, not as its pixels are stored.
 
     Raises:
-        DataError: The file is not there, damaged, or of another format.
+        DataError: The file is not there, damaged, too large or of another format.
     """
-    return _picture(path, _bytes(path), cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION))
+    data = contents(path)
+    return _followed(*_picture(path, data, "image", cv2.IMREAD_COLOR_RGB), upright)
 
 
-def grey(path: Path, *, alpha: bool = False, indices: bool = False) -> np.ndarray:
+def unchanged(path: Path) -> np.ndarray:
+    """A PNG or JPEG with all its channels, blue first, as OpenCV gives them.
+
+    Raises:
+        DataError: The file is not there, damaged, too large or of another format.
+    """
+    return _picture(path, contents(path), "image", cv2.IMREAD_UNCHANGED)[0]
+
+
+def plane(
+    path: Path,
+    role: Role,
+    *,
+    channel: str | None = None,
+    alpha: bool = False,
+    indices: bool = False,
+    upright: bool = False,
+) -> Decoded:
     """Raw values (H, W) of one channel from PNG, JPEG (8 or 16 bit), NPY or EXR; three equal channels are one.
 
+    A mask in a grey PNG of 1, 2 or 4 bits has the numbers that are stored, which OpenCV spreads over 0 to 255.
+
     Args:
         path: The file.
+        role: What it is to be, for what is asked of an EXR picture and for the message.
+        channel: Of an EXR picture, the channel to read; None finds it by its name.
         alpha: Whether the fourth channel is asked for.
         indices: Whether of a PNG with a palette the indices are asked for, which number classes, not the colours.
+        upright: Turned as EXIF says, not as its pixels are stored.
 
     Raises:
-        DataError: The file is not there, damaged, of another format, or has other channels than asked for.
+        DataError: The file is not there, damaged, too large, of another format, or has other channels than asked for.
     """
-    data = _bytes(path)
-    if data.startswith(NPY):
-        pixels = _array(path, data)
-    elif data.startswith(EXR):
-        pixels = _exr(path)
-    elif indices and data.startswith(b"\x89PNG") and data[25:26] == b"\x03":  # the kind of colour in its header
-        pixels = _indices(path, data)
-    else:
-        pixels = _picture(path, data, cv2.IMREAD_UNCHANGED)
+    data = contents(path)
+    found = by_content(data)
+    said: Header | None = None
+    try:
+        if found is not None and found.name == "NPY":
+            pixels = arrays.array(data)
+        elif found is not None and found.name == "EXR":
+            pixels = exr.exr(path, role, channel)
+        elif indices and found is not None and found.name == "PNG":
+            pixels, said = _indices(path, data, role)
+        else:
+            pixels, said = _picture(path, data, role, cv2.IMREAD_UNCHANGED)
+    except ValueError as error:
+        raise (DataError(f"{path}: {error}.") if str(error) else damaged(path, len(data))) from error
+    pixels = _one_value(path, pixels, role, alpha, said)
+    if said is not None and said.bits < 8 and not said.palette and not alpha:
+        if role == "depth":
+            raise DataError(f"{path}: is grey of {said.bits} bits, too coarse for depth; {FEW_BITS}.")
+        pixels = pixels // np.uint8(255 // (2**said.bits - 1))
+    return _followed(pixels, said, upright)
+
+
+def contents(path: Path) -> bytes:
+    """All bytes of a file.
+
+    Raises:
+        DataError: It cannot be read, is no file or too large to be a picture.
+    """
+    try:
+        there = path.stat()
+        if not (stat.S_ISREG(there.st_mode) or stat.S_ISDIR(there.st_mode)):  # a pipe would be waited for, for ever
+            raise OSError(0, "it is a pipe or a device")
+        if there.st_size > LARGEST_FILE:
+            raise OSError(0, f"it has {there.st_size} bytes, more than {LARGEST_FILE}")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # no name of a file has a zero byte in it, says the latter
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise DataError(f"{path}: cannot be read ({reason}); put the picture there or take its row out.") from error
+
+
+def damaged(path: Path, size: int) -> DataError:
+    """What is said of a file that is not whole."""
+    return DataError(f"{path}: is truncated or damaged ({size} bytes); restore the picture or take its row out.")
+
+
+def _followed(pixels: np.ndarray, said: Header | None, upright: bool) -> Decoded:
+    """Turned where that is wanted, else with a note that it was not."""
+    if said is None:
+        return Decoded(pixels)
+    if upright and said.orientation != 1:
+        return Decoded(turned(pixels, said.orientation), 1, said.bits, said.palette)
+    return Decoded(pixels, said.orientation, said.bits, said.palette)
+
+
+def _whole(path: Path, data: bytes, role: str) -> Header:
+    """The header of a PNG or JPEG that is worth decoding."""
+    found = by_content(data)
+    if not data:
+        raise damaged(path, 0)
+    if found is None or not found.photographs:
+        raise DataError(f"{path}: {refusal(found, role)}; or take its row out.")
+    said = header(data)
+    if said is None:
+        raise damaged(path, len(data))
+    if said.too_large:
+        raise DataError(
+            f"{path}: has {said.width}x{said.height} pixels in {said.channels} channels, more than is read "
+            f"({LARGEST} pixels, {6 * LARGEST} bytes); make it smaller or take its row out."
+        )
+    if said.frames > 1:
+        raise DataError(f"{path}: is animated ({said.frames} frames); save one picture or take its row out.")
+    return said
+
+
+def _picture(path: Path, data: bytes, role: str, flags: int) -> tuple[np.ndarray, Header]:
+    """Decode a whole PNG or JPEG; OpenCV fills what is missing of a truncated JPEG with grey and says nothing."""
+    said = _whole(path, data, role)
+    if flags != cv2.IMREAD_UNCHANGED:  # which knows nothing of EXIF
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise damaged(path, len(data)) from error
+    if pixels is None or pixels.shape[:2] != (said.height, said.width):
+        raise damaged(path, len(data))
+    return pixels, said
+
+
+def _indices(path: Path, data: bytes, role: str) -> tuple[np.ndarray, Header]:
+    """A PNG whose values are numbers of classes: OpenCV always puts the colours for the indices of a palette."""
+    from PIL import Image
+
+    said = _whole(path, data, role)
+    if not said.palette:
+        return _picture(path, data, role, cv2.IMREAD_UNCHANGED)
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+            return np.array(picture), said
+    except Exception as error:  # of a damaged file, errors of many kinds
+        raise damaged(path, len(data)) from error
+
+
+def _one_value(path: Path, pixels: np.ndarray, role: Role, alpha: bool, said: Header | None) -> np.ndarray:
+    """The one channel that is meant, or why there is none."""
     if alpha:
         if pixels.ndim != 3 or pixels.shape[2] != 4:
             raise DataError(f"{path}: has no opacity (fourth channel); mend `mask.alpha` in dataset.yaml.")
         return pixels[..., 3]
-    if pixels.ndim == 3:
-        first, others = np.broadcast_arrays(pixels[..., :1], pixels[..., 1:3])
-        if not np.array_equal(first, others, equal_nan=True):
-            raise DataError(f"{path}: has colours where one value per pixel is needed; save it as a grey picture.")
-        pixels = pixels[..., 0]
-    return pixels
+    if pixels.ndim == 2:
+        return pixels
+    values, others = np.broadcast_arrays(pixels[..., :1], pixels[..., 1:3])
+    if not np.array_equal(values, others, equal_nan=pixels.dtype.kind == "f"):
+        raise DataError(f"{path}: has colours where one value per pixel is needed; {_coloured(role, said)}.")
+    first = pixels[..., 0]
+    opacity = pixels[..., -1] if pixels.shape[2] == 4 else first
+    if (opacity != opacity[0, 0]).any() and not np.array_equal(first > 0, opacity > 0):
+        raise DataError(f"{path}: has values and an opacity that differs from them; {TRANSPARENT[role]}.")
+    return first
 
 
-def has_end(data: bytes) -> bool:
-    """Whether a PNG or JPEG goes on to its end, behind which cameras and telephones may write what they like."""
-    end = ENDS[data[:2]]
-    if end in data[-TAIL:]:
-        return True
-    return _jpeg_has_end(data) if data.startswith(b"\xff\xd8") else end in data
+TRANSPARENT = {
+    "mask": "say `mask.alpha: true` in dataset.yaml where the opacity is the mask, else save it without",
+    "depth": "save the depth without it, with a value for what is unknown where it is transparent",
+}
 
 
-def _jpeg_has_end(data: bytes) -> bool:
-    """Go through the segments by their lengths: a thumbnail in one of them has an end of its own."""
-    at = 2
-    while (found := MARKER.search(data, at)) is not None:
-        if found[0] == b"\xff\xd9":
-            return True
-        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
-    return False
+FEW_BITS = "nobody can tell whether its white is 255 or the greatest number it can store; save it with 8 or 16 bits"
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); put the picture there or take its row out."
-        ) from error
-
-
-def _picture(path: Path, data: bytes, flags: int) -> np.ndarray:
-    """Decode a whole PNG or JPEG; OpenCV fills what is missing of a truncated JPEG with grey and says nothing."""
-    if data[:2] not in ENDS:
-        raise DataError(f"{path}: is neither PNG nor JPEG; convert it or take its row out.")
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if has_end(data) else None
-    if pixels is None:
-        raise _damaged(path, len(data))
-    return pixels
-
-
-def _indices(path: Path, data: bytes) -> np.ndarray:
-    """The indices of a PNG with a palette, for which OpenCV always puts the colours."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
-            return np.array(picture)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _damaged(path, len(data)) from error
-
-
-def _array(path: Path, data: bytes) -> np.ndarray:
-    try:
-        array: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise _damaged(path, len(data)) from error
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    if array.ndim not in (2, 3) or array.dtype.kind not in "uif":
-        raise DataError(f"{path}: holds {array.dtype}{list(array.shape)} where numbers (height, width) are needed.")
-    return array.astype(array.dtype.newbyteorder("="), copy=False)  # OpenCV takes all for this machine's order of bytes
-
-
-def _exr(path: Path) -> np.ndarray:
-    """The channel Z or Y of an EXR picture, else its only one or its colours together."""
-    import OpenEXR
-
-    try:
-        with OpenEXR.File(str(path), separate_channels=True) as file:
-            planes: dict[str, np.ndarray] = {name: channel.pixels.copy() for name, channel in file.channels().items()}
-    except Exception as error:  # its one class of errors is not public
-        raise _damaged(path, path.stat().st_size) from error
-    chosen = next((name for name in ("Z", "Y") if name in planes), None)
-    if chosen is not None:
-        return planes[chosen]
-    names = ["R", "G", "B"] if {"R", "G", "B"} <= planes.keys() else sorted(planes)[:1]
-    return np.stack([planes[name] for name in names], axis=-1) if len(names) > 1 else planes[names[0]]
-
-
-def _damaged(path: Path, size: int) -> DataError:
-    return DataError(f"{path}: is truncated or damaged ({size} bytes); restore the picture or take its row out.")
+def _coloured(role: Role, said: Header | None) -> str:
+    """What to do with colours, of which an average is seldom what they mean."""
+    if role == "depth":
+        return (
+            "where they hold one number in three bytes (as CARLA does), put it together, where they are a colour map, "
+            "take the numbers that it was drawn from, and save those as NPY, EXR or 16-bit PNG: a grey copy of colours "
+            "is no depth"
+        )
+    if said is not None and said.palette:
+        return (
+            "it is a PNG with a palette: say which of its indices are the object, `mask: {labels: [1]}` in "
+            "dataset.yaml for one with two colours"
+        )
+    return "save it as a grey picture, 0 beside the object and 255 on it"

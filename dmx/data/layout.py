@@ -14,6 +14,7 @@ from dmx.data.pack.form import PackInfo, read_info, read_packed_samples
 from dmx.data.samples import COLUMNS, ROLES, Samples
 from dmx.errors import DataError
 from dmx.quartet import DepthSpec
+from dmx.written import not_filled_in, place
 
 SHOWN = 10
 
@@ -42,7 +43,7 @@ class DatasetIndex:
     @property
     def pictures(self) -> Path:
         """The folder in which the paths of the samples begin."""
-        return self.root / (self.declaration.pictures or "")
+        return self.root / place(self.declaration.pictures or "")
 
     @property
     def depth(self) -> DepthSpec:
@@ -101,7 +102,7 @@ class DatasetIndex:
         """The bytes of every picture, and when each was changed; once, as the files of a large set take seconds."""
         files, found, changed = self.files(), {}, array("q")
         for path in files:
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # ValueError: a zero byte in the path
                 there = (self.pictures / path).stat()
                 found[path] = there.st_size
                 changed.append(there.st_mtime_ns)
@@ -110,7 +111,7 @@ class DatasetIndex:
             more = f"\n  and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
             listing = "".join(f"\n  {path}" for path in missing[:SHOWN])
             raise DataError(
-                f"{self.pictures}: {len(missing)} of {len(files)} pictures are missing; "
+                f"{self.pictures}: {len(missing)} of {len(files)} pictures are missing{not_filled_in(self.pictures)}; "
                 f"put them there or take their rows out of samples.csv:{listing}{more}"
             )
         return found, changed.tobytes()

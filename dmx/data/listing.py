@@ -1,7 +1,6 @@
 """Reading the list of samples: `samples.csv`, or, where there is none, folders by role with equal stems."""
 
 import csv as plain_csv
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,12 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from dmx.data.folders import by_stem, escaped, inside, listable, walk
+from dmx.data.formats import supported, why_not
 from dmx.data.samples import COLUMNS, FILE, OPTIONAL, REQUIRED, ROLES, Record, Samples
+from dmx.data.table import ERRORS, read_cells, read_columns, refuse_other_signs
 from dmx.errors import DataError, did_you_mean
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg"})
 SHOWN = 10
-LEAVES = r"^/|^\.\.$|^\.\./|/\.\./|/\.\.$"
+LEAVES = r"^/|^~/|^\.\.$|^\.\./|/\.\./|/\.\.$"
 """Paths that lead out of the folder in which they begin."""
 
 
@@ -32,7 +33,11 @@ def read_samples(root: Path, *, depth: bool) -> Samples:
     """
     path = root / FILE
     required = tuple(name for name in REQUIRED if depth or name != "depth")
-    samples = Samples(_from_csv(path, required)) if path.is_file() else Samples.of(_from_folders(root, required))
+    if path.is_file() or path.is_symlink():  # also one to nothing, which is then said
+        samples = Samples(_from_csv(path, required))
+    else:
+        _refuse_other_lists(root)
+        samples = Samples.of(_from_folders(root, required))
     if not len(samples):
         roles = ", ".join(f"{role}/" for role in ROLES if role in required)
         raise DataError(
@@ -40,6 +45,22 @@ def read_samples(root: Path, *, depth: bool) -> Samples:
             f"pictures with equal stems into {roles}, optionally background/."
         )
     return samples
+
+
+def _refuse_other_lists(root: Path) -> None:
+    """Make sure that no list is passed over, and its groups with it, for what it is called.
+
+    Raises:
+        DataError: There is one that seems to be meant.
+    """
+    for name in inside(root)[0]:
+        if name.lower() == FILE:
+            raise DataError(f"{root}: has {escaped(name)}, but the list of samples is {FILE}; rename it to that.")
+        if name.lower().startswith(Path(FILE).stem + "."):
+            raise DataError(
+                f"{root}: has {escaped(name)}, but the list of samples is {FILE}; save it as that, with commas and in "
+                "UTF-8, or take it away to have the folders read without a list."
+            )
 
 
 def _from_csv(path: Path, required: Sequence[str]) -> pa.Table:
@@ -67,16 +88,10 @@ def _parse(path: Path, required: Sequence[str]) -> tuple[pa.Table, dict[int, str
         return "skip"
 
     try:
-        with path.open(encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark in front
-            columns = next(plain_csv.reader(file), [])
+        columns = read_columns(path)
         _check_columns(path, columns, required)
-        table = csv.read_csv(
-            path,
-            read_options=csv.ReadOptions(use_threads=False),  # else lines have no numbers
-            parse_options=csv.ParseOptions(invalid_row_handler=note),
-            convert_options=csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string())),
-        )
-    except (UnicodeDecodeError, pa.ArrowInvalid) as error:
+        table = read_cells(path, columns, note)
+    except ERRORS as error:
         raise DataError(
             f"{path}: is not a table of comma-separated values in UTF-8 ({error}); save it as such."
         ) from error
@@ -98,10 +113,17 @@ def _written(path: Path) -> list[int]:
 def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) -> None:
     missing = [name for name in required if name not in columns]
     if missing:
+        refuse_other_signs(path, columns, required)
+    if missing and set(required) <= {name.strip() for name in columns}:
+        odd = next(name for name in columns if name != name.strip())
+        raise DataError(f"{path}: the column '{odd}' begins or ends with a blank; take the blanks beside commas away.")
+    if missing:
         raise DataError(
             f"{path}: column {', '.join(missing)} is missing; the first line must name {','.join(required)}."
         )
     for name in columns:
+        if columns.count(name) > 1:
+            raise DataError(f"{path}: the column '{name}' stands twice in the first line; take one of the two away.")
         if name not in REQUIRED + OPTIONAL:
             raise DataError(f"{path}: unknown column '{name}'; {did_you_mean(name, REQUIRED + OPTIONAL)}.")
 
@@ -114,6 +136,8 @@ def _wrong(table: pa.Table, required: Sequence[str]) -> Iterator[tuple[int, str]
     for role in (role for role in ROLES if role in table.column_names):
         for row in map(int, np.flatnonzero(pc.match_substring_regex(table[role], LEAVES))):
             yield row, f"'{table[role][row]}' leaves the folder of the data set; paths are relative to it"
+        for row in map(int, np.flatnonzero(pc.match_substring(table[role], "\0"))):
+            yield row, f"the path of the {role} holds a zero byte"
     if "split" in table.column_names:
         for row in map(
             int, np.flatnonzero(pc.invert(pc.is_in(table["split"], pa.array(["", "train", "val", "test"]))))
@@ -140,34 +164,53 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
 
 def _from_folders(root: Path, required: Sequence[str]) -> list[Record]:
     """Pair pictures of equal stem; each is a group of its own, since nothing says which belong together."""
-    found = {role: _stems(root / role) for role in ROLES}
-    roles = [role for role in ROLES if role in required or (role == "background" and found[role])]
+    wanted = [role for role in ROLES if role in required or role == "background"]
+    there = {role: list(walk(root / role)) for role in wanted}
+    _refuse_odd(root, there)
+    found = {role: by_stem(paths, role) for role, paths in there.items()}
+    roles = [role for role in wanted if role in required or found[role]]
     stems = sorted(set().union(*(found[role] for role in roles if role != "background")))
-    counts = ((stem, role, len(found[role].get(stem, ()))) for stem in stems for role in roles)
-    odd = [f"{stem}: {count or 'no'} {'in ' * (count > 1)}{role}/" for stem, role, count in counts if count != 1]
+    unpaired = ((stem, role, found[role].get(stem, [])) for stem in stems for role in roles)
+    odd = [f"{stem}: {_several(role, paths)}" for stem, role, paths in unpaired if len(paths) != 1]
     if odd:
-        raise DataError(
-            f"{root}: pictures without their partners of equal stem; add them, take the others away, or write {FILE}:"
-            + "".join(f"\n  {one}" for one in odd[:SHOWN])
-            + (f"\n  and {len(odd) - SHOWN} more" if len(odd) > SHOWN else "")
-        )
+        raise _without_list(root, "pictures without their partners of equal stem; add them, take the others away", odd)
     return [
         Record(
             stem,
             stem,
             None,
-            found["image"][stem][0],
-            found["mask"][stem][0],
-            found["depth"][stem][0] if "depth" in roles else None,
-            found["background"][stem][0] if "background" in roles else None,
+            f"image/{found['image'][stem][0]}",
+            f"mask/{found['mask'][stem][0]}",
+            f"depth/{found['depth'][stem][0]}" if "depth" in roles else None,
+            f"background/{found['background'][stem][0]}" if "background" in roles else None,
         )
         for stem in stems
     ]
 
 
-def _stems(folder: Path) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() in PICTURES:
-            found[path.stem].append(f"{folder.name}/{path.name}")
-    return found
+def _refuse_odd(root: Path, there: dict[str, list[str]]) -> None:
+    """Make sure that nothing that people would take for a sample's picture is left out without a word.
+
+    Raises:
+        DataError: Pictures are in folders of folders, in formats that nothing reads, or of names that no list can hold.
+    """
+    said = {f"{role}/{path}": why_not(path, role) for role, paths in there.items() for path in paths}
+    if foreign := [f"{escaped(path)}: {why}" for path, why in said.items() if why is not None]:
+        raise _without_list(root, "pictures in formats that are not read; convert them", foreign)
+    paths = [f"{role}/{path}" for role, some in there.items() for path in some if supported(path, role)]
+    if deep := [path for path in paths if path.count("/") > 1]:
+        *roles, last = (f"{role}/" for role in there)
+        what = f"pictures in folders of {', '.join(roles)} and {last} are not paired by their names"
+        way = "lay them directly into these, bring them here by `dmx data import mapping`"
+        raise _without_list(root, f"{what}; {way}", deep)
+    if unlisted := [escaped(path) for path in paths if not listable(path)]:
+        raise _without_list(root, "pictures whose names are not UTF-8; rename them", unlisted)
+
+
+def _several(role: str, paths: Sequence[str]) -> str:
+    return f"{len(paths)} in {role}/ ({', '.join(paths)})" if paths else f"no {role}/"
+
+
+def _without_list(root: Path, what: str, names: Sequence[str]) -> DataError:
+    more = f"\n  and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return DataError(f"{root}: {what}, or write {FILE}:" + "".join(f"\n  {one}" for one in names[:SHOWN]) + more)

@@ -1,14 +1,34 @@
-"""Batches in an order that is a function of (seed, epoch), whatever the number of workers."""
+"""Batches in an order that is a function of (seed, epoch), whatever the number of workers.
 
-from collections.abc import Callable
+Loader processes hand a batch over in shared memory where there is room, else through a pipe. What torch does by itself
+happens in a thread of the process, where an error loses the batch and nobody is told: the training waits for ever.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import Lock, active_children, connection
+from multiprocessing.process import BaseProcess
+from threading import Event, Thread
 from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dmx.data.dataset import Epoch, QuartetDataset
+from dmx.data.processes import cannot_start
+from dmx.errors import MachineError
+from dmx.machine import deaths_as_meant
 from dmx.quartet import HostBatch, Quartet
+
+AHEAD = 2
+"""Batches that each loader process makes before they are asked for."""
+PATIENCE = 600.0
+"""Seconds that a batch may take to come from a loader process that is alive."""
+DYING = 5.0
+"""Seconds in which a loader process whose connection broke is gone for the system, too."""
 
 
 def make_loader(
@@ -24,6 +44,7 @@ def make_loader(
     workers: int = 0,
     skip: int = 0,
     pin_memory: bool = False,
+    shared: bool = True,
 ) -> DataLoader[HostBatch]:
     """The batches of one epoch.
 
@@ -42,15 +63,19 @@ def make_loader(
         workers: Processes that read ahead; 0 reads in this one. The batches are the same.
         skip: How many batches to leave out at the start: those done before an interruption.
         pin_memory: Whether batches come in page-locked memory, for a GPU.
+        shared: Whether loader processes try shared memory before a pipe.
     """
     batches = order(len(dataset), batch_size, seed=seed, epoch=epoch, shuffle=shuffle, share=share, part=part)[skip:]
     samples = dataset if augment is None else Epoch(dataset, augment, seed, epoch)
+    carry: Callable[[Any], Any] = in_shared_memory if shared else Piped
     return DataLoader(
         cast("Dataset[HostBatch]", samples),  # torch has no type for data sets that give whole batches
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=as_it_is,
+        collate_fn=carry if workers else as_it_is,
         pin_memory=pin_memory,
+        prefetch_factor=AHEAD if workers else None,
+        timeout=PATIENCE if workers else 0,
         generator=torch.Generator().manual_seed(seed),  # else each epoch would draw from the global random state
     )
 
@@ -84,3 +109,135 @@ def order(
 def as_it_is(batch: Any) -> Any:
     """What the data sets give is a batch already."""
     return batch
+
+
+class Piped:
+    """A batch that goes through a pipe, byte by byte; it arrives as a `HostBatch`."""
+
+    def __init__(self, batch: HostBatch) -> None:
+        self.batch = batch
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = {name: part.numpy() if isinstance(part, Tensor) else part for name, part in vars(self.batch).items()}
+        return arrived, (parts,)
+
+
+def arrived(parts: dict[str, Any]) -> HostBatch:
+    """The batch from what went through the pipe."""
+    tensors = {name: torch.from_numpy(part) for name, part in parts.items() if isinstance(part, np.ndarray)}
+    return HostBatch(**{**parts, **tensors})
+
+
+def in_shared_memory(batch: Any) -> Any:
+    """The batch in shared memory; where none is left, as one that goes through a pipe."""
+    try:
+        for part in vars(batch).values():
+            if isinstance(part, Tensor):
+                part.share_memory_()  # type: ignore[no-untyped-call]  # torch has no types there
+    except RuntimeError:  # "unable to allocate shared memory", whatever the reason
+        return Piped(batch)
+    return batch
+
+
+def attended(loader: DataLoader[HostBatch]) -> Iterator[HostBatch]:
+    """The batches of a loader, whose processes are gone at the end, however it comes: a hanging one would keep us.
+
+    Raises:
+        MachineError: A loader process has died, or none gives a batch any more, or none can be started.
+    """
+    before = set(active_children())
+    try:
+        if loader.num_workers:
+            Lock()  # where there is no room for one, torch would end in an error of its own after ours
+        batches = iter(loader)
+    except OSError as error:
+        raise cannot_start(error, "data.workers=0") from error
+    own = set(active_children()) - before
+    watch = Watch(own)
+    try:
+        try:
+            yield from watch.over(batches) if own else batches
+        except (EOFError, OSError) as error:  # what was about to be handed over went with it, before torch noticed
+            with deaths_as_meant():
+                told = ended(own)
+            if told is None:
+                raise
+            raise no_batch(watch.late or told) from error
+    except RuntimeError as error:  # raised by torch's handler of SIGCHLD wherever we are, above too
+        if (told := told_by_torch(error)) is None:
+            raise
+        raise no_batch(watch.late or told) from error
+    finally:
+        with deaths_as_meant():
+            watch.closed.set()
+            for child in own:
+                child.kill()
+                child.join()
+
+
+class Watch:
+    """Ends loader processes when a batch that is waited for does not come in time.
+
+    torch's own limit ends where a process tells that its batch is there. One that stands still from then on, before it
+    has handed over the memory, would be waited for without end; its death wakes us.
+
+    Attributes:
+        late: What to say of it, where it was so.
+        closed: To be set when the last batch has come.
+    """
+
+    def __init__(self, processes: set[BaseProcess]) -> None:
+        self.late = ""
+        self._processes = processes
+        self._due = math.inf
+        self.closed = Event()
+
+    def over(self, batches: Iterator[HostBatch]) -> Iterator[HostBatch]:
+        """The same batches."""
+        Thread(target=self._watch, daemon=True).start()
+        while True:
+            self._due = time.monotonic() + PATIENCE + DYING
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            finally:
+                self._due = math.inf
+            yield batch
+
+    def _watch(self) -> None:
+        while not self.closed.wait(1.0):
+            if time.monotonic() > self._due:
+                self.late = f"DataLoader timed out after {PATIENCE} seconds"
+                for process in self._processes:
+                    process.kill()
+                return
+
+
+def ended(own: set[BaseProcess]) -> str | None:
+    """Which of these loader processes has ended, and how; None where all still live after a while."""
+    dead = connection.wait([child.sentinel for child in own], DYING) if own else []
+    for child in own:
+        if child.sentinel in dead:
+            child.join(DYING)
+            return f"DataLoader worker (pid {child.pid}) ended with exit code {child.exitcode}"
+    return None
+
+
+def told_by_torch(error: Exception) -> str | None:
+    """What torch says of loader processes ("worker (pid 7) is killed by signal: Killed", "timed out"), if it does."""
+    told = str(error).partition("\n")[0].strip().rstrip(".")
+    return told if told.startswith("DataLoader ") else None
+
+
+def gone(error: Exception) -> MachineError | None:
+    """What to say where torch tells, wherever the training is at that moment, that a loader process is gone."""
+    return None if (told := told_by_torch(error)) is None else no_batch(told)
+
+
+def no_batch(told: str) -> MachineError:
+    """What to say of loader processes that are gone."""
+    return MachineError(
+        f"loader processes give no batch any more ({told}). If the system has killed one for want of memory, lower "
+        "data.workers or the batch size; the same command goes on from the last checkpoint."
+    )

@@ -5,9 +5,13 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection, parent_process
 from typing import Any
+
+from dmx.errors import MachineError
+from dmx.machine import SHARED_MEMORY
 
 
 @contextmanager
@@ -18,13 +22,33 @@ def pool(count: int, begin: Callable[..., None] | None = None, *given: Any) -> I
         count: How many.
         begin: Makes each ready, if there is anything to do.
         given: What `begin` is called with.
+
+    Raises:
+        MachineError: None can be started, or one of them has died, which ends the others too.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, context, _begin, (begin, given)) as executor:
+    try:
+        made = ProcessPoolExecutor(count, context, _begin, (begin, given))
+    except OSError as error:
+        raise cannot_start(error, "one worker") from error
+    with made as executor:
         try:
             yield executor
+        except BrokenProcessPool as error:
+            raise MachineError(
+                f"one of {count} processes has died; if the system has killed it for want of memory, take fewer "
+                "workers. The same command does what is left."
+            ) from error
         finally:
             executor.shutdown(cancel_futures=True)
+
+
+def cannot_start(error: OSError, without: str) -> MachineError:
+    """What to say where the system gives no semaphore, without which no process can be spoken with."""
+    return MachineError(
+        f"no process can be started beside this one ({error.strerror}); see that {SHARED_MEMORY} is there, can be "
+        f"written and is not full, or go on with {without}."
+    )
 
 
 def _begin(begin: Callable[..., None] | None, given: tuple[Any, ...]) -> None:

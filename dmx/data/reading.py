@@ -1,13 +1,14 @@
 """From the files of one sample to a `Quartet`, or to a message that says which file is wrong and how."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from dmx.data.declaration import DepthDeclaration, MaskDeclaration
-from dmx.data.decoding import colour, grey
+from dmx.data.declaration import Declaration, DepthDeclaration, MaskDeclaration
+from dmx.data.decoding import Decoded, photograph, plane
 from dmx.data.layout import DatasetIndex
 from dmx.data.samples import Record
 from dmx.errors import DataError
@@ -16,28 +17,113 @@ from dmx.quartet import Quartet
 KEPT_BYTES = 128 * 2**20
 """Decoded backgrounds that are kept for the samples that share them."""
 
-_kept: dict[tuple[Path, int], UInt8[np.ndarray, "H W 3"]] = {}
+_kept: dict[tuple[Path, int, bool], Decoded] = {}
 
 
 def read_quartet(index: DatasetIndex, record: Record) -> Quartet:
     """Read the pictures of one sample.
 
     Raises:
-        DataError: A picture cannot be read, shapes differ, the mask is not binary, or depth is nowhere known or out of
-            the declared range.
+        DataError: A picture cannot be read, shapes differ or nobody can tell which way they are turned, the mask is not
+            binary, or depth is nowhere known or out of the declared range.
     """
-    root = index.pictures
-    image = colour(root / record.image)
-    background = shared_background(root / record.background) if record.background is not None else None
-    mask, mask_valid = read_mask(root / record.mask, index.declaration.mask)
+    root, declared = index.pictures, index.declaration
+    raw = read_raw(index, record)
+    mask, mask_valid = to_mask(raw["mask"], declared.mask, root / record.mask)
     depth, valid = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, bool)
-    if record.depth is not None and index.declaration.depth is not None:
-        depth, valid = read_depth(root / record.depth, index.declaration.depth)
-    sizes = {"image": image.shape[:2], "mask": mask.shape, "depth": depth.shape}
-    if background is not None:
-        sizes["background"] = background.shape[:2]
-    check_sizes(index.root, record.id, sizes)
-    return Quartet(record.id, record.group, image, background, mask, mask_valid, depth, valid)
+    if record.depth is not None and declared.depth is not None:
+        depth, valid = to_depth(raw["depth"], declared.depth)
+        check_depth(depth, valid, declared.depth, root / record.depth)
+    return Quartet(record.id, record.group, raw["image"], raw.get("background"), mask, mask_valid, depth, valid)
+
+
+def read_raw(index: DatasetIndex, record: Record) -> dict[str, np.ndarray]:
+    """The raw values of a sample's pictures by role, of one size and turned alike; depth where it is declared.
+
+    Raises:
+        DataError: One cannot be read, sizes differ, or nobody can tell which way they are turned.
+    """
+    paths = record.paths()
+    if index.declaration.depth is None:
+        paths.pop("depth", None)
+    found = {role: decoded(index.pictures / path, role, index.declaration) for role, path in paths.items()}
+    if index.declaration.exif is None and (said := turned_apart(found)) is not None:
+        raise DataError(f"{index.root}: the pictures of sample '{record.id}' {said}.")
+    check_sizes(index.root, record.id, {role: one.pixels.shape[:2] for role, one in found.items()})
+    return {role: one.pixels for role, one in found.items()}
+
+
+def decoded(path: Path, role: str, declared: Declaration) -> Decoded:
+    """One picture as its role and the data set's declaration ask for.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    upright = declared.exif == "upright"
+    if role == "background":
+        return shared_background(path, upright=upright)
+    if role == "image":
+        return photograph(path, upright=upright)
+    if role == "depth":
+        channel = None if declared.depth is None else declared.depth.channel
+        return plane(path, "depth", channel=channel, upright=upright)
+    mask = declared.mask
+    indices = mask.labels is not None and not mask.alpha
+    found = plane(path, "mask", channel=mask.channel, alpha=mask.alpha, indices=indices, upright=upright)
+    few = found.bits < 8 and not mask.alpha and (indices or not found.palette)
+    return few_bits(found, mask, path) if few else found
+
+
+def few_bits(found: Decoded, mask: MaskDeclaration, path: Path) -> Decoded:
+    """A mask in a PNG of 1, 2 or 4 bits, in the numbers that the declaration speaks of; `path` is for the message.
+
+    They are those that are stored, 0 to 1, 3 or 15, unless the declaration speaks of the greys that pictures of 8 bits
+    have for them, as of 255 for white: then they are these greys.
+
+    Raises:
+        DataError: It speaks of both, or of greys where there are indices of a palette.
+    """
+    most = 2**found.bits - 1
+    step = 255 // most
+    named = [*(mask.labels or ()), *(() if mask.unknown is None else (mask.unknown,))]
+    own = any(0 < one <= most for one in named) or 0 < (mask.threshold or 0) < most
+    grey = any(most < one <= 255 and one % step == 0 for one in named) or (mask.threshold or 0) >= most
+    if not grey or (own and found.palette):
+        return found
+    if own or found.palette:
+        kind = "indices of a palette" if found.palette else "numbers"
+        given = mask.model_dump(include={"threshold", "labels", "unknown"}, exclude_none=True, mode="json")
+        shown = ", ".join(f"{key}: {value}" for key, value in given.items())
+        raise DataError(
+            f"{path}: is a PNG of {found.bits} bits, which hold {kind} from 0 to {most}, where `mask: {{{shown}}}` in "
+            "dataset.yaml speaks of greys up to 255; give those numbers alone there, or save it as a grey picture of "
+            "8 bits."
+        )
+    return replace(found, pixels=found.pixels * np.uint8(step))
+
+
+def turned_apart(found: Mapping[str, Decoded]) -> str | None:
+    """What to say where EXIF turns some pictures of a sample and others not, and their sizes do not settle it.
+
+    They do where only the pixels as they are stored have one size: mask and depth were drawn on those.
+    """
+    by_role = {role: one.orientation for role, one in found.items()}
+    if len(set(by_role.values())) < 2:
+        return None
+    stored = {one.pixels.shape[:2] for one in found.values()}
+    upright = {one.pixels.shape[1::-1] if one.orientation >= 5 else one.pixels.shape[:2] for one in found.values()}
+    if len(upright) > 1:  # whether or not those that are stored have one size
+        return None
+    listing = ", ".join(f"{role} {orientation}" for role, orientation in by_role.items())
+    told = (
+        "nothing tells whether mask and depth were drawn on the turned photograph"
+        if len(stored) == 1
+        else "they have one size only where that is done"
+    )
+    return (
+        f"are to be turned in different ways by EXIF's orientation ({listing}), and {told}; say in dataset.yaml "
+        "`exif: upright` (turn each as its EXIF says) or `exif: stored` (turn none), or turn the pixels themselves"
+    )
 
 
 def check_sizes(root: Path, name: str, sizes: Mapping[str, tuple[int, ...]]) -> None:
@@ -54,66 +140,58 @@ def check_sizes(root: Path, name: str, sizes: Mapping[str, tuple[int, ...]]) -> 
         )
 
 
-def shared_background(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+def shared_background(path: Path, *, upright: bool = False) -> Decoded:
     """A background, decoded once for all the samples that share it; the array is read-only for that reason."""
     try:
-        key = (path, path.stat().st_mtime_ns)
-    except OSError:
-        return colour(path)  # which says that it is not there
+        key = (path, path.stat().st_mtime_ns, upright)
+    except (OSError, ValueError):
+        return photograph(path)  # which says that it is not there
     if (found := _kept.get(key)) is not None:
         return found
-    pixels = colour(path)
-    pixels.flags.writeable = False
-    if sum(one.nbytes for one in list(_kept.values())) + pixels.nbytes > KEPT_BYTES:
+    found = photograph(path, upright=upright)
+    found.pixels.flags.writeable = False
+    if sum(one.pixels.nbytes for one in list(_kept.values())) + found.pixels.nbytes > KEPT_BYTES:
         _kept.clear()
-    _kept[key] = pixels
-    return pixels
-
-
-def read_mask(path: Path, declared: MaskDeclaration) -> tuple[UInt8[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
-    """1 on the object, 0 elsewhere; and where that is known.
-
-    Raises:
-        DataError: The file cannot be read or is not binary.
-    """
-    return to_mask(raw_mask(path, declared), declared, path)
-
-
-def raw_mask(path: Path, declared: MaskDeclaration) -> np.ndarray:
-    """The raw values (H, W) of a mask: its opacity, its labels or its one channel, as declared.
-
-    Raises:
-        DataError: The file cannot be read.
-    """
-    return grey(path, alpha=declared.alpha, indices=declared.labels is not None and not declared.alpha)
+    _kept[key] = found
+    return found
 
 
 def to_mask(
     raw: np.ndarray, declared: MaskDeclaration, path: Path
 ) -> tuple[UInt8[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
-    """Read raw values as a mask; `path` is for the message."""
-    known = np.ones(raw.shape, bool) if declared.unknown is None else raw != declared.unknown
+    """Read raw values as a mask, unknown where they are not finite; `path` is for the message.
+
+    Raises:
+        DataError: Nothing says which values are the object, and they are not 0 and one above it.
+    """
+    known = np.isfinite(raw) if raw.dtype.kind == "f" else np.ones(raw.shape, bool)
+    if declared.unknown is not None:
+        with np.errstate(over="ignore"):  # float16 has no 65535
+            known &= raw != declared.unknown
     if declared.threshold is not None:
         return ((raw > declared.threshold) & known).astype(np.uint8), known
     if declared.labels is not None:
         return (np.isin(raw, declared.labels) & known).astype(np.uint8), known
     values = np.unique(raw[known])
-    if np.count_nonzero(values) > 1:
+    if np.count_nonzero(values) > 1 or (values < 0).any():
         shown = ", ".join(str(value) for value in values[:6]) + (", ..." if len(values) > 6 else "")
         raise DataError(
-            f"{path}: is not a binary mask: it has {len(values)} values ({shown}) where 0 and one other are expected; "
-            "declare `mask.threshold` (127 suits 8-bit pictures), `mask.labels` or `mask.unknown` in dataset.yaml."
+            f"{path}: is not a binary mask: it has {len(values)} values ({shown}) where 0 and one above it are "
+            "expected; declare `mask.threshold` (127 suits 8-bit pictures), `mask.labels` or `mask.unknown` in "
+            "dataset.yaml."
         )
     return ((raw > 0) & known).astype(np.uint8), known
 
 
-def read_depth(path: Path, declared: DepthDeclaration) -> tuple[Float32[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
+def read_depth(
+    path: Path, declared: DepthDeclaration, *, upright: bool = False
+) -> tuple[Float32[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
     """Depth in the unit of the data set, and where it is known.
 
     Raises:
         DataError: The file cannot be read, or its depth is nowhere known or out of the declared range.
     """
-    depth, valid = to_depth(grey(path), declared)
+    depth, valid = to_depth(plane(path, "depth", channel=declared.channel, upright=upright).pixels, declared)
     check_depth(depth, valid, declared, path)
     return depth, valid
 

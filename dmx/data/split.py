@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from dmx.data.layout import DatasetIndex
 from dmx.errors import DataError, UserError
@@ -34,18 +35,19 @@ class Split:
         return json.dumps(asdict(self), indent=0)
 
     @classmethod
-    def from_json(cls, text: str) -> "Split":
-        """From the text that `to_json` gave.
+    def from_json(cls, text: str, where: str = "stored split") -> "Split":
+        """From the text that `to_json` gave, and that stood `where`.
 
         Raises:
             DataError: It is another text.
         """
         try:
             parts = json.loads(text)
-            return cls(**{part: tuple(map(str, parts.pop(part))) for part in PARTS}, **parts)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return TypeAdapter(cls).validate_python(parts)
+        except (ValueError, RecursionError) as error:
+            told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise DataError(
-                f"stored split: cannot be read ({type(error).__name__}: {error}); it must be what `to_json` wrote, "
+                f"{where}: cannot be read ({told}); it must be what `to_json` wrote, "
                 "so restore it or make the split anew."
             ) from error
 

@@ -57,9 +57,9 @@ def _take(sums: Sums, quartet: Quartet, index: DatasetIndex) -> None:
     height, width = quartet.mask.shape
     sums.sizes[f"{width}x{height}"] += 1
     sums.pixels += height * width
-    sums.image += _levels(quartet.image)
+    sums.image += levels(quartet.image)
     if quartet.background is not None:
-        sums.background += _levels(quartet.background)
+        sums.background += levels(quartet.background)
     known = np.count_nonzero(quartet.mask_valid)
     share = np.count_nonzero(quartet.mask) / known if known else 0.0
     sums.coverage[min(int(share * BARS), BARS - 1)] += 1
@@ -77,6 +77,6 @@ def _take(sums: Sums, quartet: Quartet, index: DatasetIndex) -> None:
         sums.depth_greatest = max(sums.depth_greatest, float(depth.max()))
 
 
-def _levels(picture: UInt8[np.ndarray, "H W 3"]) -> Int64[np.ndarray, "3 256"]:
+def levels(picture: UInt8[np.ndarray, "H W 3"]) -> Int64[np.ndarray, "3 256"]:
     """How often each value stands in each channel."""
     return np.stack([np.bincount(picture[..., channel].ravel(), minlength=256) for channel in range(3)])

@@ -1,7 +1,6 @@
 """A new data set appears whole or not at all: it is written beside its place and renamed at the end."""
 
 import csv
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from dmx.data.samples import FILE, OPTIONAL, REQUIRED, Record
 from dmx.errors import DataError, UserError
+from dmx.machine import flush
 
 Progress = Callable[[int, int], None]
 """Told how many of how many are done."""
@@ -134,15 +134,6 @@ def settle(scratch: Path, path: Path) -> None:
     flush(path.parent)
 
 
-def flush(path: Path) -> None:
-    """Wait until a file, or what a folder lists, is on the disk."""
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-
-
 def write_samples(folder: Path, records: Iterable[Record]) -> None:
     """Write `samples.csv`."""
     with (folder / FILE).open("w", newline="", encoding="utf-8") as file:
@@ -152,11 +143,11 @@ def write_samples(folder: Path, records: Iterable[Record]) -> None:
 
 
 def write_picture(path: Path, pixels: np.ndarray) -> None:
-    """Write a grey (H, W) or RGB (H, W, 3) picture, 8 or 16 bit, as PNG; OSError where the disk refuses."""
+    """Write a grey (H, W) or RGB (H, W, 3) picture, 8 or 16 bit, as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
-    if not cv2.imwrite(str(path), bgr):
-        raise OSError(f"{path}: cannot be written; is the disk full?")
+    # not imwrite, which knows no path that is not UTF-8 and does not say why it could not
+    path.write_bytes(cv2.imencode(".png", bgr)[1].tobytes())
 
 
 def copy(source: Path, target: Path) -> None:

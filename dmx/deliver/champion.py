@@ -18,16 +18,22 @@ import dmx
 from dmx.errors import UserError
 from dmx.experiment import Prepared
 from dmx.tracking.home import Home
-from dmx.tracking.mlflow_client import connect, experiment
-from dmx.tracking.mlflow_store import RUN_TAG
+from dmx.tracking.journal import JOURNAL, started
+from dmx.tracking.mlflow_client import address, connect, experiment, is_local
+from dmx.tracking.mlflow_refusals import deleted_run, refusal
+from dmx.tracking.mlflow_runs import RUN_TAG, run_of
 from dmx.tracking.secrets import without_secrets
+from dmx.tracking.store import RefusedError
 from dmx.training.checkpoint import save_weights
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
     from mlflow.models.model import ModelInfo
+    from mlflow.tracking import MlflowClient
 
 ALIAS = "champion"
+OTHERS = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_ENABLE_ASYNC_LOGGING")
+"""What MLflow's functions take from the environment, and what is not meant for the champion."""
 
 
 def register(home: Home, prepared: Prepared, run_id: str, study: str, trial: str) -> int:
@@ -46,13 +52,14 @@ def register(home: Home, prepared: Prepared, run_id: str, study: str, trial: str
     Returns:
         The version in the registry; the one it has, where this run is registered already.
     """
-    client = connect(home)
-    with tracking_at(client.tracking_uri):
-        group = experiment(client, home, study)
-        runs = client.search_runs([group], f"tags.`{RUN_TAG}` = '{run_id}'", max_results=1)
-        if not runs:
+    with tracking_at(home) as client:
+        start = started(home.run(run_id) / JOURNAL)
+        run = run_of(client, start, run_id, lambda: experiment(client, home, study)) if start else None
+        if run is None:
             raise UserError(f"run {run_id} is not in MLflow yet; `dmx sync` sends it, then call the command again.")
-        info = runs[0].info
+        info = run.info
+        if info.lifecycle_stage == "deleted":
+            raise deleted_run(address(home), run_id, info.run_id)
         known = [v for v in client.search_model_versions(f"name = '{study}'") if v.run_id == info.run_id]
         tags = {"dmx.study": study, "dmx.trial_run": trial, RUN_TAG: run_id}
         version = known[0].version if known else _register(prepared, info.run_id, study, tags)
@@ -71,26 +78,33 @@ def _register(prepared: Prepared, mlflow_run: str, study: str, tags: dict[str, s
 
 
 @contextmanager
-def tracking_at(uri: str) -> Iterator[None]:
-    """MLflow's functions that know no client at `uri`; they read the environment, which is put back afterwards."""
+def tracking_at(home: Home) -> Iterator["MlflowClient"]:
+    """A client, and MLflow's functions that know none at the same store.
+
+    They read the environment, which is put back afterwards; what a shell has left in it of other runs is taken out.
+    """
     import mlflow
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri)
+    before = {name: os.environ.pop(name, None) for name in OTHERS}
+    before["MLFLOW_TRACKING_URI"] = os.environ.get("MLFLOW_TRACKING_URI")
     try:
-        yield
-    except mlflow.MlflowException as error:
-        told = without_secrets(" ".join(str(error).split()))
+        client = connect(home)
+        mlflow.set_tracking_uri(client.tracking_uri)
+        yield client
+    except (mlflow.MlflowException, RefusedError) as error:
+        meant = refusal(error, address(home), local=is_local(home)) or error
+        told = without_secrets(" ".join(str(meant).split()))
         raise UserError(
-            f"the champion is trained and chosen, but MLflow did not take it ({told[:200]}); "
+            f"the champion is trained and chosen, but MLflow did not take it ({told[:1000]}); "
             "the same command registers it when MLflow is there."
         ) from error
     finally:
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-        if before is not None:
-            os.environ["MLFLOW_TRACKING_URI"] = before
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def needed() -> list[str]:

@@ -1,7 +1,8 @@
 """One experiment: prepared (everything a user can have got wrong is found), then run."""
 
+from dmx.experiment.ended import UNFINISHED, tidy
 from dmx.experiment.prepare import Prepared, check, prepare
-from dmx.experiment.run import UNFINISHED, run, run_id_of, run_known
+from dmx.experiment.run import run, run_id_of, run_known
 from dmx.experiment.start import IDENTITY, check_equal, check_identity, costs, identity_of
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "run",
     "run_id_of",
     "run_known",
+    "tidy",
 ]

@@ -1,9 +1,8 @@
 """A run's network on any data set: every metric, by alignment, depth range, mask size and threshold."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,17 +13,21 @@ from dmx.data.layout import DatasetIndex, read
 from dmx.data.loader import make_loader
 from dmx.data.split import Split, split
 from dmx.errors import DataError, UserError
+from dmx.experiment.exactness import FEW, first_batches
 from dmx.experiment.gathered import Gathered
 from dmx.experiment.prepare import check_pack
-from dmx.experiment.start import IDENTITY
+from dmx.experiment.start import IDENTITY, read_identity
 from dmx.experiment.strata import Strata
 from dmx.experiment.trained import Trained
 from dmx.experiment.worst import Worst
 from dmx.metrics import Probabilities
 from dmx.quartet import Batch, Prediction
+from dmx.results.records import kept_text
 from dmx.sums import Samples
 from dmx.tracking.home import Home
+from dmx.training.precision import checked
 from dmx.training.step import DivergedError
+from dmx.written import place
 
 Part = Literal["all", "train", "val", "test"]
 Progress = Callable[[int, int], None]
@@ -51,6 +54,7 @@ class Evaluation:
         why_none: Why there is no threshold.
         strata: Values by depth range and by mask size.
         worst: Pictures of the worst samples.
+        execution: How the device was used.
     """
 
     run: str
@@ -65,6 +69,7 @@ class Evaluation:
     why_none: str
     strata: Strata
     worst: Worst
+    execution: Mapping[str, str]
 
     @property
     def where(self) -> str:
@@ -78,23 +83,25 @@ def evaluate(network: Trained, root: Path, part: Part | None, home: Home, progre
     Args:
         network: The network.
         root: The data set.
-        part: Which part; None: test of the run's own data, all of any other.
+        part: Which part; None: validation of the run's own data, all of any other. Test is read where it is named.
         home: Where results are.
         progress: Told how many of how many samples are done.
 
     Raises:
-        UserError: The network and the data do not go together, or the part has no samples.
+        UserError: The network and the data do not go together, the part has no samples, or the precision that the run
+            asks for comes out wrong on this machine.
         DivergedError: A prediction is not finite.
     """
     index = read(root)
     index.check_files()
     fingerprint = index.fingerprint()
-    identity = json.loads((home.run(network.run) / IDENTITY).read_text())
+    identity = read_identity(home.run(network.run) / IDENTITY)
     own = identity["data"] == fingerprint
-    part = part or ("test" if own else "all")
+    part = part or ("val" if own else "all")
     check_fits(network, index)
     settings = network.config.data.split.model_dump()
     ids = ids_of(index, part, lambda: own_split(home, network) if own else split(index, **settings))
+    network = exact(network, index, ids)
     gathered = Gathered(network, index)
     for batch, prediction in seen(network, index, ids, progress):
         gathered.take(batch, prediction)
@@ -120,7 +127,20 @@ def evaluate(network: Trained, root: Path, part: Part | None, home: Home, progre
         why_none=why_none,
         strata=gathered.strata,
         worst=gathered.worst,
+        execution=network.execution.facts(),
     )
+
+
+def exact(network: Trained, index: DatasetIndex, ids: tuple[str, ...]) -> Trained:
+    """The network in a precision in which it says what it says in float32.
+
+    Raises:
+        UserError: The run asks for another one.
+    """
+    settings, execution = network.config.training, network.execution
+    batches = first_batches(index, ids, [(network.size, FEW)], execution)
+    explicit, who = settings.precision != "auto", f"the precision that run {network.run} asks for"
+    return replace(network, execution=checked(network.model, batches, execution, explicit, who))
 
 
 def seen(
@@ -155,7 +175,7 @@ def seen(
 def own_threshold(network: Trained, home: Home, fingerprint: str) -> tuple[float | None, str]:
     """The best threshold on the run's own validation samples, and why there is none."""
     try:
-        index = read(Path(network.config.data.root))
+        index = read(place(network.config.data.root))
         index.check_files()
         if index.fingerprint() != fingerprint:
             return None, f"{index.root} is not what the run was trained on any more"
@@ -168,7 +188,8 @@ def own_threshold(network: Trained, home: Home, fingerprint: str) -> tuple[float
 
 def own_split(home: Home, network: Trained) -> Split:
     """The split that the run was trained with."""
-    return Split.from_json((home.run(network.run) / "split.json").read_text())
+    path = home.run(network.run) / "split.json"
+    return Split.from_json(kept_text(path), str(path))
 
 
 def ids_of(index: DatasetIndex, part: Part, parts: Callable[[], Split]) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ import cv2
 
 from dmx.errors import UserError, did_you_mean
 from dmx.experiment.evaluate import Evaluation
+from dmx.experiment.start import IDENTITY
 from dmx.outcome import Outcome
 from dmx.results.records import read_result
+from dmx.sums import base
 from dmx.tracking import RunStart, open_run
 from dmx.tracking.files import replace_bytes, replace_text
 from dmx.tracking.home import Home
@@ -18,6 +22,8 @@ from dmx.training.result import RunResult
 
 FOLDER = "evaluations"
 RECORD, SAMPLES = "evaluation.json", "samples.parquet"
+LISTED = 5
+"""Networks to name at most."""
 PREFIXES = {"test": "test", "val": "val_best"}
 """Where metrics of parts of a run's own data stand among those of the run."""
 
@@ -52,6 +58,7 @@ def keep(found: Evaluation, page: str, home: Home) -> tuple[Path, int]:
     """
     result = ended(home, found.run)
     folder = folder_of(home, found.run, found.where)
+    kept = record(found) | {"when": first_read(folder / RECORD, found)}
     shutil.rmtree(folder, ignore_errors=True)  # of another day's data of this name
     folder.mkdir(parents=True)
     found.samples.save(folder / SAMPLES)
@@ -61,12 +68,57 @@ def keep(found: Evaluation, page: str, home: Home) -> tuple[Path, int]:
             replace_bytes(folder / f"worst_{metric.replace('/', '_')}.png", png)
     if page:
         replace_text(folder / "evaluation.html", page)
-    replace_text(folder / RECORD, json.dumps(record(found), indent=1))  # last: where it stands, all else stands too
+    replace_text(folder / RECORD, json.dumps(kept, indent=1))  # last: where it stands, all else stands too
     prefix = PREFIXES.get(found.part, f"eval/{found.where}") if found.own else f"eval/{found.where}"
     tracker = open_run(home, found.run, RunStart(experiment="", name=found.run))
     tracker.log(result.steps, {f"{prefix}/{name}": v for name, v in found.values.items() if v is not None})
     tracker.artifact(folder, FOLDER)
     return folder, tracker.finish(result.outcome, result.reason)
+
+
+def first_read(path: Path, found: Evaluation) -> str:
+    """When this network looked at these samples for the first time."""
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    same = all(before.get(key) == found.identity[key] for key in ("data", "ids"))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return str(before.get("when", now)) if same else now
+
+
+def read_on_test(home: Home, run: str) -> dict[str, str]:
+    """The networks that were evaluated on the test samples of this run's data, with the time, the first one first.
+
+    Samples are the same where data and split are. Whoever evaluates all of the data has seen test, too.
+    """
+
+    def identity(one: str) -> tuple[Any, Any]:
+        path = home.run(one) / IDENTITY
+        known = json.loads(path.read_text()) if path.is_file() else {}
+        return known.get("data"), known.get("split")
+
+    found: dict[str, str] = {}
+    for path in (home.root / "runs").glob(f"*/{FOLDER}/*/{RECORD}"):
+        kept = json.loads(path.read_text())
+        if kept["own"] and kept["part"] in ("test", "all") and identity(kept["run"]) == identity(run):
+            found[kept["run"]] = min(kept.get("when", ""), found.get(kept["run"], "~"))
+    return dict(sorted(found.items(), key=lambda one: (one[1], one[0])))
+
+
+def told_of_test(readings: Mapping[str, str]) -> str:
+    """How often test was read, and what follows.
+
+    >>> told_of_test({"a": "2026-05-01T10:00:00+00:00"})
+    'Test has been read for this network alone.'
+    >>> told_of_test({"a": "2026-05-01T10:00:00+00:00", "b": "2026-05-02T10:00:00+00:00"})
+    'Test has been read for 2 networks: a (2026-05-01), b (2026-05-02). Who chooses among them has no test left.'
+    """
+    if len(readings) < 2:
+        return "Test has been read for this network alone."
+    named = [f"{run} ({when[:10] or 'date unknown'})" for run, when in [*readings.items()][:LISTED]]
+    more = f" and {len(readings) - LISTED} more" if len(readings) > LISTED else ""
+    return (
+        f"Test has been read for {len(readings)} networks: {', '.join(named)}{more}. "
+        "Who chooses among them has no test left."
+    )
 
 
 def record(found: Evaluation) -> dict[str, Any]:
@@ -77,6 +129,7 @@ def record(found: Evaluation) -> dict[str, Any]:
         "data_name": found.data,
         "part": found.part,
         "own": found.own,
+        "execution": dict(found.execution),
         **found.identity,
         "values": found.values,
         "threshold": threshold(found),
@@ -116,11 +169,6 @@ def depth_table(found: Evaluation) -> tuple[tuple[str, ...], Cells]:
     return ("metric", *head), rows
 
 
-def base(name: str) -> str:
-    """A metric's name without its form."""
-    return name.removesuffix("_pooled").removesuffix("_per_image")
-
-
 def threshold(found: Evaluation) -> dict[str, Any]:
     """The best threshold on validation and what it gives here."""
     if found.threshold is None:
@@ -144,7 +192,7 @@ def stored(home: Home, run: str, where: str) -> dict[str, Any]:
     if not path.is_file():
         known = [one.parent.name for one in (home.run(run) / FOLDER).glob(f"*/{RECORD}")]
         raise UserError(
-            f"run {run} has no evaluation '{where}'; {did_you_mean(where, known)} `dmx evaluate {run} DATA` makes one."
+            f"run {run} has no evaluation '{where}'; {did_you_mean(where, known)}. `dmx evaluate {run} DATA` makes one."
         )
     found: dict[str, Any] = json.loads(path.read_text())
     return found

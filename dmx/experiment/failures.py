@@ -1,18 +1,23 @@
 """What an exception that ends a run says: whether the same would come again, and in which words."""
 
+from pathlib import Path
+
 import torch
 
+from dmx.errors import MachineError
 from dmx.outcome import Outcome
 from dmx.training.result import RunResult
 
 LASTING = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 """Errors of the system that the next attempt would meet again."""
-PASSING = ("CUDA error", "NCCL", "DataLoader worker")
-"""In the texts of what torch raises for a device or a process that is gone."""
+PASSING = ("CUDA error", "NCCL")
+"""In the texts of what torch raises for a device that is gone."""
 
 
 def transient(error: BaseException) -> bool:
     """Whether the next attempt may go well: a file system, a network, a device or a loader's process was away."""
+    if isinstance(error, MachineError):
+        return True
     if isinstance(error, OSError):
         return not isinstance(error, LASTING)
     text = str(error)
@@ -28,3 +33,12 @@ def reason(error: BaseException) -> str:
 def crashed(error: Exception) -> RunResult:
     """The result of a run that ended in `error`."""
     return RunResult(Outcome.CRASHED, reason(error), None, 0, 0, 0.0)
+
+
+def no_room(error: BaseException, folder: Path) -> str:
+    """What to do where something found no room to be written."""
+    where = getattr(error, "filename", None) or folder
+    return (
+        f"{where}: no room is left to write it. Nothing is lost, and the last checkpoint is whole: make room (`dmx gc` "
+        "says what takes it) and call the same command again; it goes on where it was left."
+    )

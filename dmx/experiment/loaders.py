@@ -1,8 +1,9 @@
 """The batches of an experiment: one data set and split at the sizes of its stages, on the device."""
 
-import os
+import logging
+import math
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -10,20 +11,23 @@ from typing import Literal
 
 import psutil
 from filelock import FileLock
+from torch.utils.data import DataLoader
 
 from dmx.config.data import AugmentConfig, DataConfig
 from dmx.config.experiment import Stage
 from dmx.data.dataset import QuartetDataset, draw_seed
 from dmx.data.layout import DatasetIndex, read
-from dmx.data.loader import make_loader, order
+from dmx.data.loader import AHEAD, attended, make_loader, order
 from dmx.data.pack.form import VERSION
 from dmx.data.pack.write import pack
 from dmx.data.split import Split
 from dmx.errors import DataError
+from dmx.machine import SHARED_MEMORY, cores, shared_memory
 from dmx.quartet import Batch, HostBatch, Quartet
 from dmx.training.execution import Execution
 from dmx.training.processes import number, processes
 
+log = logging.getLogger(__name__)
 LOADERS_AT_MOST = 8
 BYTES_PER_PIXEL = 3 + 3 + 1 + 1 + 4 + 1
 """Of a decoded sample: image, background, mask, where it is known, depth, where it is known."""
@@ -80,6 +84,7 @@ class StageLoaders:
             workers=self.workers,
             skip=skip,
             pin_memory=self._pinned,
+            shared=self._shared,
         )
         for at, batch in enumerate(self._on_device(loader), start=skip):
             draw = at * processes() + number()
@@ -142,7 +147,24 @@ class StageLoaders:
             return self.config.workers
         busy = self.execution.device.type == "cpu"  # the cores train
         light = self.cache == "memory" and (busy or self.augment.where == "device" or not self.augment.steps)
-        return 0 if light else min(LOADERS_AT_MOST, len(os.sched_getaffinity(0)))
+        return 0 if light else min(LOADERS_AT_MOST, cores())
+
+    @cached_property  # asked once, before the first process starts
+    def _shared(self) -> bool:
+        """Whether shared memory has room for the batches that loader processes hold ready, and one in use."""
+        largest = max(stage.batch_size * math.prod(stage.height_width) for stage in self.stages) * BYTES_PER_PIXEL
+        wanted, free = (AHEAD * self.workers + 1) * largest, shared_memory()
+        if not self.workers or free is None or wanted <= free:
+            return True
+        log.warning(
+            "%s has %.1f MB free, but data.workers=%d want %.1f MB for their batches, which go through pipes instead: "
+            "slower, but safe. Give it more (docker run --shm-size), or take fewer workers.",
+            SHARED_MEMORY,
+            free / 2**20,
+            self.workers,
+            wanted / 2**20,
+        )
+        return False
 
     @property
     def _pinned(self) -> bool:
@@ -158,10 +180,10 @@ class StageLoaders:
         if self.augment.where == "device":
             from dmx.data.augment.device import make_batch_augment
 
-            return None, make_batch_augment(steps)
+            return None, make_batch_augment(steps, self.index.depth)
         from dmx.data.augment.cpu import make_augment  # albumentations takes 5 s to import: only who uses it waits
 
-        return make_augment(steps), None
+        return make_augment(steps, self.index.depth), None
 
     def _epochs(self, size: tuple[int, int]) -> int:
         return sum(stage.epochs for stage in self.stages if stage.height_width == size)
@@ -177,17 +199,19 @@ class StageLoaders:
                 shuffle=False,
                 workers=self.workers,
                 pin_memory=self._pinned,
+                shared=self._shared,
             )
         )
 
-    def _on_device(self, loader: Iterable[HostBatch]) -> Iterator[Batch]:
+    def _on_device(self, loader: DataLoader[HostBatch]) -> Iterator[Batch]:
         """The batches where they are trained on.
 
         Raises:
             DataError: A sample cannot be read; of a loader process's message only what a user can mend.
+            MachineError: A loader process is gone.
         """
         try:
-            for host in loader:
+            for host in attended(loader):
                 yield host.to(self.execution.device, self.execution.memory_format)
         except DataError as error:
             raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None

@@ -1,15 +1,16 @@
-"""From a configuration to everything that a run needs: what a user can have got wrong is found, nothing is written."""
+"""From a configuration to everything that a run needs: what a user can have got wrong is found before it is written."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dmx.config import ExperimentConfig
+from dmx.data.colours import kept_colours
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.split import Split, split
-from dmx.data.stats import read_stats
 from dmx.errors import ConfigError, DataError, Problem, UserError
+from dmx.experiment.defined import check_defined
+from dmx.experiment.exactness import exact
 from dmx.experiment.loaders import StageLoaders
 from dmx.metrics import definitions, names
 from dmx.models.inputs import needs_background
@@ -19,6 +20,7 @@ from dmx.training.costs import latency_ms, memory_mb
 from dmx.training.execution import Execution, check_device, choose, forward_flops
 from dmx.training.processes import processes
 from dmx.training.seeding import seed_everything
+from dmx.written import place
 
 TRAINING_TO_FORWARD = 3  # a backward pass costs about two forward passes
 
@@ -48,22 +50,28 @@ class Prepared(Checked):
     loaders: StageLoaders
 
 
-def check(config: ExperimentConfig) -> Checked:
+def check(config: ExperimentConfig, metrics: Sequence[str] = ()) -> Checked:
     """Read what the data set says of itself, split it, and build the model.
+
+    Args:
+        config: The experiment.
+        metrics: Validation metrics that must have values, beside the objective.
 
     Raises:
         UserError: Something does not fit together; the message says what and what to do.
     """
     check_device(config.training.device)
-    index = read(Path(config.data.root))
+    index = read(place(config.data.root))
     index.check_files()
-    check_fit(config, index)
+    wanted = [*dict.fromkeys((config.objective.metric, *metrics))]
+    check_fit(config, index, wanted)
     check_parts(config)
     parts = split(index, **config.data.split.model_dump())
     if len(parts.train) < 2:
         raise DataError(
             f"{index.root}: one training sample is left, but batch norm needs two; add samples or split less."
         )
+    check_defined(config, index, parts, wanted)
     seed_everything(config.seed)
     net = built(config)
     if not isinstance(net, JointNet):
@@ -73,7 +81,7 @@ def check(config: ExperimentConfig) -> Checked:
         )
     for size in {stage.height_width for stage in config.stages}:
         check_pack(index, size)
-    model = DepthMaskModel(net, make_link(config.depth_link, index.depth), normalisation_of(config, net, index))
+    model = DepthMaskModel(net, make_link(config.depth_link, index.depth), net.colours)
     return Checked(config, index, index.fingerprint(), parts, model, definitions(index.depth))
 
 
@@ -85,7 +93,7 @@ def prepare(
     load: bool = True,
     measure: Collection[str] = (),
 ) -> Prepared:
-    """As `check`; then choose how to use the machine, and bring the samples into memory or a pack.
+    """As `check`; then count colours where they are wanted, choose how to use the machine, and make the samples ready.
 
     Args:
         config: The experiment.
@@ -95,10 +103,12 @@ def prepare(
         measure: Of `memory_mb` and `latency_ms`, what is to be measured; both at the size of the last stage.
 
     Raises:
-        UserError: As `check`; or a sample cannot be read.
+        UserError: As `check`; or a sample cannot be read, or the precision that is asked for comes out wrong here.
     """
     checked = check(config)
     index, parts, model, settings = checked.index, checked.split, checked.model, config.training
+    if config.data.normalisation == "data":
+        model.normalise_by(*colours_of(checked, home, progress))
     background = model.net.needs_background
     flops = {s.height_width: forward_flops(model, s.height_width, background) for s in config.stages}
     forward = sum(flops[s.height_width] * s.epochs for s in config.stages)
@@ -109,6 +119,7 @@ def prepare(
         settings.compile,
         flops=TRAINING_TO_FORWARD * forward * len(parts.train),
     )
+    execution = exact(config, model, index, parts.train, execution)
     fingerprint = checked.data_fingerprint
     loaders = StageLoaders(
         index, fingerprint, parts, config.stages, config.data, config.augment, config.seed, execution, home.packs
@@ -178,24 +189,24 @@ def check_pack(index: DatasetIndex, size: tuple[int, int]) -> None:
         )
 
 
-def normalisation_of(config: ExperimentConfig, net: JointNet, index: DatasetIndex) -> tuple[Rgb, Rgb]:
-    """Mean and deviation of colours as the configuration wants them.
+def colours_of(checked: Checked, home: Home, progress: Callable[[int, int], None]) -> tuple[Rgb, Rgb]:
+    """Mean and deviation of the colours of the training part alone; counted once for these data and this split.
 
     Raises:
-        DataError: They are to be those of the data, and `dmx data stats` has not been asked for these data.
+        DataError: A picture cannot be read, or all of them are of one colour.
     """
-    if config.data.normalisation == "model":
-        return net.colours
-    stats = read_stats(index.root)
-    if stats is None or stats.fingerprint != index.fingerprint():
+    index, parts = checked.index, checked.split
+    of = f"{checked.data_fingerprint[:16]}-{index.stamp[:8]}-{parts.fingerprint[:16]}"
+    mean, deviation = kept_colours(index, parts.train, home.packs / f"{of}-colours.json", progress=progress)
+    if not min(deviation):
         raise DataError(
-            f"{index.root}: data.normalisation is `data`, but {'no' if stats is None else 'an outdated'} stats.json is "
-            f"there; run `dmx data stats {index.root}`."
+            f"{index.root}: a colour is the same in every pixel that is learned from, so nothing can be divided by its "
+            "deviation; set data.normalisation to model."
         )
-    return stats.image_mean, stats.image_std
+    return mean, deviation
 
 
-def check_fit(config: ExperimentConfig, index: DatasetIndex) -> None:
+def check_fit(config: ExperimentConfig, index: DatasetIndex, metrics: Iterable[str]) -> None:
     """Make sure that the experiment and the data set go together.
 
     Raises:
@@ -212,8 +223,10 @@ def check_fit(config: ExperimentConfig, index: DatasetIndex) -> None:
         what = f"takes a background, but '{index.name}' has none"
         problems.append(Problem("model.inputs", f"model '{config.model.component.name}' {what}; set it to image"))
     known = {f"val/{name}" for name in names(index.depth)}
-    if config.objective.metric not in known:
-        what = f"'{config.objective.metric}' is not defined for {kind} depth"
-        problems.append(Problem("objective.metric", f"{what}; take one of {', '.join(sorted(known))}"))
+    for metric in metrics:
+        if metric not in known:
+            where = "objective.metric" if metric == config.objective.metric else "objectives"
+            what = f"'{metric}' is not defined for {kind} depth"
+            problems.append(Problem(where, f"{what}; take one of {', '.join(sorted(known))}"))
     if problems:
         raise ConfigError(f"experiment '{config.name}'", problems)

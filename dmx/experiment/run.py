@@ -2,17 +2,23 @@
 
 import json
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dmx.config import ExperimentConfig
 from dmx.config.flat import flatten
-from dmx.experiment.failures import crashed, reason, transient
+from dmx.errors import FullError, full
+from dmx.experiment.ended import tidy
+from dmx.experiment.exactness import begun, exact
+from dmx.experiment.failures import crashed, no_room, reason, transient
 from dmx.experiment.prepare import Prepared
 from dmx.experiment.start import IDENTITY, check_identity, costs, identity_of, start_of
 from dmx.outcome import Outcome
@@ -38,9 +44,6 @@ from dmx.weighting.kinds import GradientWeighting
 
 Report = Callable[[int, Mapping[str, float | None]], str]
 
-UNFINISHED = (Outcome.INTERRUPTED, Outcome.CRASHED, Outcome.OUT_OF_MEMORY)
-"""Outcomes after which the same command goes on from the checkpoint; every other is the end."""
-
 
 def run_id_of(config: ExperimentConfig) -> str:
     """The name of the run of a configuration: the same for an equal one, so that the same command goes on."""
@@ -60,6 +63,7 @@ def run(
     seconds: float | None = None,
     passed: int = 0,
     stores: bool = True,
+    also: Sequence[str] = (),
 ) -> tuple[RunResult, int]:
     """Train, from the checkpoint where there is one.
 
@@ -75,33 +79,66 @@ def run(
         seconds: How long it may train, over every start.
         passed: The epoch up to which a run that was pruned goes on after all.
         stores: Whether MLflow and TensorBoard are fed, beside the journal.
+        also: Metrics that the best epoch must have a value of, beside the objective.
 
     Returns:
         The result, and how many events the stores still lack.
     """
     folder = home.run(run_id)
     check_identity(folder / IDENTITY, prepared, f"run {run_id}")
+    prepared = as_begun(prepared, folder)
     learner = learner_of(prepared)  # before anything is written: a user's mistake may show only here
+    trainer = _trainer(prepared, folder, report, seconds, passed, progress, also)
     if number():  # the first process has the records
-        trainer = _trainer(prepared, folder, report, seconds, passed, progress)
         return trainer.fit(learner, prepared.loaders, Untracked()), 0
-    if stores and tags.get("dmx.role") != "trial":  # of which there are many alike
-        draw_graph(home.tensorboard(run_id) / "graph", prepared.model.net, example(prepared))
     tracker = open_run(home, run_id, start_of(prepared, run_id, experiment, tags, searched), stores=stores)
     try:
-        result = _trainer(prepared, folder, report, seconds, passed, progress).fit(learner, prepared.loaders, tracker)
+        if stores and tags.get("dmx.role") != "trial":  # of which there are many alike
+            draw_graph(home.tensorboard(run_id) / "graph", prepared.model.net, example(prepared))
+        result = trainer.fit(learner, prepared.loaders, tracker)
     except KeyboardInterrupt:
         tracker.finish(Outcome.INTERRUPTED, "SIGINT")
         raise
     except Exception as error:
-        replace_text(folder / "crash.txt", without_secrets(traceback.format_exc()))
-        tracker.artifact(folder / "crash.txt")
-        if transient(error):  # without a result, so that the next attempt goes on
-            tracker.finish(Outcome.INTERRUPTED, reason(error))
-        else:
-            _close(prepared, folder, tags, crashed(error), tracker)
+        _broken_off(error, prepared, folder, tags, tracker)
         raise
     return result, _close(prepared, folder, tags, result, tracker)
+
+
+def as_begun(prepared: Prepared, folder: Path) -> Prepared:
+    """With the precision in which the run began, wherever it goes on.
+
+    Raises:
+        UserError: That comes out wrong on this machine.
+    """
+    before, execution = begun(folder), prepared.execution
+    if before is None or before == (execution.dtype, execution.refused):
+        return prepared
+    execution = replace(execution, dtype=before[0], refused=before[1])
+    if execution.dtype != prepared.execution.dtype:
+        who = f"the precision in which run {folder.name} began"
+        execution = exact(prepared.config, prepared.model, prepared.index, prepared.split.train, execution, who)
+    return replace(prepared, execution=execution)
+
+
+def _broken_off(
+    error: Exception, prepared: Prepared, folder: Path, tags: Mapping[str, str], tracker: RunTracker
+) -> None:
+    """Put on record why a run was broken off.
+
+    Raises:
+        FullError: There was no room for something.
+    """
+    if full(error):
+        with suppress(OSError):
+            tracker.finish(Outcome.INTERRUPTED, reason(error))
+        raise FullError(no_room(error, folder)) from error
+    replace_text(folder / "crash.txt", without_secrets(traceback.format_exc()))
+    tracker.artifact(folder / "crash.txt")
+    if transient(error):  # without a result, so that the next attempt goes on
+        tracker.finish(Outcome.INTERRUPTED, reason(error))
+    else:
+        _close(prepared, folder, tags, crashed(error), tracker)
 
 
 def example(prepared: Prepared) -> tuple[Tensor, ...]:
@@ -153,6 +190,8 @@ def _close(prepared: Prepared, folder: Path, tags: Mapping[str, str], result: Ru
         **result.to_dict(),
     }
     replace_text(folder / RESULT, json.dumps(record, indent=1))  # last: where it stands, all else stands too
+    if tags.get("dmx.role") != "trial":  # which may be held, and go on; its study knows
+        tidy(folder, result.outcome, config)
     return unsent
 
 
@@ -170,7 +209,7 @@ def learner_of(prepared: Prepared) -> Learner:
     shared: tuple[bool, ...] = ()
     if isinstance(weighting, GradientWeighting):
         shared = shared_parameters(model, size)
-    look = partial(model.look, size)
+    look = partial(model.look, size, traced=True)
     optimizer = make_optimizer(config.optimizer, model, config.groups, look, others=loss.parameters())
     ends, step = [], 0
     for stage in config.stages:
@@ -181,8 +220,6 @@ def learner_of(prepared: Prepared) -> Learner:
     return Learner(model, loss, optimizer, schedule, execution.scaler(), execution, config.training.clip_norm, shared)
 
 
-def _trainer(
-    prepared: Prepared, folder: Path, report: Report, seconds: float | None, passed: int, progress: Progress
-) -> Trainer:
+def _trainer(prepared: Prepared, folder: Path, *how: Any) -> Trainer:
     config, spec = prepared.config, prepared.index.depth
-    return Trainer(config.stages, config.training, config.objective, spec, folder, report, seconds, passed, progress)
+    return Trainer(config.stages, config.training, config.objective, spec, folder, *how)

@@ -10,14 +10,18 @@ import yaml
 
 from dmx.config.flat import flatten
 from dmx.errors import DataError
+from dmx.experiment.exactness import ENVIRONMENT
 from dmx.experiment.prepare import Checked, Prepared
 from dmx.experiment.trained import DEPTH, spec_text
 from dmx.registry.ranges import Scalar
+from dmx.stored import read_mapping
 from dmx.tracking import RunStart
 from dmx.tracking.environment import facts, git_state
 from dmx.tracking.secrets import without_secrets
 
 IDENTITY = "identity.json"
+NORMALISATION = "normalisation.json"
+"""What colours are freed of before the network sees them; its weights hold the same numbers."""
 
 
 def start_of(
@@ -42,14 +46,23 @@ def start_of(
             IDENTITY: json.dumps(identity_of(prepared), indent=1),
             "config.yaml": yaml.safe_dump(config.dump(), sort_keys=False),
             "split.json": prepared.split.to_json(),
-            "environment.json": json.dumps(environment, indent=1),
+            ENVIRONMENT: json.dumps(environment, indent=1),
             "metrics.json": json.dumps(prepared.definitions, indent=1),
+            NORMALISATION: json.dumps(normalisation_of(prepared), indent=1),
             DEPTH: spec_text(prepared.index.depth),
             **({"git.diff": without_secrets(diff)} if diff else {}),
         },
         searched=searched,
         inputs=[*inputs_of(prepared)],
     )
+
+
+def normalisation_of(prepared: Checked) -> dict[str, Any]:
+    """Mean and deviation of red, green and blue in [0, 1], and whose they are."""
+    data = prepared.config.data.normalisation == "data"
+    whose = f"{len(prepared.split.train)} training samples of {prepared.index.name}" if data else "the model's own"
+    model = prepared.model
+    return {"of": whose, "mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
 
 
 def inputs_of(prepared: Prepared) -> Iterator[dict[str, str]]:
@@ -91,7 +104,16 @@ def check_identity(path: Path, prepared: Checked, who: str) -> None:
         DataError: Data, split, size or metrics are others than those noted at `path`.
     """
     if path.is_file():
-        check_equal(json.loads(path.read_text()), identity_of(prepared), who, prepared.index.root)
+        check_equal(read_identity(path), identity_of(prepared), who, prepared.index.root)
+
+
+def read_identity(path: Path) -> dict[str, Any]:
+    """What `identity_of` gave when a run or a study began.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    return read_mapping(path, f"restore it from a copy, or remove {path.parent} to begin anew.", "data")
 
 
 def check_equal(before: Mapping[str, Any], now: Mapping[str, Any], who: str, root: Path) -> None:

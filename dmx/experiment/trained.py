@@ -4,17 +4,21 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import yaml
+from pydantic import TypeAdapter
 
 from dmx.config import ExperimentConfig, parse_experiment
 from dmx.data.layout import read
 from dmx.errors import UserError, did_you_mean
 from dmx.models.joint import DepthMaskModel, make_link
+from dmx.outcome import Outcome
 from dmx.quartet import DepthSpec
+from dmx.results.records import kept_yaml, read_result
+from dmx.stored import intact, read_json
 from dmx.tracking.home import Home
 from dmx.training.checkpoint import load_weights
 from dmx.training.execution import Execution, choose
 from dmx.training.trainer import BEST_WEIGHTS
+from dmx.written import place
 
 DEPTH = "depth.json"
 """How the depth that a run learned is to be read."""
@@ -54,28 +58,49 @@ def trained(home: Home, run: str) -> Trained:
     if not (folder / "config.yaml").is_file():
         known = [path.parent.name for path in (home.root / "runs").glob("*/config.yaml")]
         raise UserError(f"there is no run '{run}' in {home.root}; {did_you_mean(run, known)}")
-    if not (folder / BEST_WEIGHTS).is_file():
-        raise UserError(
-            f"{folder / BEST_WEIGHTS} is not there: the run has no best epoch yet, was answered from another one's "
-            "record, or `dmx gc` has removed its weights; name another run, or train it once more."
-        )
-    data = yaml.safe_load((folder / "config.yaml").read_text())
-    if "weights" in data["model"]:
+    path = best_weights(home, run)
+    data = kept_yaml(folder / "config.yaml")
+    if isinstance(data.get("model"), dict) and "weights" in data["model"]:
         data["model"]["weights"] = "none"  # the trained ones come next; nothing is to be fetched
     config = parse_experiment(data, str(folder / "config.yaml"))
     spec = spec_of(folder, config)
     model = DepthMaskModel(config.model.bind()(), make_link(config.depth_link, spec))
-    load_weights(folder / BEST_WEIGHTS, model)
+    load_weights(path, model)
     settings = config.training
     execution = choose(settings.device, settings.precision, settings.channels_last, compile=False, flops=0)
     placed = model.to(execution.device, memory_format=execution.memory_format)  # type: ignore[call-overload]
     return Trained(run, config, spec, placed.eval(), execution)
 
 
+def best_weights(home: Home, run: str) -> Path:
+    """Where the weights of a run's best epoch are.
+
+    Raises:
+        UserError: They are not there; the message says why, as far as the run's record does, and what to do.
+    """
+    path = home.run(run) / BEST_WEIGHTS
+    if path.is_file():
+        return path
+    found = read_result(home.run(run))
+    if found is not None and found[0].outcome is Outcome.PRUNED:
+        raise UserError(
+            f"run {run} has no weights: it was pruned, and a pruned trial keeps none but with `training.keep: all`; "
+            f"name a complete one, or train it whole with `dmx train {home.run(run) / 'config.yaml'}`."
+        )
+    raise UserError(
+        f"{path} is not there: the run has no best epoch yet, was answered from another one's record, or its weights "
+        f"were removed, by `dmx gc` or by hand; name another run, or remove {home.run(run)} and start its command "
+        "again, which trains it once more."
+    )
+
+
 def spec_of(folder: Path, config: ExperimentConfig) -> DepthSpec:
     """How the run's depth is to be read: its own note, or what its data say, for runs from before there was one."""
     path = folder / DEPTH
-    return DepthSpec(**json.loads(path.read_text())) if path.is_file() else read(Path(config.data.root)).depth
+    if not path.is_file():
+        return read(place(config.data.root)).depth
+    with intact(path, f"restore it from a copy, or remove {folder} and train the run again."):
+        return TypeAdapter(DepthSpec).validate_python(read_json(path, ""))
 
 
 def spec_text(spec: DepthSpec) -> str:

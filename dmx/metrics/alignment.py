@@ -1,8 +1,8 @@
 """Predicted depth brought to the truth's scale, picture by picture.
 
     none            y
-    median          y · median(t) / median(y)                           Zhou et al. 2017, section 4.2
-    least squares   s y + b, (s, b) = argmin Σ (s y + b - t)²           Ranftl et al. 2022, eq. 4
+    median          y · median(t) / median(y)                           Zhou et al. 2017 (SfMLearner), for evaluation
+    least squares   s y + b, (s, b) = argmin Σ (s y + b - t)²           Ranftl et al. 2022, section 5
 
 All over the valid pixels of a picture. Relative depth with the near end high is an inverse depth: against metric depth
 the fit is made in inverse depth (Ranftl et al. 2022, section 6) and turned over. A line can leave what is depth at

@@ -20,9 +20,9 @@ from dmx.sums import ratio
 LEVELS = 256
 
 
-def alignment(p: Probability, g: Mask) -> float:
+def alignment(p: Probability, g: Mask, known: Mask) -> float:
     """The mean of E over the thresholds k / 255, k = 0 ... 255, of p rounded down to a multiple of 1 / 255."""
-    level = (p * (LEVELS - 1)).astype(np.uint8)
+    g, level = g[known], (p[known] * (LEVELS - 1)).astype(np.uint8)
     hits, false = (np.bincount(level[where], minlength=LEVELS)[::-1].cumsum()[::-1] for where in (g, ~g))
     n, objects = g.size, int(g.sum())
     if objects == 0:
@@ -49,8 +49,9 @@ def enhanced(phi_g: float, phi_f: Float64[np.ndarray, "256"]) -> Float64[np.ndar
     higher_is_better=True,
     forms=("per_image",),
     thorough=True,
-    equation="mean over 256 thresholds of sum (1 + xi)^2 / 4 / (n - 1) of the probability as it is",
-    version=1,
+    equation="mean over 256 thresholds of sum (1 + xi)^2 / 4 / (n - 1) of the probability as it is, "
+    "over the n known pixels",
+    version=2,
 )
 def e_measure(pixels: MaskPixels) -> Float64[Tensor, "B K"]:
     """Mean enhanced-alignment measure. In [0, 1]; see `s_measure` for what is not stretched."""

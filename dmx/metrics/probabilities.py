@@ -11,7 +11,7 @@ from dmx.quartet import Batch, Prediction
 
 BINS = 300
 """Of the probability; bin k has k / 300 < p <= (k + 1) / 300, and the first p = 0, too."""
-CALIBRATION_BINS = 15  # Guo et al. 2017, section 2
+CALIBRATION_BINS = 15  # as in the tables of Guo et al. 2017
 
 
 @dataclass(frozen=True)

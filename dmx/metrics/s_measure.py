@@ -21,13 +21,13 @@ from dmx.sums import ratio
 ALPHA = 0.5
 
 
-def structure(p: Probability, g: Mask) -> float:
+def structure(p: Probability, g: Mask, known: Mask) -> float:
     """S of one picture."""
-    mu = g.mean()
+    mu, here = g[known].mean(), p[known]
     if mu in (0, 1):
-        return float(p.mean() if mu else 1 - p.mean())
-    objects = mu * likeness(p[g]) + (1 - mu) * likeness(1 - p[~g])
-    return max(0.0, float(ALPHA * objects + (1 - ALPHA) * by_region(p, g)))
+        return float(here.mean() if mu else 1 - here.mean())
+    objects = mu * likeness(p[g]) + (1 - mu) * likeness(1 - p[known & ~g])
+    return max(0.0, float(ALPHA * objects + (1 - ALPHA) * by_region(p, g, known)))
 
 
 def likeness(x: Float64[np.ndarray, "N"]) -> float:
@@ -36,18 +36,20 @@ def likeness(x: Float64[np.ndarray, "N"]) -> float:
     return float(2 * x.mean() / (x.mean() ** 2 + 1 + deviation + EPSILON))
 
 
-def by_region(p: Probability, g: Mask) -> float:
-    """S_region: the parts around the centroid, by their share of the picture."""
+def by_region(p: Probability, g: Mask, known: Mask) -> float:
+    """S_region: the parts around the centroid of the known object, by their share of the known pixels."""
     rows, columns = (np.round(where.mean()).astype(int) + 1 for where in np.nonzero(g))
     total = 0.0
     for down in (slice(None, rows), slice(rows, None)):
         for across in (slice(None, columns), slice(columns, None)):
-            if g[down, across].size:
-                total += g[down, across].size / g.size * ssim(p[down, across], g[down, across].astype(np.float64))
+            part = known[down, across]
+            if part.any():
+                likeness_there = ssim(p[down, across][part], g[down, across][part].astype(np.float64))
+                total += part.sum() / known.sum() * likeness_there
     return total
 
 
-def ssim(x: Probability, y: Probability) -> float:
+def ssim(x: Float64[np.ndarray, "N"], y: Float64[np.ndarray, "N"]) -> float:
     """4 x̄ ȳ σ_xy / ((x̄² + ȳ²)(σ_x² + σ_y²)) (eq. 3); 1 where both are 0, 0 where one is."""
     n = max(x.size - 1, EPSILON)
     dx, dy = x - x.mean(), y - y.mean()
@@ -65,8 +67,8 @@ def ssim(x: Probability, y: Probability) -> float:
     higher_is_better=True,
     forms=("per_image",),
     thorough=True,
-    equation="0.5 S_object + 0.5 S_region of the probability as it is, not stretched to [0, 1]",
-    version=1,
+    equation="0.5 S_object + 0.5 S_region of the probability as it is, not stretched to [0, 1], over known pixels",
+    version=2,
 )
 def s_measure(pixels: MaskPixels) -> Float64[Tensor, "B K"]:
     """Structure measure. In [0, 1]. The authors' programs stretch each picture's p to [0, 1] first; this does not."""

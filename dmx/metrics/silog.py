@@ -15,7 +15,7 @@ from dmx.sums import spread
 
 @depth_metrics.register(
     "silog_lambda1",
-    source="Eigen et al. 2014, eq. 1 (its square root)",
+    source="Eigen et al. 2014, eq. 3 (its square root; their eq. 1 is half of eq. 3)",
     finish=spread,
     higher_is_better=False,
     kinds=("metric",),

@@ -5,12 +5,15 @@ EA = K * E                                          eq. 7: K a Gaussian of 7x7, 
 E_w = min(E, EA) on the object, E B elsewhere       eq. 8 and 9
 B = 2 - exp(ln(1/2) / 5 Δ)                          eq. 6: Δ the distance to the object
 R = 1 - mean of E_w on the object, P = TP_w / (TP_w + FP_w), F = 2 R P / (R + P)     eq. 10 to 13
+
+All over known pixels; under K, E of an unknown pixel is that of the nearest known object pixel, as it is elsewhere than
+on the object.
 """
 
 import cv2
 import numpy as np
 from jaxtyping import Float64
-from scipy.ndimage import distance_transform_edt  # type: ignore[import-untyped]
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from dmx.metrics.pixels import MaskPixels
@@ -21,7 +24,7 @@ from dmx.sums import ratio
 SIDE, SIGMA, HALF = 7, 5.0, 5.0
 
 
-def weighted(p: Probability, g: Mask) -> float:
+def weighted(p: Probability, g: Mask, known: Mask) -> float:
     """F of one picture; 0 without an object, as in the authors' program."""
     if not g.any():
         return 0.0
@@ -33,7 +36,7 @@ def weighted(p: Probability, g: Mask) -> float:
     B = np.where(g, 1.0, 2 - np.exp(np.log(0.5) / HALF * distance))
     E_w = np.where(g & (EA < E), EA, E) * B
     recall = 1 - E_w[g].mean()
-    hits, false = g.sum() - E_w[g].sum(), E_w[~g].sum()
+    hits, false = g.sum() - E_w[g].sum(), E_w[known & ~g].sum()
     precision = hits / (hits + false + EPSILON)
     return float(2 * recall * precision / (recall + precision + EPSILON))
 

@@ -1,7 +1,7 @@
 """Metrics of a mask as a whole, which no sum over pixels gives: one value for each picture.
 
-They look at places, so that unknown pixels cannot be left out of them: where nobody knows the mask, neither prediction
-nor truth has an object. They are slower than a network, and so are left to `dmx evaluate`.
+They look at places; only known pixels are counted, averaged, or taken for the object. They are slower than a network,
+and so are left to `dmx evaluate`.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,15 @@ Mask = Bool[np.ndarray, "H W"]
 EPSILON = float(np.finfo(np.float64).eps)
 
 
-def each(pixels: MaskPixels, measure: Callable[[Probability, Mask], float | None]) -> Float64[Tensor, "B 2"]:
+def each(pixels: MaskPixels, measure: Callable[[Probability, Mask, Mask], float | None]) -> Float64[Tensor, "B 2"]:
     """Each sample's value and 1, as sums; zeros where `measure` is undefined or nothing of the mask is known.
 
-    A NaN among the probabilities makes the value NaN.
+    A NaN among the probabilities of known pixels makes the value NaN.
+
+    Args:
+        pixels: Prediction and truth.
+        measure: From the probability, the true object and the known pixels of one picture to the value. Where the mask
+            is unknown the probability is 0 and there is no object.
     """
     known = pixels.valid.cpu()
     p, g = (torch.where(known, x.cpu(), 0)[:, 0].numpy() for x in (pixels.p, pixels.g))
@@ -29,7 +34,7 @@ def each(pixels: MaskPixels, measure: Callable[[Probability, Mask], float | None
     for i in range(len(known)):
         if not known[i].any():
             continue
-        value = float("nan") if np.isnan(p[i]).any() else measure(p[i], g[i] > 0.5)
+        value = float("nan") if np.isnan(p[i]).any() else measure(p[i], g[i] > 0.5, known[i, 0].numpy())
         if value is not None:
             sums[i] = torch.tensor([value, 1.0], dtype=torch.float64)
     return sums.to(pixels.p.device)

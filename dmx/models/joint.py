@@ -86,13 +86,23 @@ class DepthMaskModel(nn.Module):
         for name, values in zip(("mean", "std"), normalisation, strict=True):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1))
 
+    def normalise_by(self, mean: Rgb, std: Rgb) -> None:
+        """Take this mean and standard deviation of red, green and blue in [0, 1] instead."""
+        for own, values in ((self.mean, mean), (self.std, std)):
+            own.copy_(torch.tensor(values).view(3, 1, 1))
+
     def forward(self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None) -> Prediction:
         """From pictures in [0, 1] to mask logits and depth in the data set's unit, float32 whatever the precision."""
         return self._predicted(self.net(*self._inputs(image, background)), image)
 
-    def look(self, size: tuple[int, int]) -> Prediction:
-        """The prediction of an empty picture, in evaluation mode: to see how the outputs come to be."""
-        picture = self.mean.new_zeros(1, 3, *size)
+    def look(self, size: tuple[int, int], *, traced: bool = False) -> Prediction:
+        """The prediction of an empty picture, in evaluation mode: to see how the outputs come to be.
+
+        Args:
+            size: The picture's.
+            traced: Whether the picture requires a gradient, so that autograd tells what comes from it.
+        """
+        picture = self.mean.new_zeros(1, 3, *size).requires_grad_(traced)
         was_training = self.training
         self.eval()
         prediction: Prediction = self(picture, picture if self.net.needs_background else None)

@@ -1,6 +1,5 @@
 """All that the report tells of a study, gathered once; the sections only show it."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from dmx.errors import UserError
 from dmx.outcome import Outcome
 from dmx.report.reading import Asked, Axis, Importances, Study, asked, axes, directions, importances
 from dmx.results.ranking import Entry, rank, results
+from dmx.results.records import read_chosen
 from dmx.tracking.home import Home
 
 BEST = "best.json"
@@ -161,5 +161,5 @@ def planned(params: Mapping[str, Any]) -> int:
 
 def _champion(path: Path, seeds: set[str]) -> tuple[str, Mapping[str, float | None]] | None:
     """What `train-best` chose among `seeds`."""
-    stored = json.loads(path.read_text()) if path.is_file() else {}
-    return (stored["champion"], stored["test"] or {}) if stored.get("champion") in seeds else None
+    stored = read_chosen(path)
+    return (stored.champion, stored.test or {}) if stored is not None and stored.champion in seeds else None

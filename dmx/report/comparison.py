@@ -1,19 +1,21 @@
 """Runs side by side as one HTML page that needs nothing but itself."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 
 import cv2
 from matplotlib.axes import Axes
 
-from dmx.compare.bootstrap import Difference
+from dmx.compare.difference import Difference
 from dmx.compare.pictures import Pair
 from dmx.compare.runs import Comparison
 from dmx.report.figure import BLUE, GREY, RED, plot
 from dmx.report.html import Html, join, number, shown, table, tag, text
 from dmx.report.page import document
 from dmx.report.sections.pictures import inline
+from dmx.sums import FORMS, base
 
-SHADES = {"better": BLUE, "worse": RED, "same": GREY}
+SHADES = {"better": BLUE, "network better": BLUE, "worse": RED, "network worse": RED, "unclear": GREY}
 
 
 def comparison_page(found: Comparison, pairs: Mapping[str, Sequence[Pair]], metric: str, why_none: str) -> str:
@@ -28,7 +30,7 @@ def comparison_page(found: Comparison, pairs: Mapping[str, Sequence[Pair]], metr
     first = found.candidates[0]
     title = f"{first.name} and {', '.join(one.name for one in found.candidates[1:])}"
     sections = {
-        "What is more than noise": join(*(forest(found, i) for i in range(1, len(found.candidates)))),
+        "What is more than chance": join(*(forest(found, i) for i in range(1, len(found.candidates)))),
         "All metrics": values(found),
         "In what they differ": differing(found),
         "Where they differ most": pictures(pairs, metric, why_none),
@@ -37,26 +39,28 @@ def comparison_page(found: Comparison, pairs: Mapping[str, Sequence[Pair]], metr
 
 
 def forest(found: Comparison, which: int) -> Html:
-    """The difference of every pooled metric with its interval, in per cent of the first's value."""
+    """The difference of every metric with its interval, in per cent of the first's value; pooled where it can be."""
     rows: list[tuple[str, Difference]] = []
     for metric in found.metrics:
         d = found.differences[metric][which - 1]
-        if d is not None and d.first != 0 and metric.endswith("_pooled"):
-            rows.append((metric.removesuffix("_pooled"), d))
+        pooled = base(metric) + FORMS[0]
+        if d is not None and d.first != 0 and (metric == pooled or pooled not in found.metrics):
+            rows.append((metric.removesuffix(FORMS[0]), d))
 
     def draw(ax: Axes) -> None:
         for place, (_, d) in enumerate(reversed(rows)):
             share = 100 / abs(d.first)
             colour = SHADES[d.verdict]
-            ax.plot([d.low * share, d.high * share], [place, place], color=colour, linewidth=2)
+            if isfinite(d.low):
+                ax.plot([d.low * share, d.high * share], [place, place], color=colour, linewidth=2)
             ax.plot([d.value * share], [place], "o", color=colour, markersize=5)
         ax.axvline(0, color="black", linewidth=0.8)
         ax.set(xlabel=f"% of {found.candidates[0].name}'s value", yticks=range(len(rows)))
         ax.set_yticklabels([name for name, _ in reversed(rows)])
 
     said = (
-        f"{found.candidates[which].name} against {found.candidates[0].name}, pooled metrics, 95 % intervals: blue is "
-        "better, red is worse, grey may be noise."
+        f"{found.candidates[which].name} against {found.candidates[0].name}, intervals as in the table below: blue is "
+        "better, red is worse, grey is unclear."
     )
     return plot(said, draw, height=1.0 + 0.26 * len(rows))
 
@@ -71,12 +75,7 @@ def values(found: Comparison) -> Html:
             said = "" if d is None else f" ({d.value:+.3g}, {d.low:+.2g} to {d.high:+.2g}: {d.verdict})"
             cells.append(number(value) + said)
         rows.append((metric, *cells))
-    samples = found.candidates[0].samples[0]
-    seeds = ", and over seeds" if any(len(one.runs) > 1 for one in found.candidates) else ""
-    told = (
-        f"On {len(samples.ids)} validation samples in {len(set(samples.groups))} groups; in brackets the difference "
-        f"from the first, with its 95 % interval by the paired bootstrap over groups{seeds}. `same`: 0 is inside."
-    )
+    told = f"In brackets the difference from the first, with its interval. {found.told}"
     return join(text(told), table(head, rows, numbers=range(1, len(head))))
 
 

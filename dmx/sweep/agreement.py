@@ -7,6 +7,7 @@ from typing import Any
 
 from dmx.config import StudyConfig, parse_study
 from dmx.errors import UserError, did_you_mean
+from dmx.stored import intact
 from dmx.sweep.claims import Claims
 from dmx.sweep.database import open_database, shown
 from dmx.tracking.files import replace_text
@@ -43,7 +44,12 @@ def check_storage(folder: Path, url: str | None) -> None:
         UserError: They are elsewhere.
     """
     now, path = shown(url) if url else IN_FOLDER, folder / STORAGE
-    before = path.read_text() if path.is_file() else now
+    before = now
+    if path.is_file():
+        with intact(path, "remove it, if the trials are where this command looks for them."):
+            before = path.read_text()
+            if before != IN_FOLDER and "://" not in before:
+                raise ValueError(f"{before!r} is no place of trials")
     if before != now:
         which = "without --storage" if before == IN_FOLDER else f"--storage {before}"
         raise UserError(

@@ -1,22 +1,20 @@
 """The best trial at full budget: over several seeds, compared on validation, read once on test."""
 
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
-
-import yaml
 
 from dmx.config import ExperimentConfig, StudyConfig, parse_experiment
 from dmx.errors import UserError, did_you_mean
-from dmx.experiment import UNFINISHED, Prepared, prepare, run, run_id_of
+from dmx.experiment import UNFINISHED, Prepared, prepare, run, run_id_of, tidy
 from dmx.experiment.evaluate import Evaluation, evaluate
-from dmx.experiment.evaluations import keep
-from dmx.experiment.trained import trained
+from dmx.experiment.evaluations import keep, read_on_test, told_of_test
+from dmx.experiment.trained import best_weights, trained
 from dmx.outcome import Outcome
 from dmx.results.ranking import Entry, rank, results
-from dmx.results.records import read_result
+from dmx.results.records import Chosen, kept_yaml, read_chosen, read_result
 from dmx.sweep.engine import alone
 from dmx.sweep.judging import judged_by, rank_several
 from dmx.sweep.stored import stored_study
@@ -24,7 +22,6 @@ from dmx.sweep.watcher import Watcher
 from dmx.tracking.files import replace_text
 from dmx.tracking.home import Home
 from dmx.training.checkpoint import load_weights
-from dmx.training.trainer import BEST_WEIGHTS
 
 REPORT = "best.json"
 
@@ -39,7 +36,8 @@ class BestReport:
         seeds: The run of each seed, best first, as far as it has ended.
         interrupted: Whether somebody stopped it; the rest is empty then.
         champion: The best seed's run on validation.
-        test: Its metrics on test, read once; None where the split has no test part.
+        test: Its metrics on test, read once for it; None where the split has no test part.
+        told: For which networks test was read.
         prepared: Its configuration, data and model with the best weights.
     """
 
@@ -49,6 +47,7 @@ class BestReport:
     interrupted: bool
     champion: str = ""
     test: dict[str, float | None] | None = None
+    told: str = ""
     prepared: Prepared | None = None
 
     def spread(self, metric: str) -> tuple[float, float] | None:
@@ -83,7 +82,10 @@ def train_best(
     ended = [entry for entry in results(home, name) if entry.result.outcome is Outcome.COMPLETE]
     complete = [entry for entry in ended if entry.result.best is not None]
     if not complete:
-        raise UserError(f"no trial of study '{name}' is complete yet; run `dmx sweep` first.")
+        raise UserError(
+            f"{home.root / 'runs'} holds no complete trial of study '{name}'; run `dmx sweep` first, or bring back the "
+            "runs' folders where they were removed."
+        )
     trial = picked(study, complete, pick)
     with alone(home.study(name)):
         runs: list[Entry] = []
@@ -98,9 +100,10 @@ def train_best(
         if ranked[0].result.outcome is not Outcome.COMPLETE or ranked[0].result.best is None:
             raise UserError(f"no seed of {trial} came to an end: {ranked[0].run} {ranked[0].result.reason}.")
         champion = prepare(full_budget(study, trial, home, seed_of(ranked[0])), home, watcher.loading)
-        load_weights(home.run(ranked[0].run) / BEST_WEIGHTS, champion.model)
+        load_weights(best_weights(home, ranked[0].run), champion.model)
         test = _test(champion, ranked[0], home, page)
-        return BestReport(name, trial, tuple(ranked), False, ranked[0].run, test, champion)
+        told = told_of_test(read_on_test(home, ranked[0].run)) if test else ""
+        return BestReport(name, trial, tuple(ranked), False, ranked[0].run, test, told, champion)
 
 
 def picked(study: StudyConfig, complete: Sequence[Entry], pick: str | None) -> str:
@@ -130,7 +133,7 @@ def seed_of(entry: Entry) -> int:
 def full_budget(study: StudyConfig, trial: str, home: Home, seed: int) -> ExperimentConfig:
     """The trial's configuration with another seed and the study's full budget."""
     path = home.run(trial) / "config.yaml"
-    data: dict[str, Any] = yaml.safe_load(path.read_text())
+    data: dict[str, Any] = kept_yaml(path)
     data |= {"name": f"{study.name}-best-s{seed}", "seed": seed}
     if study.train_best.stages is not None:
         data["stages"] = [stage.model_dump(mode="json") for stage in study.train_best.stages]
@@ -143,26 +146,37 @@ def _train(config: ExperimentConfig, study: StudyConfig, home: Home, watcher: Wa
     if found is None or found[0].outcome in UNFINISHED:
         tags = {"dmx.role": "best", "dmx.study": study.name}
         prepared = prepare(config, home, watcher.loading, measure=study.measured)
-        result, _ = run(prepared, home, run_id, experiment=study.name, tags=tags, progress=watcher)
+        names: dict[str, Any] = {"experiment": study.name, "tags": tags}
+        result, _ = run(prepared, home, run_id, **names, progress=watcher, also=study.metrics)
         watcher.told(config.seed, result)
         found = read_result(home.run(run_id))
         assert found is not None  # `run` has just written it
+    tidy(home.run(run_id), found[0].outcome, config)
     return Entry(run_id, *found), found[0].outcome is Outcome.INTERRUPTED
 
 
 def _test(
     prepared: Prepared, entry: Entry, home: Home, page: Callable[[Evaluation], str]
 ) -> dict[str, float | None] | None:
-    """The champion on test; what was read for it before is not read again."""
+    """The champion on test; what was read before, for it or for an earlier champion, stays on record."""
     path = home.study(entry.record["tags"]["dmx.study"]) / REPORT
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    if before.get("champion") == entry.run:
-        stored: dict[str, float | None] | None = before["test"]
-        return stored
+    before = read_chosen(path)
+    readings = [] if before is None else [*before.earlier, before.model_copy(update={"earlier": []})]
+    who = {key: str(entry.record.get(key, "")) for key in ("data", "split", "fingerprint")}
+    known = [one for one in readings if one.champion == entry.run and one.identity in (None, who)]
+    now = known[0] if known else _read(prepared, entry, home, page, who)
+    others = [one for one in readings if one is not now]
+    replace_text(path, now.model_copy(update={"earlier": others}).model_dump_json(indent=1))
+    return now.test
+
+
+def _read(
+    prepared: Prepared, entry: Entry, home: Home, page: Callable[[Evaluation], str], who: dict[str, str]
+) -> Chosen:
+    """The champion's metrics on test, and when they were read."""
     test: dict[str, float | None] | None = None
     if prepared.split.test:
         found = evaluate(trained(home, entry.run), prepared.index.root, "test", home)
         keep(found, page(found), home)
         test = {f"test/{name}": value for name, value in found.values.items()}
-    replace_text(path, json.dumps({"champion": entry.run, "test": test}, indent=1))
-    return test
+    return Chosen(champion=entry.run, identity=who, test=test, when=datetime.now(UTC).isoformat(timespec="seconds"))

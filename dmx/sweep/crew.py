@@ -3,21 +3,23 @@
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import BaseContext
 from time import monotonic
 
 import torch
 
 from dmx.config import StudyConfig
 from dmx.errors import UserError
-from dmx.sweep.engine import Conclude, Ready, Summary, joined, ready, send_the_rest
+from dmx.sweep.closing import send_the_rest
+from dmx.sweep.engine import Conclude, Ready, Summary, joined, ready
 from dmx.sweep.process import Job
+from dmx.sweep.server import server
 from dmx.sweep.standing import Standing, standing
-from dmx.sweep.supervisor import Slot, Supervisor, server
+from dmx.sweep.supervisor import Slot, Supervisor
 from dmx.sweep.watcher import Watcher
-from dmx.tracking.delivery import unsent
 from dmx.tracking.home import Home
 
 
@@ -84,7 +86,7 @@ class Crew:
             )
         return [*places[:count]]
 
-    def _supervise(self, study: Ready, places: list[str | None], context: ForkServerContext) -> Summary:
+    def _supervise(self, study: Ready, places: list[str | None], context: BaseContext) -> Summary:
         self.begin(standing(study.claims))
         slots = [
             Slot(number, self._job(study, number, len(places), gpu), self.watchers(number))
@@ -94,14 +96,12 @@ class Crew:
         try:
             stopped = supervisor.run()
         except UserError as error:
-            study.close(str(error), 0)
+            with suppress(OSError):  # there may be no room for it
+                study.close(str(error), ())
             raise
         send_the_rest(study.claims, study.home)  # of trials that ended while a store was away
-        summary = study.close(stopped, 0, self.conclude)  # waits for the stores
-        failed = supervisor.failures >= study.config.max_failures
-        return replace(
-            summary, failed=failed, unsent=summary.unsent + sum(unsent(study.home, run) for run in supervisor.runs)
-        )
+        summary = study.close(stopped, supervisor.runs, self.conclude)
+        return replace(summary, failed=supervisor.failures >= study.config.max_failures)
 
     def _job(self, study: Ready, number: int, count: int, gpu: str | None) -> Job:
         return Job(

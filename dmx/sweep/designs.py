@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from dmx.config import StudyConfig
 from dmx.config.space import Dimension, Space
 from dmx.errors import ConfigError, Problem
 from dmx.registry import Choice
+
+MOST = 100_000
+"""Combinations of a grid, as many as a study may have trials."""
 
 
 def design(config: StudyConfig, space: Space) -> list[dict[str, Any]] | None:
@@ -23,10 +27,14 @@ def design(config: StudyConfig, space: Space) -> list[dict[str, Any]] | None:
         return sobol(space, config.trials, config.seed)
     if config.sampler.name != "grid":
         return None
-    endless = [dimension.path for dimension in space.dimensions if steps(dimension) is None]
+    endless = [dimension.path for dimension in space.dimensions if count(dimension) is None]
     problems = [Problem(f"search.{path}", "a grid needs a list, or a range with a `step`") for path in endless]
-    combinations = [] if problems else list(grid(space.dimensions, {}))
-    if not problems and len(combinations) < config.trials:
+    combinations = [] if problems else list(islice(grid(space.dimensions, {}), MOST + 1))
+    if len(combinations) > MOST:
+        problems = [
+            Problem("search", f"the grid has more than {MOST:,} combinations; take fewer values or larger steps")
+        ]
+    elif not problems and len(combinations) < config.trials:
         what = f"the grid has {len(combinations)} combinations, but trials is {config.trials}"
         problems = [Problem("trials", f"{what}; lower it to {len(combinations)}")]
     if problems:
@@ -40,20 +48,36 @@ def grid(dimensions: tuple[Dimension, ...], drawn: Mapping[str, Any]) -> Iterato
         yield dict(drawn)
         return
     first, *rest = dimensions
-    for value in (steps(first) or []) if first.applies(drawn) else [None]:
-        yield from grid(tuple(rest), {**drawn, first.path: value} if first.applies(drawn) else drawn)
+    if not first.applies(drawn):
+        yield from grid(tuple(rest), drawn)
+        return
+    for number in range(count(first) or 0):
+        yield from grid(tuple(rest), {**drawn, first.path: nth(first, number)})
 
 
-def steps(dimension: Dimension) -> list[Any] | None:
-    """All values of a dimension; None where there are endlessly many."""
+def step_of(dimension: Dimension) -> float | None:
+    """From one value of a range to the next; None where it has no steps."""
+    search = dimension.search
+    assert not isinstance(search, Choice)
+    return search.step or (1 if dimension.whole and not search.log else None)
+
+
+def count(dimension: Dimension) -> int | None:
+    """How many values a dimension has; None where there are endlessly many."""
     search = dimension.search
     if isinstance(search, Choice):
-        return list(search.values)
-    step = search.step or (1 if dimension.whole and not search.log else None)
-    if step is None:
-        return None
-    values = [search.low + i * step for i in range(math.floor((search.high - search.low) / step + 1e-9) + 1)]
-    return [int(value) for value in values] if dimension.whole else values
+        return len(search.values)
+    step = step_of(dimension)
+    return None if step is None else math.floor(min((search.high - search.low) / step + 1e-9, 2**53)) + 1
+
+
+def nth(dimension: Dimension, number: int) -> Any:
+    """One of the values of a dimension that has so many: there may be too many to list them."""
+    search = dimension.search
+    if isinstance(search, Choice):
+        return search.values[number]
+    value = search.low + number * (step_of(dimension) or 1)
+    return int(value) if dimension.whole else value
 
 
 def sobol(space: Space, trials: int, seed: int) -> list[dict[str, Any]]:
@@ -71,9 +95,9 @@ def sobol(space: Space, trials: int, seed: int) -> list[dict[str, Any]]:
 
 def at(dimension: Dimension, u: float) -> Any:
     """The value at the share u in [0, 1) of a dimension."""
-    values = steps(dimension)
+    values = count(dimension)
     if values is not None:
-        return values[int(u * len(values))]
+        return nth(dimension, int(u * values))
     search = dimension.search
     assert not isinstance(search, Choice)
     if search.log:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from dmx.data.layout import read
 from dmx.errors import UserError
 from dmx.outcome import Outcome
@@ -19,6 +17,7 @@ from dmx.tracking.home import Home
 from dmx.tracking.kept import copies, kept
 from dmx.tracking.run import take_lock
 from dmx.training.trainer import BEST_WEIGHTS, CHECKPOINT
+from dmx.written import place, read_yaml
 
 SINGLE, SHARED = "(single runs)", "(shared)"
 KINDS: dict[str, Callable[[Path], bool]] = {
@@ -112,12 +111,13 @@ def packs(home: Home) -> Iterator[Spare]:
     """Packs that were made of data as they are not any more."""
     known: set[str] = set()
     for path in (home.root / "runs").glob("*/config.yaml"):
-        root = yaml.safe_load(path.read_text())["data"]["root"]
-        known.add(str(root))
+        data = read_yaml(path).get("data")
+        if isinstance(data, dict) and isinstance(data.get("root"), str):
+            known.add(data["root"])
     now = set()
     for root in known:
         try:
-            index = read(Path(root))
+            index = read(place(root))
             now.add(f"{index.fingerprint()[:16]}-{index.stamp[:8]}")
         except UserError:  # gone, or not here
             continue
@@ -129,14 +129,13 @@ def packs(home: Home) -> Iterator[Spare]:
 def remove(home: Home, spares: list[Spare]) -> int:
     """Remove what is spare; gives the bytes. What belongs to a run that is being written stays."""
     freed = 0
-    for one in spares:
+    for one, size in [(one, size_of(one.path)) for one in spares]:  # before: with one name gone the other weighs twice
         if one.run:
             try:
                 lock = take_lock(home.run(one.run), one.run, patience=0.0)
             except UserError:
                 continue
             lock.release()
-        size = size_of(one.path)
         if one.path.is_dir():
             shutil.rmtree(one.path)
             one.path.with_suffix(".lock").unlink(missing_ok=True)
@@ -184,12 +183,18 @@ def files(folder: Path) -> Iterator[tuple[Path, int]]:
     """Every file under a folder with its bytes."""
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():
-            yield path, path.stat().st_size
+            yield path, share(path)
+
+
+def share(path: Path) -> int:
+    """The bytes of a file, as far as they are its own: MLflow's copy of a file is a second name of it."""
+    found = path.stat()
+    return found.st_size // found.st_nlink
 
 
 def size_of(path: Path) -> int:
     """The bytes of a file, or of all files under a folder."""
-    return sum(size for _, size in files(path)) if path.is_dir() else path.stat().st_size if path.exists() else 0
+    return sum(size for _, size in files(path)) if path.is_dir() else share(path) if path.exists() else 0
 
 
 def by_reason(spares: list[Spare]) -> Mapping[tuple[str, str, str], tuple[int, int]]:

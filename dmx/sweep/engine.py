@@ -1,8 +1,8 @@
 """A study made ready, worked on by one process after the other or by many, and closed."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,20 +18,20 @@ from dmx.outcome import Outcome
 from dmx.registry import Choice
 from dmx.sweep.agreement import agree, agreed, check_same, check_storage, note_storage
 from dmx.sweep.claims import Claims
+from dmx.sweep.closing import closed, lacking, send_the_rest, tidy_all
 from dmx.sweep.database import shown
+from dmx.sweep.known import check_own, no_trials
 from dmx.sweep.standing import complete, standing_of
-from dmx.sweep.storage import open_claims
+from dmx.sweep.storage import JOURNAL, open_claims
 from dmx.sweep.stored import STUDY
 from dmx.sweep.suggest import first_trials
 from dmx.sweep.watcher import Watcher
 from dmx.sweep.worker import Worker
 from dmx.tracking import RunStart, RunTracker, open_run
-from dmx.tracking.delivery import unsent
-from dmx.tracking.files import replace_text
+from dmx.tracking.files import make_folder, replace_text
 from dmx.tracking.home import Home
-from dmx.tracking.journal import JOURNAL, Finished, Reopened, read
 from dmx.tracking.mlflow_view import View
-from dmx.tracking.process import feeder
+from dmx.written import read_yaml
 
 Conclude = Callable[[StudyConfig, Claims], Iterable[Path]]
 GOES_ON = "the same command goes on"
@@ -84,12 +84,12 @@ class Ready:
         if self.record is not None:
             self.record.log(self.claims.finished(), standing_of(self.claims))
 
-    def close(self, stopped: str, unsent: int, conclude: Conclude = lambda config, claims: ()) -> Summary:
+    def close(self, stopped: str, runs: Collection[str], conclude: Conclude = lambda config, claims: ()) -> Summary:
         """Close the study's own run; gives where the study stands.
 
         Args:
             stopped: Why it was stopped; empty where it was not.
-            unsent: How many events the stores lack of its trials.
+            runs: The trials' runs that were worked on.
             conclude: Makes what is to be kept with a study that is whole.
         """
         after = self.claims.finished()
@@ -98,7 +98,9 @@ class Ready:
             whole = after >= self.config.trials and not stopped
             for path in conclude(self.config, self.claims) if whole else ():
                 self.record.artifact(path)
-            unsent += self.record.finish(Outcome.COMPLETE if whole else Outcome.INTERRUPTED, stopped)
+            self.record.finish(Outcome.COMPLETE if whole else Outcome.INTERRUPTED, stopped)  # waits for the stores
+            runs = {*runs, self.record.folder.name}
+        unsent = sum(lacking(self.home, run) for run in runs)
         return Summary(after, self.config.trials, complete(self.claims), after - self.before, stopped, unsent)
 
 
@@ -118,9 +120,10 @@ def sweep(config: StudyConfig, home: Home, watcher: Watcher) -> Summary:
         except KeyboardInterrupt:
             worker.interrupted = True
         except UserError as error:
-            study.close(str(error), 0)
+            with suppress(OSError):  # there may be no room for it
+                study.close(str(error), ())
             raise
-        return study.close(GOES_ON if worker.interrupted else "", worker.unsent)
+        return study.close(GOES_ON if worker.interrupted else "", worker.runs)
 
 
 @contextmanager
@@ -137,15 +140,17 @@ def ready(config: StudyConfig, home: Home, url: str | None = None) -> Iterator["
         UserError: The configuration does not fit the data, or the study in `home` was made by another configuration.
     """
     folder = home.study(config.name)
+    if url is None and not (folder / JOURNAL).is_file():
+        check_own(home, config.name, range(config.trials), no_trials)
     if (folder / STUDY).exists():
-        check_same(config, yaml.safe_load((folder / STUDY).read_text()), str(folder))
+        check_same(config, read_yaml(folder / STUDY), str(folder))
         check_storage(folder, url)
         claims = open_claims(config, folder, url)
         if closed(claims, home):
             replace_text(folder / STUDY, yaml.safe_dump(config.dump(), sort_keys=False))
             yield Summary(claims.finished(), config.trials, complete(claims), 0, "", 0)
             return
-    base = check(config.experiment)
+    base = check(config.experiment, config.metrics)
     space = build_space(config, base.index.depth.kind, base.index.has_background)
     first_trials(config, space)  # a mistake in the queue shows before anything is written
     with alone(folder):
@@ -153,15 +158,20 @@ def ready(config: StudyConfig, home: Home, url: str | None = None) -> Iterator["
         replace_text(folder / IDENTITY, json.dumps(identity_of(base), indent=1))
         note_storage(folder, url)
         claims = open_claims(config, folder, url)
+        check_own(home, config.name, range(config.trials), claims.trials)
         agree(claims, config, identity_of(base))
         replace_text(folder / STUDY, yaml.safe_dump(config.dump(), sort_keys=False))
         if url is None:
             claims.release_all()  # the lock is ours, so nobody works on them
+        tidy_all(claims, config, home)
         claims.fill()
         send_the_rest(claims, home)
-        record = _open_record(config, home, space)
-        kind, has_background = base.index.depth.kind, base.index.has_background
-        yield Ready(config, home, claims, space, kind, has_background, record, claims.finished())
+        yield _ready(config, home, claims, space, base.index.depth.kind, base.index.has_background)
+
+
+def _ready(config: StudyConfig, home: Home, claims: Claims, space: Space, kind: str, has_background: bool) -> Ready:
+    record = _open_record(config, home, space)
+    return Ready(config, home, claims, space, kind, has_background, record, claims.finished())
 
 
 def joined(name: str, home: Home, url: str) -> Ready:
@@ -171,7 +181,7 @@ def joined(name: str, home: Home, url: str) -> Ready:
         UserError: No such study is there, or the data here are others than those that it began with.
     """
     claims, config, identity = agreed(name, url)
-    base = check(config.experiment)
+    base = check(config.experiment, config.metrics)
     check_equal(identity, identity_of(base), f"study '{name}' at {shown(url)}", base.index.root)
     kind, has_background = base.index.depth.kind, base.index.has_background
     space = build_space(config, kind, has_background)
@@ -185,7 +195,7 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         UserError: Another process does.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
         with FileLock(folder / "lock", timeout=0):
             yield
@@ -195,29 +205,8 @@ def alone(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def closed(claims: Claims, home: Home) -> bool:
-    """Whether all trials have ended and all is on record, so that nothing is left to be done."""
-    if claims.finished() < claims.total:
-        return False
-    record = home.run(f"{claims.study}-study")
-    ends = [event for event, _ in read(record / JOURNAL) if isinstance(event, Finished | Reopened)]
-    if not ends or not isinstance(ends[-1], Finished) or ends[-1].outcome != Outcome.COMPLETE.value:
-        return False
-    runs = (str(trial.user_attrs.get("run", "")) for trial in claims.trials())
-    return not any(run and unsent(home, run) for run in (record.name, *runs))
-
-
-def send_the_rest(claims: Claims, home: Home) -> None:
-    """Have sent what the stores lack of trials that have ended, as where a supervisor was killed."""
-    for trial in claims.trials():
-        run_id = str(trial.user_attrs.get("run", ""))
-        if trial.state.is_finished() and run_id and unsent(home, run_id):
-            feeder().finish(home, run_id, 0.0)
-
-
 def looked_at(config: StudyConfig, space: Space) -> View:
     """The goals of a study, and what each of its trials draws."""
-    goals = [goal.metric for goal in config.goals if "/" in goal.metric]
     places = [flat_name(dimension.path) for dimension in space.dimensions]
     choices = {d.path: len(d.search.values) for d in space.dimensions if isinstance(d.search, Choice)}
     drawn = [
@@ -226,7 +215,7 @@ def looked_at(config: StudyConfig, space: Space) -> View:
         if d.when is None or places.count(name) == choices.get(d.when[0])
     ]
     objective = config.experiment.objective
-    metrics = dict.fromkeys((objective.metric, *goals, "val/mask/iou_pooled", "val/depth/rmse_pooled"))
+    metrics = dict.fromkeys((*config.metrics, "val/mask/iou_pooled", "val/depth/rmse_pooled"))
     return View(
         objective=objective.metric,
         ascending=objective.direction == "minimize",

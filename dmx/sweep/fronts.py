@@ -17,8 +17,19 @@ def dominates(F: Values) -> Bool[np.ndarray, "N N"]:
 def ranks(F: Values) -> Int[np.ndarray, "N"]:
     """The non-dominated rank of each point: 0 for those that none dominates, 1 for those that only these do, ...
 
+    A point with a value that is no finite number is behind all others: a missing value is never best.
+
     Source: Deb et al. 2002, "A fast and elitist multiobjective genetic algorithm: NSGA-II", section III-A.
     """
+    finite = np.isfinite(F).all(1)
+    found = np.zeros(len(F), dtype=int)
+    found[finite] = ranks_of_finite(F[finite])
+    found[~finite] = found[finite].max(initial=-1) + 1
+    return found
+
+
+def ranks_of_finite(F: Values) -> Int[np.ndarray, "N"]:
+    """As `ranks`, of finite numbers."""
     if F.shape[1] == 1:
         return np.unique(F[:, 0], return_inverse=True)[1]
     over, found = dominates(F), np.full(len(F), -1)
@@ -64,30 +75,63 @@ def scaled(F: Values) -> Values:
 
 
 def order(F: Values) -> list[int]:
-    """The points, best first: by rank, and within a rank by their contribution to the scaled hypervolume.
+    """The points, best first: by rank, and within a rank by their contribution to its scaled hypervolume.
 
-    Source: Schmucker et al. 2021, "Multi-objective asynchronous successive halving", which orders by rank and leaves
-    the second key open; the contribution to the hypervolume is that of Beume et al. 2007 (SMS-EMOA). The reference is
-    1.1 in every scaled objective.
+    Each rank is scaled by its own points, so that those of other ranks, however bad, do not change it; the reference is
+    1.1 in every objective. Of equal points the first one counts; those that repeat it contribute nothing.
+
+    Source: ranks as in Deb et al. 2002 (NSGA-II); within a rank as Beume et al. 2007, "SMS-EMOA: multiobjective
+    selection based on dominated hypervolume", choose.
     """
-    S, rank = scaled(F), ranks(F)
-    if F.shape[1] == 1:
-        return sorted(range(len(F)), key=lambda i: (rank[i], i))
-    alone = np.zeros(len(F))
-    for level in np.unique(rank):
-        here = rank == level
-        alone[here] = contributions(S[here], np.full(F.shape[1], 1.1))
+    rank, alone = ranks(F), np.zeros(len(F))
+    for level in np.unique(rank) if F.shape[1] > 1 else ():
+        here = np.flatnonzero(rank == level)
+        if np.isfinite(F[here]).all():
+            first = here[np.sort(np.unique(F[here], axis=0, return_index=True)[1])]
+            shares = contributions(scaled(F[first]), np.full(F.shape[1], 1.1))
+            alone[first] = shares.round(9)  # of equal ones the first is first, whatever rounding left
     return sorted(range(len(F)), key=lambda i: (rank[i], -alone[i], i))
 
 
-def knee(F: Values) -> int:
-    """The point of the front that is furthest on the good side of the plane through the ends of the scaled front.
+HOPELESS = 5.0
+"""In typical distances from the best: what is further behind in one objective is no candidate for the knee."""
 
-    Source: Das 1999, "On characterizing the knee of the Pareto curve". The plane is Σ_m f_m = 1, so it is the point
-    with the least sum.
+
+def behind(F: Values) -> Values:
+    """How far each point is behind the best one in each objective, in units of the median of those that are behind.
+
+    The median is that of all points, so a few that are far off do not change the unit; 0 where all are equal.
     """
-    front = np.flatnonzero(ranks(F) == 0)
-    return int(front[np.argmin(scaled(F[front]).sum(1))])
+    gap = F - F.min(0)
+    unit = [np.median(column[column > 0]) if (column > 0).any() else 1.0 for column in gap.T]
+    return np.asarray(gap / np.array(unit))
+
+
+def knee(F: Values) -> int:
+    """The point of the front that is nearest to the best value of every objective at once.
+
+    Of all points, those are left out that are hopeless in one objective; those that stay give the unit of each
+    objective anew (`behind`), and of their front the one with the least Σ_m behind_m² is taken. Where that is equal, as
+    of two points, each of which is the other's unit, gaps count as shares of the best value.
+
+    Source: the compromise solution of Zeleny 1973, "Compromise programming", p = 2. The unit is ours: the front's own
+    range, which is common there, is decided by its worst point.
+
+    >>> knee(np.array([[0.0, 10.0], [1.0, 2.5], [4.0, 0.0], [-0.1, 1000.0]]))
+    1
+    >>> knee(np.array([[3.148, 0.185], [0.9, 0.2]]))
+    1
+    """
+    points = np.flatnonzero(np.isfinite(F).all(1))
+    if not len(points):
+        return 0
+    hopeful = points[(behind(F[points]) <= HOPELESS).all(1)]
+    points = hopeful if len(hopeful) else points
+    front = ranks(F[points]) == 0
+    distance = np.where(front, np.square(behind(F[points])).sum(1).round(9), np.inf)
+    best = F[points].min(0)
+    share = np.square((F[points] - best) / np.where(best == 0, 1, best)).sum(1).round(9)
+    return int(points[np.lexsort((share, distance))[0]])
 
 
 def falling(values: Sequence[Sequence[float]], directions: Sequence[str]) -> Values:

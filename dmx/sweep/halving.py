@@ -4,7 +4,8 @@ A trial that comes to a rung is held there unless it is among the best; it goes 
 when more have come. So no epoch is trained twice, and no budget goes to a trial only because it came early.
 
 Source: Li et al. 2020, "A system for massively parallel hyperparameter tuning"; with several objectives the best are
-those of the first non-dominated ranks (Schmucker et al. 2021, "Multi-objective asynchronous successive halving").
+those of the first non-dominated ranks, as in Schmucker et al. 2021, "Multi-objective asynchronous successive halving".
+They compare two choices within a rank, NSGA-II's crowding and an epsilon-net; ours is a third (`fronts.order`).
 Deviations: trial 0, the study's own experiment, is never held, because all others are compared with it; and when all
 trials have begun, one of every η is rounded up, so that a small study, too, has a best trial with the full budget.
 """

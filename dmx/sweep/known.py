@@ -1,5 +1,6 @@
 """Trials whose result is known before they are trained, or again and again not come to."""
 
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
 
 from dmx.config.study import LimitsConfig
+from dmx.errors import UserError
 from dmx.experiment import Prepared, costs
 from dmx.outcome import Outcome
 from dmx.results.records import read_result
@@ -17,8 +19,8 @@ from dmx.tracking.home import Home
 from dmx.training.result import RunResult
 from dmx.training.trainer import CHECKPOINT
 
-DIED, FINGERPRINT = "died", "fingerprint"
-REPEATABLE = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED)
+DIED, OVERDUE, FINGERPRINT, RUN = "died", "overdue", "fingerprint", "run"
+REPEATABLE = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED, Outcome.UNDEFINED)
 """Outcomes that the same configuration would have again."""
 
 
@@ -68,6 +70,31 @@ def run_id_of(study: str, number: int) -> str:
     return f"{study}-{number:04d}"
 
 
+def no_trials() -> list[FrozenTrial]:
+    """The trials of a study whose journal is not there."""
+    return []
+
+
+def check_own(home: Home, study: str, numbers: Iterable[int], trials: Callable[[], Sequence[FrozenTrial]]) -> None:
+    """Make sure that every run that is named like one of these trials of a study is that trial's.
+
+    Trials are asked after folders: each is given its run before the run's folder is made.
+
+    Raises:
+        UserError: One is not: the trials are elsewhere, or were removed.
+    """
+    there = [number for number in numbers if home.run(run_id_of(study, number)).exists()]
+    begun = {trial.number for trial in trials() if RUN in trial.user_attrs} if there else set()
+    for number in there:
+        if number not in begun:
+            raise UserError(
+                f"{home.run(run_id_of(study, number))} is there, but is no run of this study as its trials stand: "
+                f"these are elsewhere, or were removed from {home.study(study)}. Bring them back from a copy, or "
+                "remove the folders of the old runs as well to begin anew, or give the study another `name`, or "
+                "another --home."
+            )
+
+
 def reached(home: Home, run_id: str) -> int:
     """A number that changes with each checkpoint of a run; 0 before the first."""
     checkpoint = home.run(run_id) / CHECKPOINT
@@ -80,3 +107,9 @@ def note_death(claims: Claims, home: Home, number: int) -> None:
     before, times = claims.storage.get_trial(id).user_attrs.get(DIED, (0, 0))
     with suppress(UpdateFinishedTrialError):
         claims.storage.set_trial_user_attr(id, DIED, (at, times + 1 if before == at else 1))
+
+
+def note_overdue(claims: Claims, number: int, seconds: float) -> None:
+    """Put on record that a trial's process has been ended because it did not end itself when its time was over."""
+    with suppress(UpdateFinishedTrialError):
+        claims.storage.set_trial_user_attr(claims.id_of(number), OVERDUE, seconds)

@@ -8,6 +8,7 @@ import queue
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from dmx.config import StudyConfig, parse_study
@@ -16,11 +17,11 @@ from dmx.errors import UserError
 from dmx.sweep.claims import unique
 from dmx.sweep.crew import Crew
 from dmx.sweep.engine import GOES_ON, Ready, Summary, ready
-from dmx.sweep.known import note_death
+from dmx.sweep.known import note_death, note_overdue
 from dmx.sweep.process import Job, Said
 from dmx.sweep.standing import standing
 from dmx.sweep.storage import open_claims
-from dmx.sweep.supervisor import FAILURES
+from dmx.sweep.supervisor import FAILURES, GRACE
 from dmx.sweep.watcher import Watcher
 from dmx.sweep.worker import Worker
 from dmx.tracking.home import Home
@@ -83,9 +84,9 @@ class RayCrew(Crew):
             tasks = Tasks(ray, study, self._task(ray, study), self.watchers, self._places(ray, config))
             stopped = tasks.run(time.monotonic() + self.timeout)
             if tasks.mistake:
-                study.close(tasks.mistake, 0)
+                study.close(tasks.mistake, ())
                 raise UserError(tasks.mistake)
-            return study.close(stopped, 0, self.conclude)
+            return study.close(stopped, (), self.conclude)
 
     def _task(self, ray: Any, study: Ready) -> Callable[[str, Any], Any]:
         gpus = 1 / self.per_device if on_gpus(ray, study.config) else 0
@@ -139,10 +140,12 @@ class Tasks:
     places: int
     mistake: str = field(default="", init=False)
     stopped: str = field(default="", init=False)
+    leave: float = field(default=inf, init=False)
     failures: int = field(default=0, init=False)
     running: dict[Any, str] = field(default_factory=dict, init=False)
     watching: dict[str, tuple[int, Watcher]] = field(default_factory=dict, init=False)
     trials: dict[str, int] = field(default_factory=dict, init=False)
+    ends: dict[str, float] = field(default_factory=dict, init=False)
 
     def run(self, until: float) -> str:
         """Run them; gives why they were stopped before the last trial."""
@@ -155,8 +158,7 @@ class Tasks:
                 self._look()
                 for done in self.ray.wait([*self.running], timeout=TICK)[0]:
                     self._ended(done, free)
-                if time.monotonic() > until and not self.stopped:
-                    self._stop("the time is up; " + GOES_ON)
+                self._mind_the_clock(time.monotonic(), until)
         except KeyboardInterrupt:
             self._stop(GOES_ON)
             self.ray.wait([*self.running], num_returns=len(self.running), timeout=60)
@@ -188,6 +190,8 @@ class Tasks:
             getattr(self.watching[owner][1], what)(*rest)
             if what == "claimed":
                 self.trials[owner] = rest[0]
+            elif what == "start" and self.study.config.trial_timeout is not None:
+                self.ends[owner] = time.monotonic() + self.study.config.trial_timeout + GRACE
             elif what in ("held", "told"):
                 self.trials.pop(owner, None)
                 self.study.note()
@@ -215,6 +219,16 @@ class Tasks:
 
     def _stop(self, reason: str) -> None:
         """Have every task finish its step, save, and end."""
-        self.stopped = reason
+        self.stopped, self.leave = reason, time.monotonic() + GRACE
         for task in self.running:
             self.ray.cancel(task)
+
+    def _mind_the_clock(self, now: float, until: float) -> None:
+        """Stop when the time is up; end whoever does not stop, and whose trial is beyond its own time."""
+        if now > until and not self.stopped:
+            self._stop("the time is up; " + GOES_ON)
+        for task, owner in self.running.items():
+            if now > self.ends.get(owner, inf) and owner in self.trials:
+                note_overdue(self.study.claims, self.trials[owner], self.study.config.trial_timeout or 0.0)
+            if now > min(self.ends.get(owner, inf), self.leave):
+                self.ray.cancel(task, force=True)

@@ -21,7 +21,9 @@ import torch
 
 from dmx.config import parse_study
 from dmx.config.space import build_space
-from dmx.errors import UserError
+from dmx.errors import UserError, full
+from dmx.experiment.failures import no_room
+from dmx.machine import leave_group
 from dmx.sweep.storage import open_claims
 from dmx.sweep.worker import Worker
 from dmx.tracking.home import Home
@@ -135,7 +137,7 @@ class Said:
 
 def main(pipe: Connection, leash: Connection, job: Job, owner: str) -> None:
     """Work until nothing is left, somebody interrupts, or the supervisor is gone."""
-    os.setpgid(0, 0)  # ctrl-C reaches the supervisor alone, which passes it on
+    leave_group()  # ctrl-C reaches the supervisor alone, which passes it on
     threading.Thread(target=end_with, args=(leash,), daemon=True).start()
     redirect(job.log)
     if job.gpu is not None:
@@ -151,11 +153,16 @@ def main(pipe: Connection, leash: Connection, job: Job, owner: str) -> None:
     except UserError as error:
         said.mistake(str(error))
         code = MISTAKE
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
         code = 1
+        with suppress(OSError):
+            traceback.print_exc()
+        if full(error):
+            said.mistake(no_room(error, job.home))
+            code = MISTAKE
     said.close()
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stderr.flush()
     os._exit(code)  # libraries' threads are not waited for
 
 

@@ -1,9 +1,11 @@
 """Optuna's journal of a study, in the study's folder."""
 
-import fcntl
+import json
 import logging
+import os
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import optuna
 from filelock import FileLock
@@ -11,6 +13,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from dmx.config import StudyConfig
+from dmx.stored import intact
 from dmx.sweep.claims import Claims, unique
 from dmx.sweep.database import open_database
 
@@ -24,16 +27,40 @@ class SystemLock(JournalFileOpenLock):
     """
 
     def __init__(self, path: Path) -> None:
-        self.file = path.with_suffix(".lock").open("a")
+        self.lock = FileLock(path.with_suffix(".lock"), poll_interval=0.001)
 
     def acquire(self) -> bool:
         """Wait for the lock."""
-        fcntl.flock(self.file, fcntl.LOCK_EX)
+        self.lock.acquire()
         return True
 
     def release(self) -> None:
         """Let the next one write."""
-        fcntl.flock(self.file, fcntl.LOCK_UN)
+        self.lock.release()
+
+
+class WholeLines(JournalFileBackend):
+    """Optuna's journal, in which a write that finds no room leaves nothing: others append after it."""
+
+    def __init__(self, path: Path, lock: SystemLock) -> None:
+        super().__init__(str(path), lock)
+        self.path, self.lock = path, lock
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append all of these lines, or none."""
+        self.lock.acquire()
+        try:
+            size = self.path.stat().st_size
+            try:
+                with self.path.open("ab") as file:
+                    file.write("".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:
+                os.truncate(self.path, size)
+                raise
+        finally:
+            self.lock.release()
 
 
 def open_claims(config: StudyConfig, folder: Path, url: str | None = None, owner: str | None = None) -> Claims:
@@ -54,14 +81,30 @@ def open_claims(config: StudyConfig, folder: Path, url: str | None = None, owner
 
 
 def open_journal(folder: Path) -> BaseStorage:
-    """Optuna's journal in `folder`."""
+    """Optuna's journal in `folder`, to go on with it.
+
+    Raises:
+        UserError: It is damaged.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / JOURNAL
     lock = SystemLock(path)
     lock.acquire()
     cut_torn_line(path)
     lock.release()
-    return JournalStorage(JournalFileBackend(str(path), lock))
+    return look_at_journal(folder)
+
+
+def look_at_journal(folder: Path) -> BaseStorage:
+    """Optuna's journal in `folder`, which stays as it is as long as nothing is told.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    path = folder / JOURNAL
+    lock = SystemLock(path)
+    with intact(path, f"restore it from a copy, or remove {folder} and the study's runs to begin it anew."):
+        return JournalStorage(WholeLines(path, lock))
 
 
 def cut_torn_line(path: Path) -> None:

@@ -1,24 +1,21 @@
 """Keeps a number of workers on a study: replaces those that die, and gives their trials to the next."""
 
-import multiprocessing
-import os
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing import connection, forkserver
+from math import inf
+from multiprocessing import connection
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Any
 
-from dmx.config import StudyConfig
 from dmx.errors import UserError
+from dmx.machine import interrupt
 from dmx.outcome import Outcome
-from dmx.registry import models
-from dmx.registry.catalogue import OURS
 from dmx.sweep.claims import unique
 from dmx.sweep.engine import GOES_ON, Ready
-from dmx.sweep.known import note_death
+from dmx.sweep.known import note_death, note_overdue
 from dmx.sweep.process import DONE, INTERRUPTED, MISTAKE, REPLACE, Job, main
 from dmx.sweep.watcher import Watcher
 from dmx.tracking.process import feeder
@@ -28,27 +25,8 @@ FAILURES = (Outcome.CRASHED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
 """Outcomes that speak of the machine or the code; divergence speaks of the values tried."""
 TICK = 0.25
 """Seconds between two looks at the clock."""
-
-
-def server(config: StudyConfig) -> ForkServerContext:
-    """The server from which workers are forked, begun: the sooner it is, the sooner it has imported everything.
-
-    Whatever has an optimizer imports `torch._dynamo`, which takes 4 s.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*OURS, *libraries(config), "torch._dynamo", "dmx.sweep.process"])
-    forkserver.ensure_running()
-    return context
-
-
-def libraries(config: StudyConfig) -> Iterator[str]:
-    """The large libraries that the study's trials will import, which takes up to 12 s."""
-    named = config.search.get("model", config.experiment.model.component.name)
-    wanted = models if named == "auto" else named if isinstance(named, tuple) else (named,)
-    if any(name in models and models[str(name)].function.__module__.startswith("dmx.models.smp") for name in wanted):
-        yield "segmentation_models_pytorch"
-    if config.experiment.augment.steps:
-        yield "kornia" if config.experiment.augment.where == "device" else "albumentations"
+GRACE = 60.0
+"""Seconds that a worker has to finish its step and to save, before it is ended: a step may never come."""
 
 
 @dataclass
@@ -60,18 +38,20 @@ class Running:
         leash: Closed when this process is gone; then it ends too.
         owner: The name by which it claims trials.
         trial: Which trial it has said that it has.
+        until: When its trial has to have ended, by `time.monotonic`.
     """
 
-    process: ForkServerProcess
+    process: BaseProcess
     pipe: Connection
     leash: Connection
     owner: str
     trial: int | None = None
+    until: float = inf
 
-    def signal(self, number: int) -> None:
-        """Pass a signal on."""
+    def interrupt(self) -> None:
+        """Have it finish its step, save, and end."""
         if self.process.pid is not None and self.process.is_alive():
-            os.kill(self.process.pid, number)
+            interrupt(self.process.pid)
 
 
 @dataclass
@@ -84,12 +64,14 @@ class Slot:
     worker: Running | None = None
     done: bool = False
 
-    def start(self, context: ForkServerContext) -> None:
+    def start(self, context: BaseContext) -> None:
         """Put a new worker here."""
         pipe, theirs = context.Pipe(duplex=False)
         end, leash = context.Pipe(duplex=False)
         owner = unique()
-        process = context.Process(target=main, args=(theirs, end, self.job, owner))
+        process: BaseProcess = context.Process(  # type: ignore[attr-defined]  # every context has it, the base does not
+            target=main, args=(theirs, end, self.job, owner)
+        )
         process.start()
         theirs.close()
         end.close()
@@ -106,7 +88,7 @@ class Supervisor:
 
     study: Ready
     slots: list[Slot]
-    context: ForkServerContext
+    context: BaseContext
     until: float
     stopped: str = field(default="", init=False)
     mistake: str = field(default="", init=False)
@@ -115,6 +97,7 @@ class Supervisor:
     runs: set[str] = field(default_factory=set, init=False)
     left: int = field(default=0, init=False)
     looked: float = field(default=-1.0, init=False)
+    leave: float = field(default=inf, init=False)
 
     def run(self) -> str:
         """Supervise to the end; gives why it was stopped before it.
@@ -126,16 +109,25 @@ class Supervisor:
         try:
             while self._staffed():
                 self._listen()
-                if time.monotonic() > self.until and not self.stopped:
-                    self._stop("the time is up; " + GOES_ON)
+                self._mind_the_clock(time.monotonic())
         finally:
             for worker in self._workers():
-                worker.signal(signal.SIGKILL)
+                worker.process.kill()
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self.mistake:
             raise UserError(self.mistake)
         return self.stopped
+
+    def _mind_the_clock(self, now: float) -> None:
+        """Stop when the time is up; end whoever does not stop, and whose trial is beyond its own time."""
+        if now > self.until and not self.stopped:
+            self._stop("the time is up; " + GOES_ON)
+        for worker in self._workers():
+            if worker.trial is not None and now > worker.until and worker.process.is_alive():
+                note_overdue(self.study.claims, worker.trial, self.study.config.trial_timeout or 0.0)
+            if now > min(worker.until, self.leave):
+                worker.process.kill()
 
     def _staffed(self) -> bool:
         """Whether anybody still works; whoever is missing is replaced."""
@@ -189,8 +181,10 @@ class Supervisor:
                 getattr(slot.watcher, what)(*rest)
         if what == "claimed":
             worker.trial = rest[0]
+        elif what == "start" and self.study.config.trial_timeout is not None:
+            worker.until = time.monotonic() + self.study.config.trial_timeout + GRACE
         elif what in ("held", "told"):
-            worker.trial = None
+            worker.trial, worker.until = None, inf
             self._count(rest[1])
 
     def _count(self, result: RunResult) -> None:
@@ -221,15 +215,16 @@ class Supervisor:
 
     def _stop(self, reason: str) -> None:
         """Have every worker finish its step, save, and end."""
-        self.stopped = reason
+        self.stopped, self.leave = reason, time.monotonic() + GRACE
         for worker in self._workers():
-            worker.signal(signal.SIGINT)
+            worker.interrupt()
 
     def _interrupt(self, number: int, frame: object) -> None:
         """First workers finish their step, the second time they leave it, the third time all is left as it is."""
         self.interrupts += 1
         self.stopped = self.stopped or GOES_ON
+        self.leave = min(self.leave, time.monotonic() + GRACE)
         for worker in self._workers():
-            worker.signal(signal.SIGINT if self.interrupts < 3 else signal.SIGKILL)
+            worker.interrupt() if self.interrupts < 3 else worker.process.kill()
         if self.interrupts >= 3:  # whatever this process waits for itself
             raise KeyboardInterrupt

@@ -13,16 +13,16 @@ from optuna.trial import TrialState
 
 from dmx.config import StudyConfig, parse_experiment
 from dmx.config.space import Space
-from dmx.errors import DataError, UserError
-from dmx.experiment import costs, prepare, run, run_known
-from dmx.experiment.failures import crashed, reason, transient
+from dmx.errors import DataError, FullError, full
+from dmx.experiment import costs, prepare, run, run_known, tidy
+from dmx.experiment.failures import crashed, no_room, reason, transient
 from dmx.outcome import Outcome
 from dmx.results.ranking import Entry
 from dmx.results.records import read_result
 from dmx.sweep.claims import BEAT, Claims
 from dmx.sweep.halving import Turn, held, passed, take, turns
 from dmx.sweep.judging import judge, judged_by
-from dmx.sweep.known import DIED, FINGERPRINT, reached, run_id_of, too_large, twin
+from dmx.sweep.known import DIED, FINGERPRINT, OVERDUE, RUN, check_own, reached, run_id_of, too_large, twin
 from dmx.sweep.suggest import first_trials, propose
 from dmx.sweep.watcher import Watcher
 from dmx.tracking import RunStart, open_run, sync
@@ -33,7 +33,7 @@ STATES = {Outcome.COMPLETE: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUN
 """Every other outcome that ends a trial is FAIL; an interrupted trial waits for the next who claims it."""
 DEATHS = 8
 """So often a trial may take its process with it, without a new checkpoint between, before it is given up."""
-ERROR, RUN = "error", "run"
+ERROR = "error"
 PAUSE = 0.5
 """Seconds between two looks for a trial while others run."""
 
@@ -48,7 +48,7 @@ class Worker:
     space: Space
     watcher: Watcher
     interrupted: bool = field(default=False, init=False)
-    unsent: int = field(default=0, init=False)
+    runs: set[str] = field(default_factory=set, init=False)
     silent: dict[int, float] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -85,6 +85,7 @@ class Worker:
             with self.claims.alive(number):
                 trial, drawn = propose(self.claims, self.config, self.space, number, self.first)
                 self._begin(trial)
+                self.runs.add(self.run_id(number))
                 if turn.decision is not None and not take(trial, turn.decision):
                     return None  # another worker was faster
                 if not turn.ends:
@@ -112,15 +113,10 @@ class Worker:
         Raises:
             UserError: A run of that name is another study's.
         """
-        run_id = self.run_id(trial.number)
         if RUN in trial.user_attrs:
             return
-        if self.home.run(run_id).exists():
-            raise UserError(
-                f"{self.home.run(run_id)} is there, but is no run of this study, whose trials are elsewhere; give the "
-                "study another `name`, or another --home."
-            )
-        trial.set_user_attr(RUN, run_id)
+        check_own(self.home, self.config.name, [trial.number], self.claims.trials)
+        trial.set_user_attr(RUN, self.run_id(trial.number))
 
     def _ended(self, trial: Trial) -> RunResult | None:
         """The result of a run whose process was killed between its end and the telling."""
@@ -130,11 +126,14 @@ class Worker:
             return None
         if found[0].outcome is Outcome.PRUNED and 0 < found[0].epochs <= passed(trial.user_attrs):
             return None  # it was held there, and goes on
-        self.unsent += sync(self.home, run_id)
+        sync(self.home, run_id)
         return found[0]
 
     def _given_up(self, trial: Trial) -> RunResult | None:
-        """A result where one and the same part of a run has ended its process again and again."""
+        """A result where one and the same part of a run has ended its process again and again, or never ended."""
+        if (seconds := trial.user_attrs.get(OVERDUE)) is not None:
+            what = f"{seconds:g} s are over, and its step did not end; its process was ended"
+            return self._closed(trial, RunResult(Outcome.TIMED_OUT, what, None, 0, 0, seconds))
         at, times = trial.user_attrs.get(DIED, (0, 0))
         if times < DEATHS or at != reached(self.home, self.run_id(trial.number)):
             return None
@@ -144,10 +143,14 @@ class Worker:
 
     def _crashed(self, trial: Trial, error: Exception) -> RunResult:
         """The result of a trial that ended in `error`, which its run in the stores has too, whenever it happened."""
-        result, run_id = crashed(error), self.run_id(trial.number)
+        return self._closed(trial, crashed(error))
+
+    def _closed(self, trial: Trial, result: RunResult) -> RunResult:
+        """`result`, which the trial's run in the stores has too."""
+        run_id = self.run_id(trial.number)
         if (known := read_result(self.home.run(run_id))) is None or known[0].outcome is Outcome.INTERRUPTED:
             tracker = open_run(self.home, run_id, RunStart(self.config.name, run_id, self._tags(trial)))
-            self.unsent += tracker.finish(result.outcome, result.reason)
+            tracker.finish(result.outcome, result.reason)
         return result
 
     def _tags(self, trial: Trial) -> dict[str, str]:
@@ -161,18 +164,20 @@ class Worker:
             trial.set_user_attr(FINGERPRINT, config.fingerprint)
             prepared = prepare(config, self.home, self.watcher.loading, load=False, measure=self.config.measured)
             if known := too_large(prepared, self.config.limits) or twin(trial, config.fingerprint, *books):
-                self.unsent += run_known(prepared, *place, **where, result=known)
+                run_known(prepared, *place, **where, result=known)
                 return known
             prepared.loaders.preload(self.watcher.loading)
             report = partial(judge, trial, self.claims, self.config, costs(prepared))
             seconds = self.config.trial_timeout
             since = passed(trial.user_attrs)
             where |= {"progress": self.watcher, "report": report, "seconds": seconds, "passed": since}
-            result, unsent = run(prepared, *place, **where)
-            self.unsent += unsent
-        except DataError:  # which every further trial would meet
+            where |= {"also": self.config.metrics}
+            result, _ = run(prepared, *place, **where)
+        except (DataError, FullError):  # which every further trial would meet
             raise
         except Exception as error:  # one trial's crash, or what does not go together in it, must not end the others
+            if full(error):
+                raise FullError(no_room(error, self.home.root)) from error
             if transient(error):
                 self._pause(trial, error)
                 raise  # with this process; the next one goes on
@@ -190,12 +195,13 @@ class Worker:
         for key, text in (("outcome", str(result.outcome)), ("reason", result.reason)):
             trial.set_user_attr(key, text)
         state, found = STATES.get(result.outcome, TrialState.FAIL), None
-        if state is TrialState.COMPLETE and (known := read_result(self.home.run(run_id))) is not None:
+        if state is TrialState.COMPLETE:
+            known = read_result(self.home.run(run_id))
+            assert known is not None  # it is written before anything is told
             found = judged_by(Entry(run_id, *known), self.config.goals)
-        if found is None and state is TrialState.COMPLETE:  # an objective was undefined in every epoch
-            state = TrialState.FAIL
         with suppress(UpdateFinishedTrialError):  # told, and then the database broke off
             trial.study.tell(trial, found, state=state, skip_if_finished=True)
+        tidy(self.home.run(run_id), result.outcome, self.config.experiment, trial=True)
 
     def run_id(self, number: int) -> str:
         """The name of a trial's run."""

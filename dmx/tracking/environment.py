@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from dmx.machine import processor
+
 PACKAGES = (
     "dmx",
     "albumentations",
@@ -36,7 +38,7 @@ def facts() -> dict[str, Fact]:
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := installed(name))},
         "platform": platform.platform(),
-        "cpu": cpu(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
@@ -50,14 +52,6 @@ def installed(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def cpu() -> str:
-    """The processor's name; Linux tells it in /proc/cpuinfo only."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def git_state(cwd: Path) -> tuple[str | None, str]:

@@ -1,15 +1,16 @@
 """One store's place in a journal: what is sent next, and when to try again after a failure."""
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+from dmx.machine import flush
 from dmx.tracking.journal import read
+from dmx.tracking.mlflow_refusals import misplaced
 from dmx.tracking.secrets import without_secrets
-from dmx.tracking.store import Store
+from dmx.tracking.store import RefusedError, Store
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +19,8 @@ BATCH = 1000
 PAUSE = 2.0
 """Seconds between two looks at the journal, and the first wait after a failure."""
 LONGEST_PAUSE = 60.0
+told: set[str] = set()
+"""What stores refused already: many runs may meet the same refusal, and it is told once."""
 
 
 class Feed:
@@ -33,6 +36,7 @@ class Feed:
     def __init__(self, name: str, journal: Path, sent: int, make: Callable[[], Store]) -> None:
         self.name = name
         self.failures = 0
+        self.refused = False
         self._journal, self._sent, self._make = journal, sent, make
         self._store: Store | None = None
         self._not_before = 0.0
@@ -51,20 +55,20 @@ class Feed:
             return False
         if took and self.failures:
             log.warning("%s takes events again.", self.name)
-            self.failures = 0
+            self.failures, self.refused = 0, False
         return took
 
     def empty(self, note: Callable[[], None] = lambda: None) -> None:
         """Send all that is left, with a `note` after each batch.
 
-        A store that was well gets two attempts, one that was down already gets one.
+        A store that was well gets two attempts, one that was down already or refuses gets one.
         """
         allowed = self.failures + (1 if self.failures else 2)
         while self.failures < allowed:
             failures = self.failures
             if self.pump():
                 note()
-            elif self.failures == failures:
+            elif self.failures == failures or self.refused:
                 return
             elif self.failures < allowed:
                 time.sleep(1.0)
@@ -92,18 +96,16 @@ class Feed:
 
     def _fail(self, error: Exception) -> None:
         self.failures += 1
+        error = misplaced(error) or error
         pause = min(PAUSE * 2 ** (self.failures - 1), LONGEST_PAUSE)
         self._not_before = time.monotonic() + pause
-        level = logging.WARNING if self.failures == 1 else logging.DEBUG
-        text = without_secrets(" ".join(str(error).split()))[:300]
-        log.log(level, "%s takes no events now (%s); the journal keeps them and they are sent later.", self.name, text)
+        text, self.refused = without_secrets(" ".join(str(error).split())), isinstance(error, RefusedError)
+        if self.refused:
+            level = logging.DEBUG if text in told else logging.WARNING
+            told.add(text)
+            log.log(level, "%s The journal keeps it all.", text)
+        else:
+            level = logging.WARNING if self.failures == 1 else logging.DEBUG
+            words = "%s takes no events now (%s); the journal keeps them and they are sent later."
+            log.log(level, words, self.name, text[:300])
         self.close()
-
-
-def flush(path: Path) -> None:
-    """Wait until the disk has all of a file, whoever wrote it."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

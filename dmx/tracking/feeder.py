@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 import cv2
 
+from dmx.machine import ENDING, HALTING
 from dmx.tracking.delivery import Delivery
 from dmx.tracking.feed import PAUSE
 from dmx.tracking.home import Home
@@ -121,7 +122,7 @@ def work_or_die(feeder: Feeder) -> None:
 
 def main() -> None:
     """Feed what standard input tells of until it ends; then finish the batch in hand and exit, without a drain."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTOU):
+    for number in (*ENDING, *HALTING):
         signal.signal(number, signal.SIG_IGN)  # the parent decides when it is time to end
     cv2.setNumThreads(1)
     say = speaker(os.fdopen(os.dup(1), "wb", buffering=0))

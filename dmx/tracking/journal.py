@@ -11,15 +11,34 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from dmx.errors import DataError
+from dmx.machine import BINARY
+from dmx.outcome import Outcome
 from dmx.registry.ranges import Scalar
 
 JOURNAL = "journal.jsonl"
 """The journal's name in the run's folder."""
+
+
+def inside(path: str) -> str:
+    """A path that stays in the run's folder.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+        raise ValueError(f"{path!r} leaves the run's folder")
+    return path
+
+
+Step = Annotated[int, Field(ge=0, lt=2**63)]
+Inside = Annotated[str, AfterValidator(inside)]
 
 
 def now() -> int:
@@ -32,7 +51,7 @@ class Event:
     """One thing that happened, at `time` in milliseconds since 1970."""
 
     kind: ClassVar[str]
-    time: int = field(default_factory=now)
+    time: Step = field(default_factory=now)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +74,8 @@ class Started(Event):
     """Parts of data sets: `name`, `digest`, `root`, `context`, and tags."""
     view: Mapping[str, Any] | None = None
     """What a study is looked at for: a `dmx.tracking.mlflow_view.View`."""
+    identity: str = ""
+    """The run's own, whatever another one before or after it is called; journals from before it was have none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +91,7 @@ class Measured(Event):
     """Scalars at one step. JSON knows no NaN and no infinity: they stand as texts that `float` reads."""
 
     kind: ClassVar[str] = "metrics"
-    step: int
+    step: Step
     values: Mapping[str, float]
 
 
@@ -79,9 +100,9 @@ class Pictured(Event):
     """A picture at one step; `file` is relative to the run's folder."""
 
     kind: ClassVar[str] = "image"
-    step: int
+    step: Step
     key: str
-    file: str
+    file: Inside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +110,7 @@ class Curved(Event):
     """How many pixels of the object and of the rest are predicted at thresholds k / n of the mask's probability."""
 
     kind: ClassVar[str] = "curve"
-    step: int
+    step: Step
     key: str
     hits: list[int]
     false: list[int]
@@ -102,7 +123,7 @@ class Kept(Event):
     """A file or folder to be kept as an artifact under `folder`; `file` is relative to the run's folder."""
 
     kind: ClassVar[str] = "artifact"
-    file: str
+    file: Inside
     folder: str
 
 
@@ -111,13 +132,16 @@ class Finished(Event):
     """The run ended with this outcome."""
 
     kind: ClassVar[str] = "finish"
-    outcome: str
+    outcome: Annotated[str, AfterValidator(lambda text: Outcome(text).value)]
     reason: str
 
 
 KINDS: dict[str, type[Event]] = {
     cls.kind: cls for cls in (Started, Reopened, Measured, Pictured, Curved, Kept, Finished)
 }
+
+TYPED = {kind: TypeAdapter(cls) for kind, cls in KINDS.items()}
+"""What makes events of the types that they declare."""
 
 
 def encode(event: Event) -> bytes:
@@ -137,12 +161,11 @@ def decode(line: bytes) -> Event:
     try:
         body = json.loads(line)
         kind = KINDS[body.pop("kind")]
-        if kind is Measured:
-            body["values"] = {key: float(value) for key, value in body["values"].items()}
-        if kind is Started:
-            body["files"], body["inputs"] = tuple(body["files"]), tuple(body.get("inputs", ()))
-        return kind(**body)
-    except (KeyError, TypeError, AttributeError) as error:
+        if unknown := body.keys() - {field.name for field in fields(kind)}:
+            raise TypeError(f"unknown keys {', '.join(sorted(unknown))}")
+        event: Event = TYPED[kind.kind].validate_python(body)
+        return event
+    except (KeyError, TypeError, AttributeError, RecursionError, ValidationError) as error:
         raise ValueError(f"not an event: {line[:80]!r}") from error
 
 
@@ -168,13 +191,32 @@ def read(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
             yield event, offset
 
 
+def started(path: Path) -> Started | None:
+    """How the run began; None where there is no journal, or none that begins.
+
+    Raises:
+        DataError: The first line is not an event.
+    """
+    first = next(read(path), None) if path.is_file() else None
+    return first[0] if first is not None and isinstance(first[0], Started) else None
+
+
 class Journal:
-    """The journal opened for appending; what a kill or a loss of power left of a last line is cut off first."""
+    """The journal opened for appending; what a kill or a loss of power left of a last line is cut off first.
+
+    Raises:
+        DataError: It is damaged in its midst, or nothing of it is a journal; nothing is cut off.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | BINARY, 0o644)
         self.size = whole(path)
+        if not self.size:
+            refuse_other(path)
+        for _, offset in read(path) if self.size else ():
+            if offset == self.size:
+                break
         os.ftruncate(self._fd, self.size)
 
     def append(self, event: Event) -> None:
@@ -193,6 +235,20 @@ class Journal:
         """Let go of the file, when the disk has everything."""
         os.fsync(self._fd)
         os.close(self._fd)
+
+
+def refuse_other(path: Path) -> None:
+    """Make sure that a file without a whole line is one whose first line was being written, or that was never filled.
+
+    Raises:
+        DataError: It is something else.
+    """
+    data = path.read_bytes().strip(b"\0\n")
+    if data and (b"\n" in data or not data.startswith(b'{"kind": "start"')):
+        raise DataError(
+            f"{path}: is no journal, for no line of it is an entry; restore the file from a copy, or remove the run's "
+            "folder to begin again."
+        )
 
 
 def whole(path: Path) -> int:

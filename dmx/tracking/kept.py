@@ -2,28 +2,42 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from dmx.errors import UserError
 from dmx.tracking.home import Home
-from dmx.tracking.mlflow_client import address, connect
-from dmx.tracking.mlflow_store import RUN_TAG, read_state
+from dmx.tracking.mlflow_client import address, connect, is_local
+from dmx.tracking.mlflow_refusals import refusal
+from dmx.tracking.mlflow_runs import RUN_TAG, all_runs
+from dmx.tracking.mlflow_store import read_state
+from dmx.tracking.secrets import without_secrets
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 KEEP_TAG = "dmx.keep"
 
 
 def kept(home: Home) -> dict[str, str]:
     """The runs that are tagged `dmx.keep` in MLflow or behind a version of a registered model, with why."""
-    if address(home) == home.mlflow_uri and not home.mlflow_db.exists():
+    if is_local(home) and not home.mlflow_db.exists():
         return {}
-    client = connect(home)
+    try:
+        return told(connect(home))
+    except Exception as error:  # whatever a store or its server may raise
+        meant = refusal(error, address(home), local=is_local(home)) or error
+        text = without_secrets(" ".join(str(meant).split()))[:1000]
+        raise UserError(
+            f"which runs are to be kept stands in MLflow, and it cannot be asked ({text}); "
+            "call the command again when it is there."
+        ) from error
+
+
+def told(client: "MlflowClient") -> dict[str, str]:
+    """The runs that a store says are to be kept, with why."""
     experiments = [one.experiment_id for one in client.search_experiments()]
-    found: dict[str, str] = {}
-    token = None
-    while True:
-        page = client.search_runs(experiments, f"tags.`{KEEP_TAG}` LIKE '%'", page_token=token)
-        found |= {run.data.tags[RUN_TAG]: f"tagged {KEEP_TAG}" for run in page if RUN_TAG in run.data.tags}
-        token = page.token
-        if not token:
-            break
+    tagged = all_runs(client, experiments, f"tags.`{KEEP_TAG}` LIKE '%'", deleted=False)
+    found = {run.data.tags[RUN_TAG]: f"tagged {KEEP_TAG}" for run in tagged if RUN_TAG in run.data.tags}
     for version in client.search_model_versions():
         if RUN_TAG in version.tags:
             found[version.tags[RUN_TAG]] = f"registered as {version.name} version {version.version}"

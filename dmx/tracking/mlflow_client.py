@@ -1,5 +1,6 @@
 """The way to MLflow: its address, its settings and its client. The only place that imports it."""
 
+import errno
 import logging
 import os
 import re
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from dmx.tracking.home import Home
+from dmx.tracking.home import Home, sqlite_uri
+from dmx.tracking.mlflow_refusals import deleted_experiment
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -22,11 +24,17 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
 """The environment that MLflow wants before it is imported; what the user has set stays."""
+_opened: dict[Path, list[tuple[int, int]]] = {}
 
 
 def address(home: Home) -> str:
     """The tracking address: `MLFLOW_TRACKING_URI`, or the SQLite store of `home`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or home.mlflow_uri
+
+
+def is_local(home: Home) -> bool:
+    """Whether the store is the SQLite file of `home`, which is ours to make."""
+    return address(home) == home.mlflow_uri
 
 
 def connect(home: Home) -> "MlflowClient":
@@ -39,12 +47,37 @@ def connect(home: Home) -> "MlflowClient":
     from mlflow.tracking import MlflowClient
 
     for chatty in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)  # what it logs, it raises, too
     home.root.mkdir(parents=True, exist_ok=True)
     with FileLock(home.root / "mlflow.lock", timeout=120):
-        if address(home) == home.mlflow_uri and not home.mlflow_db.exists():
+        if not is_local(home):
+            return MlflowClient(address(home))
+        if home.mlflow_db.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(home.mlflow_db))
+        if not home.mlflow_db.exists():
             make_store(home.mlflow_db)
-        return MlflowClient(address(home))
+        return MlflowClient(unseen(home))
+
+
+def unseen(home: Home) -> str:
+    """An address of the local store under which MLflow has opened no other file.
+
+    It keeps a file open that it once opened, whatever is put in its place: what another client then writes is lost.
+    """
+    path, file = home.mlflow_db.resolve(), file_of(home)
+    seen = _opened.setdefault(path, [])
+    if file is not None and file not in seen:
+        seen.append(file)
+    return sqlite_uri(path, detour="./" * (seen.index(file) if file is not None else len(seen)))
+
+
+def file_of(home: Home) -> tuple[int, int] | None:
+    """Which file the local store is; None where there is none."""
+    try:
+        found = home.mlflow_db.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
 
 
 def make_store(path: Path) -> None:
@@ -57,12 +90,17 @@ def make_store(path: Path) -> None:
     part = path.with_name(f"{path.name}.part")
     for left in (part, part.with_name(f"{part.name}-journal")):
         left.unlink(missing_ok=True)
-    MlflowClient(f"sqlite:///{part.resolve()}")
+    detour = "./" * len(_opened.get(path.resolve(), []))
+    MlflowClient(sqlite_uri(part.resolve(), detour=detour))
     part.replace(path)
 
 
 def experiment(client: "MlflowClient", home: Home, name: str) -> str:
-    """The id of the experiment called `name`, made if there is none; a server decides itself where artifacts go."""
+    """The id of the experiment called `name`, made if there is none; a server decides itself where artifacts go.
+
+    Raises:
+        RefusedError: It was deleted in MLflow, which gives its name to no other.
+    """
     from mlflow.exceptions import MlflowException
 
     with FileLock(home.root / "mlflow.lock", timeout=120):
@@ -76,4 +114,6 @@ def experiment(client: "MlflowClient", home: Home, name: str) -> str:
                 found = client.get_experiment_by_name(name)
                 if found is None:
                     raise
+        if found.lifecycle_stage == "deleted":
+            raise deleted_experiment(address(home), name, str(found.experiment_id))
         return str(found.experiment_id)

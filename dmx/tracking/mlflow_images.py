@@ -35,7 +35,7 @@ def send_image(client: "MlflowClient", mlflow_id: str, run: Path, event: Picture
         small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(Path(folder) / f"{stem}+compressed.webp"), small, [cv2.IMWRITE_WEBP_QUALITY, 90])
         client.log_artifacts(mlflow_id, folder, "images")
-    client.set_tag(mlflow_id, "mlflow.loggedImages", "True")
+    client.set_tag(mlflow_id, "mlflow.loggedImages", "True", synchronous=True)
 
 
 def image_name(mlflow_id: str, event: Pictured) -> str:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 OWN = ("name", "digest", "root", "context")
+LONGEST_NAME = 500
+"""Characters that MLflow takes."""
 
 
 def dataset_input(given: Mapping[str, str]) -> "DatasetInput":
@@ -38,5 +40,5 @@ def dataset_input(given: Mapping[str, str]) -> "DatasetInput":
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a folder is a folder, however many classes of MLflow take it
         source = resolve_dataset_source(given["root"])
-    part = Part(source, given["name"])
+    part = Part(source, given["name"][:LONGEST_NAME])
     return DatasetInput(part._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, given["context"])])

@@ -11,13 +11,21 @@ import threading
 from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
+from dmx.machine import after_fork, apart
 from dmx.tracking.home import Home
 
 log = logging.getLogger(__name__)
 
 # In its own process group ctrl-C does not reach it before it is told of the runs' ends. Not in its own session: Linux
 # would give a session its share of the processor whatever its niceness is.
-BOOT = "import os, sys; os.nice(10); sys.path[:] = sys.argv[1:]; from dmx.tracking.feeder import main; main()"
+BOOT = """
+import sys
+sys.path[:] = sys.argv[1:]
+from dmx.machine import give_way
+give_way()
+from dmx.tracking.feeder import main
+main()
+"""
 STOP_PATIENCE = 5.0
 """Seconds for the feeder to go at the end of the process; it allows itself 3 for the batch in hand."""
 
@@ -94,7 +102,7 @@ class FeederProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # it gives us what the user should read
             bufsize=0,
-            process_group=0,
+            **apart(),
         )
         threading.Thread(target=listen, args=(process, self._answers), name="dmx-feeder", daemon=True).start()
         for key in self._open:
@@ -172,11 +180,11 @@ def feed_elsewhere(by: Feeding) -> None:
     elsewhere[:] = [by]
 
 
-def after_fork() -> None:
+def forget_feeder() -> None:
     """A forked process begins without a feeder."""
     if feeder.cache_info().currsize and isinstance(mine := feeder(), FeederProcess):
         mine.forget()
     feeder.cache_clear()
 
 
-os.register_at_fork(after_in_child=after_fork)
+after_fork(forget_feeder)

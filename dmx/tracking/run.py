@@ -1,6 +1,7 @@
 """One run: its folder, its journal, and word to the feeder that carries it to MLflow and TensorBoard."""
 
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ from jaxtyping import UInt8
 from dmx.errors import UserError
 from dmx.outcome import Outcome
 from dmx.tracking.delivery import unsent
-from dmx.tracking.files import replace_bytes, replace_text
+from dmx.tracking.files import make_folder, replace_bytes, replace_text
 from dmx.tracking.home import Home
 from dmx.tracking.journal import JOURNAL, Curved, Finished, Journal, Kept, Measured, Pictured, Reopened, Started, read
 from dmx.tracking.process import feeder
@@ -24,12 +25,14 @@ from dmx.tracking.tracker import RunStart
 class RunTracker:
     """Writes one run's journal; made by `open_run`."""
 
-    def __init__(self, home: Home, run_id: str, journal: Journal, lock: BaseFileLock, *, stores: bool) -> None:
+    def __init__(
+        self, home: Home, run_id: str, journal: Journal, last: dict[str, int], lock: BaseFileLock, *, stores: bool
+    ) -> None:
         self.folder = home.run(run_id)
         self._home, self._run_id = home, run_id
         self._journal = journal
         self._lock = lock
-        self._last = last_steps(journal.path)
+        self._last = last
         self._stores = stores
         self._meter = Meter()
         if stores:
@@ -108,11 +111,13 @@ def open_run(home: Home, run_id: str, start: RunStart, *, stores: bool = True) -
     folder = home.run(run_id)
     lock = take_lock(folder, run_id, patience=10.0)
     journal = Journal(folder / JOURNAL)
+    last = last_steps(journal.path)  # before anything is appended: it may be damaged
     if journal.size:
         journal.append(Reopened(tags=start.tags))
     else:
+        set_aside(home.tensorboard(run_id))
         begin(journal, folder, start, stores)
-    return RunTracker(home, run_id, journal, lock, stores=stores)
+    return RunTracker(home, run_id, journal, last, lock, stores=stores)
 
 
 def begin(journal: Journal, folder: Path, start: RunStart, stores: bool) -> None:
@@ -129,8 +134,18 @@ def begin(journal: Journal, folder: Path, start: RunStart, stores: bool) -> None
         searched=dict(start.searched),
         inputs=tuple(start.inputs),
         view=asdict(start.view) if start.view else None,
+        identity=uuid.uuid4().hex,
     )
     journal.append(head)
+
+
+def set_aside(logdir: Path) -> None:
+    """Give what TensorBoard has of another run of this name a name of its own: that run's folder was removed."""
+    number = 1
+    while (aside := logdir.with_name(f"{logdir.name}.before-{number}")).exists():
+        number += 1
+    if logdir.is_dir():
+        logdir.rename(aside)
 
 
 def take_lock(folder: Path, run_id: str, patience: float) -> BaseFileLock:
@@ -139,7 +154,7 @@ def take_lock(folder: Path, run_id: str, patience: float) -> BaseFileLock:
     Raises:
         UserError: Another process has it, and keeps it for `patience` seconds.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     lock = FileLock(folder / "lock", timeout=patience, thread_local=False)
     try:
         lock.acquire()

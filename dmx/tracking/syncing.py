@@ -1,38 +1,68 @@
 """Sending what the stores lack of a run that nobody writes any more."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dmx.errors import UserError
+from dmx.errors import DataError, UserError
 from dmx.outcome import Outcome
-from dmx.tracking.delivery import Delivery, unsent
-from dmx.tracking.home import Home
-from dmx.tracking.journal import JOURNAL, Event, Finished, Journal, Started, read
-from dmx.tracking.mlflow_client import address
+from dmx.tracking.delivery import MLFLOW, Delivery, unsent
+from dmx.tracking.home import RESULT, Home
+from dmx.tracking.journal import JOURNAL, Event, Finished, Journal, Started, read, started
+from dmx.tracking.mlflow_client import address, connect, is_local
+from dmx.tracking.mlflow_refusals import refusal
+from dmx.tracking.mlflow_runs import every_run, is_whole
+from dmx.tracking.mlflow_store import read_state, was_deleted
 from dmx.tracking.mlflow_store import state_file as mlflow_state
 from dmx.tracking.run import take_lock
+from dmx.tracking.secrets import without_secrets
 from dmx.tracking.tensorboard_store import mark as tensorboard_mark
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 Progress = Callable[[int, int], None]
 UNSAID = "the process ended without saying why"
 
 
-def sync(home: Home, run_id: str) -> int:
+@dataclass(frozen=True)
+class Synced:
+    """What came of sending.
+
+    Attributes:
+        left: How many events of each run could not be sent.
+        trouble: Why MLflow could not be asked; empty where it could.
+        deleted: The runs that somebody deleted in MLflow before all of them was there.
+    """
+
+    left: Mapping[str, int]
+    trouble: str
+    deleted: Sequence[str]
+
+
+def sync(home: Home, run_id: str, known: Mapping[str, "Run"] | None = None, without: Collection[str] = ()) -> int:
     """Send what the stores lack of one run, from this process; cheap when they lack nothing.
 
     A run whose process is gone without a word is finished here as interrupted, so that no store shows it running. A run
     that is being written is left to its own process, and one that was opened without stores stays out of them.
 
+    Args:
+        home: Where runs and stores are.
+        run_id: The run.
+        known: MLflow's runs by id, if it was asked: what was sent and is not there any more is sent again.
+        without: Stores that are known to take nothing now.
+
     Returns:
         The number of events that could not be sent.
 
     Raises:
-        DataError: The journal is damaged.
+        DataError: The journal is damaged, or gone.
     """
     home = Home(home.root.resolve())
     folder = home.run(run_id)
-    if not (folder / JOURNAL).exists():
+    if not any((folder / name).exists() for name in (JOURNAL, RESULT)):
         return 0
     try:
         lock = take_lock(folder, run_id, patience=0.0)
@@ -41,20 +71,22 @@ def sync(home: Home, run_id: str) -> int:
     try:
         if not whole(home, run_id):
             return 0
-        Delivery(home, run_id).finish()
+        if known is not None:
+            forget_what_is_lost(home, run_id, known)
+        Delivery(home, run_id, without).finish()
         return unsent(home, run_id)
     finally:
         lock.release()
 
 
-def rebuild(home: Home, progress: Progress) -> tuple[dict[str, int], Path | None]:
+def rebuild(home: Home, progress: Progress) -> tuple[Synced, Path | None]:
     """Make both stores anew from the journals alone.
 
     A local MLflow store is set aside with its artifacts, and a new one is made; a server keeps what it has, and gets
     everything again, which doubles nothing. Registered models stand in no journal.
 
     Returns:
-        The events of each run that could not be sent, and where the old store was put.
+        What came of it, and where the old store was put.
 
     Raises:
         UserError: A run is being written.
@@ -65,25 +97,69 @@ def rebuild(home: Home, progress: Progress) -> tuple[dict[str, int], Path | None
     with ExitStack() as held:
         for run_id in runs:
             held.callback(take_lock(home.run(run_id), run_id, patience=0.0).release)
-        aside = set_aside(home) if address(home) == home.mlflow_uri else None
+        for run_id in runs:
+            ends_of(home, run_id)  # what is damaged shows before anything is set aside
+        aside = set_aside(home) if is_local(home) else None
         for run_id in runs:
             for file in (mlflow_state(home.run(run_id)), tensorboard_mark(home.run(run_id))):
                 file.unlink(missing_ok=True)
     return sync_all(home, progress), aside
 
 
-def sync_all(home: Home, progress: Progress) -> dict[str, int]:
-    """Send what the stores lack of every run; the events of each that could not be sent."""
-    runs, left = runs_of(home), {}
+def sync_all(home: Home, progress: Progress) -> Synced:
+    """Send what the stores lack of every run, when MLflow has been asked what it has.
+
+    Raises:
+        DataError: Journals are damaged; all others have been sent.
+    """
+    home = Home(home.root.resolve())
+    runs, left, damaged = runs_of(home), {}, []
+    known, trouble = ask(home, runs)
     for done, run_id in enumerate(runs, start=1):
-        left[run_id] = sync(home, run_id)
+        try:
+            left[run_id] = sync(home, run_id, known, (MLFLOW,) if known is None else ())
+        except DataError as error:
+            damaged.append(str(error))
         progress(done, len(runs))
-    return left
+    if damaged:
+        raise DataError("\n".join(damaged[:10]))
+    return Synced(left, trouble, [run_id for run_id in runs if was_deleted(home, run_id)])
+
+
+def ask(home: Home, runs: Sequence[str]) -> tuple[dict[str, "Run"] | None, str]:
+    """The runs that MLflow has, or why it cannot be asked; who has no run for it need not reach it."""
+    if not any(wants_stores(home, run_id) for run_id in runs) or (is_local(home) and not home.mlflow_db.exists()):
+        return {}, ""
+    try:
+        return every_run(connect(home)), ""
+    except Exception as error:  # whatever a store or its server may raise
+        meant = refusal(error, address(home), local=is_local(home)) or error
+        return None, without_secrets(" ".join(str(meant).split()))[:1000]
+
+
+def wants_stores(home: Home, run_id: str) -> bool:
+    """Whether a run was begun with stores; one that is damaged is not asked."""
+    try:
+        start = started(home.run(run_id) / JOURNAL)
+    except DataError:
+        return False
+    return start is not None and start.stores
+
+
+def forget_what_is_lost(home: Home, run_id: str, known: Mapping[str, "Run"]) -> None:
+    """Note of a run that MLflow has it no more, or not as it was sent."""
+    state, journal = read_state(home, run_id), home.run(run_id) / JOURNAL
+    start = started(journal)
+    if "run" not in state or start is None:
+        return
+    run, all_sent = known.get(state["run"]), state.get("sent") == journal.stat().st_size
+    if run is None or (all_sent and not is_whole(run, start)):
+        mlflow_state(home.run(run_id)).unlink(missing_ok=True)
 
 
 def runs_of(home: Home) -> list[str]:
-    """The runs that have a journal."""
-    return sorted(path.parent.name for path in (home.root / "runs").glob(f"*/{JOURNAL}"))
+    """The runs that have a journal, or should have one."""
+    return sorted({path.parent.name for name in (JOURNAL, RESULT) for path in (home.root / "runs").glob(f"*/{name}")})
 
 
 def set_aside(home: Home) -> Path | None:
@@ -101,23 +177,36 @@ def set_aside(home: Home) -> Path | None:
 
 
 def whole(home: Home, run_id: str) -> bool:
-    """Whether there is a run that the stores want; one that was left in the middle is finished first."""
-    journal = Journal(home.run(run_id) / JOURNAL)
-    try:
-        ends = first_and_last(journal)
-        if ends is None or not ends[0].stores:
-            return False
-        if not isinstance(ends[1], Finished):
-            journal.append(Finished(time=ends[1].time, outcome=Outcome.INTERRUPTED.value, reason=UNSAID))
-        return True
-    finally:
+    """Whether there is a run that the stores want; one that was left in the middle is finished first.
+
+    Raises:
+        DataError: As `ends_of`.
+    """
+    ends = ends_of(home, run_id)
+    if ends is None or not ends[0].stores:
+        return False
+    if not isinstance(ends[1], Finished):
+        journal = Journal(home.run(run_id) / JOURNAL)
+        journal.append(Finished(time=ends[1].time, outcome=Outcome.INTERRUPTED.value, reason=UNSAID))
         journal.close()
+    return True
 
 
-def first_and_last(journal: Journal) -> tuple[Started, Event] | None:
-    """The start of the run and what it wrote last, or None if it never began."""
+def ends_of(home: Home, run_id: str) -> tuple[Started, Event] | None:
+    """The start of the run and what it wrote last, or None if it never began.
+
+    Raises:
+        DataError: The journal is damaged, or has no end though the run has a result, which is written after it.
+    """
+    folder = home.run(run_id)
     first = last = None
-    for event, _ in read(journal.path):
-        first = first or event
-        last = event
+    ended = False
+    for event, _ in read(folder / JOURNAL) if (folder / JOURNAL).exists() else ():
+        first, last = first or event, event
+        ended = ended or isinstance(event, Finished)
+    if not ended and (folder / RESULT).exists():
+        raise DataError(
+            f"{folder / JOURNAL}: is gone or cut off, though the run has ended; restore it from a copy, or remove "
+            f"{folder}, and the same command trains the run again."
+        )
     return (first, last) if isinstance(first, Started) and last is not None else None

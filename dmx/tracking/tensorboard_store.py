@@ -17,6 +17,7 @@ from dmx.tracking.files import replace_text
 from dmx.tracking.journal import Curved, Event, Finished, Measured, Pictured, Started
 from dmx.tracking.tensorboard_plugins import begun, curve, ended
 
+EVENTS = "events.out.tfevents.*"
 RGB = 3
 """TensorBoard's number for the colours of a picture."""
 
@@ -31,7 +32,7 @@ class TensorBoardStore:
         self._run = run
         self._mark = mark(run)
         self._mark.unlink(missing_ok=True)
-        for old in logdir.glob("events.out.tfevents.*"):
+        for old in logdir.glob(EVENTS):
             old.unlink()
         logdir.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{socket.gethostname()}.{os.getpid()}.0"
@@ -88,9 +89,12 @@ def mark(run: Path) -> Path:
     return run / "tensorboard.sent"
 
 
-def sent(run: Path) -> int:
-    """The journal's byte offset up to which TensorBoard has everything, as far as the run's folder knows."""
-    return int(mark(run).read_text()) if mark(run).exists() else 0
+def sent(run: Path, logdir: Path) -> int:
+    """The journal's byte offset up to which the event files in `logdir` have everything."""
+    if not mark(run).exists() or next(logdir.glob(EVENTS), None) is None:  # the user may have removed the files
+        return 0
+    text = mark(run).read_bytes()
+    return int(text) if text.isdigit() else 0  # a mark that cannot be read is worth no more than none
 
 
 def table(start: Started) -> str:

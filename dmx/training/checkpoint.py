@@ -12,22 +12,34 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from dmx.errors import written
+from dmx.stored import intact
+
+AGAIN = "restore it from a copy, or remove it, and the same command trains the run from its beginning."
+"""What to do about a checkpoint that cannot be read."""
+
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write the resumable state to `path`."""
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with written(partial, path), partial.open("wb") as file:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
-    """The resumable state at `path`; None where there is none."""
+    """The resumable state at `path`; None where there is none.
+
+    Raises:
+        UserError: The file is damaged, or holds more than numbers.
+    """
     if not path.exists():
         return None
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    with intact(path, AGAIN):
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise TypeError(f"holds {type(state).__name__}")
     return state
 
 
@@ -35,10 +47,15 @@ def save_weights(path: Path, model: nn.Module) -> None:
     """Write the weights of `model` as safetensors."""
     partial = path.with_suffix(".partial")
     tensors: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(tensors, partial)
-    partial.replace(path)
+    with written(partial, path):
+        save_file(tensors, partial)
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Read the weights of `model` from safetensors."""
-    model.load_state_dict(load_file(path))
+    """Read the weights of `model` from safetensors.
+
+    Raises:
+        UserError: The file is damaged, or the weights are those of another network.
+    """
+    with intact(path, "restore it from a copy, or train the run again."):
+        model.load_state_dict(load_file(path))

@@ -1,12 +1,13 @@
 """How a run uses its device: precision, memory format and compilation, with `auto` resolved by what was measured."""
 
 import shutil
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from dmx.errors import UserError
@@ -26,6 +27,8 @@ class Execution:
     dtype: torch.dtype
     memory_format: torch.memory_format
     compile: bool
+    refused: str = ""
+    """The precision that `auto` would have taken, and the part of the network that comes out wrong in it."""
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context of the forward pass."""
@@ -42,6 +45,7 @@ class Execution:
             "precision": str(self.dtype).removeprefix("torch."),
             "channels_last": str(self.memory_format == torch.channels_last).lower(),
             "compile": str(self.compile).lower(),
+            **({"precision_refused": self.refused} if self.refused else {}),
         }
 
 
@@ -91,11 +95,22 @@ def _best_device() -> str:
 
 
 def forward_flops(net: nn.Module, size: tuple[int, int], with_background: bool) -> int:
-    """Floating-point operations of one sample's forward pass (a multiply-add counts as two)."""
-    image = torch.zeros(1, 3, *size)
+    """Floating-point operations of one sample's forward pass (a multiply-add counts as two).
+
+    Shapes alone are computed, which takes no memory; but all of it where values decide what a network does.
+    """
+
+    def counted(mode: AbstractContextManager[Any]) -> int:
+        with torch.no_grad(), mode, FlopCounterMode(display=False) as counter:
+            image = torch.zeros(1, 3, *size)
+            net(image, image if with_background else None)
+        return int(counter.get_total_flops())
+
     was_training = net.training
     net.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net(image, image if with_background else None)
-    net.train(was_training)
-    return int(counter.get_total_flops())
+    try:
+        return counted(FakeTensorMode(allow_non_fake_inputs=True))
+    except RuntimeError:  # of values; or a defect, which is told by its own name then
+        return counted(nullcontext())
+    finally:
+        net.train(was_training)

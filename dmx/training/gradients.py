@@ -2,7 +2,8 @@
 
 Weightings by losses give one total, which is differentiated as ever. Weightings by gradients ask for the gradient g_t
 of each task on what the tasks share, give weights α from the inner products <g_s, g_t> (the Gram matrix), and the
-shared part gets Σ_t α_t g_t. What belongs to one task alone gets its gradient as it is: there is nothing to balance.
+shared part gets Σ_t α_t g_t. What belongs to one task alone gets its gradient as it is, for there is nothing to
+balance; or α_t g_t, where the method weighs whole losses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -75,7 +76,7 @@ def backward(
         G = G / processes()
     alpha: Tensor = weighting(values, G / scaler.get_scale() ** 2)
     combined = [
-        _sum(of_tasks, alpha if use else torch.ones_like(alpha))
+        _sum(of_tasks, alpha if use or weighting.whole else torch.ones_like(alpha))
         for *of_tasks, use in zip(*gradients, balanced, strict=True)
     ]
     for parameter, gradient in zip(parameters, combined, strict=False):

@@ -7,18 +7,23 @@ The encoder of L layers learns, in layer l = 0, ..., L-1, at
 and all else at lr, stems before the encoder too: what is not pretrained starts from nothing. This is the layer-wise
 decay of Bao et al. 2022 (BEiT, fine-tuning), with the decoders in the place of its head. Layers are taken in the order
 in which a picture passes them: some encoders define all their embeddings of patches before all their blocks.
+
+An optimizer of hidden layers alone, as Muon is, has a method of its own for the first and last layers (`ends`), and for
+what is spared of decay.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dmx.config.groups import GroupsConfig
 from dmx.errors import UserError
+from dmx.quartet import Prediction
 from dmx.registry import Params
+from dmx.training.graph import layers
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -36,13 +41,15 @@ def make_optimizer(
         optimizer: A registered optimizer with its parameters.
         model: What is learned.
         settings: Which of its parameters are treated in which way.
-        look: Runs `model` once, so that the order of its layers shows.
+        look: Runs `model` once on an input that requires a gradient, so that the order of its layers shows, and gives
+            what comes out.
         others: What is learned beside it, without weight decay, which would pull a learned weighting to equal weights.
 
     Raises:
         UserError: The model has no encoder to slow down.
     """
-    groups = parameter_groups(model, settings, look)
+    hidden = optimizer.component.facts.get("hidden_layers", False)
+    groups = parameter_groups(model, settings, look, hidden_layers=hidden)
     if learned := list(others):
         groups.append({"params": learned, "weight_decay": 0.0, "lr_scale": 1.0})
     scales = [group.pop("lr_scale") for group in groups]
@@ -52,24 +59,42 @@ def make_optimizer(
     return made
 
 
-def parameter_groups(model: nn.Module, settings: GroupsConfig, look: Callable[[], object]) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, settings: GroupsConfig, look: Callable[[], object], *, hidden_layers: bool = False
+) -> list[dict[str, Any]]:
     """Each parameter of `model` in one group, the faster groups first, in each the order of the model.
 
     Groups have the keys `params`, `lr_scale` (the share of the learning rate) and, where there is none,
-    `weight_decay`: with default settings there are two, or one where all parameters are of one kind.
+    `weight_decay`: with default settings there are two, or one where all parameters are of one kind. With
+    `hidden_layers`, what belongs to none has `use_fallback`, timm's word for what Muon leaves to AdamW.
 
     Raises:
         UserError: The encoder is to be slowed down, but the model has none.
     """
-    spared = set() if settings.decay_norms_and_biases else spared_of_decay(model)
+    spared = spared_of_decay(model)
+    outside = spared | ends(model, look) if hidden_layers else set()
     scales = encoder_scales(model, settings, look)
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        groups.setdefault((scales.get(name, 1.0), name not in spared), []).append(parameter)
+        decays = settings.decay_norms_and_biases or name not in spared
+        groups.setdefault((scales.get(name, 1.0), decays, name not in outside), []).append(parameter)
     return [
-        {"params": groups[scale, decays], "lr_scale": scale, **({} if decays else {"weight_decay": 0.0})}
-        for scale, decays in sorted(groups, reverse=True)
+        {
+            "params": groups[scale, decays, hidden],
+            "lr_scale": scale,
+            **({} if decays else {"weight_decay": 0.0}),
+            **({} if hidden else {"use_fallback": True}),
+        }
+        for scale, decays, hidden in sorted(groups, reverse=True)
     ]
+
+
+def ends(model: nn.Module, look: Callable[[], object]) -> set[str]:
+    """The names of the matrices and kernels of the first layers and of the last ones, see `dmx.training.graph`."""
+    seen = look()
+    outputs = vars(seen).values() if isinstance(seen, Prediction) else [seen]
+    found = layers(output for output in outputs if isinstance(output, Tensor))
+    return {name for name, parameter in model.named_parameters() if parameter in found.first | found.last}
 
 
 def spared_of_decay(model: nn.Module) -> set[str]:

@@ -21,6 +21,9 @@ class JointLoss(nn.Module):
         mask: Losses of the mask: name, weight, function.
         depth: Losses of the depth, likewise.
         weighting: Makes the losses of the tasks, or their gradients, one.
+
+    Raises:
+        ValueError: Two losses of a task have one name, by which the record would keep one of them only.
     """
 
     def __init__(
@@ -29,6 +32,10 @@ class JointLoss(nn.Module):
         super().__init__()
         self.terms: Mapping[str, Sequence[Term]] = {"mask": tuple(mask), "depth": tuple(depth)}
         self.weighting = weighting
+        for task, terms in self.terms.items():
+            names = [name for name, _, _ in terms]
+            if len(set(names)) < len(names):
+                raise ValueError(f"two losses of `{task}` have one name ({', '.join(names)}); give each its own.")
 
     def forward(
         self, prediction: Prediction, batch: Batch

@@ -14,9 +14,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from dmx.errors import MachineError
+
 T = TypeVar("T")
 PATIENCE = timedelta(hours=1)
-"""So long the others wait for the first, which validates alone."""
+"""So long the others wait for the first, which validates alone; for one that has died nobody waits."""
 
 
 @contextmanager
@@ -34,6 +36,17 @@ def joined(device: str) -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def lost(error: Exception) -> MachineError | None:
+    """What to say where torch tells, in a step of several processes, that another of them is gone."""
+    told = str(error).partition("\n")[0]
+    if processes() == 1 or not (isinstance(error, dist.DistError) or "gloo" in told):
+        return None
+    return MachineError(
+        f"process {number()} of the {processes()} that train together has lost another, whose own message says why "
+        f"({told.rpartition('] ')[2] or told}). The same command goes on from the last checkpoint."
+    )
 
 
 def processes() -> int:

@@ -1,8 +1,10 @@
 """What a run came to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from dmx.outcome import Outcome
 
@@ -34,9 +36,12 @@ class RunResult:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> "RunResult":
-        """Read back what `to_dict` gave."""
-        best = Best(**data["best"]) if data["best"] else None
-        return RunResult(**{**data, "best": best, "outcome": Outcome(data["outcome"])})
+        """Read back what `to_dict` gave; what stands beside it is left alone.
+
+        Raises:
+            ValueError: It gave something else.
+        """
+        return TypeAdapter(RunResult).validate_python(data)
 
 
 @dataclass
@@ -59,5 +64,19 @@ class Position:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> "Position":
-        """Read back what `to_dict` gave."""
-        return Position(**{**data, "best": Best(**data["best"]) if data["best"] else None})
+        """Read back what `to_dict` gave.
+
+        Raises:
+            ValueError: It gave something else.
+        """
+        return TypeAdapter(Position).validate_python(data)
+
+
+def without_value(metrics: Sequence[str], epochs: int) -> str:
+    """That no epoch had what makes one the best, in words.
+
+    >>> without_value(["val/mask/iou_pooled"], 3)
+    'val/mask/iou_pooled had a value in none of 3 epochs'
+    """
+    named = [*dict.fromkeys(metrics)]
+    return f"{' and '.join(named)} had {'values together' if named[1:] else 'a value'} in none of {epochs} epochs"

@@ -113,10 +113,14 @@ class Learner:
         return total
 
     def culprit(self, batch: Batch, prediction: Prediction, parts: dict[str, Tensor]) -> str:
-        """The first tensor that is not finite, in the order in which one spoils the next."""
+        """The first tensor that is not finite, in the order in which one spoils the next, or a loss below 0."""
+        negative = [name for name, value in parts.items() if name.count("/") == 1 and value < 0]
+        if negative and self.loss.weighting.logarithmic:
+            return f"{negative[0]} is below 0 (the weighting takes losses of 0 or more)"
+        state = {name: value for name, value in self.loss.weighting.state_dict().items() if name != "last"}
         tensors = {
             **{f"parameter {name}": value for name, value in self.model.named_parameters()},
-            **{f"{name} of the weighting": value for name, value in self.loss.weighting.state_dict().items()},
+            **{f"{name} of the weighting": value for name, value in state.items()},
             "input image": batch.image,
             "input depth": batch.depth[batch.valid],
             "prediction.mask_logits": prediction.mask_logits,

@@ -1,6 +1,16 @@
 """Ends of a training that somebody or the clock asks for."""
 
 import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TypeVar
+
+from dmx.errors import MachineError
+from dmx.machine import wake
+from dmx.training.processes import processes
+
+T = TypeVar("T")
 
 
 class TimedOut(Exception):  # noqa: N818 - not an error
@@ -12,22 +22,101 @@ class Interrupted(Exception):  # noqa: N818 - not an error
 
 
 class StopOnSignal:
-    """Notes SIGINT and SIGTERM while it is entered, so that the loop stops after its step; the second acts at once."""
+    """Notes SIGINT and SIGTERM while it is entered, so that the loop stops after its step; the second acts at once.
+
+    While a batch is waited for, which may never come, the first acts too, and so does the clock.
+
+    Args:
+        seconds: How long batches of the training are waited for, from the entering on; None: without an end.
+    """
 
     caught: str | None = None
 
+    def __init__(self, seconds: float | None = None) -> None:
+        self._seconds = seconds
+        self._over = self._woken = False
+        self._turn = self._waiting = 0  # the number of this wait, and again as long as it lasts
+        self._grace: float | None = 0.0
+
     def __enter__(self) -> "StopOnSignal":
-        try:
-            self.before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread, where Python handles no signals
-            self.before = {}
+        self._before = {}
+        if threading.current_thread() is threading.main_thread():  # Python handles signals in no other
+            self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+            if self._seconds is not None:
+                self._clock = _timer(self._seconds, self._ring)
         return self
 
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self._before and self._seconds is not None:
+            self._clock.cancel()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._before and isinstance(error, MachineError) and processes() > 1:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends the others at once: first say what happened
+
+    def waited(self, batches: Iterable[T], grace: float | None = None) -> Iterator[T]:
+        """Each of `batches`, for a loop over them.
+
+        Args:
+            batches: What is waited for.
+            grace: Seconds that one is still waited for after a signal; None: no longer, nor when the time is over.
+
+        Raises:
+            Interrupted: A signal came, and the batch did not.
+            TimedOut: The time is over, and the batch did not come.
+        """
+        source = iter(batches)
+        while True:
+            self._turn += 1
+            self._grace = grace
+            self._waiting = self._turn
+            try:
+                self._look()
+                batch = next(source, None)
+            finally:
+                self._waiting = 0
+            if batch is None:
+                return
+            yield batch
+
+    def _look(self) -> None:
+        """Leave the wait for a batch, now or after its grace, if anybody asked."""
+        if self.caught is not None and self._grace:
+            _timer(self._grace, partial(self._wake, self._turn))
+        elif self.caught is not None or (self._over and self._grace is None):
+            self._leave()
+
+    def _leave(self) -> None:
+        if self.caught is not None:
+            raise Interrupted(self.caught)
+        raise TimedOut
+
+    def _ring(self) -> None:
+        self._over = True
+        if self._grace is None:
+            self._wake(self._waiting)
+
+    def _wake(self, turn: int) -> None:
+        """From a thread, have the main one leave the wait with this number, if it still lasts."""
+        if turn and turn == self._waiting:
+            self._woken = True
+            wake()
+
     def _note(self, number: int, frame: object) -> None:
+        if self._woken:
+            self._woken = False
+            if self._waiting:
+                self._leave()
+            return
         if self.caught is not None:
             raise KeyboardInterrupt
         self.caught = signal.Signals(number).name
+        if self._waiting:
+            self._look()
 
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+
+def _timer(seconds: float, call: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(max(0.0, seconds), call)
+    timer.daemon = True
+    timer.start()
+    return timer

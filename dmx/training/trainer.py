@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,41 +13,28 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dmx.config.experiment import Stage, TrainingConfig
 from dmx.config.objective import Objective
+from dmx.data.loader import gone
 from dmx.outcome import Outcome
 from dmx.quartet import Batch, DepthSpec
+from dmx.stored import intact
 from dmx.sums import BEST_SAMPLES
 from dmx.tracking.tracker import Tracker
-from dmx.training.checkpoint import load_state, save_state, save_weights
+from dmx.training.batches import Loaders
+from dmx.training.checkpoint import AGAIN, load_state, save_state, save_weights
 from dmx.training.memory import free, is_out_of_memory
-from dmx.training.processes import anywhere, average, draw_apart, from_first, number, processes
+from dmx.training.processes import anywhere, average, draw_apart, from_first, lost, number, processes
 from dmx.training.progress import Progress
-from dmx.training.result import Best, Position, RunResult
+from dmx.training.result import Best, Position, RunResult, without_value
 from dmx.training.seeding import random_states, restore_random_states
 from dmx.training.step import DivergedError, Forward, Learner
 from dmx.training.stopping import Interrupted, StopOnSignal, TimedOut
 from dmx.training.validation import averaged_weights, validate
 
 CHECKPOINT = "checkpoint.pt"
+GRACE = 5.0
+"""Seconds that a batch is still waited for when the time is over, and one of the validation when a signal came."""
 BEST_WEIGHTS = "best.safetensors"
 """What each validation sample came to in the best epoch."""
-
-
-@runtime_checkable
-class Loaders(Protocol):
-    """Where batches come from; they are on the device already."""
-
-    def train(self, stage: Stage, epoch: int, skip: int) -> Iterable[Batch]:
-        """The batches of an epoch but for the first `skip`."""
-
-    def steps(self, stage: Stage) -> int:
-        """How many batches an epoch of `stage` has."""
-
-    @property
-    def groups(self) -> Mapping[str, str]:
-        """The group of each validation sample."""
-
-    def val(self) -> Iterable[Batch]:
-        """All validation samples, at the size of the last stage, so that epochs of different stages compare."""
 
 
 @dataclass
@@ -65,6 +52,7 @@ class Trainer:
         seconds: How long it may train, over every start.
         passed: The epoch up to which a run that was pruned goes on after all.
         progress: Who watches.
+        also: Metrics that the best epoch must have a value of, beside the objective.
     """
 
     stages: Sequence[Stage]
@@ -76,6 +64,10 @@ class Trainer:
     seconds: float | None
     passed: int
     progress: Progress
+    also: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        self.state = load_state(self.folder / CHECKPOINT)  # a damaged one shows before anything is written
 
     def fit(self, learner: Learner, loaders: Loaders, tracker: Tracker) -> RunResult:
         """Train from the checkpoint, or from the start where there is none, to an outcome.
@@ -90,20 +82,25 @@ class Trainer:
         self.started = self.saved = time.monotonic()
         self.progress.start(self.at.step, sum(stage.epochs * loaders.steps(stage) for stage in self.stages))
         outcome, reason = Outcome.COMPLETE, ""
-        with StopOnSignal() as self.stop:
+        left = None if self.seconds is None else self.seconds - self.at.seconds + GRACE
+        with StopOnSignal(left) as self.stop:
             try:
                 outcome, reason = self._epochs()
             except DivergedError as error:
                 outcome, reason = Outcome.DIVERGED, f"{error} at step {self.at.step}"
             except Interrupted as signal_name:
                 outcome, reason = Outcome.INTERRUPTED, f"{signal_name} at step {self.at.step}"
-            except TimedOut as spent:
-                outcome, reason = Outcome.TIMED_OUT, f"{spent} at step {self.at.step}"
+            except TimedOut:
+                outcome, reason = Outcome.TIMED_OUT, f"{self.seconds:g} s are over at step {self.at.step}"
             except (RuntimeError, MemoryError) as error:
+                if (away := gone(error) or lost(error)) is not None:
+                    raise away from error
                 if not is_out_of_memory(error):
                     raise
                 outcome, reason = Outcome.OUT_OF_MEMORY, str(error).partition("\n")[0]
-        if outcome is Outcome.COMPLETE and self.at.pieces > 1:
+        if outcome is Outcome.COMPLETE and self.at.best is None:
+            outcome, reason = Outcome.UNDEFINED, without_value((self.objective.metric, *self.also), self.at.epoch)
+        elif outcome is Outcome.COMPLETE and self.at.pieces > 1:
             reason = f"each batch in {self.at.pieces} pieces, because memory ran out"
         return RunResult(outcome, reason, self.at.best, self.at.epoch, self.at.step, self._seconds())
 
@@ -127,9 +124,16 @@ class Trainer:
         return (Outcome.PRUNED, self.at.pruned) if self.at.pruned else (Outcome.COMPLETE, "")
 
     def _train_epoch(self, stage: Stage) -> None:
+        try:
+            self._steps(stage)
+        except Interrupted:
+            self._checkpoint()
+            raise
+
+    def _steps(self, stage: Stage) -> None:
         learner = self.learner
         learner.model.train()
-        for batch in self.loaders.train(stage, self.at.epoch, skip=self.at.step_in_epoch):
+        for batch in self._waited(self.loaders.train(stage, self.at.epoch, skip=self.at.step_in_epoch)):
             # the last batch of an epoch may be smaller: compiling once more for it would cost more than it saves
             forward = self.forward if len(batch) * processes() == stage.batch_size else learner.model
             losses = {**self._gradients(batch, forward), **learner.update()}
@@ -145,10 +149,13 @@ class Trainer:
 
     def _stop_if_asked(self) -> None:
         if self.seconds is not None and anywhere(self._seconds() > self.seconds):
-            raise TimedOut(f"{self.seconds:g} s are over")
+            raise TimedOut
         if anywhere(self.stop.caught is not None):
-            self._checkpoint()
             raise Interrupted(self.stop.caught or "a signal")
+
+    def _waited(self, batches: Iterable[Batch], grace: float | None = None) -> Iterable[Batch]:
+        """The batches, of which each is waited for; several processes stop after the same step only."""
+        return self.stop.waited(batches, grace) if processes() == 1 else batches
 
     def _gradients(self, batch: Batch, forward: Forward) -> dict[str, Tensor]:
         """As `Learner.gradients`; where memory runs out and the run is to go on, in twice as many pieces."""
@@ -189,14 +196,18 @@ class Trainer:
     def _validate(self, epochs: int) -> dict[str, float | None]:
         """Validate, log, keep the weights if they are the best so far; gives all metrics."""
         model = self.average.module if self.average is not None else self.learner.model
-        found, spread, picture = validate(model, self.loaders.val(), self.spec, self.learner.execution)
+        found, spread, picture = validate(
+            model, self._waited(self.loaders.val(), GRACE), self.spec, self.learner.execution
+        )
         named = {f"val/{name}": value for name, value in found.compute().items()}
         value = named[self.objective.metric]
         known = {name: value for name, value in named.items() if value is not None}
         self.tracker.log(self.at.step, {**known, "epoch": self.at.epoch + 1})
         self.tracker.image(self.at.step, "val", picture)
         self.tracker.curve(self.at.step, "val/mask", *spread.curve())
-        if value is not None and (self.at.best is None or self.objective.better(value, than=self.at.best.value)):
+        whole = all(named[metric] is not None for metric in self.also)
+        best = self.at.best
+        if value is not None and whole and (best is None or self.objective.better(value, than=best.value)):
             save_weights(self.folder / BEST_WEIGHTS, model)
             found.samples(self.loaders.groups).save(self.folder / BEST_SAMPLES)
             self.at.best = Best(self.at.epoch + 1, self.at.step, value, named)
@@ -222,13 +233,17 @@ class Trainer:
         save_state(self.folder / CHECKPOINT, {"position": position, "random": random_states(), **state})
 
     def _resume(self) -> Position:
-        state = load_state(self.folder / CHECKPOINT)
+        state, self.state = self.state, None  # which takes as much memory as all that it is about
         if state is None:
             return Position()
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        restore_random_states(state["random"])
-        at = Position.from_dict(state["position"])
+        with intact(self.folder / CHECKPOINT, AGAIN):
+            at = Position.from_dict(state["position"])
+            best = (self.folder / BEST_WEIGHTS, self.folder / BEST_SAMPLES)
+            if at.best is not None and not all(path.is_file() for path in best):
+                return Position()  # without the best weights, that somebody removed, it would end without any
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+            restore_random_states(state["random"])
         return replace(at, pruned="") if at.epoch <= self.passed else at
 
     def _parts(self) -> dict[str, Any]:

@@ -49,10 +49,15 @@ def validate(
 
 @contextmanager
 def averaged_weights(optimizer: Any) -> Iterator[None]:
-    """Within, schedule-free optimizers show the average of the weights in place of those that steps are made from."""
+    """Within, schedule-free optimizers show the average of the weights in place of those that steps are made from.
+
+    Batch norm's running statistics stay those of the latter; the optimizers' authors advise to make them anew.
+    """
     schedule_free = hasattr(optimizer, "eval")
     if schedule_free:
         optimizer.eval()
-    yield
-    if schedule_free:
-        optimizer.train()
+    try:
+        yield
+    finally:
+        if schedule_free:
+            optimizer.train()

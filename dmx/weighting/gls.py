@@ -3,7 +3,7 @@
 Source: Chennupati et al. 2019, "MultiNet++: multi-stream feature aggregation and geometric loss strategy".
 Equation: L = (Π_t L_t)^(1/n); so ∂L/∂L_t = L / (n L_t).
 Deviations: a loss that is exactly 0, as where no depth is known, is left out of the mean; it would make all gradients
-0 or infinite. Losses must not be below 0: a negative one gives NaN.
+0 or infinite. Losses must not be below 0: a negative one has no root, and gives NaN.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,8 @@ from dmx.weighting.kinds import LossWeighting
 
 class GeometricMean(LossWeighting):
     """L = (Π_t L_t)^(1/n) over the n losses that are not 0."""
+
+    logarithmic = True
 
     def forward(self, losses: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         """The geometric mean; 0 where all are 0."""

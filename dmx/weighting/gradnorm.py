@@ -3,10 +3,13 @@
 Source: Chen et al. 2018, "GradNorm: gradient normalization for adaptive loss balancing", eq. 2 and algorithm 1.
 Equation: w descends along L_grad = Σ_i | G_i - Ḡ r_i^α |, with G_i = w_i ||g_i||, Ḡ their mean, r_i = L̃_i / mean(L̃) and
 L̃_i = L_i / L_i(0); Ḡ r_i^α counts as a constant; after each step w is scaled to sum to T, the number of tasks.
+As in algorithm 1, w_i weighs the whole loss of a task, its own parameters too.
 Deviations: the step is taken in v = ln w and of L_grad / Ḡ. So w stays above 0, and its learning rate means the same
-whatever the unit of the losses: v_i <- v_i - lr sign(G_i - Ḡ r_i^α) G_i / Ḡ. The gradients are of all that is shared,
-not of its last layer alone. L_i(0) is the first loss that is not 0. A task whose loss or gradient is 0 is left out of
-the means and keeps its weight up to scaling. Losses must not be below 0.
+whatever the unit of the losses: v_i <- v_i - lr sign(G_i - Ḡ r_i^α) G_i / Ḡ. Both forms come to rest where all
+G_i = Ḡ r_i^α; where no w has that, as the mean of r^α is not 1, they may rest apart. The gradients are of all that is
+shared, not of its last layer alone. L_i(0) is the first loss that is not 0. A task whose loss or gradient is 0 is left
+out of the means and keeps its weight up to scaling. Losses must not be below 0: from a negative one nothing is learned,
+and its weight is NaN.
 """
 
 import math
@@ -32,6 +35,9 @@ class GradNorm(GradientWeighting):
         gradients_of: Where the gradients are taken.
     """
 
+    whole = True
+    logarithmic = True
+
     v: Float[Tensor, "T"]
     first: Float[Tensor, "T"]
 
@@ -43,13 +49,13 @@ class GradNorm(GradientWeighting):
 
     def solve(self, L: Float[Tensor, "T"], G: Float[Tensor, "T T"], finite: Bool[Tensor, ""]) -> Float[Tensor, "T"]:
         """The weights w as they are; then they learn from this step."""
-        w = self.v.to(G.dtype).exp()
-        first = torch.where(finite & (self.first == 0), L, self.first.to(L.dtype))
+        w, usable = self.v.to(G.dtype).exp(), finite & (L >= 0).all()
+        first = torch.where(usable & (self.first == 0), L, self.first.to(L.dtype))
         v = self.v - self.lr * self.slope(w, L, first, G)
         v = v - v.logsumexp(0) + math.log(len(self.tasks))  # Σ w = T
-        self.v.copy_(torch.where(finite, v, self.v))
+        self.v.copy_(torch.where(usable, v, self.v))
         self.first.copy_(first)
-        return w
+        return torch.where(L < 0, torch.nan, w)
 
     def slope(
         self, w: Float[Tensor, "T"], L: Float[Tensor, "T"], first: Float[Tensor, "T"], G: Float[Tensor, "T T"]

@@ -23,10 +23,12 @@ class Weighting(nn.Module):
 
     Attributes:
         divides: Whether a batch's total is the mean of its parts' totals, so that parts may go through one by one.
+        logarithmic: Whether it takes logarithms or powers of losses, so that one below 0 has no weight.
     """
 
     last: Float[Tensor, "T"]
     divides: bool = False
+    logarithmic: bool = False
 
     def __init__(self, tasks: Sequence[str]) -> None:
         super().__init__()
@@ -60,6 +62,9 @@ class LossWeighting(Weighting):
 class GradientWeighting(Weighting):
     """Gives the weights α of the tasks' gradients: what is shared moves along d = Σ_t α_t g_t.
 
+    What belongs to one task alone moves along its own gradient, or where the method weighs `whole` losses, along α_t
+    times that.
+
     Every method here is algebra on the inner products of the gradients. It is done in float64, where the device has
     it. Where one of the inner products or losses is not finite, all α are 1 and nothing is learned from the step:
     finite gradients stay finite, and the others stay to be seen in d.
@@ -67,7 +72,12 @@ class GradientWeighting(Weighting):
     Args:
         tasks: The names of the tasks.
         gradients_of: Where the gradients are taken.
+
+    Attributes:
+        whole: Whether α weighs the whole losses, so that what belongs to one task alone gets α_t g_t, too.
     """
+
+    whole: bool = False
 
     def __init__(self, tasks: Sequence[str], gradients_of: GradientsOf) -> None:
         super().__init__(tasks)

@@ -5,7 +5,8 @@ Equation: α = argmin || Σ_t α_t g_t ||², α_t >= 0, Σ α_t = 1. For two tas
 held within 0 and 1; for more, Frank-Wolfe: α moves towards the task t with the least (G α)_t, by the best step within
 0 and 1.
 Deviations: a task whose gradient is exactly 0 is left out, as it would make d = 0 and stop the others. The gradients
-are not normalised beforehand, which is an option of the authors' code.
+are not normalised beforehand, which is an option of the authors' code. What belongs to one task alone moves along its
+own gradient, as in algorithm 2; the authors' code weighs that by α_t, too.
 """
 
 from collections.abc import Sequence

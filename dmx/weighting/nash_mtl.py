@@ -1,13 +1,16 @@
 """Nash-MTL: the update that the tasks would agree on when they bargain.
 
-Source: Navon et al. 2022, "Multi-task learning as a bargaining game", section 3.
+Source: Navon et al. 2022, "Multi-task learning as a bargaining game", algorithm 1, and the authors' code.
 Equation: maximise Σ_t ln <g_t, d> over a ball; then d = Σ_t α_t g_t with α > 0 and G α = 1/α.
 For two tasks α_t = 1 / (||g_t|| √(1 + ρ)), ρ the cosine between the gradients. For more, with β_t = α_t ||g_t|| and
 R the matrix of cosines, R β = 1/β: the minimum of the convex ½ β^T R β - Σ ln β_t, by damped Newton steps.
-Deviations: the equation is solved exactly, not by a sequence of convex problems. As in the authors' code, G is divided
-by its Frobenius norm, so that α does not change with a common scale of the gradients. The diagonal of R is 1 + ε:
-opposite gradients (ρ = -1) have no agreement, and towards them α grows to 1/√ε, while d shrinks to 0 instead of being
-noise. A task whose gradient is exactly 0 gains nothing from any d: it is left out, and its weight is 0.
+As in the authors' code, α_t weighs the whole loss of a task, its own parameters too, and G is divided by its Frobenius
+norm, so that α does not change with a common scale of the gradients.
+Deviations: the equation is solved exactly and in every step, not by a sequence of convex problems every few steps; the
+authors' code also clips the gradient's norm to 1, which here is the experiment's `training.clip_norm`. The diagonal of
+R is 1 + ε: opposite gradients (ρ = -1) have no agreement, and towards them α grows to 1/√ε, while d shrinks to 0
+instead of being noise. A task whose gradient is exactly 0 gains nothing from any d: it is left out, and its weight is
+0.
 """
 
 from collections.abc import Sequence
@@ -25,6 +28,8 @@ STEPS = 30  # of Newton
 
 class NashMtl(GradientWeighting):
     """The weights of the bargaining solution."""
+
+    whole = True
 
     def solve(self, L: Float[Tensor, "T"], G: Float[Tensor, "T T"], finite: Bool[Tensor, ""]) -> Float[Tensor, "T"]:
         """The weights α."""
@@ -52,7 +57,7 @@ def newton(R: Float[Tensor, "T T"]) -> Float[Tensor, "T"]:
     return beta
 
 
-@weightings.register("nash_mtl", source="Navon et al. 2022, section 3", by="gradients")
+@weightings.register("nash_mtl", source="Navon et al. 2022, algorithm 1", by="gradients")
 def nash_mtl(tasks: Sequence[str], *, gradients_of: GradientsOf = "parameters") -> NashMtl:
     """Nash-MTL: the update that maximises the product of the tasks' gains.
 

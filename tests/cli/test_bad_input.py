@@ -164,7 +164,7 @@ def test_names_that_are_not_there(dmx: Run, tmp_path: Path) -> None:
         (("swep",), "no command 'swep'; did you mean 'sweep'?"),
         (("describe", "unett"), "no component 'unett'; did you mean 'unet'?"),
         (("describe", "models", "silog"), "no component 'silog'"),
-        (("leaderboard", "none", "--home", tmp_path), "study 'none' has no finished run"),
+        (("leaderboard", "none", "--home", tmp_path), "there is no study 'none' in"),
         (("train-best", "none", "--home", tmp_path), "no study 'none'"),
         (("train", "--resume", "none", "--home", tmp_path), "no run 'none'"),
         (("train",), "give the YAML of an experiment, or --resume RUN."),

@@ -99,6 +99,15 @@ def test_a_component_says_what_it_needs_elsewhere() -> None:
 def test_a_loss_stands_once_in_a_task() -> None:
     text = problems(loss={"mask": "bce", "depth": [{"name": "berhu", "threshold": 0.1}, "berhu"]})
     assert "loss.depth: names a loss twice (berhu, berhu); give it one weight instead" in text
+    text = problems(loss={"mask": ["bce", {"name": "dice"}, {"name": "bce", "weight": 0.5}], "depth": ["l1", "l1"]})
+    assert "loss.mask: names a loss twice (bce, dice, bce); give it one weight instead" in text
+    assert "loss.depth: names a loss twice (l1, l1); give it one weight instead" in text
+
+
+def test_nothing_stands_twice_in_a_list_of_names() -> None:
+    text = problems(augment=["brightness", {"name": "brightness", "limit": 0.1}])
+    assert "augment.steps: names an augmentation twice (brightness, brightness); leave one" in text
+    assert "plugins: names a module twice (json, json); leave one" in problems(plugins=["json", "json"])
 
 
 def test_a_split_must_leave_something_to_train_on() -> None:
@@ -146,3 +155,8 @@ def test_a_weight_belongs_beside_a_losss_parameters() -> None:
 
 def test_a_name_in_other_letters_is_the_one_meant() -> None:
     assert "did you mean 'adamw'?" in problems(optimizer="adamW")
+
+
+@pytest.mark.parametrize("metric", [[[256]], {"a": 1}, 3, None])
+def test_a_metric_that_is_no_name_is_a_problem_of_its_place(metric: Any) -> None:
+    assert "objective.metric" in problems(objective={"metric": metric})

@@ -81,3 +81,25 @@ def test_with_value_leaves_the_original_alone() -> None:
     data = {"a": {"b": 1}}
     assert with_value(data, ["a", "b"], 2) == {"a": {"b": 2}}
     assert data == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize("name", ['"\\0"', "x" * 100_000, "a/" * 3000])
+def test_what_is_extended_has_to_be_a_path(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="is no path: it") as caught:
+        read_yaml(write(tmp_path, "top.yaml", f"extends: {name}\n"))
+    assert len(str(caught.value)) < 2000
+
+
+def test_what_is_extended_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path, "base.yaml", "seed: 1\n")
+    (tmp_path / "deep").mkdir()
+    assert read_yaml(write(tmp_path / "deep", "top.yaml", "extends: ~/base.yaml\n")) == {"seed": 1}
+
+
+def test_an_override_is_read_as_the_files_are() -> None:
+    assert override({}, ["a=1e-3", "b={c: .5e1}"]) == {"a": 1e-3, "b": {"c": 5.0}}
+    with pytest.raises(ConfigError, match="line 1: key 'c' stands twice"):
+        override({}, ["b={c: 1, c: 2}"])
+    with pytest.raises(ConfigError, match="special characters are not allowed"):
+        override({}, ["data.root=\udcff"])

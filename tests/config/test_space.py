@@ -202,3 +202,18 @@ def test_augment_auto_opens_the_ranges_of_the_steps_that_the_experiment_names() 
     assert narrower.dimensions[0].search == Choice(0.0, 0.5)
     with pytest.raises(ConfigError, match=r"search\.augment: the experiment names no augmentation whose"):
         space({"augment": "auto"})
+
+
+def test_a_list_to_choose_from_names_nothing_twice() -> None:
+    with pytest.raises(ConfigError) as caught:
+        space(
+            {
+                "optimizer": ["adamw", "adamw"],
+                "loss.mask": ["bce", "dice", "bce"],
+                "training.ema_decay": [None, 0.9, None],
+            }
+        )
+    text = str(caught.value)
+    assert "search.optimizer: names one optimizer twice (adamw, adamw); leave one" in text
+    assert "search.loss.mask: names one mask loss twice (bce, dice, bce); leave one" in text
+    assert "search.training.ema_decay: `Choice` needs different values, but got (None, 0.9, None)." in text

@@ -131,6 +131,45 @@ def test_what_stands_in_unknown_pixels_does_not_matter(task, loss, junk):
 
 
 @every_loss
+@pytest.mark.parametrize("seed", range(4))
+def test_no_value_in_an_unknown_region_matters(task, loss, seed):
+    """Not of prediction or truth, in patches, specks and a ring; nor does the loss give it a gradient."""
+    generator = torch.Generator().manual_seed(seed)
+    prediction, batch = scene()
+    row, column = torch.meshgrid(torch.arange(H), torch.arange(W), indexing="ij")
+    away = ((row - 8).square() + (column - 7).square()).sqrt()
+    shapes = [(row < 5) & (column > 6), (away > 3) & (away < 5.5), torch.rand(H, W, generator=generator) < 0.4]
+    unknown = torch.stack([shapes[seed % 3], shapes[(seed + 1) % 3]])[:, None]
+    batch = replace(batch, valid=~unknown, mask_valid=~unknown)
+    value, gradient = with_gradient(task, loss, prediction, batch)
+    for size in (1e-3, 1.0, 1e6):
+        junk = [size * torch.randn(2, 1, H, W, dtype=torch.float64, generator=generator) for _ in range(4)]
+        z, y, g, t = (
+            torch.where(unknown, j, x)
+            for j, x in zip(junk, (prediction.mask_logits, prediction.depth, batch.mask, batch.depth), strict=True)
+        )
+        other, other_gradient = with_gradient(task, loss, Prediction(z, y), replace(batch, mask=g, depth=t))
+        assert torch.equal(value, other)
+        assert torch.equal(gradient, other_gradient)
+    assert (gradient[unknown] == 0).all()
+    assert value > 0
+
+
+@every_loss
+def test_the_truth_stays_the_best_where_a_ring_is_unknown(task, loss):
+    """What is right around an unknown ring costs as little as without it: its rim is no outline, edge or slope."""
+    _, batch = scene()
+    row, column = torch.meshgrid(torch.arange(H), torch.arange(W), indexing="ij")
+    away = ((row - 8).square() + (column - 7).square()).sqrt()
+    plane = (0.2 + 0.01 * row + 0.02 * column).double().expand(2, 1, H, W)
+    truth = Prediction(2000 * ((away < 6).double().expand(2, 1, H, W) - 0.5), plane)
+    known = ((away <= 2) | (away > 4)).expand(2, 1, H, W)
+    batch = replace(batch, mask=(away < 6).double().expand(2, 1, H, W), depth=plane.clone())
+    whole = loss(truth, batch)
+    assert loss(truth, replace(batch, valid=known, mask_valid=known)).item() == pytest.approx(whole.item(), abs=0.02)
+
+
+@every_loss
 @pytest.mark.parametrize("junk", [torch.nan, torch.inf, 0.0])
 def test_nothing_known_is_exactly_zero_with_zero_gradient(task, loss, junk):
     prediction, batch = scene(0.0)

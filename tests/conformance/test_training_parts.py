@@ -64,6 +64,31 @@ def test_optimizer_goes_on_from_its_state(component):
 
 
 @every_optimizer
+def test_a_kernel_goes_downhill_and_on_from_its_state(component):
+    """Some have a way of their own for what is more than a vector."""
+    target = torch.linspace(-1, 2, 6 * 5 * 9).view(6, 5, 3, 3)
+
+    def steps(optimizer: Optimizer, p: Tensor, seeds: range) -> None:
+        for seed in seeds:
+            noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(seed))
+            optimizer.zero_grad()
+            (p - target - 0.1 * noise).square().sum().backward()
+            optimizer.step()
+
+    p = nn.Parameter(torch.zeros_like(target))
+    start = (p - target).square().sum().item()
+    optimizer = component.params().bind()([p])
+    steps(optimizer, p, range(20))
+    assert (p - target).square().sum().item() < start
+    q = nn.Parameter(p.detach().clone())
+    resumed = component.params().bind()([q])
+    resumed.load_state_dict(deepcopy(optimizer.state_dict()))
+    steps(optimizer, p, range(20, 23))
+    steps(resumed, q, range(20, 23))
+    assert torch.equal(p, q)
+
+
+@every_optimizer
 def test_optimizer_keeps_the_rate_and_decay_of_each_group(component):
     fields = component.params.model_fields
     groups = [{"params": [nn.Parameter(torch.ones(2))], "lr": 0.5}, {"params": [nn.Parameter(torch.ones(2))]}]

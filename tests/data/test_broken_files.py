@@ -36,7 +36,9 @@ def test_missing_background(folder: Path) -> None:
 
 def test_other_kind_of_file(folder: Path) -> None:
     (folder / "image/s0.png").write_text("GIF89a")
-    assert message(folder) == f"{folder}/image/s0.png: is neither PNG nor JPEG; convert it or take its row out."
+    assert message(folder) == (
+        f"{folder}/image/s0.png: is GIF, which is not read; convert it to PNG or JPEG; or take its row out."
+    )
 
 
 @pytest.mark.parametrize("kind", [".png", ".jpg"])

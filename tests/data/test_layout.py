@@ -1,6 +1,7 @@
 """The canonical folder: what it says is read, and whatever is wrong with it is said."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import yaml
 
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.reading import read_quartet
-from dmx.errors import ConfigError, DataError
+from dmx.errors import ConfigError, DataError, UserError
 from dmx.quartet import DepthSpec
 
 
@@ -82,10 +83,10 @@ def test_every_problem_of_the_declaration_in_one_message(folder: Path) -> None:
         "\n  name: is missing; add it"
         "\n  depth.scale: Input should be greater than 0, but got 0"
         "\n  depth.range: `low` must be below `high`, but got low=5.0, high=1.0; swap them"
-        "\n  depth.scal: unknown key; did you mean 'scale'? Known: form, kind, near, offset, outside, range, "
+        "\n  depth.scal: unknown key; did you mean 'scale'? Known: channel, form, kind, near, offset, outside, range, "
         "rotated, scale, unknown"
-        "\n  mask.treshold: unknown key; did you mean 'threshold'? Known: alpha, labels, threshold, unknown"
-        "\n  nam: unknown key; did you mean 'name'? Known: depth, license, mask, name, pictures, source"
+        "\n  mask.treshold: unknown key; did you mean 'threshold'? Known: alpha, channel, labels, threshold, unknown"
+        "\n  nam: unknown key; did you mean 'name'? Known: depth, exif, license, mask, name, pictures, source"
     )
 
 
@@ -109,13 +110,37 @@ def test_range_must_suit_the_kind(folder: Path, depth: dict[str, object], messag
     assert str(caught.value) == f"{folder}/dataset.yaml has 1 problem:\n  depth: {message}"
 
 
-@pytest.mark.parametrize("text", ["depth: [", "", "- 1\n"])
-def test_declaration_that_is_no_mapping(folder: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("depth: [", "is not readable YAML: line 1, column 9: while parsing a flow node"),
+        ("name: a\nname: b\n", "is not readable YAML: line 2: key 'name' stands twice"),
+        ("", "must hold a mapping of keys to values, but holds nothing."),
+        ("- 1\n", "must hold a mapping of keys to values, but holds list."),
+    ],
+)
+def test_declaration_that_is_no_mapping(folder: Path, text: str, message: str) -> None:
     (folder / "dataset.yaml").write_text(text)
-    with pytest.raises(
-        ConfigError, match=r"dataset.yaml has 1 problem:\n  (is not YAML: |Input should be a valid dict)"
-    ):
+    with pytest.raises(UserError, match=re.escape(f"{folder}/dataset.yaml {message}")):
         read(folder)
+
+
+def test_numbers_with_an_exponent_in_a_declaration(folder: Path) -> None:
+    text = "name: n\ndepth: {kind: metric, scale: 1e-3, range: [1e0, 5e0], unknown: [0e0]}\n"
+    (folder / "dataset.yaml").write_text(text)
+    depth = read(folder).declaration.depth
+    assert depth is not None
+    assert (depth.scale, depth.range, depth.unknown) == (0.001, (1.0, 5.0), (0.0,))
+
+
+def test_pictures_in_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder.parent))
+    (folder / "dataset.yaml").write_text((folder / "dataset.yaml").read_text() + "pictures: ~/elsewhere\n")
+    assert read(folder).pictures == folder.parent / "elsewhere"
+    text = (folder / "dataset.yaml").read_text().replace("~/elsewhere", "$HOME/elsewhere")
+    (folder / "dataset.yaml").write_text(text)
+    with pytest.raises(DataError, match=r"7 pictures are missing \(\$HOME is taken as it stands: variables are not f"):
+        read(folder).check_files()
 
 
 def test_no_sample(folder: Path) -> None:

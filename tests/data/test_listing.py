@@ -23,6 +23,16 @@ from dmx.errors import DataError
             ": column depth is missing; the first line must name id,group,image,mask,depth.",
         ),
         (
+            "id,group,image,image,mask,depth\n",
+            ": the column 'image' stands twice in the first line; take one of the two away.",
+        ),
+        ("id;group;image;mask;depth\n", ": has semicolons between its cells; save it with commas."),
+        ("id\tgroup\timage\tmask\tdepth\n", ": has tabs between its cells; save it with commas."),
+        (
+            "id, group, image, mask, depth\n",
+            ": the column ' group' begins or ends with a blank; take the blanks beside commas away.",
+        ),
+        (
             "id,group,image,mask,depth,splt\n",
             ": unknown column 'splt'; did you mean 'split'? Known: background, depth, group, id, image, mask, split.",
         ),
@@ -89,6 +99,50 @@ def test_the_lines_that_are_named_are_those_an_editor_shows(kinds: list[str], la
     assert [int(one) for one in re.findall(r"line (\d+):", str(caught.value))] == wrong
 
 
+def test_blanks_around_cells_are_no_part_of_them(folder: Path) -> None:
+    path = folder / "samples.csv"
+    plain = read(folder).samples
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    path.write_text("\n".join([",".join(rows[0]), *(",".join(f" {cell}\t" for cell in row) for row in rows[1:])]))
+    assert read(folder).samples == plain
+    path.write_text("id,group,image,mask,depth,split\n000,a ,i,m,d, train\n000 ,a, ,m,d,val\n")
+    with pytest.raises(DataError) as caught:
+        read(folder)
+    assert str(caught.value) == (
+        f"{path}: mend these:\n  line 3: image is empty\n  id '000' stands there 2 times; ids must be unique"
+    )
+
+
+def test_a_list_with_other_signs_and_columns_in_another_order(folder: Path) -> None:
+    path = folder / "samples.csv"
+    path.write_text('\ufeff"image";"mask";"depth";"id";"group"\ni;m;d;a;g\n', encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read(folder)
+    assert str(caught.value) == f"{path}: has semicolons between its cells; save it with commas."
+
+
+@pytest.mark.parametrize("name", ["Samples.csv", "SAMPLES.CSV"])
+def test_a_list_in_other_letters_is_not_passed_over(folder: Path, name: str) -> None:
+    (folder / "samples.csv").rename(folder / name)
+    with pytest.raises(DataError) as caught:
+        read(folder)
+    assert str(caught.value) == f"{folder}: has {name}, but the list of samples is samples.csv; rename it to that."
+
+
+@pytest.mark.parametrize("name", ["samples.tsv", "samples.parquet", "Samples.csv.gz", "samples.xlsx"])
+def test_a_list_of_another_format_is_not_passed_over(folder: Path, name: str) -> None:
+    path = folder / "samples.csv"
+    path.rename(folder / name)
+    with pytest.raises(DataError) as caught:
+        read(folder)
+    assert str(caught.value) == (
+        f"{folder}: has {name}, but the list of samples is samples.csv; save it as that, with commas and in UTF-8, or "
+        "take it away to have the folders read without a list."
+    )
+    path.write_bytes((folder / name).read_bytes())
+    assert len(read(folder).samples) == 2
+
+
 def test_quote_that_never_ends(folder: Path) -> None:
     text = "id,group,image,mask,depth\n\na,g,i,m,d\n" + '"b,g,i,m,d\n' + "c,g,i,m,d\n" * 20000
     (folder / "samples.csv").write_text(text)
@@ -113,7 +167,7 @@ def test_folders_with_two_pictures_of_one_stem(folder: Path) -> None:
         read(folder)
     assert str(caught.value) == (
         f"{folder}: pictures without their partners of equal stem; add them, take the others away, or write "
-        "samples.csv:\n  s0: 2 in image/\n  s1: 2 in background/"
+        "samples.csv:\n  s0: 2 in image/ (s0.JPG, s0.png)\n  s1: 2 in background/ (s1.jpg, s1.png)"
     )
     (folder / "image/s0.JPG").unlink()
     (folder / "background/s1.jpg").unlink()

@@ -166,7 +166,7 @@ def test_triplets_have_no_background(folder: Path) -> None:
 def test_preload_raises_the_first_error_in_order(folder: Path) -> None:
     for name in ("s0", "s1"):
         (folder / f"mask/{name}.png").write_text("")
-    with pytest.raises(DataError, match=r"mask/s0.png: is neither PNG nor JPEG"):
+    with pytest.raises(DataError, match=r"mask/s0.png: is truncated or damaged \(0 bytes\)"):
         dataset_of(read(folder), memory=True).preload()
 
 

@@ -82,7 +82,7 @@ def test_triplets_and_sets_without_depth(folder: Path, tmp_path: Path) -> None:
     declared = yaml.safe_load((folder / "dataset.yaml").read_text())
     (folder / "dataset.yaml").write_text(yaml.safe_dump(declared | {"depth": None}))
     (folder / "samples.csv").write_text("id,group,image,mask\ns0,a,image/s0.png,mask/s0.png\n")
-    pack(read(folder), tmp_path / "pack", size=(6, 8), workers=1)
+    pack(read(folder), tmp_path / "pack", size=(8, 8), workers=1)
     index = read(tmp_path / "pack")
     assert not index.has_background
     assert index.samples[0].depth is None
@@ -139,8 +139,11 @@ def test_what_is_wrong_with_a_pack_is_said(rooms: DatasetIndex, tmp_path: Path) 
     with pytest.raises(DataError) as caught:
         read(out)
     assert str(caught.value) == (
-        f"{out}/pack.json: is of version 99, but this dmx reads 1; remove {out} and pack the data set again."
+        f"{out}/pack.json: is of version 99, but this dmx reads 2; remove {out} and pack the data set again."
     )
+    (out / "pack.json").write_text(json.dumps(info | {"samples": []}))
+    with pytest.raises(DataError, match=r"pack.json: is damaged \(no files of samples\); remove "):
+        read(out)
     (out / "pack.json").write_text("{")
     with pytest.raises(
         DataError, match=r"pack.json: is damaged \(JSONDecodeError: .*\); remove .*/pack and pack the data set again.$"
@@ -150,6 +153,17 @@ def test_what_is_wrong_with_a_pack_is_said(rooms: DatasetIndex, tmp_path: Path) 
 
 def test_a_broken_picture_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
     (folder / "mask/s1.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"mask/s1.png: is neither PNG nor JPEG"):
+    with pytest.raises(DataError, match=r"mask/s1.png: is truncated or damaged \(0 bytes\)"):
         pack(read(folder), tmp_path / "pack", size=SIZE, workers=1)
     assert list(tmp_path.glob("*pack*")) == []
+
+
+def test_pictures_that_nothing_says_how_to_read_are_damage(rooms: DatasetIndex, tmp_path: Path) -> None:
+    out = tmp_path / "pack"
+    pack(rooms, out, size=SIZE, encoding="png", workers=1)
+    shard = out / "backgrounds-00000.arrow"
+    whole = shard.read_bytes()
+    at = whole.index(b"image", whole.index(b"shape"))  # the column's name; how to read it comes before, as JSON
+    shard.write_bytes(whole[:at] + b"imbge" + whole[at + 5 :])
+    with pytest.raises(DataError, match=r"backgrounds-00000.arrow: is damaged \(ValueError\); remove "):
+        quartets(read(out))

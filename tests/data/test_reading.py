@@ -10,10 +10,10 @@ import yaml
 from PIL import Image
 
 from dmx.data import reading
-from dmx.data.declaration import DepthDeclaration
-from dmx.data.decoding import colour, grey
+from dmx.data.declaration import DepthDeclaration, MaskDeclaration
+from dmx.data.decoding import colour, plane
 from dmx.data.layout import read
-from dmx.data.reading import read_quartet, to_depth
+from dmx.data.reading import read_quartet, to_depth, to_mask
 from dmx.data.resize import resize_plane
 from dmx.errors import DataError
 from dmx.quartet import Quartet
@@ -69,17 +69,19 @@ def test_three_equal_channels_are_one(folder: Path) -> None:
 
 
 def test_three_equal_channels_may_hold_nan(tmp_path: Path) -> None:
-    plane = np.array([[1.5, np.nan], [np.inf, 2.5]], np.float32)
-    np.save(tmp_path / "equal.npy", np.dstack([plane] * 3))
-    np.testing.assert_array_equal(grey(tmp_path / "equal.npy"), plane)
-    channels = {"R": plane, "G": plane.copy(), "B": plane.copy()}
+    values = np.array([[1.5, np.nan], [np.inf, 2.5]], np.float32)
+    np.save(tmp_path / "equal.npy", np.dstack([values] * 3))
+    np.testing.assert_array_equal(plane(tmp_path / "equal.npy", "depth").pixels, values)
+    channels = {"R": values, "G": values.copy(), "B": values.copy()}
     OpenEXR.File({"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}, channels).write(
         str(tmp_path / "equal.exr")
     )
-    np.testing.assert_array_equal(grey(tmp_path / "equal.exr"), plane)
-    np.save(tmp_path / "other.npy", np.dstack([plane, plane, np.nan_to_num(plane)]))
-    with pytest.raises(DataError, match=r"other.npy: has colours where one value per pixel is needed; save it as"):
-        grey(tmp_path / "other.npy")
+    np.testing.assert_array_equal(plane(tmp_path / "equal.exr", "depth").pixels, values)
+    np.save(tmp_path / "other.npy", np.dstack([values, values, np.nan_to_num(values)]))
+    with pytest.raises(
+        DataError, match=r"other.npy: has colours where one value per pixel is needed; where they hold one"
+    ):
+        plane(tmp_path / "other.npy", "depth")
 
 
 @pytest.mark.filterwarnings("error")
@@ -96,7 +98,7 @@ def test_unknown_depth_is_known_by_its_value_in_whatever_it_is_stored(kinds: tup
 def test_numbers_come_in_the_order_of_bytes_that_opencv_reads(tmp_path: Path, kind: str) -> None:
     values = np.arange(1, 49).reshape(6, 8)
     np.save(tmp_path / "depth.npy", values.astype(kind))
-    found = grey(tmp_path / "depth.npy")
+    found = plane(tmp_path / "depth.npy", "depth").pixels
     assert found.dtype.isnative
     np.testing.assert_array_equal(resize_plane(found, (2, 4)), values[1::3, 1::2])
 
@@ -154,7 +156,7 @@ def test_kept_backgrounds_stay_within_their_bound(folder: Path, monkeypatch: pyt
     index = read(folder)
     for record in index.samples:
         read_quartet(index, record)
-        assert sum(one.nbytes for one in reading._kept.values()) <= 200
+        assert sum(one.pixels.nbytes for one in reading._kept.values()) <= 200
 
 
 def test_shapes_that_differ(folder: Path) -> None:
@@ -168,16 +170,46 @@ def test_shapes_that_differ(folder: Path) -> None:
 def test_mask_that_is_not_binary(folder: Path) -> None:
     save(folder / "mask/s0.png", np.arange(48, dtype=np.uint8).reshape(6, 8))
     assert message(folder) == (
-        f"{folder}/mask/s0.png: is not a binary mask: it has 48 values (0, 1, 2, 3, 4, 5, ...) where 0 and one other "
-        "are expected; declare `mask.threshold` (127 suits 8-bit pictures), `mask.labels` or `mask.unknown` in "
+        f"{folder}/mask/s0.png: is not a binary mask: it has 48 values (0, 1, 2, 3, 4, 5, ...) where 0 and one above "
+        "it are expected; declare `mask.threshold` (127 suits 8-bit pictures), `mask.labels` or `mask.unknown` in "
         "dataset.yaml."
     )
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8"])
+def test_a_mask_is_unknown_where_it_is_not_finite(folder: Path, kind: str) -> None:
+    raw = np.array([[1, 0, np.nan, np.inf, -np.inf, 1, 0, 0]] * 6, kind)
+    (folder / "mask/s0.png").unlink()
+    np.save(folder / "mask/s0.npy", raw)
+    (folder / "samples.csv").write_text((folder / "samples.csv").read_text().replace("mask/s0.png", "mask/s0.npy"))
+    for declared in ({}, {"threshold": 0}, {"threshold": None, "labels": [1]}, {"labels": [1], "unknown": 65535}):
+        declare(folder, "mask", **declared)
+        found = first(folder)
+        assert found.mask[0].tolist() == [1, 0, 0, 0, 0, 1, 0, 0]
+        assert found.mask_valid[0].tolist() == [True, True, False, False, False, True, True, True]
+
+
+@pytest.mark.parametrize("kind", ["f4", "i1", "i4"])
+def test_a_negative_mask_is_declared_or_refused(tmp_path: Path, kind: str) -> None:
+    raw = np.array([[0, -1], [-1, 0]], kind)
+    path, shown = tmp_path / "m.npy", "-1.0, 0.0" if kind == "f4" else "-1, 0"
+    with pytest.raises(DataError) as caught:
+        to_mask(raw, MaskDeclaration(), path)
+    assert str(caught.value) == (
+        f"{path}: is not a binary mask: it has 2 values ({shown}) where 0 and one above it are expected; declare "
+        "`mask.threshold` (127 suits 8-bit pictures), `mask.labels` or `mask.unknown` in dataset.yaml."
+    )
+    assert to_mask(raw, MaskDeclaration(labels=(-1,)), path)[0].tolist() == [[0, 1], [1, 0]]
+    mask, known = to_mask(raw, MaskDeclaration(unknown=-1), path)
+    assert (mask.tolist(), known.tolist()) == ([[0, 0], [0, 0]], [[True, False], [False, True]])
 
 
 def test_mask_with_colours(folder: Path) -> None:
     save(folder / "mask/s0.png", np.dstack([np.zeros((6, 8), np.uint8), np.full((6, 8, 2), 255, np.uint8)]))
     assert message(folder) == (
-        f"{folder}/mask/s0.png: has colours where one value per pixel is needed; save it as a grey picture."
+        f"{folder}/mask/s0.png: has colours where one value per pixel is needed; save it as a grey picture, 0 beside "
+        "the object and 255 on it."
     )
 
 

@@ -22,6 +22,7 @@ from dmx.deliver.champion import register
 from dmx.errors import UserError
 from dmx.experiment import prepare, run
 from dmx.tracking import Home
+from dmx.tracking.syncing import sync
 from dmx.training.checkpoint import load_weights
 from dmx.training.progress import Silent
 
@@ -40,6 +41,7 @@ def train(home: Home, data: Path, name: str, inputs: str, *, stores: bool) -> No
     prepared = prepare(parse_experiment(config, name), home)
     run(prepared, home, name, experiment="tiny", tags={"dmx.role": "run"}, progress=Silent(), stores=stores)
     if stores:
+        wait_until(lambda: sync(home, name) == 0)  # under load the feeder may take longer than a run waits for it
         load_weights(home.run(name) / "best.safetensors", prepared.model)
         register(home, prepared, name, "tiny", "tiny-0000")
 
@@ -156,3 +158,79 @@ def test_a_real_server_gives_the_numbers_of_dmx_predict(home: Home, photographs:
     assert given["depth"][0] == pytest.approx(np.load(tmp_path / "out/depth/a.npy"), rel=1e-6)
     mask = cv2.imread(str(tmp_path / "out/mask/a.png"), cv2.IMREAD_UNCHANGED)
     assert np.array(given["mask"][0]) * 255 == pytest.approx(mask, abs=0.501)
+
+
+def copies(photographs: Path, *names: str) -> None:
+    for name in names:
+        (photographs / name).parent.mkdir(parents=True, exist_ok=True)
+        (photographs / name).write_bytes((photographs / "a.png").read_bytes())
+
+
+def test_folders_of_folders_links_and_litter(home: Home, photographs: Path, tmp_path: Path) -> None:
+    copies(photographs, "day/c.PNG", "day/a.png", "._a.png", ".hidden/d.png", "__MACOSX/e.png")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (photographs / "a.png").rename(elsewhere / "f.v2.png")
+    (photographs / "linked").symlink_to(elsewhere)
+    (photographs / "day/up").symlink_to(photographs)
+    (photographs / "Thumbs.db").touch()
+    assert invoke(home, "alone", photographs, tmp_path / "out").lstrip() == (
+        f"{tmp_path}/out now has mask, depth and view of 4 pictures.\n"
+    )
+    for role, ending in (("mask", "png"), ("depth", "npy"), ("view", "png")):
+        folder = tmp_path / "out" / role
+        found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        assert found == [f"{name}.{ending}" for name in ("b", "day/a", "day/c", "linked/f.v2")]
+
+
+def test_what_is_left_out_is_named(home: Home, photographs: Path, tmp_path: Path) -> None:
+    (photographs / "b.jpg").unlink()
+    for name in ("IMG_2.HEIC", "c.webp", "notes.txt"):
+        (photographs / name).touch()
+    assert invoke(home, "alone", photographs, tmp_path / "out").lstrip() == (
+        f"{tmp_path}/out now has mask, depth and view of 1 picture.\n"
+        "Left out: IMG_2.HEIC is HEIC, which is not read; convert it to PNG or JPEG; `heif-convert A.heic A.jpg` does "
+        "it, and telephones write JPEG where their camera is set so\n"
+        "Left out: c.webp is WebP, which is not read; convert it to PNG or JPEG\n"
+    )
+    for n in range(20):
+        (photographs / f"{n:02d}.webp").touch()
+    said = invoke(home, "alone", photographs, tmp_path / "again")
+    assert said.count("Left out: ") == 11
+    assert said.endswith("Left out: 12 more\n")
+
+
+def test_nothing_that_is_read(home: Home, photographs: Path, tmp_path: Path) -> None:
+    (photographs / "c.webp").write_bytes(b"RIFF")
+    with pytest.raises(UserError, match=r"c\.webp: is WebP, which is not read; convert it to PNG or JPEG\.$"):
+        invoke(home, "alone", photographs / "c.webp", tmp_path / "out")
+    for name in ("a.png", "b.jpg"):
+        (photographs / name).unlink()
+    with pytest.raises(
+        UserError, match=r"there is no picture \(.*\); name a picture or a folder\. What is there: c.webp is W"
+    ):
+        invoke(home, "alone", photographs, tmp_path / "out")
+
+
+def test_two_pictures_of_one_name_are_both_named(home: Home, photographs: Path, tmp_path: Path) -> None:
+    copies(photographs, "day/b.png", "day/b.JPEG")
+    with pytest.raises(UserError, match=r"day/b.png and .*day/b.JPEG have one name, but each gives one mask"):
+        invoke(home, "alone", photographs, tmp_path / "out")
+
+
+def test_a_name_that_is_not_utf8_works(home: Home, photographs: Path, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"a\xff")
+    (photographs / "a.png").rename(photographs / f"{odd}.png")
+    assert "of 2 pictures" in invoke(home, "alone", photographs, tmp_path / "out")
+    assert (tmp_path / "out/mask" / f"{odd}.png").is_file()
+    assert (tmp_path / "out/depth" / f"{odd}.npy").is_file()
+
+
+def test_backgrounds_go_by_folder_and_name(home: Home, photographs: Path, tmp_path: Path) -> None:
+    copies(photographs, "day/c.png")
+    behind = tmp_path / "behind"
+    for name in ("a.png", "b.png"):
+        behind.mkdir(exist_ok=True)
+        (behind / name).write_bytes((photographs / "a.png").read_bytes())
+    with pytest.raises(UserError, match=r"behind: has no picture called day/c, the background of the picture of that"):
+        invoke(home, "both", photographs, tmp_path / "out", "--backgrounds", behind)

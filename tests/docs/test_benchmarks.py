@@ -1,22 +1,97 @@
-"""Benchmarks still run, on as little as they take."""
+"""Benchmarks still run, on as little as they take: every script has its smoke run here."""
 
+import importlib
+import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 
+from dmx.data.synth import synth
+from dmx.sweep.designs import grid
+from dmx.tracking import Home
+
 ROOT = Path(__file__).parent.parent.parent / "benchmarks"
+SMOKE: dict[str, tuple[str, ...]] = {
+    "curves.py": ("--out", "curves.jsonl"),
+    "epoch_from_disk.py": ("--rounds", "1", "--samples", "160", "--side", "32"),
+    "large_index.py": ("--samples", "200"),
+    "loaders.py": ("--rounds", "1", "--samples", "40", "--side", "32", "--sizes", "16"),
+    "many_runs.py": ("--runs", "6", "--rounds", "1"),
+    "outage.py": ("--rounds", "1", "--seconds", "20"),
+    "overhead.py": ("--stored", "3", "--trials", "1"),
+    "search.py": ("--table", "curves.jsonl", "--seeds", "1", "--without-ray"),
+    "shelf.py": ("upsampling", "--data", "data", "--results", "shelf.jsonl", "--write", "shelf.md"),
+    "startup.py": ("--calls", "1"),
+    "training.py": ("--rounds", "1", "--batch", "2"),
+    "workers.py": ("--trials", "2", "--rounds", "1"),
+}
+QUICK = ("startup.py",)
 
 
-@pytest.mark.slow
+def scripts() -> set[str]:
+    """The benchmarks that can be started; the others are what they share."""
+    return {path.name for path in ROOT.glob("*.py") if '__name__ == "__main__"' in path.read_text(encoding="utf-8")}
+
+
+def benchmark(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(ROOT)
+    return importlib.import_module(name)
+
+
+def write(path: Path, rows: Sequence[object]) -> None:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def curves(folder: Path, monkeypatch: pytest.MonkeyPatch, missing: int) -> None:
+    """A table of learning curves, of which so many configurations have yet to be trained."""
+    made, rng = benchmark("curves", monkeypatch), np.random.default_rng(0)
+    rows = []
+    for values in grid(made.study(folder)[1].dimensions, {}):
+        depth, mask = np.sort(rng.random(made.EPOCHS))[::-1], np.sort(rng.random(made.EPOCHS))
+        epochs = [{made.DEPTH: float(d), made.MASK: float(m)} for d, m in zip(depth, mask, strict=True)]
+        rows.append({"key": made.key(values), "outcome": "complete", "parameters": 1000, "epochs": epochs})
+    write(folder / "curves.jsonl", rows[missing:])
+
+
+def shelf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of the shelf, in which one cost and one quality are missing."""
+    made = benchmark("shelf", monkeypatch)
+    costs = {"parameters": 1, "multiply_adds": 1, "forward_ms": 1.0, "backward_ms": 1.0}
+    keys = [key for key, _ in made.todo(["upsampling"], folder / "data", Home(folder))]
+    write(
+        folder / "shelf.jsonl", [{**key, **costs, "rmse": 1.0, "iou": 0.5, "checkerboard": 0.0} for key in keys[1:-1]]
+    )
+    synth(folder / "data", count=32, size=64, seed=0, per_room=4, workers=1)
+    (folder / "shelf.md").write_text("<!-- upsampling -->\n<!-- /upsampling -->\n")
+
+
+def test_every_benchmark_has_a_smoke_run() -> None:
+    assert scripts() == set(SMOKE)
+
+
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    "words",
-    [("overhead.py", "--stored", "3", "--trials", "1"), ("workers.py", "--trials", "2", "--rounds", "1")],
-    ids=lambda words: words[0],
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SMOKE]
 )
-def test_a_benchmark_runs(words: tuple[str, ...], tmp_path: Path) -> None:
-    command = [sys.executable, ROOT / words[0], *words[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path)
+def test_a_benchmark_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name in ("curves.py", "search.py"):
+        curves(tmp_path, monkeypatch, missing=int(name == "curves.py"))
+    elif name == "shelf.py":
+        shelf(tmp_path, monkeypatch)
+    command = [sys.executable, ROOT / name, *SMOKE[name]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=800, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+    if name == "curves.py":
+        made = benchmark("curves", monkeypatch)
+        *_, last = map(json.loads, (tmp_path / "curves.jsonl").read_text().splitlines())
+        assert (last["outcome"], len(last["epochs"])) == ("complete", made.EPOCHS)
+    if name == "shelf.py":
+        table = (tmp_path / "shelf.md").read_text().splitlines()
+        assert table[2].startswith("| upsampling | parameters |")
+        assert len(table) == 2 + 2 + 5 + 2

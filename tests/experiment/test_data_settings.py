@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ import torch
 
 from dmx.config import parse_experiment
 from dmx.data.layout import read
+from dmx.data.pack.form import VERSION
 from dmx.data.pack.write import pack
-from dmx.data.stats import stats, write_stats
 from dmx.data.synth import synth
 from dmx.errors import ConfigError, DataError
-from dmx.experiment import Prepared, loaders, prepare
+from dmx.experiment import Prepared, loaders, prepare, run
+from dmx.experiment.trained import trained
 from dmx.tracking import Home
+from dmx.training.progress import Silent
 
 Make = Callable[..., dict[str, Any]]
 
@@ -43,7 +45,7 @@ def test_memory_while_it_lasts_then_the_disk_where_it_pays(
     once, often = prepared(short, tmp_path / "once"), prepared(long, tmp_path / "often")
     assert (once.loaders.cache, often.loaders.cache) == ("none", "disk")
     (folder,) = (path for path in (tmp_path / "often/packs").iterdir() if path.is_dir())
-    assert folder.name == f"{often.data_fingerprint[:16]}-{often.index.stamp[:8]}-32x32-v1"
+    assert folder.name == f"{often.data_fingerprint[:16]}-{often.index.stamp[:8]}-32x32-v{VERSION}"
     assert torch.equal(first(fits), first(once))
     assert torch.equal(first(fits), first(often))
 
@@ -97,28 +99,87 @@ def test_a_pack_is_trained_on_like_a_folder_and_needs_no_cache_at_its_size(tiny:
     assert prepared(tiny(stages=smaller), tmp_path, root=str(tmp_path / "pack")).loaders.cache == "memory"
 
 
-def test_normalisation_by_the_data_needs_its_statistics(tiny: Make, tmp_path: Path) -> None:
+def repainted(root: Path, ids: Sequence[str], grey: int) -> None:
+    """Give the images of a part one grey, with one pixel of another."""
+    index = read(root)
+    for row in index.samples.rows(ids):
+        path = index.pictures / index.samples[int(row)].image
+        pixels = np.full_like(cv2.imread(str(path)), grey)
+        pixels[0, 0] = 255 - grey
+        cv2.imwrite(str(path), pixels)
+
+
+def test_normalisation_by_the_data_takes_the_training_part_alone(tiny: Make, tmp_path: Path) -> None:
     root = tmp_path / "rooms"
     synth(root, count=48, size=32, seed=1, workers=1)
-    with pytest.raises(DataError) as caught:
-        prepared(tiny(), tmp_path, root=str(root), normalisation="data")
-    assert str(caught.value) == (
-        f"{root}: data.normalisation is `data`, but no stats.json is there; run `dmx data stats {root}`."
-    )
-    found = stats(read(root), workers=1)
-    write_stats(root, found)
-    model = prepared(tiny(), tmp_path, root=str(root), normalisation="data").model
-    assert model.mean.flatten().tolist() == pytest.approx(found.image_mean)
-    assert model.std.flatten().tolist() == pytest.approx(found.image_std)
+    parts = prepared(tiny(), tmp_path, root=str(root)).split
+    for part, grey in (("train", 51), ("val", 200), ("test", 0)):
+        repainted(root, getattr(parts, part), grey)
+    told: list[tuple[int, int]] = []
+    config = parse_experiment({**tiny(), "data": tiny()["data"] | {"root": str(root), "normalisation": "data"}}, "test")
+    model = prepare(config, Home(tmp_path), lambda done, total: told.append((done, total))).model
+    # of 1,024 pixels one is 204: mean (1023 * 51 + 204) / 1024 / 255, deviation 153 * sqrt(1023) / 1024 / 255
+    assert model.mean.flatten().tolist() == pytest.approx([0.2 + 0.6 / 1024] * 3, rel=1e-6)
+    assert model.std.flatten().tolist() == pytest.approx([0.6 * 1023**0.5 / 1024] * 3, rel=1e-6)
+    assert told[0] == (len(parts.train), len(parts.train))
+    (kept,) = (tmp_path / "packs").glob("*-colours.json")
+    kept.write_text(json.dumps([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]))  # which is read, not counted once more
+    again = prepared(tiny(), tmp_path, root=str(root), normalisation="data").model
+    assert again.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+    kept.write_text("[")  # by a machine that lost power
+    mended = prepared(tiny(), tmp_path, root=str(root), normalisation="data").model
+    assert torch.equal(mended.mean, model.mean)
     pack(read(root), tmp_path / "pack", size=(32, 32), workers=1)
     packed = prepared(tiny(), tmp_path, root=str(tmp_path / "pack"), normalisation="data").model
     assert torch.equal(packed.mean, model.mean)
-    with (root / "samples.csv").open("a") as file:
-        file.write("x,g,image/x.png,mask/x.png,depth/x.png,background/x.png,\n")
-    for role in ("image", "mask", "depth", "background"):
-        (root / role / "x.png").write_bytes(next((root / role).iterdir()).read_bytes())
-    with pytest.raises(DataError, match=r"data.normalisation is `data`, but an outdated stats.json is there; run"):
+    assert torch.equal(packed.std, model.std)
+
+
+def test_another_split_has_other_colours(tiny: Make, tmp_path: Path) -> None:
+    one, other = (
+        prepared(tiny(), tmp_path, normalisation="data", split={"val": 0.25, "test": 0.25, "seed": seed}).model
+        for seed in (0, 1)
+    )
+    assert not torch.equal(one.mean, other.mean)
+    assert len(list((tmp_path / "packs").glob("*-colours.json"))) == 2
+
+
+def test_colours_without_a_deviation_cannot_be_divided_by(tiny: Make, tmp_path: Path) -> None:
+    root = tmp_path / "rooms"
+    synth(root, count=24, size=32, seed=1, workers=1)
+    for path in (root / "image").iterdir():
+        cv2.imwrite(str(path), np.full((32, 32, 3), 7, np.uint8))
+    with pytest.raises(DataError) as caught:
         prepared(tiny(), tmp_path, root=str(root), normalisation="data")
+    assert str(caught.value) == (
+        f"{root}: a colour is the same in every pixel that is learned from, so nothing can be divided by its "
+        "deviation; set data.normalisation to model."
+    )
+
+
+def test_a_run_records_its_normalisation_and_goes_by_it(tiny: Make, tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    found = prepared(tiny(), tmp_path, normalisation="data")
+    run(found, home, "r", experiment="e", tags={}, progress=Silent(), stores=False)
+    recorded = json.loads((home.run("r") / "normalisation.json").read_text())
+    assert recorded["of"] == f"{len(found.split.train)} training samples of {found.index.name}"
+    assert recorded["mean"] == found.model.mean.flatten().tolist()
+    assert recorded["std"] == found.model.std.flatten().tolist()
+    for kept in (tmp_path / "packs").glob("*-colours.json"):
+        kept.write_text(json.dumps([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]))
+    model = trained(home, "r").model  # as `dmx predict` and `dmx evaluate` have it
+    assert model.mean.flatten().tolist() == recorded["mean"]
+    assert model.std.flatten().tolist() == recorded["std"]
+
+
+def test_a_folder_of_data_in_the_home_folder(tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(tiny()["data"]["root"])
+    monkeypatch.setenv("HOME", str(root.parent))
+    found = prepared(tiny(), tmp_path, root=f"~/{root.name}")
+    assert found.index.root == root
+    assert found.config.data.root == f"~/{root.name}"  # the record holds wherever that home folder is
+    with pytest.raises(DataError, match=r"\$HOME/x: no such folder of data \(\$HOME is taken as it stands"):
+        prepared(tiny(), tmp_path, root="$HOME/x")
 
 
 def test_a_list_of_augmentations_stands_for_its_section() -> None:
@@ -156,7 +217,7 @@ def test_a_broken_picture_is_named_without_a_traceback(tiny: Make, tmp_path: Pat
         first(found)
     text = str(caught.value)
     assert text.startswith(f"{root}/mask/")
-    assert text.endswith("is neither PNG nor JPEG; convert it or take its row out.")
+    assert text.endswith("is truncated or damaged (0 bytes); restore the picture or take its row out.")
     assert "\n" not in text
 
 

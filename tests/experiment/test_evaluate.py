@@ -17,7 +17,7 @@ from dmx.data.synth import synth
 from dmx.errors import UserError
 from dmx.experiment import prepare, run
 from dmx.experiment.evaluate import evaluate
-from dmx.experiment.evaluations import stored
+from dmx.experiment.evaluations import read_on_test, stored
 from dmx.experiment.strata import ranges_of, size_of
 from dmx.experiment.trained import trained
 from dmx.quartet import DepthSpec
@@ -92,7 +92,9 @@ def test_the_worst_are_the_worst(home: Home, tiny_data: Path) -> None:
 
 
 def test_the_command_keeps_all_of_it_with_the_run(home: Home, tiny_data: Path) -> None:
-    said = CliRunner().invoke(command, ["both", str(tiny_data), "--home", str(home.root)], catch_exceptions=False)
+    words = ["both", str(tiny_data), "--part", "test", "--home", str(home.root)]
+    said = CliRunner().invoke(command, words, catch_exceptions=False)
+    assert "Test has been read for this network alone." in said.output
     assert "both on synth-metric-32-48 (test), 12 samples" in said.output
     assert "the best threshold on the run's own validation samples: pooled IoU" in said.output
     folder = home.run("both") / "evaluations/test"
@@ -117,6 +119,29 @@ def test_the_command_keeps_all_of_it_with_the_run(home: Home, tiny_data: Path) -
     assert kept["values"]["depth_median/abs_rel_pooled"] is not None
     assert set(kept["definitions"]) >= set(kept["values"]) - {"mask/calibration_error_pooled"}
     assert read_result(home.run("both"))[0].outcome == "complete"  # type: ignore[index]
+
+
+def test_test_is_read_where_it_is_named_and_how_often_is_said(home: Home, tiny_data: Path, tmp_path: Path) -> None:
+    copy = Home(tmp_path / "home")
+    for name in ("both", "alone"):
+        shutil.copytree(home.run(name), copy.run(name), ignore=shutil.ignore_patterns("evaluations"))
+
+    def said(*words: str) -> str:
+        arguments = [*words, "--home", str(copy.root)]
+        return CliRunner().invoke(command, [words[0], str(tiny_data), *arguments[1:]], catch_exceptions=False).output
+
+    assert "both on synth-metric-32-48 (val), 12 samples" in said("both")
+    assert read_on_test(copy, "both") == {}
+    assert "Test has been read for this network alone." in said("both", "--part", "test")
+    first = read_on_test(copy, "both")["both"]
+    path = copy.run("both") / "evaluations/test/evaluation.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"when": "2026-01-02T03:04:05+00:00"}))
+    again = said("both", "--part", "test")
+    assert "for this network alone" in again
+    assert read_on_test(copy, "both") == {"both": "2026-01-02T03:04:05+00:00"}  # the first time counts
+    told = " ".join(said("alone", "--part", "all").split())
+    assert f"Test has been read for 2 networks: both (2026-01-02), alone ({first[:10]})." in told
+    assert "Who chooses among them has no test left." in told
 
 
 def test_other_data_of_another_kind(home: Home, tmp_path: Path) -> None:
@@ -150,7 +175,9 @@ def test_what_cannot_be_done_is_said(home: Home, tiny_data: Path, tmp_path: Path
     copy = Home(tmp_path / "home")
     shutil.copytree(home.run("both"), copy.run("both"))
     (copy.run("both") / "best.safetensors").unlink()
-    with pytest.raises(UserError, match=r"best\.safetensors is not there: .*`dmx gc` has removed its weights"):
+    with pytest.raises(
+        UserError, match=r"best\.safetensors is not there: .*its weights were removed, by `dmx gc` or by hand"
+    ):
         trained(copy, "both")
     shutil.copytree(home.run("alone"), copy.run("alone"))
     (copy.run("alone") / "result.json").unlink()

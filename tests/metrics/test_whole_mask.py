@@ -87,7 +87,21 @@ def test_the_rim_is_what_lies_near_the_outline(seed, distance):
     g = pictures(seed)[1][1].astype(bool)
     around = np.pad(g, 1)
     far = distance_transform_cdt(around, metric="chessboard")[1:-1, 1:-1]
-    assert np.array_equal(rim(g, distance), g & (far <= distance))
+    assert np.array_equal(rim(g, np.ones_like(g), distance), g & (far <= distance))
+
+
+@given(st.integers(0, 10_000), st.integers(1, 4))
+def test_the_rim_of_known_pixels_by_their_distances(seed, distance):
+    """Each known pixel of the mask against each known pixel that is not in it, and against the picture's edge."""
+    rng = np.random.default_rng(seed)
+    g = pictures(seed, height=12, width=14)[1][1].astype(bool)
+    known = rng.random(g.shape) > rng.uniform(0, 0.6)
+    outside = np.pad(g | ~known, 1)  # False beyond the edge
+    others = np.argwhere(~outside) - 1
+    near = [
+        g[place] and known[place] and np.abs(others - place).max(1).min() <= distance for place in np.ndindex(*g.shape)
+    ]
+    assert rim(g, known, distance).ravel().tolist() == near
 
 
 def test_boundary_iou_by_hand(scene, metres):

@@ -48,7 +48,7 @@ def test_weights_that_cannot_be_had_are_refused_at_once(hub):
     start = time.perf_counter()
     with pytest.raises(UserError) as caught:
         unet(weights="imagenet")
-    assert time.perf_counter() - start < 3
+    assert time.perf_counter() - start < 30  # 0.2 s; with the library's own attempts 47
     text = str(caught.value)
     assert text.startswith(f"the imagenet weights of encoder 'resnet18' are not in the cache {hub} and cannot be ")
     assert "downloaded from http://127.0.0.1:9/smp-hub/resnet18.imagenet (" in text

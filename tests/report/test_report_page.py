@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 
 from dmx.cli import cli
+from dmx.compare.leads import leads
+from dmx.results.ranking import Entry
+from dmx.results.records import read_result
+from dmx.tracking import Home
 
 pytestmark = pytest.mark.filterwarnings("ignore:The `noload` loader strategy:DeprecationWarning")  # inside MLflow
 
@@ -58,6 +62,8 @@ def test_the_page_says_what_the_files_say(swept: Path, tmp_path: Path, parse: Pa
     assert f"val/depth/rmse_pooled = {best['best']['value']:#.4g}." in won.said
     assert f"by {second['best']['value'] - best['best']['value']:#.4g} and the median" in won.said
     assert "the noise of seeds is not known" in won.said
+    assert "a single network of one seed does better or worse on such samples" in won.said
+    assert "The first was chosen as the best of many, so it is lucky, too" in won.said
     assert "dmx train-best tiny" in won.said
     assert ["optimizer.adamw.lr", f"{best['params']['optimizer.lr']:.4g}"] in won.rows
 
@@ -65,6 +71,12 @@ def test_the_page_says_what_the_files_say(swept: Path, tmp_path: Path, parse: Pa
     assert [(row[1], row[2], row[3]) for row in board] == [
         (run["run"], run["outcome"], f"{run['best']['value']:#.4g}") for run in ranked(runs)
     ]
+    complete = [run for run in runs if run["outcome"] == "complete"]
+    found = leads(Home(swept), [Entry(run["run"], *read_result(swept / "runs" / run["run"])) for run in complete])
+    one = found.by_run[second["run"]]
+    assert f"the next against it is {one.value:+.3g} [{one.low:+.2g}, {one.high:+.2g}]: {one.verdict};" in won.said
+    assert sections["the-best-ten"].rows[0][6] == "to 1st"
+    assert {row[6] for row in board[1:]} <= {"unclear", "network worse"}
 
 
 def ranked(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -105,10 +117,10 @@ def test_seeds_of_train_best_tell_what_the_lead_is_worth(swept: Path, tmp_path: 
     seeds = records(home, "best")
     noise = statistics.stdev(run["best"]["value"] for run in seeds)
     first, second = (run["best"]["value"] for run in records(home)[:2])
-    times = (second - first) / (sqrt(2) * noise)
-    verdict = "beyond" if times >= 2 else "within"
-    assert f"by a standard deviation of {noise:#.4g}" in won.said
-    assert f"the lead is {times:.1f} times that, {verdict} the noise of seeds" in won.said
+    limit = 12.7062 * sqrt(2) * noise  # Student's t of one degree of freedom
+    verdict = "beyond" if second - first > limit else "within"
+    assert f"by a standard deviation of {noise:#.4g} (2 seeds)" in won.said
+    assert f"up to {limit:#.4g} apart in 95 % of all cases: the lead is {verdict} the noise of seeds" in won.said
     assert [row[0] for row in won.rows if row[0].startswith("tiny-best")] == [run["run"] for run in seeds]
     test = json.loads((home / "studies/tiny/best.json").read_text())["test"]["test/depth/rmse_pooled"]
     assert f"test/depth/rmse_pooled = {test:#.4g}." in won.said

@@ -83,6 +83,7 @@ def test_several_objectives_give_a_front(config: StudyConfig, made: Make, tmp_pa
     several = config.model_copy(update={"objectives": (Goal(metric="val/mask/iou_pooled"),)})
     said = sections(several, study, tmp_path, parse)
     assert "no other trial beats 3 trials in all of them" in said["what-won"].said
+    assert "so it is lucky, too: trained anew it will on average do worse" in said["what-won"].said
     assert "Red: the 3 trials that no other beats in every objective." in said["how-the-search-went"].said
     assert said["what-mattered"].said.count("no parameter varies over all complete trials") == 2
     assert unbeaten(pairs, ("minimize", "maximize")) == {0, 2, 3}
@@ -119,7 +120,9 @@ def test_why_there_is_no_importance(
 def test_one_trial_and_one_with_a_wild_value(config: StudyConfig, made: Make, tmp_path: Path, parse: Parse) -> None:
     assert "the only complete trial" in sections(config, made(complete(1.0)), tmp_path, parse)["what-won"].said
     wild = made(*(complete(1 + i / 10) for i in range(6)), complete(1e6))
-    assert "1 trial beyond the edge drawn on it" in sections(config, wild, tmp_path, parse)["how-the-search-went"].said
+    said = sections(config, wild, tmp_path, parse)
+    assert "1 trial beyond the edge drawn on it" in said["how-the-search-went"].said
+    assert "more than chance on these samples is not known: they are not on record" in said["what-won"].said
 
 
 def test_a_log_axis_says_plain_numbers(config: StudyConfig, made: Make, tmp_path: Path, parse: Parse) -> None:

@@ -16,7 +16,7 @@ from dmx.deliver.champion import register, tracking_at
 from dmx.errors import UserError
 from dmx.experiment import prepare
 from dmx.results.ranking import results
-from dmx.sweep.best import full_budget, train_best
+from dmx.sweep.best import BestReport, full_budget, train_best
 from dmx.sweep.engine import sweep
 from dmx.sweep.stored import stored_study
 from dmx.tracking import Home
@@ -48,12 +48,7 @@ def test_the_champion_is_the_best_seed_and_comes_back_from_the_registry(tmp_path
         for entry in report.seeds:
             assert entry.record["params"]["stages"] == "1x32@8"
 
-        stored = tmp_path / "studies/tiny/best.json"
-        assert report.test is not None
-        assert json.loads(stored.read_text()) == {"champion": report.champion, "test": report.test}
-        marked = {"champion": report.champion, "test": {"test/depth/rmse_pooled": -1.0}}
-        stored.write_text(json.dumps(marked))  # a second reading of test would overwrite it
-        assert train_best("tiny", home, watch).test == marked["test"]
+        check_readings(home, report, lambda: train_best("tiny", home, watch).test)
 
     assert report.prepared is not None
     with pytest.MonkeyPatch.context() as patch:  # a server that is not there
@@ -63,6 +58,36 @@ def test_the_champion_is_the_best_seed_and_comes_back_from_the_registry(tmp_path
     version = register(home, report.prepared, report.champion, "tiny", report.trial)
     assert register(home, report.prepared, report.champion, "tiny", report.trial) == version == 1
     check_registered(home, report.champion, report.trial, report.test["test/depth/rmse_pooled"])
+
+
+def check_readings(home: Home, report: BestReport, again: Callable[[], Any]) -> None:
+    """What was read of test is not read again, and stays on record when another network leads."""
+    stored = home.study("tiny") / "best.json"
+    kept = json.loads(stored.read_text())
+    when = kept["when"]
+    assert report.test is not None
+    who = kept.pop("identity")
+    record = json.loads((home.run(report.champion) / "result.json").read_text())
+    assert who == {key: record[key] for key in ("data", "split", "fingerprint")}
+    assert kept == {"champion": report.champion, "test": report.test, "when": when, "earlier": []}
+    assert report.told == "Test has been read for this network alone."
+    test = {"test/depth/rmse_pooled": -1.0}
+    marked = {"champion": report.champion, "identity": who, "test": test, "when": when}
+    stored.write_text(json.dumps(marked))
+    assert again() == marked["test"]
+    other = {
+        "champion": "an-earlier-one",
+        "identity": None,
+        "test": {"test/depth/rmse_pooled": -2.0},
+        "when": "2026-01-02",
+    }
+    stored.write_text(json.dumps({**other, "earlier": [marked]}))  # another trial led in between
+    assert again() == marked["test"]
+    assert json.loads(stored.read_text()) == {**marked, "earlier": [{**other, "earlier": []}]}
+    before = {**marked, "identity": {**who, "data": "another"}}
+    stored.write_text(json.dumps(before))
+    assert again() == report.test
+    assert json.loads(stored.read_text())["earlier"] == [{**before, "earlier": []}]
 
 
 def test_seeds_must_differ(tiny_study: Make) -> None:
@@ -85,7 +110,7 @@ def check_registered(home: Home, champion: str, trial: str, rmse: float | None) 
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test/depth/rmse_pooled"] == rmse
 
-    with tracking_at(home.mlflow_uri):
+    with tracking_at(home):
         model = mlflow.pyfunc.load_model("models:/tiny@champion")
         assert not list(Path(mlflow.artifacts.download_artifacts("models:/tiny@champion")).rglob("*.pkl"))
     assert "MLFLOW_TRACKING_URI" not in os.environ

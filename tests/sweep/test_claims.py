@@ -60,11 +60,11 @@ def test_only_the_owner_and_who_speaks_for_it_frees_a_trial(two: tuple[Claims, C
 
 def grab(data: dict[str, Any], folder: Path, found: Any) -> None:
     claims = open_claims(parse_study(data, "study"), folder)
-    found.put([number for number in range(200) if claims.claim(number)])
+    found.put([number for number in range(60) if claims.claim(number)])
 
 
 def test_each_trial_is_granted_to_one_of_many_processes(tmp_path: Path, tiny_study: Make) -> None:
-    data = tiny_study(trials=200)
+    data = tiny_study(trials=60)
     claims = open_claims(parse_study(data, "study"), tmp_path)
     claims.fill()
     context = multiprocessing.get_context("spawn")
@@ -72,10 +72,10 @@ def test_each_trial_is_granted_to_one_of_many_processes(tmp_path: Path, tiny_stu
     workers = [context.Process(target=grab, args=(data, tmp_path, found)) for _ in range(3)]
     for worker in workers:
         worker.start()
-    granted = [found.get(timeout=120) for _ in workers]
+    granted = [found.get(timeout=240) for _ in workers]
     for worker in workers:
         worker.join()
-    assert sorted(number for some in granted for number in some) == list(range(200))
+    assert sorted(number for some in granted for number in some) == list(range(60))
 
 
 def test_fewer_trials_than_before_leave_none_running(two: tuple[Claims, Claims], tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ from sweeping import execute
 
 from dmx.cli.gc import gc
 from dmx.config import parse_study
+from dmx.errors import UserError
+from dmx.experiment.trained import trained
+from dmx.results.ranking import results
 from dmx.sweep.disk import room, spare
 from dmx.tracking import Home
 from dmx.tracking.mlflow_client import connect
@@ -30,6 +33,7 @@ def weights(home: Home) -> set[str]:
 def test_nothing_goes_unasked_and_what_is_needed_stays(tmp_path: Path, tiny_study: Make, tiny_data: Path) -> None:
     home = Home(tmp_path / "home")
     data = tiny_study(trials=4, pruner="none")
+    data["experiment"]["training"] = {"log_every": 1, "keep": "all"}
     execute({**data, "trials": 3}, home.root)
     assert [one.what for one in spare(home, 1)].count("checkpoint") == 3
     config = parse_study(data, "study")
@@ -38,7 +42,7 @@ def test_nothing_goes_unasked_and_what_is_needed_stays(tmp_path: Path, tiny_stud
     before = room(home)
     assert before["tiny"]["checkpoints"] > 0
     files = sorted(path for path in home.root.rglob("*") if path.is_file())
-    total = sum(path.stat().st_size for path in files)
+    total = sum({(found := path.stat()).st_ino: found.st_size for path in files}.values())
     assert sum(sum(kinds.values()) for kinds in before.values()) == pytest.approx(total, rel=0.01)
 
     client = connect(home)
@@ -84,7 +88,8 @@ def test_packs_of_data_that_changed_are_spare(tmp_path: Path, tiny: Make, tiny_d
     home, root = Home(tmp_path / "home"), tmp_path / "data"
     shutil.copytree(tiny_data, root)
     own = {"root": str(root), "split": {"val": 0.25, "test": 0.25}, "cache": "disk"}
-    prepared = prepare(parse_experiment(tiny(data=own, stages=[{"epochs": 1, "size": 16, "batch_size": 8}]), "x"), home)
+    stages = [{"epochs": 1, "size": 16, "batch_size": 8}]
+    prepared = prepare(parse_experiment(tiny(data=own, stages=stages, training={"keep": "all"}), "x"), home)
     run(prepared, home, "r", experiment="e", tags={"dmx.role": "run"}, progress=Silent(), stores=False)
     assert [one.what for one in spare(home, 3)] == ["checkpoint"]
     declaration = root / "dataset.yaml"
@@ -93,3 +98,27 @@ def test_packs_of_data_that_changed_are_spare(tmp_path: Path, tiny: Make, tiny_d
     invoke(home, "--yes")
     assert not [*home.packs.iterdir()]
     assert (home.run("r") / "best.safetensors").is_file()
+
+
+def test_a_study_leaves_no_checkpoint_and_no_weights_of_what_was_pruned(tmp_path: Path, tiny_study: Make) -> None:
+    """Half of the trials go on after the first epoch; those that are held keep all until they end, after the last."""
+    home = Home(tmp_path)
+    data = tiny_study(trials=6, pruner={"name": "halving", "factor": 2}, search={"optimizer": ["adamw", "sgd"]})
+    data["search"]["training.clip_norm"] = {"low": 0.1, "high": 10.0}  # so that none is the same as another
+    execute(data, home.root)
+    ended = {entry.run: entry.result.outcome for entry in results(home, "tiny")}
+    pruned, complete = ({run for run, outcome in ended.items() if outcome == what} for what in ("pruned", "complete"))
+    assert len(ended) == 6
+    assert pruned
+    assert not [*home.root.glob("runs/*/checkpoint.pt")]
+    assert weights(home) == complete
+    assert len([*home.root.glob("runs/*/val_samples.parquet")]) == 6  # numbers stay
+    in_mlflow = [*home.artifacts.glob("*/*/artifacts/best.safetensors")]
+    assert len(in_mlflow) == len(complete)
+    assert {path.stat().st_nlink for path in in_mlflow} == {2}  # a second name, which takes no room
+    (home.run(min(pruned)) / "checkpoint.pt").write_bytes(b"as if killed before it was removed")
+    (home.run("tiny-study") / "journal.jsonl").unlink()  # as if not closed
+    execute(data, home.root)
+    assert not [*home.root.glob("runs/*/checkpoint.pt")]
+    with pytest.raises(UserError, match="has no weights: it was pruned, and a pruned trial keeps none but with"):
+        trained(home, min(pruned))

@@ -25,9 +25,10 @@ from dmx.outcome import Outcome
 from dmx.registry import depth_losses
 from dmx.results.ranking import rank, results
 from dmx.sweep.engine import alone
-from dmx.tracking import Home
+from dmx.tracking import Home, process
 from dmx.tracking.mlflow_client import connect
 from dmx.tracking.mlflow_view import TAG
+from dmx.tracking.process import FeederProcess, feeder
 from dmx.training.progress import Silent
 
 Make = Callable[..., dict[str, Any]]
@@ -60,6 +61,32 @@ def test_a_sweep_runs_its_trials_once_and_every_store_agrees(tmp_path: Path, tin
     assert best.result.best.value == min(trial.value for trial in trials if trial.state is TrialState.COMPLETE)
     assert runs["tiny-study"].data.metrics["trials/complete"] + runs["tiny-study"].data.metrics["trials/pruned"] == 5
     check_view(tmp_path, best.run)
+
+
+class Hasty:
+    """A feeder that nobody waits for at the end of a trial."""
+
+    def __init__(self) -> None:
+        self.made = FeederProcess()
+
+    def open(self, home: Home, run_id: str) -> None:
+        self.made.open(home, run_id)
+
+    def finish(self, home: Home, run_id: str, patience: float) -> None:
+        self.made.finish(home, run_id, patience if run_id.endswith("-study") else 0.0)
+
+
+def test_what_stores_lack_is_counted_when_the_sweep_ends(
+    tmp_path: Path, tiny_study: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = Hasty()
+    monkeypatch.setattr(process, "elsewhere", [hasty])
+    feeder.cache_clear()
+    try:
+        assert execute(tiny_study(trials=2), tmp_path).unsent == 0
+    finally:
+        hasty.made.stop()
+        feeder.cache_clear()
 
 
 def check_view(home: Path, best: str) -> None:

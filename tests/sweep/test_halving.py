@@ -157,15 +157,41 @@ def test_nobody_ends_while_others_work(tmp_path: Path, tiny_study: Make) -> None
 
 
 def test_the_sampler_sees_who_got_further_as_better(tmp_path: Path, tiny_study: Make) -> None:
+    """Trial 0 (8) is complete though nearly all are better; by value alone the order would be 4, 1, 2, 3, 0, 5.
+
+    1 (2) is first everywhere, and complete. 2 (5) is held after epoch 1, as second of three where one goes on, and
+    goes on when 3 (6) is third of four where two do; after epoch 2 it is second of three, held, and stays so: of the
+    four there two go on. 4 (1) is first everywhere. 5 (9) is last after epoch 1, where of six three go on.
+    """
     config, space, claims = made(tiny_study, tmp_path)
-    Played(config, space, claims, flat(2, 5, 3, 1, 0.5, 9)).to_the_end()
+    Played(config, space, claims, flat(8, 2, 5, 6, 1, 9)).to_the_end()
     seen = in_order(claims.trials(), config)
     assert {trial.state for trial in seen} == {TrialState.COMPLETE}
     assert [trial.values for trial in seen] == [[float(place)] for place in range(6)]
-    # complete: 4 and 3 before 0; held after epoch 2: none or 2; then by value at epoch 1
-    reached = {trial.number: max(trial.intermediate_values) for trial in seen}
-    order = [(-reached[trial.number], trial.intermediate_values[1]) for trial in seen]
-    assert order == sorted(order)
+    assert [max(trial.intermediate_values) for trial in seen] == [4, 4, 4, 2, 1, 1]
+    assert [trial.number for trial in seen] == [4, 1, 0, 2, 3, 5]
+
+
+@pytest.mark.parametrize(("outcome", "teaches"), [("diverged", True), ("crashed", False)])
+def test_divergence_reaches_the_sampler(tmp_path: Path, tiny_study: Make, outcome: str, teaches: bool) -> None:
+    """Trials that diverged are the last of those that teach; who crashed teaches nothing: it may be the machine."""
+
+    class Failing(Played):
+        def train(self, trial: Trial, begin: int) -> bool:
+            if self.drawn[trial.number]["optimizer"] == "adamw":
+                return super().train(trial, begin)
+            trial.set_user_attr("outcome", outcome)  # as a worker tells it
+            trial.study.tell(trial, state=TrialState.FAIL)
+            return True
+
+    search = {"optimizer": ["adamw", "sgd"]}
+    config, space, claims = made(tiny_study, tmp_path, search=search, trials=30, seed=1)
+    drawn = Failing(config, space, claims, flat(*([1.0] * 30))).to_the_end().drawn
+    failed = [number for number in range(30) if drawn[number]["optimizer"] == "sgd"]
+    seen = [trial.number for trial in in_order(claims.trials(), config)]
+    assert seen[-len(failed) :] == failed if teaches else {*seen}.isdisjoint(failed)
+    late = sum(number >= 10 for number in failed)  # of 20, when enough has been seen
+    assert late <= 6 if teaches else late >= 14
 
 
 def test_proposals_of_a_halved_study_do_not_depend_on_restarts(tmp_path: Path, tiny_study: Make) -> None:

@@ -9,14 +9,21 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from optuna.trial import TrialState
 from sweeping import execute, mlflow_runs, optuna_trials
 
+from dmx.cli.explain import explain
+from dmx.cli.leaderboard import leaderboard
+from dmx.cli.report import report
+from dmx.cli.sweep import conclude
 from dmx.config import parse_study
 from dmx.losses.masked import depth_pair, masked_mean
 from dmx.outcome import Outcome
 from dmx.quartet import Batch, Prediction
 from dmx.registry import depth_losses
+from dmx.results.records import read_result
+from dmx.tracking import Home
 
 Make = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.filterwarnings("ignore:The `noload` loader strategy:DeprecationWarning")  # inside MLflow
@@ -163,3 +170,32 @@ def test_costs_can_be_objectives_and_limits(tmp_path: Path, tiny_study: Make) ->
         params = mlflow_runs(tmp_path)[f"tiny-{by_width[width].number:04d}"].data.params
         assert float(params["memory_mb"]) == memory
     assert by_width[4].values[2] < by_width[6].values[2]
+
+
+def test_a_trial_whose_objective_never_had_a_value_is_undefined_everywhere(
+    tmp_path: Path, tiny_study: Make, tiny: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Depths below 0, which a network without a link may predict, have no logarithm."""
+    own = tiny(depth_link="identity", loss={"mask": "bce", "depth": "l1"}, optimizer={"name": "sgd", "lr": 1e-9})
+    own |= {"objective": "val/depth/rmse_log_pooled", "training": {"log_every": 1, "clip_norm": 1.0}}
+    data = tiny_study(experiment=own, search={"training.clip_norm": [1.0, 2.0]}, trials=2, pruner="none")
+    data["queue"] = [{"training.clip_norm": 2.0}]
+    summary = execute(data, tmp_path)
+    assert (summary.finished, summary.complete, summary.stopped) == (2, 0, "")
+    reason = "val/depth/rmse_log_pooled had a value in none of 2 epochs"
+    for trial in optuna_trials(parse_study(data, "study"), tmp_path):
+        run = mlflow_runs(tmp_path)[f"tiny-{trial.number:04d}"]
+        assert (trial.state, trial.user_attrs["outcome"], trial.values) == (TrialState.FAIL, "undefined", None)
+        assert (run.info.status, run.data.tags["dmx.outcome"]) == ("FAILED", "undefined")
+        assert "val_best/epoch" not in run.data.metrics
+        stored = read_result(tmp_path / f"runs/tiny-{trial.number:04d}")
+        assert stored is not None
+        assert stored[0].outcome is Outcome.UNDEFINED
+        assert trial.user_attrs["reason"] == run.data.tags["dmx.reason"] == stored[0].reason == reason
+    assert conclude("tiny", Home(tmp_path), summary, "") == 1
+    assert "No trial is complete: see the outcomes above" in capsys.readouterr().err
+    for command, arguments in ((explain, ("tiny", "0")), (leaderboard, ("tiny",)), (report, ("tiny",))):
+        said = CliRunner().invoke(command, [*arguments, "--home", str(tmp_path)], catch_exceptions=False)
+        assert said.exit_code == 0
+        assert "undefined" in said.output or command is report
+    assert reason in (tmp_path / "studies/tiny/report.html").read_text()

@@ -31,7 +31,7 @@ def test_what_was_tried_already_is_answered_from_the_record(tmp_path: Path, tiny
         if trial is not first:
             assert trial.user_attrs["reason"] == tags["dmx.reason"] == f"the same as trial {first.number}"
     assert len(firsts) < 5
-    trained = [run for run in (tmp_path / "runs").iterdir() if (run / "checkpoint.pt").exists()]
+    trained = [run for run in (tmp_path / "runs").iterdir() if (run / "best.safetensors").exists()]
     assert len(trained) == len(firsts)
 
 
@@ -48,7 +48,7 @@ def test_a_network_beyond_the_limits_is_not_trained(tmp_path: Path, tiny_study: 
     }
     pruned = next(trial for trial in trials if trial.state is TrialState.PRUNED)
     assert pruned.user_attrs["reason"].endswith(" parameters, and limits.parameters is 100,000")
-    assert not (tmp_path / f"runs/tiny-{pruned.number:04d}/checkpoint.pt").exists()
+    assert "train/loss" not in (tmp_path / f"runs/tiny-{pruned.number:04d}/journal.jsonl").read_text()
     assert mlflow_runs(tmp_path)[f"tiny-{pruned.number:04d}"].data.tags["dmx.outcome"] == "pruned"
 
 

@@ -1,5 +1,6 @@
 """A run as a training would write it, and what the stores know of it afterwards."""
 
+import shutil
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALA
 
 from dmx.tracking import Home, RunStart, RunTracker, open_run
 from dmx.tracking.journal import Measured, read
+from dmx.tracking.mlflow_client import connect, make_store
 
 
 class Stored:
@@ -18,18 +20,20 @@ class Stored:
 
     def __init__(self, home: Home, address: str | None = None) -> None:
         self.home = home
-        self._address = address or home.mlflow_uri
+        self._address = address
 
     @property
     def client(self):
         from mlflow.tracking import MlflowClient
 
-        return MlflowClient(self._address)
+        return MlflowClient(self._address) if self._address else connect(self.home)
 
-    def open(self, run_id: str, name: str = "first") -> RunTracker:
-        params = {"model.name": "unet", "optimizer.lr": 0.1, "none": None}
+    def open(
+        self, run_id: str, name: str = "first", params: Any = None, *, group: str = "study one", stores: bool = True
+    ) -> RunTracker:
+        params = params or {"model.name": "unet", "optimizer.lr": 0.1, "none": None}
         start = RunStart(
-            "study one",
+            group,
             name,
             {"dmx.study": "s"},
             params,
@@ -40,7 +44,7 @@ class Stored:
                 for part in ("training", "validation")
             ],
         )
-        return open_run(self.home, run_id, start)
+        return open_run(self.home, run_id, start, stores=stores)
 
     def write(self, run: RunTracker, steps: range) -> None:
         """What a training would log: a function of the step alone."""
@@ -99,6 +103,17 @@ def stored(tmp_path_factory):
     return Stored(Home(tmp_path_factory.mktemp("tracking") / "mlruns"))
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """MLflow's store without runs, to be copied."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    make_store(path)
+    return path
+
+
 @pytest.fixture
-def fresh(tmp_path):
-    return Stored(Home(tmp_path / "fresh"))
+def fresh(tmp_path, empty_store):
+    home = Home(tmp_path / "fresh")
+    home.root.mkdir()
+    shutil.copyfile(empty_store, home.mlflow_db)
+    return Stored(home)

@@ -74,10 +74,11 @@ def test_damage_in_the_middle_is_told_and_nothing_is_cut(tmp_path):
     path = tmp_path / "j"
     path.write_bytes(encode(START) + b"garbage\n" + encode(START))
     before = path.read_bytes()
-    journal = Journal(path)
     with pytest.raises(DataError) as error:
         list(read(path))
-    journal.close()
+    with pytest.raises(DataError) as refused:
+        Journal(path)
+    assert str(refused.value) == str(error.value)
     assert path.read_bytes() == before
     assert str(error.value) == (
         f"{path}: the line at byte {len(encode(START))} is not a journal entry (Expecting value: line 1 column 1 "
@@ -107,3 +108,47 @@ def test_a_full_disk_leaves_whole_lines_only(tmp_path):
     assert 0 < failed_at < 9
     assert steps(path) == list(range(failed_at))
     assert path.read_bytes().endswith(b"\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"kind": "metrics", "time": 1, "step": "two", "values": {}}',
+        b'{"kind": "metrics", "time": 1, "step": -1, "values": {}}',
+        b'{"kind": "metrics", "time": 1, "step": 1e30, "values": {}}',
+        b'{"kind": "metrics", "time": 1, "step": 1, "values": {"a": [1]}}',
+        b'{"kind": "metrics", "time": 1, "step": 1, "values": {}, "more": 1}',
+        b'{"kind": "image", "time": 1, "step": 1, "key": "a", "file": "../../etc/passwd"}',
+        b'{"kind": "artifact", "time": 1, "file": "/etc/passwd", "folder": ""}',
+        b'{"kind": "finish", "time": 1, "outcome": "won", "reason": ""}',
+        b'{"kind": "start", "time": 1}',
+        b'{"kind": "none"}',
+        b"[]",
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_json_but_no_event(line: bytes) -> None:
+    with pytest.raises(ValueError, match=r"^not an event: ") as error:
+        decode(line)
+    assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04 and more", b"a\nb\n", b'{"kind": "metrics"'])
+def test_another_file_is_no_journal_and_stays_as_it_is(tmp_path, data):
+    path = tmp_path / "j"
+    path.write_bytes(data)
+    with pytest.raises(DataError) as error:
+        Journal(path)
+    assert str(error.value) == (
+        f"{path}: is no journal, for no line of it is an entry; restore the file from a copy, or remove the run's "
+        "folder to begin again."
+    )
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("data", [b"", bytes(4096), encode(START)[:-9]])
+def test_a_first_line_that_was_never_written_is_cut_off(tmp_path, data):
+    path = tmp_path / "j"
+    path.write_bytes(data)
+    Journal(path).close()
+    assert path.read_bytes() == b""

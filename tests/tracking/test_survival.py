@@ -84,7 +84,7 @@ def test_a_store_that_is_down_costs_nothing_and_gets_everything_later(stored, mo
     finishing_took = time.perf_counter() - begun
     events = list(read(stored.home.run("down") / "journal.jsonl"))
     assert unsent == len(events) == 2 * stored.STEPS + len(stored.PICTURED) + 2
-    assert logging_took < 2
+    assert logging_took < 20  # a call to a store that is down takes minutes
     assert finishing_took < 40  # two attempts of 3 s each; 246 s with MLflow's own settings
     assert "MLflow takes no events now" in caplog.text
     assert len(stored.board("down").Scalars("train/loss")) == stored.STEPS
@@ -103,7 +103,7 @@ def test_tensorboard_that_cannot_write_harms_nobody(stored, caplog):
     stored.write(run, range(stored.STEPS))
     assert run.finish(Outcome.COMPLETE, "") > 0
     assert len(stored.history("blocked", "train/loss")) == stored.STEPS
-    assert "TensorBoard takes no events now" in caplog.text
+    assert "a file stands where a folder is needed: move it" in caplog.text
     stored.home.tensorboard("blocked").unlink()
     assert sync(stored.home, "blocked") == 0
     stored.check_everything_stands_once("blocked")

@@ -1,3 +1,4 @@
+import os
 from itertools import product
 
 import pytest
@@ -5,14 +6,18 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
+import dmx.weighting  # noqa: F401  registers
 from dmx.losses.bce import bce
 from dmx.losses.l1 import l1
 from dmx.models import DepthMaskModel, EncoderDecoder, make_link
 from dmx.models.depthmasknet import depthmasknet
 from dmx.quartet import Batch, DepthSpec
+from dmx.registry import weightings
+from dmx.training.checkpoint import load_state, save_state
 from dmx.training.execution import Execution
 from dmx.training.gradients import gram, shared_parameters
 from dmx.training.joint_loss import JointLoss
+from dmx.training.processes import joined
 from dmx.training.step import Learner
 from dmx.weighting.fixed import fixed
 from dmx.weighting.kinds import GradientWeighting
@@ -23,9 +28,9 @@ CPU = Execution(torch.device("cpu"), torch.float32, torch.contiguous_format, com
 class Noted(GradientWeighting):
     """Answers with given weights and keeps what it was asked."""
 
-    def __init__(self, on="parameters", alpha=(0.25, 3.0)):
+    def __init__(self, on="parameters", alpha=(0.25, 3.0), whole=False):
         super().__init__(("mask", "depth"), on)
-        self.alpha = torch.tensor(alpha)
+        self.alpha, self.whole = torch.tensor(alpha), whole
 
     def forward(self, losses, gram):
         self.asked = losses, gram
@@ -149,6 +154,68 @@ def test_on_features_the_encoder_gets_the_gradient_of_the_weighted_sum():
 
 
 @pytest.mark.parametrize("on", ["parameters", "features"])
+def test_where_whole_losses_are_weighed_the_heads_get_their_weight_too(on):
+    batch = batch_of()
+    learner = learner_with(Noted(on, whole=True), lr=0.0)
+    mask, depth = each_task(learner, batch)
+    got = gradients_of(learner, batch)
+    for name in got:
+        expected = sum(w * task[name] for w, task in ((0.25, mask), (3, depth)) if name in task)
+        torch.testing.assert_close(got[name], expected)
+
+
+def test_who_weighs_whole_losses():
+    """GradNorm by its algorithm 1, Nash-MTL by its algorithm 1 and its code; the others weigh what is shared."""
+    built = {name: one.params().bind()(("mask", "depth")) for name, one in weightings.items()}
+    assert {name for name, one in built.items() if getattr(one, "whole", False)} == {"gradnorm", "nash_mtl"}
+
+
+@pytest.mark.parametrize("name", weightings)
+def test_no_weighting_sees_the_scale_of_half_precision(name):
+    """Nor does it learn otherwise: weights and parameters after four steps, before each of which the scale doubles."""
+    seen = []
+    for scaler in (None, torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=1, enabled=True)):
+        torch.manual_seed(0)
+        learner = learner_with(weightings[name].params().bind()(("mask", "depth")), scaler)
+        for seed in range(4):
+            learner.step(batch_of(seed=seed), learner.model)
+        seen.append((learner.loss.weighting.weights(), [*learner.model.parameters(), *learner.loss.parameters()]))
+    (plain, one), (scaled, other) = seen
+    assert scaled == pytest.approx(plain, rel=1e-5)
+    for p, q in zip(one, other, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", weightings)
+def test_a_weighting_goes_on_from_a_checkpoint_to_the_same_bits(name, tmp_path):
+    """Five steps in one go, and three, a file, and two: Adam's moments of FAMO and first losses of GradNorm as well."""
+
+    def begun():
+        torch.manual_seed(0)
+        return learner_with(weightings[name].params().bind()(("mask", "depth")))
+
+    def steps(learner, seeds):
+        for seed in seeds:
+            learner.step(batch_of(seed=seed), learner.model)
+
+    whole = begun()
+    steps(whole, range(5))
+    first = begun()
+    steps(first, range(3))
+    parts = {"model": first.model, "loss": first.loss, "optimizer": first.optimizer}
+    save_state(tmp_path / "c.pt", {"random": torch.get_rng_state(), **{k: p.state_dict() for k, p in parts.items()}})
+    state, second = load_state(tmp_path / "c.pt"), begun()
+    for key, part in (("model", second.model), ("loss", second.loss), ("optimizer", second.optimizer)):
+        part.load_state_dict(state[key])
+    torch.set_rng_state(state["random"])
+    steps(second, range(3, 5))
+    for one, other in ((whole.model, second.model), (whole.loss, second.loss)):
+        for key, value in one.state_dict().items():
+            assert torch.equal(value, other.state_dict()[key]), key
+    assert whole.loss.weighting.weights() == second.loss.weighting.weights()
+
+
+@pytest.mark.parametrize("on", ["parameters", "features"])
 def test_equal_weights_are_the_plain_sum(on):
     plain = gradients_of(learner_with(fixed(("mask", "depth"))), batch_of())
     weighted = gradients_of(learner_with(Noted(on, (1.0, 1.0))), batch_of())
@@ -180,16 +247,25 @@ def test_a_step_that_overflows_is_left_out():
     assert learner.scaler.get_scale() < 2.0**127
 
 
-WEIGHTED = ("fixed", "parameters", "features")
+ASKED = ("parameters", "features")
+WEIGHTED = (*ASKED, *weightings)
 
 
 def weighted(name: str):
-    return learner_with(fixed(("mask", "depth"), depth=2.0) if name == "fixed" else Noted(name))
+    torch.manual_seed(0)
+    return learner_with(Noted(name) if name in ASKED else weightings[name].params().bind()(("mask", "depth")))
 
 
-def in_a_group(rank: int, folder: str) -> None:
+def in_a_group(rank: int, folder: str, port: int) -> None:
+    """As under torchrun, which holds the store where the processes meet."""
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with joined("cpu"):
+        learn(rank, folder)
+
+
+def learn(rank: int, folder: str) -> None:
     whole = batch_of()
     half = slice(2 * rank, 2 * rank + 2)
     tensors = {key: value[half] for key, value in vars(whole).items() if value is not None}
@@ -199,12 +275,12 @@ def in_a_group(rank: int, folder: str) -> None:
             learner.step(Batch(**tensors, background=None), learner.model)
         asked = getattr(learner.loss.weighting, "asked", None)
         torch.save([learner.model.state_dict(), asked], f"{folder}/{name}-{rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
 def test_two_processes_learn_as_one_does(tmp_path):
     """Each has half of the samples; gradients, losses and Gram matrices are averaged, so that all take one step."""
-    mp.spawn(in_a_group, (str(tmp_path),), nprocs=2)
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    mp.spawn(in_a_group, (str(tmp_path), store.port), nprocs=2)
     for name, rank in product(WEIGHTED, range(2)):
         learner = weighted(name)
         for _ in range(3):
@@ -212,5 +288,5 @@ def test_two_processes_learn_as_one_does(tmp_path):
         state, asked = torch.load(tmp_path / f"{name}-{rank}.pt", weights_only=True)
         for key, value in learner.model.state_dict().items():
             torch.testing.assert_close(state[key], value, rtol=1e-5, atol=1e-6)
-        if name != "fixed":
+        if name in ASKED:
             torch.testing.assert_close(list(asked), list(learner.loss.weighting.asked), rtol=1e-5, atol=1e-6)

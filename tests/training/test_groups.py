@@ -14,7 +14,7 @@ from dmx.models.depthmasknet import depthmasknet
 from dmx.models.smp import unet
 from dmx.quartet import DepthSpec
 from dmx.registry import optimizers
-from dmx.training.groups import layers_of, make_optimizer, parameter_groups, spared_of_decay
+from dmx.training.groups import ends, layers_of, make_optimizer, parameter_groups, spared_of_decay
 
 
 class Net(nn.Module):
@@ -102,6 +102,55 @@ def test_layers_and_decay_are_timms(name):
     }
 
 
+def test_hidden_layers_by_hand():
+    """Muon's: neither the first nor the last kernel; norms and biases are not of them, whether they decay or not."""
+    net = Net()
+    picture = torch.zeros(2, 1, 2, 2, requires_grad=True)
+    for decays in (True, False):
+        settings = GroupsConfig(decay_norms_and_biases=decays)
+        groups = parameter_groups(net, settings, lambda: net(picture), hidden_layers=True)
+        names = {id(parameter): name for name, parameter in net.named_parameters()}
+        hidden = {names[id(p)] for group in groups for p in group["params"] if not group.get("use_fallback")}
+        assert hidden == {"encoder.0.weight", "encoder.2.0.weight", "encoder.2.1.weight"}
+        assert sum(len(group["params"]) for group in groups) == len(names)
+        spared = {names[id(p)] for group in groups for p in group["params"] if group.get("weight_decay") == 0}
+        assert spared == (set() if decays else {"encoder.1.weight", "encoder.1.bias", "decoder.bias"})
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (
+            lambda: depthmasknet(width=4),
+            {"background_stem.0", "image_stem.0", "mask_decoder.head", "depth_decoder.head"},
+        ),
+        (lambda: unet(encoder="resnet18", inputs="image"), {"encoder.conv1", "heads.0.0", "heads.1.0"}),
+        (lambda: unet(encoder="mit_b0", inputs="image"), {"encoder.patch_embed1.proj", "heads.0.0", "heads.1.0"}),
+    ],
+)
+def test_the_ends_of_a_network_are_its_stems_and_heads(build, expected):
+    model = DepthMaskModel(build(), make_link("exp", DepthSpec("metric", 0.5, 10)))
+    assert ends(model, lambda: model.look((64, 64), traced=True)) == {f"net.{name}.weight" for name in expected}
+
+
+def test_the_ends_where_ways_part_and_meet():
+    """Skips, matrices of linear layers, an unused layer, and a sum of two ways, of which each has a last layer."""
+
+    class Parted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.hidden, self.left, self.right, self.idle = (nn.Linear(3, 3) for _ in range(6))
+            self.position = nn.Parameter(torch.zeros(1, 3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            met = self.one(x).relu() + self.two(x).tanh() + self.position
+            return self.left(self.hidden(met).relu()).exp() + self.right(met).relu() * 2
+
+    net = Parted()
+    picture = torch.zeros(2, 3, requires_grad=True)
+    assert ends(net, lambda: net(picture)) == {f"{name}.weight" for name in ("one", "two", "left", "right")}
+
+
 def test_a_module_may_spare_what_it_names():
     class Tokens(nn.Module):
         def __init__(self) -> None:
@@ -160,7 +209,8 @@ def test_every_optimizer_takes_the_groups(name):
     decay = {"weight_decay": 0.1} if "weight_decay" in kind.model_fields else {}
     params = kind(lr=0.02, **decay)
     other = nn.Parameter(torch.ones(1))
-    optimizer = make_optimizer(params, net, GroupsConfig(encoder_lr=0.1), lambda: net(torch.zeros(2, 1, 2, 2)), [other])
+    picture = torch.zeros(2, 1, 2, 2, requires_grad=True)
+    optimizer = make_optimizer(params, net, GroupsConfig(encoder_lr=0.1), lambda: net(picture), [other])
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.02, 0.02, 0.002, 0.002, 0.02])
     assert decay.items() <= optimizer.param_groups[0].items()
     assert optimizer.param_groups[1]["weight_decay"] == optimizer.param_groups[-1]["weight_decay"] == 0

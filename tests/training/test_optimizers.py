@@ -4,12 +4,25 @@ from torch import nn
 
 import dmx.training.optimizers  # noqa: F401  registers
 from dmx.registry import optimizers
-from dmx.training.optimizers.adams import adam, adamw, lion, nadam
+from dmx.training.optimizers.adams import adam, adamw, lion, nadam, nadamw
 from dmx.training.optimizers.by_gradient import sgd
 from dmx.training.optimizers.by_history import rmsprop
 from dmx.training.optimizers.muon import muon
 from dmx.training.optimizers.without_schedule import sgd_schedulefree
 from dmx.training.trainer import averaged_weights
+
+ADAM = {"beta1": 0.9, "beta2": 0.95, "weight_decay": 0.0}
+"""What timm's Muon has for what it leaves to AdamW."""
+
+
+QUINTIC = (
+    (4.0848, -6.8946, 2.9270),
+    (3.9505, -6.3029, 2.6377),
+    (3.7418, -5.5913, 2.3037),
+    (2.8769, -3.1427, 1.2046),
+    (2.8366, -3.0525, 1.2012),
+)
+"""The coefficients of timm's Newton-Schulz iteration."""
 
 
 def one() -> nn.Parameter:
@@ -74,14 +87,41 @@ def test_lion_steps_by_the_sign():
     assert p.tolist() == pytest.approx([0.9, -1.9])
 
 
-def test_muons_step_is_nearly_orthogonal():
-    """A gradient of singular values 1 and 0.1 becomes a step whose singular values are alike within a third."""
-    p = nn.Parameter(torch.zeros(2, 2, 1, 1))
-    optimizer = muon([p], lr=0.1)
-    p.grad = torch.tensor([[1.0, 0.0], [0.0, 0.1]]).view(2, 2, 1, 1)
+def test_muons_step_is_that_of_newton_and_schulz():
+    """A gradient with singular values s becomes a step with five polynomials a x + b x³ + c x⁵ of s / |s|.
+
+    Its length is that of Liu et al. 2025: 0.2 √(greater side). The iteration is in bfloat16, of 8 bits.
+    """
+    s, side = torch.tensor([1.0, 0.5, 0.1, 0.01]), 4
+    generator = torch.Generator().manual_seed(0)
+    U, V = (torch.linalg.qr(torch.randn(n, n, generator=generator)).Q for n in (side, 9 * side))
+    p = nn.Parameter(torch.zeros(side, side, 3, 3))
+    optimizer = muon([p], lr=0.1, momentum=0.5)
+    p.grad = (U * s @ V[:side]).view_as(p)
     optimizer.step()
-    long, short = torch.linalg.svdvals(p.detach().view(2, 2)).tolist()
-    assert short > 2 / 3 * long
+    x = s / s.norm()
+    for a, b, c in QUINTIC:
+        x = a * x + b * x**3 + c * x**5
+    step = -U.T @ p.detach().view(side, -1) @ V.T
+    assert step.diagonal().tolist() == pytest.approx((0.1 * 0.2 * 6 * x).tolist(), rel=0.03)
+    assert (step - torch.nn.functional.pad(step.diagonal().diag(), (0, 8 * side))).abs().max() < 0.1 * 0.12
+    assert x.min() > 0.95  # nearly orthogonal, though the gradient was not
+
+
+def test_muon_steps_as_nadamw_where_it_is_told_to_fall_back():
+    """What is in no hidden layer: the groups say so."""
+    both = []
+    for build in (
+        lambda p: muon([{"params": [p], "use_fallback": True}], lr=0.1),
+        lambda p: nadamw([p], lr=0.1, **ADAM),
+    ):
+        p = nn.Parameter(torch.ones(8, 8, 3, 3))
+        optimizer = build(p)
+        for k in (1.0, -0.3, 2.0):
+            p.grad = k * torch.linspace(-1, 2, p.numel()).view_as(p)
+            optimizer.step()
+        both.append(p.detach())
+    torch.testing.assert_close(*both, rtol=1e-4, atol=1e-4)  # its ε is another
 
 
 def test_schedule_free_weights_are_an_average_between_steps():

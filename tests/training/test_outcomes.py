@@ -51,6 +51,21 @@ def test_nan_ends_a_run_as_diverged_and_names_the_tensor(tiny: Make, tmp_path: P
     assert result.best is None
 
 
+@pytest.mark.parametrize("weighting", ["gls", "famo", "gradnorm"])
+def test_a_loss_below_zero_is_named_where_its_logarithm_is_taken(
+    tiny: Make, tmp_path: Path, bad_loss: Any, weighting: str
+) -> None:
+    name = bad_loss(lambda call: -1.0 if call == 3 else 1.0)
+    result = execute(tiny(loss={"mask": "bce", "depth": name}, weighting=weighting), tmp_path)
+    assert result.outcome is Outcome.DIVERGED
+    assert result.reason == "loss/depth is below 0 (the weighting takes losses of 0 or more) at step 2"
+
+
+def test_a_loss_below_zero_is_a_loss_elsewhere(tiny: Make, tmp_path: Path, bad_loss: Any) -> None:
+    name = bad_loss(lambda call: -1.0 if call == 3 else 1.0)
+    assert execute(tiny(loss={"mask": "bce", "depth": name}), tmp_path).outcome is Outcome.COMPLETE
+
+
 def test_an_infinite_weight_is_named_as_the_first_cause(tiny: Make, tmp_path: Path) -> None:
     prepared = prepare(parse_experiment(tiny(), "test"), Home(tmp_path))
     learner = learner_of(prepared)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import yaml
@@ -118,7 +119,8 @@ def environment() -> dict[str, str]:
 @pytest.fixture
 def config(plain: Make, tmp_path: Path) -> Path:
     path = tmp_path / "plain.yaml"
-    path.write_text(yaml.safe_dump(plain(stages=[{"epochs": 3, "size": 32, "batch_size": 8}])))
+    stages = [{"epochs": 3, "size": 32, "batch_size": 8}]
+    path.write_text(yaml.safe_dump(plain(stages=stages, training={"log_every": 1, "keep": "all"})))
     return path
 
 
@@ -176,6 +178,36 @@ def test_two_processes_stop_together_and_go_on(config: Path, tmp_path: Path) -> 
     assert found is not None
     assert (found[0].outcome, found[0].steps) == (Outcome.INTERRUPTED, stopped["step"])
     assert 0 < stopped["epoch"] < 400
+
+
+@pytest.mark.slow
+def test_where_one_process_is_killed_the_other_says_so_and_the_same_command_goes_on(
+    config: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    data = yaml.safe_load(config.read_text())
+    data["stages"][0]["epochs"] = 400
+    data["training"] = {"log_every": 1, "checkpoint_seconds": 0}
+    config.write_text(yaml.safe_dump(data))
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = subprocess.Popen(together(config, home), env=environment(), **pipes)
+    assert running.stdout is not None
+    assert any("epoch 2/" in line for line in running.stdout)
+    ranks = [one for one in psutil.Process(running.pid).children() if "dmx" in one.cmdline()]
+    began = time.monotonic()
+    {one.environ()["RANK"]: one for one in ranks}["1"].kill()
+    _, said = running.communicate(timeout=120)
+    assert time.monotonic() - began < 60
+    assert running.returncode != 0
+    assert "Error: process 0 of the 2 that train together has lost another, whose own message says why (" in said
+    found = read_result(run_folder(home))
+    assert found is None or found[0].outcome is Outcome.INTERRUPTED
+    before = torch.load(run_folder(home) / "checkpoint.pt", weights_only=True)["position"]
+    again = subprocess.Popen(together(config, home), env=environment(), **pipes)
+    assert again.stdout is not None
+    assert any(f"going on at step {before['step']} of" in line for line in again.stdout)
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=60)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from running import StopAt, Values, assert_same_bits, execute, points, state
 from safetensors.torch import load_file
 
 from dmx.config import parse_experiment
+from dmx.data.pack.form import VERSION
 from dmx.experiment import prepare
 from dmx.outcome import Outcome
 from dmx.tracking import Home
@@ -68,7 +69,9 @@ def test_loader_processes_give_what_memory_gives_and_do_not_hang(tiny: Make, tmp
         assert execute(data, tmp_path / cache).outcome is Outcome.COMPLETE
         assert_same_bits(state(tmp_path / "memory")["model"], state(tmp_path / cache)["model"])
     packs = [path.name for path in (tmp_path / "disk/packs").iterdir() if path.is_dir()]
-    assert [name[25:34] for name in packs] == ["-32x32-v1"]  # behind the fingerprint of the data and of their dates
+    assert [name[25:34] for name in packs] == [
+        f"-32x32-v{VERSION}"
+    ]  # behind the fingerprint of the data and of their dates
 
 
 @pytest.mark.parametrize("where", ["cpu", "device"])

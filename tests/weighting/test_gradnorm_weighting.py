@@ -50,7 +50,7 @@ def test_equal_norms_are_where_it_goes_with_alpha_0(weigh):
     weighting = gradnorm(TWO, alpha=0.0, lr=0.01)
     for _ in range(500):
         w = weigh(weighting, [[1, 0], [0, 5]])
-    assert w == pytest.approx([10 / 6, 2 / 6], rel=0.05)
+    assert abs(math.log(w[0] / w[1] / 5)) <= 0.02  # to within a step, 2 lr
 
 
 def test_the_task_that_lags_behind_gains_weight(weigh):
@@ -58,19 +58,30 @@ def test_the_task_that_lags_behind_gains_weight(weigh):
     weigh(weighting, [[1, 0], [0, 1]], [1.0, 1.0])
     for _ in range(500):
         w = weigh(weighting, [[1, 0], [0, 1]], [0.2, 0.8])  # r = 2/5 and 8/5
-    assert w == pytest.approx([2 / 5, 8 / 5], rel=0.05)
+    assert abs(math.log(w[1] / w[0] / 4)) <= 0.02  # to within a step, 2 lr
 
 
 @pytest.mark.parametrize("unit", [0.001, 7.0, 1000.0])
 def test_the_unit_of_a_loss_is_no_matter(weigh, unit):
-    """After it has settled, a loss times f has its weight divided by f, up to the common scale."""
-    ends = []
+    """After it has settled, a loss times f has its weight divided by f, up to the common scale: equal norms.
+
+    It settles to within a step, which changes each logarithm by lr at most, and their difference by twice that.
+    """
+    lr = 0.02
     for f in (1.0, unit):
-        weighting = gradnorm(TWO, alpha=0.0, lr=0.05)
-        for _ in range(300):
+        weighting = gradnorm(TWO, alpha=0.0, lr=lr)
+        for _ in range(400):
             w = weigh(weighting, [[1, 0], [0, f]], [1, f])
-        ends.append(w[0] / (f * w[1]))
-    assert ends[1] == pytest.approx(ends[0], rel=0.25)
+        assert abs(math.log(w[0] / (f * w[1]))) <= 2 * lr
+
+
+def test_a_negative_loss_has_no_weight_and_teaches_nothing(weigh):
+    weighting = gradnorm(TWO, lr=0.3)
+    weigh(weighting, [[1, 0], [0, 3]], [1.0, 2.0])
+    v = weighting.v.clone()
+    assert np.isnan(weigh(weighting, [[1, 0], [0, 3]], [1.0, -2.0])).tolist() == [False, True]
+    assert torch.equal(weighting.v, v)
+    assert np.isfinite(weigh(weighting, [[1, 0], [0, 3]], [1.0, 2.0])).all()
 
 
 def test_a_task_without_loss_or_gradient_teaches_nothing(weigh):

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dmx.cli.bar import bar
+from dmx.cli.options import PROCESSES
+from dmx.cli.paths import UserPath
 
 if TYPE_CHECKING:
     from dmx.data.check import Report
@@ -17,11 +19,11 @@ WIDE = 160
 
 
 @click.command()
-@click.argument("root", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--json", "report_path", type=click.Path(path_type=Path, dir_okay=False), help="All, for programs.")
-@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="The worst samples as a PNG.")
+@click.argument("root", type=UserPath(file_okay=False))
+@click.option("--json", "report_path", type=UserPath(dir_okay=False), help="All, for programs.")
+@click.option("--picture", type=UserPath(dir_okay=False), help="The worst samples as a PNG.")
 @click.option("--worst", "rows", default=12, show_default=True, type=click.IntRange(min=1), help="Samples in it.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes; one per core unless told.")
+@click.option("--workers", type=PROCESSES, help="Processes; one per core unless told.")
 @click.pass_context
 def check(
     context: click.Context, root: Path, report_path: Path | None, picture: Path | None, rows: int, workers: int | None

@@ -7,19 +7,21 @@ import click
 
 from dmx.cli.bar import bar
 from dmx.cli.data.pack import height_width
+from dmx.cli.options import COUNT, Finite
+from dmx.cli.paths import UserPath
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FRACTION = click.FloatRange(0, 1, max_open=True)
-METRES = click.FloatRange(min=0, min_open=True)
+FOLDER = UserPath(file_okay=False)
+FRACTION = Finite(0, 1, max_open=True)
+METRES = Finite(min=0, min_open=True)
 
 
 @click.command()
 @click.argument("backgrounds", type=FOLDER)
 @click.argument("cutouts", type=FOLDER)
 @click.argument("out", type=FOLDER)
-@click.option("--count", type=click.IntRange(min=1), help="Quartets, drawn from all combinations; left out: all.")
+@click.option("--count", type=COUNT, help="Quartets, drawn from all combinations; left out: all.")
 @click.option(
-    "--places", default=20, show_default=True, type=click.IntRange(min=1), help="Of each cut-out, each scene."
+    "--places", default=20, show_default=True, type=click.IntRange(1, 10_000), help="Of each cut-out, each scene."
 )
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Each cut-out mirrored too.")
 @click.option("--size", default="192", show_default=True, metavar="S|HxW", help="Pixels; scenes are cut to its shape.")
@@ -29,7 +31,12 @@ METRES = click.FloatRange(min=0, min_open=True)
 )
 @click.option("--val", default=0.15, show_default=True, type=FRACTION, help="Of scenes and of cut-outs; 0: none.")
 @click.option("--test", default=0.15, show_default=True, type=FRACTION, help="The same for the test.")
-@click.option("--fov", default=45.0, show_default=True, help="Vertical field of view of the scenes, in degrees.")
+@click.option(
+    "--fov",
+    default=45.0,
+    show_default=True,
+    help="Vertical field of view of the scenes, in degrees.",
+)
 @click.option("--object-height", nargs=2, default=(1.5, 1.9), show_default=True, type=METRES, help="Metres, LOW HIGH.")
 @click.option("--distance", nargs=2, default=(1.5, 6.0), show_default=True, type=METRES, help="Metres, LOW HIGH.")
 @click.option("--depth-model", metavar="FILE.onnx|hf:NAME", help="Estimates relative depth; needs dmx[depth].")

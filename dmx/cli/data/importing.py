@@ -5,12 +5,13 @@ from pathlib import Path
 import click
 
 from dmx.cli.bar import bar
+from dmx.cli.paths import UserPath
 
 
 @click.command(name="import")
 @click.argument("importer")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("source", type=UserPath())
+@click.argument("out", type=UserPath(file_okay=False))
 @click.option("--copy", is_flag=True, help="Copy the pictures into OUT, also those that could stay where they are.")
 def import_(importer: str, source: Path, out: Path, copy: bool) -> None:
     """Bring the data set at SOURCE into the canonical folder OUT.

@@ -1,15 +1,17 @@
 """`dmx data pack`."""
 
+import re
 from pathlib import Path
 
 import click
 
 from dmx.cli.bar import bar
+from dmx.cli.paths import UserPath
 
 
 @click.command()
-@click.argument("dataset", type=click.Path(path_type=Path, file_okay=False))
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("dataset", type=UserPath(file_okay=False))
+@click.argument("out", type=UserPath(file_okay=False))
 @click.option("--size", required=True, metavar="S|HxW", help="Side, or height and width, in pixels: 192 or 240x320.")
 @click.option(
     "--encoding",
@@ -41,7 +43,7 @@ def height_width(text: str) -> tuple[int, int]:
         BadParameter: It is neither, or a side is not in 8 to 4096.
     """
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdigit() and 8 <= int(side) <= 4096 for side in sides):
+    if not re.fullmatch(r"[0-9]{1,4}(x[0-9]{1,4})?", text.lower()) or not all(8 <= int(side) <= 4096 for side in sides):
         raise click.BadParameter(
             f"must be a side or HEIGHTxWIDTH of 8 to 4096 pixels, but got '{text}'.", param_hint="--size"
         )

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
+from dmx.cli.paths import UserPath
+
 
 @click.command()
-@click.argument("root", type=click.Path(path_type=Path, file_okay=False))
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("root", type=UserPath(file_okay=False))
+@click.argument("out", type=UserPath(dir_okay=False))
 @click.option("--count", default=12, show_default=True, type=click.IntRange(min=1), help="Samples to draw.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="The same seed, the same ones.")
 @click.option("--ids", help="These samples instead, with commas between.")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dmx.cli.bar import bar
+from dmx.cli.options import PROCESSES
+from dmx.cli.paths import UserPath
 
 if TYPE_CHECKING:
     from dmx.data.stats import Stats
@@ -17,8 +19,8 @@ GROUPS = 5
 
 
 @click.command()
-@click.argument("root", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--workers", type=click.IntRange(min=1), help="Processes; one per core unless told.")
+@click.argument("root", type=UserPath(file_okay=False))
+@click.option("--workers", type=PROCESSES, help="Processes; one per core unless told.")
 def stats(root: Path, workers: int | None) -> None:
     """Tell colours, depth, coverage and counts of the data set ROOT, and keep them in its stats.json."""
     from dmx.data.layout import read

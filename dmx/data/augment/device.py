@@ -18,6 +18,7 @@ from kornia.filters import gaussian_blur2d
 from kornia.geometry.transform import homography_warp
 from torch import Tensor
 
+from dmx.data.augment.known import kept_batch
 from dmx.data.augment.steps import (
     Augmentation,
     Blur,
@@ -29,10 +30,11 @@ from dmx.data.augment.steps import (
     Retouch,
     Stage,
     Warp,
+    divides,
     plan,
     stages,
 )
-from dmx.quartet import Batch
+from dmx.quartet import Batch, DepthSpec
 
 Pictures = Float[Tensor, "N 3 H W"]
 
@@ -42,6 +44,7 @@ class DeviceAugment:
     """(batch, seed) -> batch of the same size; made by `make_batch_augment`."""
 
     stages: tuple[Stage, ...]
+    spec: DepthSpec
 
     def __call__(self, batch: Batch, seed: int) -> Batch:
         """Augment one batch where it is.
@@ -53,13 +56,13 @@ class DeviceAugment:
         height, width = batch.image.shape[-2:]
         plans = [plan(self.stages, one, height, width) for one in sample_seeds(seed, len(batch))]
         for drawn in zip(*plans, strict=True):
-            batch = _retouched(_warped(batch, drawn), drawn)
+            batch = _retouched(_divided(_warped(batch, drawn), drawn, self.spec), drawn)
         return batch
 
 
-def make_batch_augment(steps: Sequence[Augmentation]) -> DeviceAugment:
-    """Make the augmentation of batches from its steps, which are applied in their order."""
-    return DeviceAugment(stages(steps))
+def make_batch_augment(steps: Sequence[Augmentation], spec: DepthSpec) -> DeviceAugment:
+    """Make the augmentation of batches, whose depth is as `spec` says, from steps that are applied in their order."""
+    return DeviceAugment(stages(steps), spec)
 
 
 def sample_seeds(seed: int, count: int) -> list[int]:
@@ -74,8 +77,8 @@ def _warped(batch: Batch, drawn: Sequence[Warp | Retouch | None]) -> Batch:
     if not rows:
         return batch
     height, width = batch.image.shape[-2:]
-    pulls = np.stack([_pull(one.matrix, height, width) for one in drawn if isinstance(one, Warp)])
-    homographies = _sent(pulls, batch.image)
+    matrices = [one.matrix for one in drawn if isinstance(one, Warp)]
+    homographies = _sent(np.stack([_pull(one, height, width) for one in matrices]), batch.image)
 
     def moved(arrays: Sequence[Tensor], mode: str) -> list[Tensor]:
         together = torch.cat([array[rows].to(batch.image.dtype) for array in arrays], dim=1)
@@ -86,15 +89,29 @@ def _warped(batch: Batch, drawn: Sequence[Warp | Retouch | None]) -> Batch:
 
     pictures = moved([batch.image] if batch.background is None else [batch.image, batch.background], "bilinear")
     mask, mask_valid, depth, valid = moved([batch.mask, batch.mask_valid, batch.depth, batch.valid], "nearest")
+    found = kept_batch(
+        (batch.depth[rows], batch.valid[rows]), (depth[rows], valid[rows]), _sent(np.stack(matrices), batch.depth)
+    )
     return replace(
         batch,
         image=pictures[0].clamp_(0, 1),  # the weights' sum may differ from 1 by rounding
         background=None if batch.background is None else pictures[1].clamp_(0, 1),
         mask=mask,
         mask_valid=mask_valid,
-        depth=depth,
-        valid=valid,
+        depth=_put(depth, rows, found[0]),
+        valid=_put(valid, rows, found[1]),
     )
+
+
+def _divided(batch: Batch, drawn: Sequence[Warp | Retouch | None], spec: DepthSpec) -> Batch:
+    """Bring samples nearer: depth by their factor; what leaves the range of the data set is unknown."""
+    factors = {row: one.nearer for row, one in enumerate(drawn) if isinstance(one, Warp) and divides(one, spec.kind)}
+    if not factors:
+        return batch
+    rows = list(factors)
+    depth = batch.depth[rows] / _sent(np.array(list(factors.values())), batch.depth)[:, None, None, None]
+    valid = batch.valid[rows] & (depth >= spec.low) & (depth <= spec.high)
+    return replace(batch, depth=_put(batch.depth, rows, depth), valid=_put(batch.valid, rows, valid))
 
 
 def _pull(matrix: Matrix, height: int, width: int) -> Matrix:

@@ -2,7 +2,8 @@
 
 What comes in from outside of the picture is its reflection, in all pictures alike. Pictures are interpolated linearly;
 mask and depth take the value of the nearest pixel, for a blend of 1 m and 5 m is a place where nothing is. Depth keeps
-its values: where the picture is scaled, the camera is taken to zoom, not to move.
+its values but where `scale` says otherwise: `perspective` enlarges one part and reduces another, as a turned camera
+does, and the others move pixels without enlarging anything.
 """
 
 from functools import partial
@@ -70,15 +71,22 @@ def rotation(
     return Geometric(p, partial(_rotated, degrees))
 
 
-@augmentations.register("scale", source="torchvision, RandomAffine", effect="geometric")
-def scale(*, factor: Annotated[float, Field(ge=1, le=4), Range(1.05, 1.5)] = 1.2, p: Probability = 0.5) -> Geometric:
-    """Enlarge or shrink about the picture's centre by a random factor, its logarithm uniform in ±ln(factor).
+@augmentations.register("scale", source="Eigen et al. 2014, sec. 3.3; torchvision, RandomAffine", effect="geometric")
+def scale(
+    *, factor: Annotated[float, Field(ge=1, le=4), Range(1.05, 1.5)] = 1.2, nearer: bool = True, p: Probability = 0.5
+) -> Geometric:
+    """Enlarge or shrink about the picture's centre by a random factor s, its logarithm uniform in ±ln(factor).
+
+    Metric depth becomes depth / s, as in the paper: a picture s times as large is one from s times as near. What then
+    lies outside of the data set's range is unknown. Relative depth has no unit and keeps its values. The paper draws s
+    from [1, 1.5]; we also shrink, and fill what comes in from outside by reflection.
 
     Args:
         factor: The greatest enlargement; the greatest reduction is 1 / factor.
+        nearer: Whether metric depth is divided by s; else it keeps its values, as if the lens had zoomed.
         p: Probability.
     """
-    return Geometric(p, partial(_scaled, factor))
+    return Geometric(p, partial(_scaled, factor), nearer)
 
 
 @augmentations.register("perspective", source="torchvision, RandomPerspective", effect="geometric")

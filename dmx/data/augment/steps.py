@@ -12,6 +12,7 @@ Coordinates are those of OpenCV and kornia: in pixels, x to the right, y downwar
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import prod, sqrt
 from random import Random
 from typing import Annotated
 
@@ -70,10 +71,12 @@ class Geometric:
     Attributes:
         p: With which probability it happens.
         draw: (random, height, width) -> the homography that takes coordinates of the given picture to the new one's.
+        nearer: Whether what it enlarges has come nearer, so that metric depth is divided by the enlargement.
     """
 
     p: float
     draw: Callable[[Random, int, int], Matrix]
+    nearer: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,10 @@ Augmentation = Geometric | Photometric
 
 @dataclass(frozen=True, eq=False)
 class Warp:
-    """The homography, drawn, of a run of geometric augmentations."""
+    """The homography, drawn, of a run of geometric augmentations, and what metric depth is divided by."""
 
     matrix: Matrix
+    nearer: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,13 +147,23 @@ def plan(run: Sequence[Stage], seed: int, height: int, width: int) -> list[Warp 
 
 
 def _warp(run: Sequence[Geometric], random: Random, height: int, width: int) -> Warp | None:
-    drawn = [step.draw(random, height, width) for step in run if random.random() < step.p]
+    drawn = [(step.draw(random, height, width), step.nearer) for step in run if random.random() < step.p]
     if not drawn:
         return None
-    matrix = drawn[0]
-    for later in drawn[1:]:
+    matrix, _ = drawn[0]
+    for later, _ in drawn[1:]:
         matrix = later @ matrix
-    return Warp(matrix)
+    return Warp(matrix, prod(enlargement(one) for one, nearer in drawn if nearer))
+
+
+def enlargement(matrix: Matrix) -> float:
+    """By how much an affine map enlarges lengths: the root of what it enlarges areas by."""
+    return sqrt(abs(float(np.linalg.det(matrix[:2, :2]))))
+
+
+def divides(drawn: Warp, kind: str) -> bool:
+    """Whether depth of that kind changes its values: relative depth has no unit, so that nothing is nearer in it."""
+    return kind == "metric" and drawn.nearer != 1
 
 
 def _retouch(step: Photometric, random: Random) -> Retouch | None:

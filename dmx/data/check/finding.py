@@ -22,6 +22,7 @@ KINDS: Mapping[str, Kind] = {
     "truncated": Kind("error", "a picture whose end is missing"),
     "damaged": Kind("error", "a picture with changed bytes"),
     "unreadable": Kind("error", "a picture that its role cannot be read from"),
+    "turned": Kind("error", "EXIF turns some pictures of a sample and not others, and the sizes do not settle it"),
     "size-differs": Kind("error", "pictures of one sample that differ in size"),
     "mask-not-binary": Kind("error", "a mask with more than two values and no declared threshold"),
     "mask-empty": Kind("error", "a mask without an object"),

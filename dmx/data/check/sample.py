@@ -11,10 +11,10 @@ import numpy as np
 from dmx.data.check.context import Context, compare, verdict
 from dmx.data.check.finding import Finding
 from dmx.data.check.whole import Fault, fault
-from dmx.data.declaration import MaskDeclaration
-from dmx.data.decoding import colour, grey
+from dmx.data.declaration import Declaration
+from dmx.data.decoding import Decoded
 from dmx.data.layout import DatasetIndex
-from dmx.data.reading import out_of_range, raw_mask, read_depth, to_depth, to_mask
+from dmx.data.reading import check_depth, decoded, out_of_range, to_depth, to_mask, turned_apart
 from dmx.data.samples import Record
 from dmx.errors import DataError
 
@@ -32,6 +32,7 @@ class Look:
     record: Record
     findings: list[Finding] = field(default_factory=list)
     raw: dict[str, np.ndarray] = field(default_factory=dict)
+    turns: dict[str, Decoded] = field(default_factory=dict)
     seen: np.ndarray = field(default_factory=lambda: np.zeros((), SEEN))
 
     def note(self, role: str, kind: str, text: str, weight: float = 0.0, context: Context | None = None) -> None:
@@ -46,6 +47,8 @@ def look(index: DatasetIndex, record: Record) -> tuple[list[Finding], np.ndarray
     seen = Look(index, record)
     for role in record.paths():
         _read(seen, role)
+    if index.declaration.exif is None and (said := turned_apart(seen.turns)) is not None:
+        seen.note("sample", "turned", said)
     _sizes(seen)
     mask = _mask(seen) if "mask" in seen.raw else None
     if "depth" in seen.raw:
@@ -72,32 +75,31 @@ def _read(seen: Look, role: str) -> None:
     """Read a picture, or say why not."""
     file = seen.index.pictures / seen.record.paths()[role]
     if role == "background":
-        found = _shared(file, file.stat().st_mtime_ns if file.is_file() else 0)
+        found = _shared(file, file.stat().st_mtime_ns if file.is_file() else 0, seen.index.declaration)
     else:
-        found = opened(file, role, seen.index.declaration.mask)
+        found = opened(file, role, seen.index.declaration)
     if isinstance(found, tuple):
         seen.note(role, *found)
     else:
-        seen.raw[role] = found
-        seen.seen[role] = digest(found)
+        seen.turns[role] = found
+        seen.raw[role] = found.pixels
+        seen.seen[role] = digest(found.pixels)
 
 
-def opened(file: Path, role: str, masks: MaskDeclaration) -> np.ndarray | Fault:
+def opened(file: Path, role: str, declared: Declaration) -> Decoded | Fault:
     """The decoded picture, or what is wrong with it."""
-    if (wrong := fault(file)) is not None:
+    if (wrong := fault(file, role)) is not None:
         return wrong
     try:
-        if role == "mask":
-            return raw_mask(file, masks)
-        return grey(file) if role == "depth" else colour(file)
+        return decoded(file, role, declared)
     except DataError as error:
         return "unreadable", str(error).removeprefix(f"{file}: ")
 
 
 @lru_cache(maxsize=4)
-def _shared(file: Path, changed: int) -> np.ndarray | Fault:
+def _shared(file: Path, changed: int, declared: Declaration) -> Decoded | Fault:
     """A background, opened once for the samples that follow each other and share it."""
-    return opened(file, "background", MaskDeclaration())
+    return opened(file, "background", declared)
 
 
 def _sizes(seen: Look) -> None:
@@ -109,7 +111,7 @@ def _sizes(seen: Look) -> None:
     usual = max(counts, key=lambda shape: (counts[shape], shape == shapes.get("image")))
     seen.seen["height"], seen.seen["width"] = usual
     odd = [role for role, shape in shapes.items() if shape != usual]
-    if odd:
+    if odd and not any(one.kind == "turned" for one in seen.findings):
         sizes = ", ".join(f"{role} {w}x{h}" for role, (h, w) in shapes.items())
         seen.note(
             odd[0], "size-differs", f"width x height: {sizes}; bring them to one size or take the sample out", len(odd)
@@ -151,7 +153,7 @@ def _depth(seen: Look) -> None:
     seen.seen["depth"] = 0  # unknown depth is the same everywhere; that is said already
     file = seen.index.pictures / seen.record.depth
     try:
-        read_depth(file, declared)
+        check_depth(depth, valid, declared, file)
     except DataError as error:
         text = str(error).removeprefix(f"{file}: ")
         seen.note("depth", "depth-range" if valid.any() else "depth-unknown", text, outside)

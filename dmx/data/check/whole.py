@@ -13,30 +13,38 @@ from pathlib import Path
 
 from kornia_rs.io import ImageDecoder
 
-from dmx.data.decoding import EXR, NPY, has_end
+from dmx.data.decoding import contents
+from dmx.data.formats import by_content, refusal
+from dmx.data.headers import has_end, header
+from dmx.errors import DataError
 
-PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+PNG = b"\x89PNG\r\n\x1a\n"
+READ = ("PNG", "JPEG", "NPY", "EXR")
 RESTORE = "restore the picture or take the sample out of samples.csv"
 
 Fault = tuple[str, str]
 """The kind of a finding, and its text."""
 
 
-def fault(path: Path) -> Fault | None:
+def fault(path: Path, role: str) -> Fault | None:
     """What is wrong with the bytes of a picture, if anything."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        return "missing", f"cannot be read ({error.strerror}); put the picture there or take the sample out"
+        data = contents(path)
+    except DataError as error:
+        return "missing", str(error).removeprefix(f"{path}: ")
     if not data:
         return "empty-file", f"has no byte; {RESTORE}"
-    if data.startswith((NPY, EXR)):
+    found = by_content(data)
+    if found is None or found.name not in READ:
+        return "foreign", f"{refusal(found, role)} (it begins with {data[:8].hex(' ')}), or {RESTORE}"
+    if found.name in ("NPY", "EXR"):
         return None
-    if not data.startswith((PNG, JPEG)):
-        return "foreign", f"is neither PNG, JPEG, NPY nor EXR (it begins with {data[:8].hex(' ')}); {RESTORE}"
     if not has_end(data):
         return "truncated", f"has no end ({len(data)} bytes); {RESTORE}"
-    return _png(data) if data.startswith(PNG) else _jpeg(data)
+    if found.name == "PNG":
+        return _png(data)
+    said = header(data)
+    return None if said is None or said.too_large or said.channels not in (1, 3) else _jpeg(data)
 
 
 def _png(data: bytes) -> Fault | None:

@@ -52,12 +52,12 @@ def _cells(index: DatasetIndex, record: Record) -> list[tuple[str, Rgb]]:
     for role in ROLES:
         if (path := record.paths().get(role)) is None:
             continue
-        found = opened(index.pictures / path, role, index.declaration.mask)
+        found = opened(index.pictures / path, role, index.declaration)
         if isinstance(found, tuple):
             cells.append((role, _nothing(found[0])))
         else:
-            pictures[role] = found
-            cells.append((role, found if found.ndim == 3 else _stretched(found)))
+            pictures[role] = found.pixels
+            cells.append((role, found.pixels if found.pixels.ndim == 3 else _stretched(found.pixels)))
     shapes = [pictures[role].shape for role in ("image", "background") if role in pictures]
     if len(shapes) == 2 and shapes[0] == shapes[1]:
         apart = difference(pictures["image"], pictures["background"])

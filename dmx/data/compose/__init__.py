@@ -5,7 +5,6 @@ background and no cut-out serves two of train, val and test, so with these there
 with metric depth an object stands at a drawn distance: `placing.stand`. Before others it is laid: `placing.lay`.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,6 +22,7 @@ from dmx.data.samples import FILE as SAMPLES
 from dmx.data.samples import Record
 from dmx.data.writing import Progress, Summary, resumable, settle, write_samples
 from dmx.errors import UserError
+from dmx.machine import cores
 
 VERSION = 1
 """Raised whenever the same parameters give other pictures."""
@@ -65,13 +65,13 @@ def compose(
     source = f"dmx data compose: {told} {wanted} pictures={sources.fingerprint()} version={VERSION}"
     if (out / FILE).is_file() and read_declaration(out).source == source:
         return Summary(out, total, len(read(out).samples.distinct("group")), existed=True)
-    cores = min(len(os.sched_getaffinity(0)), len(jobs)) if workers is None else workers
+    processes = min(cores(), len(jobs)) if workers is None else workers
     with resumable(out, source) as stage:
         if not (stage / FILE).exists():
             for folder in (*ROLES, NOTES):
                 (stage / folder).mkdir(exist_ok=True)
             records = []
-            for found in _each((sources, recipe, wanted, stage), jobs, cores):
+            for found in _each((sources, recipe, wanted, stage), jobs, processes):
                 records += found
                 if progress is not None:
                     progress(len(records), total)

@@ -18,6 +18,7 @@ from jaxtyping import Float, UInt8
 
 from dmx.data.resize import resize_picture
 from dmx.errors import DataError, UserError
+from dmx.written import place
 
 Estimate = Callable[[UInt8[np.ndarray, "H W 3"]], np.ndarray]
 """From an RGB picture to numbers of any size and unit."""
@@ -44,7 +45,7 @@ def open_model(name: str) -> Estimate:
     """
     if name.startswith(HUGGING_FACE):
         return _hugging_face(name.removeprefix(HUGGING_FACE))
-    path = Path(name)
+    path = place(name)
     if path.suffix.lower() in (".pt", ".pt2", ".pth", ".bin", ".ckpt"):
         raise UserError(
             f"{path}: is a file of torch, which can run its author's code when it is loaded (torch.export unpickles); "
@@ -80,7 +81,7 @@ def identity(name: str) -> str:
     """What says which model it is, wherever it lies: the name, and of a file the SHA-256."""
     if name.startswith(HUGGING_FACE):
         return HUGGING_FACE + Path(name.removeprefix(HUGGING_FACE)).name
-    return f"{Path(name).name} {hashlib.sha256(Path(name).read_bytes()).hexdigest()}"
+    return f"{place(name).name} {hashlib.sha256(place(name).read_bytes()).hexdigest()}"
 
 
 def _onnx(path: Path) -> Estimate:
@@ -111,13 +112,21 @@ def _hugging_face(name: str) -> Estimate:
     import torch
     from PIL import Image
 
-    torch.set_num_threads(1)
     try:
         safe = {"use_safetensors": True}  # other weights are pickles
         pipe = transformers.pipeline("depth-estimation", model=name, device="cpu", model_kwargs=safe)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{HUGGING_FACE}{name}: cannot be opened ({error}); name a depth-estimation model.") from error
-    return lambda picture: np.asarray(pipe(Image.fromarray(picture))["predicted_depth"])
+
+    def estimate(picture: UInt8[np.ndarray, "H W 3"]) -> np.ndarray:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # for there is a process on every core
+        try:
+            return np.asarray(pipe(Image.fromarray(picture))["predicted_depth"])
+        finally:
+            torch.set_num_threads(threads)  # of the whole process, which may train next
+
+    return estimate
 
 
 def _extra(module: str) -> Any:

@@ -1,7 +1,7 @@
 """What is composed: backgrounds and cut-outs, and which of them serve training, validation and test."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,12 +12,14 @@ import numpy as np
 
 from dmx.data.compose.blend import Cutout, cut_out
 from dmx.data.declaration import FILE, Declaration, DepthDeclaration
+from dmx.data.decoding import unchanged
+from dmx.data.folders import ending, escaped, listable, walk
+from dmx.data.formats import PHOTOGRAPHS, supported, why_not
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.samples import Part, Record, Samples
 from dmx.data.split import PARTS, split
 from dmx.errors import DataError
-
-PICTURES = (".png", ".jpg", ".jpeg")
+from dmx.written import not_filled_in
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,15 @@ class Sources:
         cutouts: Files of RGBA pictures.
         depth: How the depth of the backgrounds is stored; None where they have no metric depth.
         parts: For each part the numbers of its backgrounds and of its cut-outs; no two parts share any.
+        upright: Whether backgrounds are turned as their EXIF says: those of a plain folder are, those of a data set
+            where it declares so.
     """
 
     backgrounds: tuple[Background, ...]
     cutouts: tuple[Path, ...]
     depth: DepthDeclaration | None
     parts: Mapping[Part, tuple[tuple[int, ...], tuple[int, ...]]]
+    upright: bool = False
 
     def fingerprint(self) -> str:
         """SHA-256 of the names, groups and sizes of all files, and of who serves which part."""
@@ -98,6 +103,7 @@ def find(
         tuple(figures.pictures / record.image for record in figures.samples),
         metric,
         {cast("Part", name): (rows[0][name], rows[1][name]) for name in wanted},
+        upright=scenes.declaration.exif == "upright",
     )
 
 
@@ -106,7 +112,7 @@ def _scenes(folder: Path, part: Part | None) -> DatasetIndex:
     if not (folder / FILE).is_file():
         if part is not None:
             raise DataError(f"{folder}: is a plain folder without parts, but `part` is {part}; leave it out.")
-        return _listed(folder, PICTURES, "backgrounds (PNG or JPEG)")
+        return _listed(folder, PHOTOGRAPHS, "backgrounds (PNG or JPEG)")
     index = read(folder)
     if index.pack is not None:
         raise DataError(f"{folder}: is a pack; name the data set that it was made from.")
@@ -119,15 +125,23 @@ def _scenes(folder: Path, part: Part | None) -> DatasetIndex:
     return index
 
 
-def _listed(folder: Path, suffixes: Sequence[str], what: str) -> DatasetIndex:
+def _listed(folder: Path, suffixes: Collection[str], what: str) -> DatasetIndex:
     """The pictures of a plain folder as samples, each a group of its own."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder of {what}; name one.")
-    names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
+        raise DataError(f"{folder}: no such folder of {what}{not_filled_in(folder)}; name one.")
+    there = list(walk(folder))
+    names = [name for name in there if ending(name) in suffixes]
+    for name in there:
+        why = why_not(name, "image") or ("is no PNG" if supported(name, "image") and name not in names else None)
+        if why is not None:
+            raise DataError(f"{folder}: holds what is no {what}: {escaped(name)} {why}; or take it out.")
+    if unlisted := [escaped(name) for name in names if not listable(name)]:
+        raise DataError(f"{folder}: holds a picture whose name is not UTF-8; rename it: {unlisted[0]}")
     if not names:
         raise DataError(f"{folder}: holds no {what}; put some there or name another folder.")
     records = [Record(name, name, None, name, name, None, None) for name in names]
-    return DatasetIndex(folder, Declaration(name=folder.name or "pictures", depth=None), Samples.of(records))
+    declared = Declaration(name=folder.name or "pictures", depth=None, exif="upright")
+    return DatasetIndex(folder, declared, Samples.of(records))
 
 
 def _check_cutouts(index: DatasetIndex) -> None:
@@ -142,9 +156,7 @@ def read_cutout(path: Path) -> Cutout:
     Raises:
         DataError: The file is not a readable RGBA picture, or nothing in it is opaque.
     """
-    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise DataError(f"{path}: cannot be read as a picture; restore it or take it out.")
+    pixels = unchanged(path)
     if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
         raise DataError(
             f"{path}: is no cut-out: it holds {pixels.dtype}{list(pixels.shape)} where four 8-bit channels (RGBA) are "

@@ -18,7 +18,7 @@ from dmx.data.compose.storing import depth_step, put, stored_depth
 from dmx.data.compose.task import Chunk, Combination, Recipe, Wanted, combination
 from dmx.data.decoding import colour
 from dmx.data.reading import check_sizes, read_depth
-from dmx.data.resize import resize_picture, resize_plane
+from dmx.data.resize import resize_known, resize_picture
 from dmx.data.samples import Record
 from dmx.data.writing import settle
 from dmx.errors import DataError
@@ -96,18 +96,15 @@ class Composer:
     def _prepared(self, number: int) -> tuple[Scene, Camera, Floor | None]:
         """A background cut around its middle to the shape of the result, and resized; its camera and its floor."""
         one, size = self.sources.backgrounds[number], self.recipe.size
-        picture = colour(one.image)
+        picture = colour(one.image, upright=self.sources.upright)
         depth, valid = np.zeros(picture.shape[:2], np.float32), np.zeros(picture.shape[:2], bool)
         if one.depth is not None and self.sources.depth is not None:
-            depth, valid = read_depth(one.depth, self.sources.depth)
+            depth, valid = read_depth(one.depth, self.sources.depth, upright=self.sources.upright)
             check_sizes(one.depth.parent, one.image.name, {"image": picture.shape[:2], "depth": depth.shape})
         rows, columns = middle(picture.shape[0], picture.shape[1], size)
         crop = (rows.stop - rows.start, columns.stop - columns.start)
-        scene = Scene(
-            resize_picture(picture[rows, columns], size),
-            resize_plane(depth[rows, columns], size),
-            resize_plane(valid[rows, columns].view(np.uint8), size).view(bool),
-        )
+        known = resize_known(depth[rows, columns], valid[rows, columns], size)
+        scene = Scene(resize_picture(picture[rows, columns], size), *known)
         camera = camera_of(size, crop, picture.shape[0], self.recipe.fov)
         return scene, camera, find_floor(scene.depth, scene.valid, camera)
 

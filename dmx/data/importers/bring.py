@@ -1,20 +1,22 @@
 """What all importers do with what they found: look at the files, leave out what is not whole, write the list."""
 
-import os
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from dmx.data.declaration import Declaration
+from dmx.data.folders import escaped, listable
+from dmx.data.formats import why_not
 from dmx.data.importers.header import Seen
 from dmx.data.importers.tree import Tree
-from dmx.data.samples import Part, Record
+from dmx.data.samples import FILE, Part, Record
 from dmx.data.writing import Progress, Summary, staged, write_samples
 from dmx.errors import DataError
+from dmx.machine import cores
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -68,7 +70,7 @@ class LeftOut:
 
     def add(self, reason: str, name: str) -> None:
         """Note one more; bytes of its name that are no UTF-8 are escaped, for no terminal can show them."""
-        self._names[reason].append(name.encode(errors="surrogateescape").decode(errors="backslashreplace"))
+        self._names[reason].append(escaped(name))
 
     def counts(self) -> dict[str, int]:
         """How many were left out by reason; the reason names the first ten."""
@@ -106,7 +108,7 @@ def bring(
         DataError: No candidate is whole, or `out` is there already.
     """
     with staged(out) as stage:
-        records = [one.record() for one in _whole(tree, candidates, left_out, progress)]
+        records = [one.record() for one in _whole(tree, candidates, declaration, left_out, progress)]
         if not records:
             reasons = [f"{count} {reason}" for reason, count in left_out.counts().items()]
             raise wrong("it holds no whole sample: " + (", ".join(reasons) or "no picture was found"))
@@ -121,7 +123,7 @@ def bring(
 
 
 def _whole(
-    tree: Tree, candidates: Sequence[Candidate], left_out: LeftOut, progress: Progress | None
+    tree: Tree, candidates: Sequence[Candidate], declared: Declaration, left_out: LeftOut, progress: Progress | None
 ) -> Iterable[Candidate]:
     """Those that have all their pictures, of names that can be listed, readable and of one size, and an own name."""
     complete = []
@@ -129,15 +131,21 @@ def _whole(
         missing = next((role for role, path in one.files.items() if path is None), None)
         if missing is not None:
             left_out.add(f"without {missing}", one.shown)
-        elif not all(map(_listable, one.files.values())):
+        elif foreign := [(path, why) for role, path in one.files.items() if (why := why_not(path or "", role))]:
+            path, why = foreign[0]
+            left_out.add(f"with a picture that {why}", path or "")
+        elif not all(listable(path or "") for path in one.files.values()):
             left_out.add("with a file name that is not UTF-8", one.shown)
+        elif any(path != path.strip() for path in one.files.values() if path):
+            left_out.add(f"with a path that begins or ends with a blank, which {FILE} cannot hold", one.shown)
         else:
             complete.append(one)
     paths = sorted({path for one in complete for path in one.files.values() if path is not None})
-    seen = dict(zip(paths, each(tree.look, paths, progress), strict=True))
+    look = partial(tree.look, upright=declared.exif == "upright")
+    seen = dict(zip(paths, each(look, paths, progress), strict=True))
     names: set[str] = set()
     for one in complete:
-        odd = ("with the name of another", one.shown) if one.id in names else _odd(one, seen)
+        odd = ("with the name of another", one.shown) if one.id in names else _odd(tree, one, seen)
         if odd is not None:
             left_out.add(*odd)
         else:
@@ -145,18 +153,17 @@ def _whole(
             yield one
 
 
-def _listable(path: str | None) -> bool:
-    """Whether samples.csv can name it: bytes of a file's name that are no UTF-8 come as lone surrogates."""
-    return path is None or not re.search(r"[\udc80-\udcff]", path)
-
-
-def _odd(one: Candidate, seen: Mapping[str, Seen]) -> tuple[str, str] | None:
+def _odd(tree: Tree, one: Candidate, seen: Mapping[str, Seen]) -> tuple[str, str] | None:
     """What is wrong with its pictures, and with which."""
     found = {path: seen[path] for path in one.files.values() if path is not None}
     for path, what in found.items():
         if isinstance(what, str):
             return what, path
-    return None if len(set(found.values())) == 1 else ("with pictures of different sizes", one.shown)
+    if len(set(found.values())) == 1:
+        return None
+    turned = {tree.look(path, upright=True) for path in found}
+    hint = ", but of one as EXIF turns them: say `exif: upright`" if len(turned) == 1 else ""
+    return f"with pictures of different sizes{hint}", one.shown
 
 
 def each(work: Callable[[S], T], items: Sequence[S], progress: Progress | None, *, chunk: int = CHUNK) -> list[T]:
@@ -170,7 +177,7 @@ def each(work: Callable[[S], T], items: Sequence[S], progress: Progress | None, 
     """
     results: list[T] = []
     chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    pool = ThreadPoolExecutor(cores())
     try:
         for found in pool.map(lambda some: [work(item) for item in some], chunks):
             results += found

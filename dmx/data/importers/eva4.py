@@ -6,15 +6,15 @@ flat:       bg/*, bg_fg/*, mask/*, depth/*: the four in one order, each backgrou
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from dmx.data.declaration import Declaration, DepthDeclaration, MaskDeclaration
+from dmx.data.folders import by_stem
+from dmx.data.formats import supported, why_not
 from dmx.data.importers.bring import Candidate, LeftOut, bring
 from dmx.data.importers.tree import Tree, opened
-from dmx.data.listing import PICTURES
 from dmx.data.writing import Progress, Summary
 from dmx.errors import DataError
 from dmx.registry import importers
@@ -109,10 +109,11 @@ def _by_number(tree: Tree, root: PurePosixPath, left_out: LeftOut) -> Iterator[C
 
 def _by_stem(tree: Tree, folder: PurePosixPath, left_out: LeftOut) -> dict[str, str]:
     """The pictures in a folder by their stems, but for those that share one: nobody knows which is meant."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for path in tree.listing(str(folder)):
-        if PurePosixPath(path).suffix.lower() in PICTURES:
-            found[PurePosixPath(path).stem].append(path)
+    there = tree.listing(str(folder))
+    for path in there:
+        if why := why_not(path, "image"):
+            left_out.add(f"that {why}", path)
+    found = {PurePosixPath(stem).name: paths for stem, paths in by_stem(there, "image").items()}
     for paths in found.values():
         if len(paths) > 1:
             left_out.add("with the stem of another", " and ".join(paths))
@@ -156,10 +157,11 @@ def _in_order(tree: Tree, folder: PurePosixPath, left_out: LeftOut) -> list[str]
     """The pictures in a folder, in the order of their names, in which numbers count as numbers."""
     found = []
     for path in tree.listing(str(folder)):
-        if PurePosixPath(path).suffix.lower() in PICTURES:
+        if supported(path, "image"):
             found.append(path)
         else:
-            left_out.add("not a picture", path)
+            why = why_not(path, "image")
+            left_out.add(f"that {why}" if why else "not a picture", path)
     return sorted(found, key=_natural)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 from dmx.data.declaration import Declaration
+from dmx.data.folders import composed
 from dmx.data.importers.bring import Candidate, LeftOut, bring
 from dmx.data.importers.manifest import read_manifest
 from dmx.data.importers.mapping_file import Mapping, read_mapping
@@ -16,6 +17,7 @@ from dmx.data.samples import Part
 from dmx.data.writing import Progress, Summary
 from dmx.errors import ConfigError, DataError, Problem
 from dmx.registry import importers
+from dmx.written import not_filled_in, place
 
 Row = dict[str, str | None]
 """What is known of one sample: its `id`, its path in each role and, from a manifest, `group` and `split`."""
@@ -45,7 +47,8 @@ def mapping(source: Path, out: Path, progress: Progress | None = None, copy: boo
 
     `depth` and `mask` are those of dataset.yaml: depth of 8 or 16 bits, EXR or NPY with `scale` and `offset`, disparity
     by `form: inverse`, the turned bits of SUN RGB-D by `rotated: 3`; masks of two values, above a `threshold`, of class
-    `labels`, or of opacity (`alpha: true`). Where several stars make the name they are joined by `/`.
+    `labels`, or of opacity (`alpha: true`); so is `exif`: `upright` turns each picture as its EXIF says. Where several
+    stars make the name they are joined by `/`.
 
     Files stay where they are unless they are to be copied. What matches no pattern, lacks a partner, cannot be read,
     differs in size or has no group (as the expression does not match) is left out and named.
@@ -62,21 +65,23 @@ def mapping(source: Path, out: Path, progress: Progress | None = None, copy: boo
             `out` is there already.
     """
     given = read_mapping(source)
-    root = source.parent / given.folder
+    root = source.parent / place(given.folder)
     if not root.is_dir():
-        raise ConfigError(str(source), [Problem("folder", f"no such folder {root}; mend the path")])
+        raise ConfigError(
+            str(source), [Problem("folder", f"no such folder {root}{not_filled_in(root)}; mend the path")]
+        )
     folder = Folder(root)
     left_out = LeftOut()
     if given.manifest is None:
         rows = _by_patterns(given, folder, left_out, source)
     else:
         assert given.columns is not None  # read_mapping looked
-        rows = read_manifest(source.parent / given.manifest, given.columns, source)
+        rows = read_manifest(source.parent / place(given.manifest), given.columns, source, root)
     return bring(
         folder,
         out,
         list(_candidates(given, rows, left_out)),
-        Declaration(name=given.name, depth=given.depth, mask=given.mask, source=given.source, license=given.license),
+        Declaration(**{name: getattr(given, name) for name in ("name", "depth", "mask", "exif", "source", "license")}),
         left_out=left_out,
         wrong=partial(_wrong, source, folder.root),
         progress=progress,
@@ -117,5 +122,5 @@ def _group(given: Mapping, name: str, files: Row, column: str | None) -> str | N
         return name
     if given.group == "folder":
         return str(PurePosixPath(files["image"] or "").parent)
-    match = re.search(given.group, name)
+    match = re.search(composed(given.group), composed(name))
     return match[1] if match else None

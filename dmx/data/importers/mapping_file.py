@@ -20,15 +20,15 @@ or, instead of `files`, a table with paths in columns:
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from dmx.data.declaration import DepthDeclaration, MaskDeclaration
 from dmx.data.importers.patterns import stars
 from dmx.data.listing import LEAVES
-from dmx.errors import ConfigError, DataError, Problem, did_you_mean
+from dmx.errors import ConfigError, Problem, did_you_mean
+from dmx.written import read_yaml
 
 
 def _pattern(text: str) -> str:
@@ -96,6 +96,8 @@ class Mapping(_Strict):
     """What must not be split: `folder`, `id` or a regular expression; without it the background says it."""
     depth: DepthDeclaration | None
     mask: MaskDeclaration = MaskDeclaration()
+    exif: Literal["stored", "upright"] | None = None
+    """What pictures are that EXIF wants to be turned; as in dataset.yaml."""
     source: str | None = None
     license: str | None = None
 
@@ -112,18 +114,11 @@ def read_mapping(path: Path) -> Mapping:
     """Read and validate a mapping.
 
     Raises:
-        DataError: There is no such file.
-        ConfigError: It is not YAML, or anything in it is wrong: every problem at once.
+        UserError: There is no such file, or it is not YAML.
+        ConfigError: Anything in it is wrong: every problem at once.
     """
     try:
-        mapping = Mapping.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); give the YAML file of a mapping (see `dmx describe importers "
-            "mapping`)."
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), [Problem("", f"is not YAML: {error}")]) from error
+        mapping = Mapping.model_validate(read_yaml(path, " (a mapping; see `dmx describe importers mapping`)"))
     except ValidationError as error:
         raise ConfigError(str(path), [_problem(dict(one)) for one in error.errors()]) from error
     if problems := list(_contradictions(mapping)):

@@ -70,11 +70,14 @@ def _official(source: Path) -> list[tuple[str, Part]]:
     path = source / "split.csv"
     if not path.is_file():
         raise wrong(source, "split.csv is missing")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if not {"id", "split"} <= set(reader.fieldnames or ()):
-            raise wrong(source, "split.csv lacks the column id or split")
-        rows = sorted((row["id"], row["split"]) for row in reader)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, restval="")
+            if not {"id", "split"} <= set(reader.fieldnames or ()):
+                raise wrong(source, "split.csv lacks the column id or split")
+            rows = sorted((row["id"], row["split"]) for row in reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise wrong(source, f"split.csv is no table of comma-separated values in UTF-8: {error}") from error
     if odd := [part for _, part in rows if part not in ("train", "test")]:
         raise wrong(source, f"split.csv has the part '{odd[0]}' beside train and test")
     return cast("list[tuple[str, Part]]", rows)
@@ -83,11 +86,11 @@ def _official(source: Path) -> list[tuple[str, Part]]:
 def _candidates(source: Path, rows: Sequence[tuple[str, Part]]) -> Iterator[Candidate]:
     """The frames, consecutive ones of one part in one group."""
     folder = Folder(source)
-    there = {path for role in ("image", "depth", "label") for path in folder.listing(role)}
+    there = {path.lower(): path for role in ("image", "depth", "label") for path in folder.listing(role)}
     for run, (_, frames) in enumerate(groupby(rows, key=lambda row: row[1])):
         for name, part in frames:
             files = {"image": f"image/{name}.jpg", "mask": f"label/{name}.png", "depth": f"depth/{name}.png"}
-            found = {role: path if path in there else None for role, path in files.items()}
+            found = {role: there.get(path.lower()) for role, path in files.items()}
             yield Candidate(name, f"run{run:03d}", part, found)
 
 

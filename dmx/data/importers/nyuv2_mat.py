@@ -61,7 +61,8 @@ def import_mat(path: Path, out: Path, progress: Progress | None) -> Summary:
     """
     records: list[Record] = []
     with _opened(path) as file, staged(out) as stage:
-        names, scenes = _strings(file, "names"), _strings(file, "scenes")
+        with _readable(path):
+            names, scenes = _strings(file, "names"), _strings(file, "scenes")
         parts = _parts(path.parent / SPLITS, len(scenes))
         for row, (scene, part) in enumerate(zip(scenes, parts, strict=True)):
             frame = f"{row + 1:04d}"
@@ -83,7 +84,7 @@ def _opened(path: Path) -> Iterator[Any]:
     except OSError as error:
         raise wrong(path, "it is no HDF5 file") from error
     with file:
-        if missing := [name for name in DATASETS if name not in file]:
+        if missing := [name for name in DATASETS if not isinstance(file.get(name), h5py.Dataset)]:
             raise wrong(path, f"it lacks {', '.join(missing)}")
         images, depths, labels = (file[name].shape for name in DATASETS[:3])
         if len(images) != 4 or images[1] != 3 or not depths == labels == (images[0], *images[2:]):
@@ -95,6 +96,16 @@ def _opened(path: Path) -> Iterator[Any]:
         yield file
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Around what is read of the file: HDF5 raises anything where it is damaged."""
+    try:
+        yield
+    except Exception as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise wrong(path, f"it is damaged ({told[:200]})") from error
+
+
 def _strings(file: Any, name: str) -> list[str]:
     """A MATLAB cell array of strings."""
     return ["".join(map(chr, file[reference][()].ravel())) for reference in file[name][()].ravel()]
@@ -102,8 +113,8 @@ def _strings(file: Any, name: str) -> list[str]:
 
 def _parts(path: Path, frames: int) -> list[Part | None]:
     """The official part of each frame; none where there is no `splits.mat`."""
-    from scipy.io import loadmat  # type: ignore[import-untyped]
-    from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     if not path.is_file():
         return [None] * frames
@@ -125,9 +136,14 @@ def _parts(path: Path, frames: int) -> list[Part | None]:
 def _write(file: Any, stage: Path, row: int) -> None:
     """Write the pictures of one frame; HDF5 itself lets one thread in at a time."""
     frame = f"{row + 1:04d}.png"
-    write_picture(stage / "image" / frame, np.ascontiguousarray(file["images"][row].transpose(2, 1, 0)))
-    write_picture(stage / "label" / frame, np.ascontiguousarray(file["labels"][row].T))
-    write_picture(stage / "depth" / frame, np.ascontiguousarray(_millimetres(file["depths"][row]).T))
+    with _readable(Path(file.filename)):
+        pictures = {
+            "image": file["images"][row].transpose(2, 1, 0),
+            "label": file["labels"][row].T,
+            "depth": _millimetres(file["depths"][row]).T,
+        }
+    for role, pixels in pictures.items():
+        write_picture(stage / role / frame, np.ascontiguousarray(pixels))
 
 
 def _millimetres(metres: Float[np.ndarray, "W H"]) -> UInt16[np.ndarray, "W H"]:

@@ -2,7 +2,7 @@
 
 import io
 import lzma
-import os
+import struct
 import zipfile
 import zlib
 from collections import defaultdict
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from dmx.data import archive, writing
+from dmx.data.folders import inside, is_data, walk
 from dmx.data.importers.header import UNREADABLE, Seen, look
 
 LARGEST = 2**28
@@ -22,7 +23,7 @@ LARGEST = 2**28
 
 @runtime_checkable
 class Tree(Protocol):
-    """Files by path. Hidden files (`.DS_Store`, `._picture.jpg`) are no data and never shown."""
+    """Files by path; what is no data (`dmx.data.folders`) is never shown."""
 
     @property
     def pictures(self) -> Path | None:
@@ -34,8 +35,8 @@ class Tree(Protocol):
     def listing(self, folder: str) -> list[str]:
         """The paths of the files directly in `folder`, sorted; none where there is no such folder."""
 
-    def look(self, path: str) -> Seen:
-        """The height and width of a picture, or what is wrong with it."""
+    def look(self, path: str, *, upright: bool = False) -> Seen:
+        """The height and width of a picture, as stored or as EXIF turns it, or what is wrong with it."""
 
     def copy(self, path: str, target: Path) -> None:
         """Write a file to `target`."""
@@ -54,28 +55,22 @@ class Folder:
 
     def folders(self) -> list[str]:
         """The folders directly in it."""
-        return sorted(path.name for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else []
+        return inside(self.root)[1]
 
     def listing(self, folder: str) -> list[str]:
         """The paths of the files directly in `folder`."""
-        if not (self.root / folder).is_dir():
-            return []
-        with os.scandir(self.root / folder) as entries:
-            return sorted(f"{folder}/{one.name}" for one in entries if one.is_file() and not one.name.startswith("."))
+        return [f"{folder}/{name}" for name in inside(self.root / folder)[0]]
 
     def walk(self) -> Iterator[str]:
         """The paths of all files in it, in folders of any depth."""
-        for folder, names, files in os.walk(self.root):
-            names[:] = sorted(name for name in names if not name.startswith("."))
-            start = Path(folder).relative_to(self.root)
-            yield from ((start / name).as_posix() for name in sorted(files) if not name.startswith("."))
+        return walk(self.root)
 
-    def look(self, path: str) -> Seen:
-        """The height and width of a picture, or what is wrong with it."""
+    def look(self, path: str, *, upright: bool = False) -> Seen:
+        """The height and width of a picture, as stored or as EXIF turns it, or what is wrong with it."""
         try:
             with (self.root / path).open("rb") as file:
-                return look(file)
-        except FileNotFoundError:
+                return look(file, upright=upright)
+        except (FileNotFoundError, ValueError):  # ValueError: a zero byte in the path
             return "with a picture that is not there"
         except OSError:
             return UNREADABLE
@@ -83,6 +78,10 @@ class Folder:
     def copy(self, path: str, target: Path) -> None:
         """Copy a file."""
         writing.copy(self.root / path, target)
+
+
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError, struct.error)
+"""What reading from a damaged zip file raises; ValueError: the name before the file is no UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,7 @@ class Zip:
         found: dict[str, list[str]] = defaultdict(list)
         for path in sorted(set(self.archive.namelist())):
             folder, _, name = path.rpartition("/")
-            hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
-            if name and not hidden:
+            if name and all(map(is_data, path.split("/"))):
                 found[folder].append(path)
         return dict(found)
 
@@ -110,13 +108,13 @@ class Zip:
         """The paths of the files directly in `folder`."""
         return self._by_folder.get(folder, [])
 
-    def look(self, path: str) -> Seen:
+    def look(self, path: str, *, upright: bool = False) -> Seen:
         """The height and width of a picture, or what is wrong with it; read whole, which compares its checksum."""
         if self.archive.getinfo(path).file_size > LARGEST:
             return f"with a picture of more than {LARGEST // 2**20} MiB"
         try:
-            return look(io.BytesIO(self.archive.read(path)))
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError):
+            return look(io.BytesIO(self.archive.read(path)), upright=upright)
+        except DAMAGED:
             return UNREADABLE
 
     def copy(self, path: str, target: Path) -> None:

@@ -1,22 +1,25 @@
 """What the files of a pack hold."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field, TypeAdapter
 
 from dmx.data.samples import COLUMNS, Samples
 from dmx.errors import DataError
 
 FILE = "pack.json"
-VERSION = 1
+VERSION = 2
 UNKNOWN = 255
 """Of a mask's pixels: nobody knows."""
 
 Encoding = Literal["raw", "png"]
+Side = Annotated[int, Field(ge=8, le=4096)]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class PackInfo:
         backgrounds: The files of backgrounds.
     """
 
-    size: tuple[int, int]
+    size: tuple[Side, Side]
     encoding: Encoding
     source: str
     samples: tuple[Shard, ...]
@@ -72,11 +75,10 @@ def read_info(root: Path) -> PackInfo | None:
     if not path.is_file():
         return None
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(path.read_bytes())
         version = found.pop("version")
-        samples, backgrounds = (tuple(Shard(**one) for one in found.pop(kind)) for kind in ("samples", "backgrounds"))
-        info = PackInfo(tuple(found.pop("size")), samples=samples, backgrounds=backgrounds, **found)
-    except (ValueError, KeyError, TypeError) as error:
+        info = TypeAdapter(PackInfo).validate_python(found)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(path, f"{type(error).__name__}: {error}") from error
     if version != VERSION:
         raise DataError(f"{path}: is of version {version}, but this dmx reads {VERSION}; {again(root)}")
@@ -107,8 +109,7 @@ def schema_of(columns: dict[str, pa.DataType], cells: dict[str, Cell]) -> pa.Sch
 
 def cells_of(schema: pa.Schema) -> dict[str, Cell]:
     """What `schema_of` noted."""
-    found = json.loads(schema.metadata[b"dmx"])
-    return {name: Cell(one["encoding"], one["dtype"], tuple(one["shape"])) for name, one in found.items()}
+    return TypeAdapter(dict[str, Cell]).validate_json(schema.metadata[b"dmx"])
 
 
 def open_shard(path: Path) -> pa.Table:
@@ -118,9 +119,10 @@ def open_shard(path: Path) -> pa.Table:
         DataError: The file is damaged. In the pixels of raw pictures that does not show: only SHA-256 would tell.
     """
     try:
-        table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+        table = pa.ipc.open_stream(pa.memory_map(os.fsencode(path))).read_all()
         table.validate(full=True)  # of pictures, where each begins and ends
-        cells_of(table.schema)
+        if set(cells_of(table.schema)) != {field.name for field in table.schema if pa.types.is_binary(field.type)}:
+            raise ValueError("pictures and how to read them")
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise damaged(path, type(error).__name__) from error
     return table
@@ -128,7 +130,7 @@ def open_shard(path: Path) -> pa.Table:
 
 def damaged(path: Path, what: str) -> DataError:
     """What is said of a file that is no longer what was written."""
-    return DataError(f"{path}: is damaged ({what}); {again(path.parent)}")
+    return DataError(f"{path}: is damaged ({' '.join(what.split())[:200]}); {again(path.parent)}")
 
 
 def read_packed_samples(root: Path, info: PackInfo) -> Samples:
@@ -147,4 +149,6 @@ def read_packed_samples(root: Path, info: PackInfo) -> Samples:
             columns[role] = pa.array([name] * table.num_rows, pa.string())
         columns["background"] = table["background"].cast(pa.string())
         tables.append(pa.table({name: columns[name] for name in COLUMNS}))
+    if not tables:
+        raise damaged(root / FILE, "no files of samples")
     return Samples(pa.concat_tables(tables))

@@ -17,14 +17,14 @@ import pyarrow as pa
 from dmx.data.chunks import in_order
 from dmx.data.declaration import FILE as DECLARATION
 from dmx.data.declaration import MaskDeclaration
-from dmx.data.decoding import colour, grey
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.pack.form import FILE, UNKNOWN, VERSION, Cell, Encoding, PackInfo, Shard, read_info, schema_of
-from dmx.data.reading import check_depth, check_sizes, read_mask, shared_background, to_depth
-from dmx.data.resize import resize_picture, resize_plane
+from dmx.data.reading import check_depth, decoded, read_raw, to_depth, to_mask
+from dmx.data.resize import resize_known, resize_picture, resize_plane
 from dmx.data.samples import Record
 from dmx.data.stats import Stats, current_stats, write_stats
-from dmx.data.writing import Progress, Summary, flush, resumable, settle
+from dmx.data.writing import Progress, Summary, resumable, settle
+from dmx.machine import cores, flush
 
 SHARD_BYTES = 128 * 2**20
 """Of raw pictures in one file: a file is what a stopped packing does again, and what a process holds in memory."""
@@ -68,8 +68,8 @@ def pack(
     with resumable(out, _plan(index, source, size, encoding)) as stage:
         if not (stage / FILE).exists():
             jobs = _jobs(index, size, encoding)
-            cores = min(len(jobs), len(os.sched_getaffinity(0))) if workers is None else workers
-            shards = _shards(stage, index, jobs, cores, progress)
+            processes = min(len(jobs), cores()) if workers is None else workers
+            shards = _shards(stage, index, jobs, processes, progress)
             _finish(stage, index, PackInfo(size, encoding, source, shards["samples"], shards["backgrounds"]))
         shutil.rmtree(stage / NOTES, ignore_errors=True)
     _bring(found, out)
@@ -110,7 +110,7 @@ def _shards(
 def _finish(stage: Path, index: DatasetIndex, info: PackInfo) -> None:
     """Write the declaration and `pack.json`, this one last: where it is, all is there."""
     mask = MaskDeclaration(unknown=None if index.declaration.mask.unknown is None else UNKNOWN)
-    index.declaration.model_copy(update={"pictures": None, "mask": mask}).write(stage)
+    index.declaration.model_copy(update={"pictures": None, "mask": mask, "exif": None}).write(stage)
     flush(stage / DECLARATION)
     info.write(stage / NOTES)
     settle(stage / NOTES / FILE, stage / FILE)
@@ -151,7 +151,7 @@ def _write(stage: Path, index: DatasetIndex, job: Job) -> Shard:
     if sha256 is None or sha256 != note.read_text(encoding="ascii"):
         table = _samples(index, job) if job.kind == "samples" else _backgrounds(index, job)
         scratch = stage / NOTES / f"{job.file}.{os.getpid()}.tmp"  # no other process writes there
-        with pa.OSFile(str(scratch), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        with pa.OSFile(os.fsencode(scratch), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table.combine_chunks())
         sha256 = _sha256(scratch)
         settle(scratch, path)
@@ -167,7 +167,8 @@ def _sha256(path: Path) -> str:
 
 def _backgrounds(index: DatasetIndex, job: Job) -> pa.Table:
     names = index.samples.distinct("background")[job.start : job.stop]
-    pictures = [resize_picture(colour(index.pictures / name), job.size) for name in names]
+    found = (decoded(index.pictures / name, "background", index.declaration).pixels for name in names)
+    pictures = [resize_picture(one, job.size) for one in found]
     cell = Cell(job.encoding, "uint8", (*job.size, 3))
     schema = schema_of({"name": pa.string()}, {"image": cell})
     return pa.table([pa.array(names), _cells(pictures, cell)], schema=schema)
@@ -200,18 +201,15 @@ def _samples(index: DatasetIndex, job: Job) -> pa.Table:
 
 def _roles(index: DatasetIndex, record: Record, size: tuple[int, int]) -> dict[str, np.ndarray]:
     """The pictures of a sample at `size`, checked as reading it checks them; depth as it is stored."""
-    root, declared = index.pictures, index.declaration
-    image = colour(root / record.image)
-    mask, known = read_mask(root / record.mask, declared.mask)
-    pictures = {"image": image, "mask": np.where(known, mask, UNKNOWN).astype(np.uint8)}
+    declared, raw = index.declaration, read_raw(index, record)
+    mask, known = to_mask(raw["mask"], declared.mask, index.pictures / record.mask)
+    mask = np.where(known, mask, UNKNOWN).astype(np.uint8)
+    pictures = {"image": resize_picture(raw["image"], size), "mask": resize_plane(mask, size)}
     if record.depth is not None and declared.depth is not None:
-        pictures["depth"] = grey(root / record.depth)
-        check_depth(*to_depth(pictures["depth"], declared.depth), declared.depth, root / record.depth)
-    sizes = {role: picture.shape[:2] for role, picture in pictures.items()}
-    if record.background is not None:
-        sizes["background"] = shared_background(root / record.background).shape[:2]
-    check_sizes(index.root, record.id, sizes)
-    return {role: (resize_picture if role == "image" else resize_plane)(one, size) for role, one in pictures.items()}
+        depth, valid = to_depth(raw["depth"], declared.depth)
+        check_depth(depth, valid, declared.depth, index.pictures / record.depth)
+        pictures["depth"] = resize_known(raw["depth"], valid, size)[0]
+    return pictures
 
 
 def _cells(pictures: list[np.ndarray], cell: Cell) -> pa.Array:

@@ -1,7 +1,6 @@
 """Synthetic quartets: rooms ray-cast with and without an object, with exact metric depth, mask and background."""
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from dmx.data.samples import Record
 from dmx.data.synth.room import DECLARED, write_room
 from dmx.data.writing import Progress, Summary, staged, write_samples
 from dmx.errors import UserError
+from dmx.machine import cores
 
 VERSION = 1
 """Raised whenever the same parameters give other pictures."""
@@ -60,8 +60,7 @@ def synth(
     if (out / FILE).is_file() and read_declaration(out).source == source:
         return Summary(out, count, rooms, existed=True)
     sizes = [min(per_room, count - room * per_room) for room in range(rooms)]
-    cores = len(os.sched_getaffinity(0))
-    processes = min(cores, math.ceil(rooms / ROOMS_PER_WORKER)) if workers is None else workers
+    processes = min(cores(), math.ceil(rooms / ROOMS_PER_WORKER)) if workers is None else workers
     records: list[Record] = []
     with staged(out) as stage:
         write = partial(write_room, stage, per_room=per_room, size=size, seed=seed, kind=kind)

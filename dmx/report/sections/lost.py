@@ -35,10 +35,7 @@ def grouped(trials: list[Trial]) -> dict[tuple[str, str], list[Trial]]:
 
 def _group(reason: tuple[str, str], alike: list[Trial]) -> tuple[str, ...]:
     numbers = ", ".join(str(trial.asked.number) for trial in alike[:8]) + (", …" if len(alike) > 8 else "")
-    given = alike[0].asked.reason
-    if not given:
-        given = "the objective was undefined in every epoch" if reason[0] == Outcome.COMPLETE else "none was noted"
-    return reason[0], str(len(alike)), numbers, given
+    return reason[0], str(len(alike)), numbers, alike[0].asked.reason or "none was noted"
 
 
 def pruning(account: Account) -> Html:

@@ -3,11 +3,11 @@
 import statistics
 from math import sqrt
 
+from dmx.compare.difference import quantile
+from dmx.compare.leads import CHOSEN, leads
 from dmx.report.account import Account, Trial
 from dmx.report.html import Html, count, join, number, shown, table, tag, text
-
-CLEAR = 2.0
-"""A lead of so many standard deviations of a difference is not taken for noise."""
+from dmx.report.sections.board import TOP
 
 
 def winner(account: Account) -> Html:
@@ -18,7 +18,7 @@ def winner(account: Account) -> Html:
     if len(account.directions) > 1:
         return _front(account)
     best = complete[0]
-    parts = [_named(account, best), _lead(account, complete), *_seeds(account), _champion(account)]
+    parts = [_named(account, best), *_lead(account, complete), *_seeds(account), _champion(account)]
     rows = [(path, shown(value)) for path, value in best.asked.params.items()]
     parts += [text("What the search chose for it:"), table(("place", "value"), rows)]
     if best.entry:
@@ -33,7 +33,10 @@ def _front(account: Account) -> Html:
     best = account.front
     runs = [trial.asked.run or str(trial.asked.number) for trial in best]
     rows = [(run, *map(number, trial.asked.values)) for run, trial in zip(runs, best, strict=True)]
-    told = f"With several objectives none is the best: no other trial beats {count(len(rows), 'trial')} in all of them."
+    told = (
+        f"With several objectives none is the best: no other trial beats {count(len(rows), 'trial')} in all of them. "
+        "Each was chosen for its values, so it is lucky, too: trained anew it will on average do worse."
+    )
     head = ("run", *account.goals)
     parts = [text(told), table(head, rows, numbers=range(1, len(head)))]
     paths = dict.fromkeys(path for trial in best for path in trial.asked.params)
@@ -52,10 +55,10 @@ def _named(account: Account, best: Trial) -> Html:
     return text(tag("strong", name), f"{described} with ", tag("code", account.metric), " = ", value, ".")
 
 
-def _lead(account: Account, complete: list[Trial]) -> Html:
-    """The distance to the next and, where seeds tell the noise, what it is worth."""
+def _lead(account: Account, complete: list[Trial]) -> list[Html]:
+    """The distance to the next, whether it is more than chance, and, where seeds tell the noise, what it is worth."""
     if len(complete) == 1:
-        return text("It is the only complete trial, so there is nothing to compare it with.")
+        return [text("It is the only complete trial, so there is nothing to compare it with.")]
     best, values = complete[0].asked.values[0], [trial.asked.values[0] for trial in complete]
     lead = abs(values[1] - best)
     next_one = complete[1].asked.run or f"trial {complete[1].asked.number}"
@@ -63,20 +66,43 @@ def _lead(account: Account, complete: list[Trial]) -> Html:
         f"It leads the next ({next_one}, {number(values[1])}) by {number(lead)} and the median of the "
         f"{len(values)} complete trials by {number(abs(statistics.median(values) - best))}."
     )
+    return [text(said), *_by_sample(account, complete, next_one), _by_seed(account, lead, values), text(CHOSEN)]
+
+
+def _by_sample(account: Account, complete: list[Trial], next_one: str) -> list[Html]:
+    """How the next ones stand to it on the validation samples."""
+    found = leads(account.home, [trial.entry for trial in complete[:TOP] if trial.entry])
+    if next_one not in found.by_run:
+        return [text("Whether that is more than chance on these samples is not known: they are not on record.")]
+    one = found.by_run[next_one]
+    unclear = sum(not other.clear for other in found.by_run.values())
+    return [
+        text(
+            f"On the validation samples the next against it is {one.value:+.3g} [{one.low:+.2g}, {one.high:+.2g}]: ",
+            tag("strong", one.verdict),
+            f"; {unclear} of the {len(found.by_run)} next ones cannot be told from it. {found.told}",
+        )
+    ]
+
+
+def _by_seed(account: Account, lead: float, values: list[float]) -> Html:
+    """What the lead is worth where trials of equals differ by their seeds."""
     noise = noise_of(account)
     if noise is None:
-        return text(said, tag("strong", " How much of that is the noise of seeds is not known"), *_how(account))
+        return text(tag("strong", "How much of that is the noise of seeds is not known"), *_how(account))
     if noise == 0:
-        return text(said, " The seeds of its retraining do not differ at all.")
-    apart = lead / (sqrt(2) * noise)
-    close = sum(abs(value - best) < CLEAR * sqrt(2) * noise for value in values[1:])
-    verdict = "beyond the noise of seeds" if apart >= CLEAR else "within the noise of seeds"
-    rest = f" {count(close, 'other complete trial')} cannot be told from it." if close else ""
+        return text("The seeds of its retraining do not differ at all.")
+    seeds = len(_values(account))
+    limit = quantile(seeds - 1) * sqrt(2) * noise
+    verdict = "beyond the noise of seeds" if lead > limit else "within the noise of seeds"
+    close = sum(abs(value - values[0]) <= limit for value in values[1:])
+    rest = f" {count(close, 'other complete trial')} cannot be told from it so." if close else ""
     return text(
-        f"{said} One seed from another of the same configuration differs by a standard deviation of {number(noise)}, "
-        f"so two runs of equals by {number(sqrt(2) * noise)}: the lead is {apart:.1f} times that, ",
+        f"One seed from another of the same configuration differs by a standard deviation of {number(noise)} "
+        f"({seeds} seeds). Where others scatter alike, two single runs of equals are up to {number(limit)} apart in "
+        "95 % of all cases: the lead is ",
         tag("strong", verdict),
-        f" ({CLEAR:g} times is taken as clear).{rest}{_caution(account)}",
+        f".{rest}{_caution(account)}",
     )
 
 
@@ -96,11 +122,10 @@ def _how(account: Account) -> tuple[str, ...]:
 def _caution(account: Account) -> str:
     budgets = {entry.record["params"]["stages"] for entry in account.seeds}
     trial = account.complete[0].entry
-    few = f" {len(_values(account))} seeds tell a deviation roughly only." if len(_values(account)) < 10 else ""
     had = trial.record["params"]["stages"] if trial else ""
     if budgets == {had}:
-        return few
-    return f"{few} The seeds had the full budget ({', '.join(sorted(budgets))}), the trials {had}."
+        return ""
+    return f" The seeds had the full budget ({', '.join(sorted(budgets))}), the trials {had}."
 
 
 def _values(account: Account) -> list[float]:
@@ -137,7 +162,9 @@ def _seeds(account: Account) -> list[Html]:
 
 
 def _champion(account: Account) -> Html:
-    """The champion on test, read once."""
+    """The champion on test, and for which networks test was read."""
+    from dmx.experiment.evaluations import read_on_test, told_of_test  # imports torch
+
     if account.champion is None:
         return Html()
     run, test = account.champion
@@ -145,7 +172,7 @@ def _champion(account: Account) -> Html:
         return text(f"The champion is {run}; the split has no test part.")
     name = account.metric.replace("val/", "test/", 1)
     return text(
-        f"The champion is {run}. On test, which was read once, for it: ",
+        f"The champion is {run}. On test: ",
         tag("code", name),
-        f" = {number(test.get(name))}.",
+        f" = {number(test.get(name))}. {told_of_test(read_on_test(account.home, run))}",
     )

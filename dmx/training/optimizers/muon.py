@@ -1,4 +1,11 @@
-"""Muon: steps whose matrix has been made orthogonal."""
+"""Muon: steps whose matrix has been made orthogonal.
+
+As its authors advise, it is for the kernels and matrices of hidden layers alone: AdamW, with the same learning rate,
+learns the first layers and the last ones, biases, norms and embeddings (`hidden_layers`, see `dmx.training.groups`).
+Deviations, all timm's: that AdamW has Nesterov's momentum (NAdamW); it also learns what is hardly a matrix, as kernels
+of one channel, with a side below 4, or 128 times as long as wide; and the five Newton-Schulz steps have coefficients of
+their own each, which come nearer to an orthogonal matrix than the authors' one set of them.
+"""
 
 from typing import Annotated
 
@@ -10,7 +17,7 @@ from dmx.registry import Range, optimizers
 from dmx.training.optimizers.common import AdaptiveRate, DecoupledDecay, by_timm
 
 
-@optimizers.register("muon", source="Jordan et al. 2024, Liu et al. 2025 (scale); timm.optim.Muon")
+@optimizers.register("muon", source="Jordan et al. 2024, Liu et al. 2025 (scale); timm.optim.Muon", hidden_layers=True)
 def muon(
     parameters: ParamsT,
     *,
@@ -18,7 +25,7 @@ def muon(
     momentum: Annotated[float, Field(ge=0, lt=1), Range(0.8, 0.98)] = 0.95,
     weight_decay: DecoupledDecay = 0.0,
 ) -> torch.optim.Optimizer:
-    """Momentum made orthogonal, layer by layer; AdamW for biases and norms.
+    """Momentum made orthogonal, hidden layer by hidden layer; AdamW for the first and last layers, biases and norms.
 
     Args:
         parameters: What is learned.

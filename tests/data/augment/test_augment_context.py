@@ -47,11 +47,16 @@ def test_geometry_is_the_same_map_for_all_roles(name, backend, data, seed, heigh
     given_ = coordinates(height, width, seed % 1000)
     parameters = data.draw(legal(augmentations[name], p=1.0))
     done = BACKENDS[backend]([step(name, **parameters)], [given_], seed)
-    number = done.depth[0, 0].long().numpy()
-    assert np.array_equal(number, done.depth[0, 0].numpy())  # no blend of two
+    dense = BACKENDS[backend]([step(name, **parameters)], [replace(given_, valid=np.ones((height, width), bool))], seed)
+    number = dense.depth[0, 0].long().numpy()
+    assert np.array_equal(number, dense.depth[0, 0].numpy())  # no blend of two
     y, x = np.divmod(number, width)
-    for role in ("mask", "mask_valid", "valid"):
+    for role in ("mask", "mask_valid"):
         assert np.array_equal(getattr(done, role)[0, 0].numpy(), getattr(given_, role)[y, x]), role
+    depth, valid, nearest = done.depth[0, 0].numpy(), done.valid[0, 0].numpy(), given_.valid[y, x]
+    assert valid[nearest].all()
+    assert np.array_equal(depth[nearest], number[nearest])
+    assert given_.valid.flat[depth[valid].astype(int)].all()
     # half a pixel to the nearest, and 1/32 pixel and half a grey level of OpenCV's rounding
     bound = 0.5 + 1 / 16 + 0.5 / GREY
     for role, channels in (("image", (0, 1)), ("background", (2, 1))):

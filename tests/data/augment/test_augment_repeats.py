@@ -9,7 +9,19 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 import torch
-from augmenting import BACKENDS, GEOMETRIC, PHOTOMETRIC, batch_of, legal, on_cpu, on_device, quartet, same, step
+from augmenting import (
+    BACKENDS,
+    GEOMETRIC,
+    PHOTOMETRIC,
+    RELATIVE,
+    batch_of,
+    legal,
+    on_cpu,
+    on_device,
+    quartet,
+    same,
+    step,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,7 +81,7 @@ def test_what_is_given_is_left_as_it_is(backend):
             array.setflags(write=False)  # as those that are mapped from a pack
     BACKENDS[backend]([step(name, p=1.0) for name in ALL], quartets, 0)
     batch = batch_of(quartets)
-    make_batch_augment([step(name, p=0.7) for name in ALL])(batch, 0)
+    make_batch_augment([step(name, p=0.7) for name in ALL], RELATIVE)(batch, 0)
     assert same(batch, batch_of(quartets))
 
 
@@ -94,7 +106,7 @@ def test_all_the_same_size_comes_out(backend):
 
 
 def test_worker_processes_give_the_same():
-    augment = make_augment([step(name, p=0.5) for name in ALL])
+    augment = make_augment([step(name, p=0.5) for name in ALL], RELATIVE)
     quartets, seeds = [quartet(16, 20, number) for number in range(12)], range(100, 112)
     here = [augment(one, seed) for one, seed in zip(quartets, seeds, strict=True)]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:

@@ -21,7 +21,7 @@ def photograph(quality: int = 90, *more: int) -> bytes:
 
 def kind(path: Path, data: bytes) -> str | None:
     path.write_bytes(data)
-    found = fault(path)
+    found = fault(path, "image")
     return None if found is None else found[0]
 
 
@@ -62,23 +62,23 @@ def test_a_jpeg_damaged_in_its_middle(tmp_path: Path) -> None:
 def test_the_texts(tmp_path: Path) -> None:
     file = tmp_path / "picture"
     rest = "restore the picture or take the sample out of samples.csv"
-    assert fault(file) == (
+    assert fault(file, "image") == (
         "missing",
-        "cannot be read (No such file or directory); put the picture there or take the sample out",
+        "cannot be read (No such file or directory); put the picture there or take its row out.",
     )
     file.write_bytes(b"")
-    assert fault(file) == ("empty-file", f"has no byte; {rest}")
+    assert fault(file, "image") == ("empty-file", f"has no byte; {rest}")
     file.write_bytes(b"GIF89a--")
-    assert fault(file) == (
+    assert fault(file, "image") == (
         "foreign",
-        f"is neither PNG, JPEG, NPY nor EXR (it begins with 47 49 46 38 39 61 2d 2d); {rest}",
+        f"is GIF, which is not read; convert it to PNG or JPEG (it begins with 47 49 46 38 39 61 2d 2d), or {rest}",
     )
     file.write_bytes(photograph()[:5000])
-    assert fault(file) == ("truncated", f"has no end (5000 bytes); {rest}")
+    assert fault(file, "image") == ("truncated", f"has no end (5000 bytes); {rest}")
     file.write_bytes(PNG[:50] + b"\0" + PNG[51:])
-    assert fault(file) == ("damaged", f"its chunk at byte 33 does not fit its checksum; {rest}")
+    assert fault(file, "image") == ("damaged", f"its chunk at byte 33 does not fit its checksum; {rest}")
     file.write_bytes(photograph()[:3000] + photograph()[6000:])
-    assert fault(file) == (
+    assert fault(file, "image") == (
         "damaged",
         f"its data are corrupt, or neither grey nor RGB (Something went wrong with the JPEG compressor); {rest}",
     )

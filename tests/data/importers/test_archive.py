@@ -112,6 +112,19 @@ def test_entry_with_another_checksum_is_left_out(packed: Path, run: Run) -> None
     )
 
 
+def test_entry_whose_own_name_is_no_text_is_left_out(packed: Path, run: Run) -> None:
+    name = "bgfg_overlay/ol_bg002fg0021_fg_002.png"
+    with zipfile.ZipFile(packed) as archive:
+        at = archive.getinfo(name).header_offset
+    data = bytearray(packed.read_bytes())
+    data[at + 7] |= 8  # the flag of UTF-8
+    data[at + 30] = 0xFF
+    packed.write_bytes(bytes(data))
+    assert str(run("eva4", packed)).endswith(
+        f"2 samples in 2 groups; left out: 1 with a picture that cannot be read ({name})"
+    )
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_entry_whose_compressed_bytes_are_damaged_is_left_out(
     by_name: Path, tmp_path: Path, run: Run, method: int

@@ -17,8 +17,9 @@ Save = Callable[[Path, np.ndarray], None]
 
 
 def test_flat_in_the_order_of_numbers(flat: Path, tmp_path: Path, run: Run) -> None:
-    (flat / "mask/Thumbs.db").write_text("no picture")
-    assert str(run("eva4", flat)).endswith("12 samples in 3 groups; left out: 1 not a picture (mask/Thumbs.db)")
+    (flat / "mask/Thumbs.db").write_text("left by Windows")
+    (flat / "mask/notes.txt").write_text("no picture")
+    assert str(run("eva4", flat)).endswith("12 samples in 3 groups; left out: 1 not a picture (mask/notes.txt)")
     index = read(tmp_path / "out")
     index.check_files()
     for record in index.samples:

@@ -74,6 +74,30 @@ def test_one_name_twice(pictures: Path, run: Run, map_: Map) -> None:
     )
 
 
+@pytest.mark.parametrize("home", [False, True])
+def test_paths_from_the_root_are_told_what_to_leave_away(
+    pictures: Path, run: Run, map_: Map, home: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(pictures))
+    path = "~/mask/a2.png" if home else f"{pictures}/mask/a2.png"
+    write_csv(pictures / "list.csv", {**table(), "seg": ["mask/a1.png", path]})
+    with pytest.raises(DataError) as caught:
+        run("mapping", map_(manifest="list.csv", **BY_TABLE))
+    assert str(caught.value) == (
+        f"{pictures}/list.csv: 1 paths of the mask leave the folder, the first is '{path}'; paths are relative to "
+        f"`folder` of the mapping, so take '{pictures}/' away from their beginning."
+    )
+
+
+def test_a_folder_and_a_manifest_in_the_home_folder(
+    pictures: Path, run: Run, map_: Map, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(pictures.parent))
+    write_csv(pictures / "list.csv", table())
+    folder = f"~/{pictures.name}"
+    assert "2 samples" in str(run("mapping", map_(folder=folder, manifest=f"{folder}/list.csv", **BY_TABLE)))
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "../../secret.png", "rgb/../../x.png", ".."])
 def test_manifest_that_leaves_the_folder(pictures: Path, tmp_path: Path, run: Run, map_: Map, path: str) -> None:
     write_csv(pictures / "list.csv", {**table(), "seg": ["mask/a1.png", path]})
@@ -110,6 +134,21 @@ def test_manifest_without_the_columns(pictures: Path, run: Run, map_: Map) -> No
         f"  columns.group: 2 columns 'scene' in {pictures}/list.csv; did you mean 'scene'? {known}\n"
         f"  columns.split: no column 'part' in {pictures}/list.csv; {known}"
     )
+
+
+@pytest.mark.parametrize(("sign", "called"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_manifest_with_other_signs(pictures: Path, run: Run, map_: Map, sign: str, called: str) -> None:
+    write_csv(pictures / "list.csv", table())
+    (pictures / "list.csv").write_text((pictures / "list.csv").read_text().replace(",", sign))
+    with pytest.raises(DataError) as caught:
+        run("mapping", map_(manifest="list.csv", **BY_TABLE))
+    assert str(caught.value) == f"{pictures}/list.csv: has {called} between its cells; save it with commas."
+
+
+def test_blanks_around_cells_and_around_names_of_files(pictures: Path, tmp_path: Path, run: Run, map_: Map) -> None:
+    write_csv(pictures / "list.csv", {**table(), "frame": [" 7", "8 "], "scene": ["x ", " x"]})
+    assert "2 samples in 1 groups" in str(run("mapping", map_(manifest="list.csv", **BY_TABLE)))
+    assert [(one.id, one.group) for one in read(tmp_path / "out").samples] == [("7", "x"), ("8", "x")]
 
 
 @pytest.mark.parametrize("name", ["none.csv", "none.parquet", "empty.csv", "text.parquet"])

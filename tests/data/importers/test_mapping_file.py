@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from dmx.data.importers.mapping_file import read_mapping
-from dmx.errors import ConfigError, DataError
+from dmx.errors import ConfigError, UserError
 
 RIGHT: dict[str, Any] = {
     "name": "office",
@@ -49,11 +49,11 @@ def test_all_at_once(tmp_path: Path) -> None:
         "group: 'scene_[' is neither folder, nor id, nor a regular expression (unterminated character set at "
         "position 6)",
         "depth.range: is missing; give the least and the greatest depth that may occur, [0, 1] where relative",
-        "depth.scael: unknown key; did you mean 'scale'? Known: form, kind, near, offset, outside, range, rotated, "
-        "scale, unknown",
+        "depth.scael: unknown key; did you mean 'scale'? Known: channel, form, kind, near, offset, outside, range, "
+        "rotated, scale, unknown",
         "mask: `threshold` and `labels` exclude each other, but got 3 and [1]; drop one",
-        "nmae: unknown key; did you mean 'name'? Known: columns, depth, files, folder, group, license, manifest, mask, "
-        "name, source",
+        "nmae: unknown key; did you mean 'name'? Known: columns, depth, exif, files, folder, group, license, manifest, "
+        "mask, name, source",
     ]
 
 
@@ -110,17 +110,15 @@ def test_both_ways(tmp_path: Path) -> None:
 
 def test_no_yaml(tmp_path: Path) -> None:
     path = tmp_path / "mapping.yaml"
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(UserError) as caught:
         read_mapping(path)
-    assert str(caught.value) == (
-        f"{path}: cannot be read (No such file or directory); give the YAML file of a mapping (see `dmx describe "
-        "importers mapping`)."
-    )
+    assert str(caught.value) == f"no file {path} (a mapping; see `dmx describe importers mapping`); check the path."
     path.write_text("a: [")
-    with pytest.raises(ConfigError, match=r"mapping.yaml has 1 problem:\n  is not YAML: while parsing"):
+    with pytest.raises(UserError, match=r"mapping.yaml is not readable YAML: line 1, column 5: while parsing"):
+        read_mapping(path)
+    path.write_text("name: a\nname: b\n")
+    with pytest.raises(UserError, match=r"mapping.yaml is not readable YAML: line 2: key 'name' stands twice"):
         read_mapping(path)
     path.write_text("just words")
-    with pytest.raises(
-        ConfigError, match=r"has 1 problem:\n  Input should be a valid dictionary .*, but got 'just wor"
-    ):
+    with pytest.raises(UserError, match=r"mapping.yaml must hold a mapping of keys to values, but holds str"):
         read_mapping(path)

@@ -1,14 +1,20 @@
 """Patterns: what the stars stand for, over made-up paths."""
 
+from typing import Literal
+from unicodedata import normalize
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dmx.data.folders import composed
 from dmx.data.importers.bring import LeftOut
 from dmx.data.importers.patterns import compiled, matched, stars
 
 # a name without the literal pieces that the patterns are made of below, so that it can be cut in one way only
-NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/*_.", exclude_categories=("Cs", "Cc")), min_size=1)
+NAMES = st.text(
+    st.characters(codec="utf-8", exclude_characters="/*_.", exclude_categories=("Cs", "Cc")), min_size=1
+).map(composed)
 LITERALS = st.sampled_from(["_", ".png", "/", "/rgb/", "._", "__"])
 
 
@@ -49,6 +55,14 @@ def test_files_are_put_together_by_name(there: dict[str, set[str]]) -> None:
         for name in sorted(there)
     ]
     assert left_out.counts() == {"that no pattern matches (notes.txt)": 1}
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_are_the_same_in_both_forms_and_paths_stay_as_they_are(form: Literal["NFC", "NFD"]) -> None:
+    other = "NFD" if form == "NFC" else "NFC"
+    image, mask = normalize(form, "é/\u00c9.png"), normalize(other, "m/\u00c9.png")
+    found = matched({"image": normalize(other, "é/*.png"), "mask": "m/*.png"}, [image, mask], LeftOut())
+    assert found == [(("\u00c9",), {"image": image, "mask": mask})]
 
 
 @pytest.mark.parametrize(

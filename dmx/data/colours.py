@@ -1,0 +1,76 @@
+"""Mean and deviation of the colours of some samples: those that a network learns from, never those that judge it."""
+
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from filelock import FileLock
+from jaxtyping import Int64
+
+from dmx.data.chunks import CHUNK
+from dmx.data.decoding import colour
+from dmx.data.layout import DatasetIndex
+from dmx.data.pack.read import PackReader
+from dmx.data.stats import Triple, moments
+from dmx.data.sums import levels
+from dmx.data.writing import Progress
+
+
+def colours(index: DatasetIndex, ids: Sequence[str], *, progress: Progress | None = None) -> tuple[Triple, Triple]:
+    """Mean and deviation of red, green and blue in [0, 1] over all pixels of the images of these samples.
+
+    Counted value by value in whole numbers, so that the order of the samples changes not a bit of them.
+
+    Args:
+        index: The data set, or a pack, whose pictures have its own size.
+        ids: The samples.
+        progress: Told how many samples of how many are done.
+
+    Raises:
+        DataError: A picture cannot be read.
+    """
+    rows = np.sort(index.samples.rows(ids))
+    chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
+    total, done = np.zeros((3, 256), np.int64), 0
+    threads = ThreadPoolExecutor()
+    try:
+        for chunk, found in zip(chunks, threads.map(partial(_counted, index), chunks), strict=True):
+            total += found
+            done += len(chunk)
+            if progress is not None:
+                progress(done, len(rows))
+    finally:
+        threads.shutdown(cancel_futures=True)
+    return moments(total)
+
+
+def _counted(index: DatasetIndex, rows: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "3 256"]:
+    """How often each value stands in each channel of the images in these rows."""
+    pack = None if index.pack is None else PackReader(index.root, index.pack, index.declaration.depth)
+    total = np.zeros((3, 256), np.int64)
+    for row in map(int, rows):
+        image = pack.quartet(row).image if pack is not None else colour(index.pictures / index.samples[row].image)
+        total += levels(image)
+    return total
+
+
+def kept_colours(
+    index: DatasetIndex, ids: Sequence[str], path: Path, *, progress: Progress | None = None
+) -> tuple[Triple, Triple]:
+    """As `colours`, counted once and then kept at `path`, whose name says of which samples of which data."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # another run may be counting the same
+        try:
+            mean, deviation = json.loads(path.read_text())
+            return cast("Triple", tuple(mean)), cast("Triple", tuple(deviation))
+        except (FileNotFoundError, ValueError):
+            found = colours(index, ids, progress=progress)
+            beside = path.with_name(f".{path.name}-{os.getpid()}")
+            beside.write_text(json.dumps(found))
+            beside.replace(path)
+            return found

@@ -1,0 +1,182 @@
+"""Whether a device computes in less than float32 what it should: rounded, but the same.
+
+Kernels in lower precision are young, and some are wrong on some processors: torch 2.15's convolution in bfloat16 with
+kernel and stride 16 gives something else altogether for 4, 6 or 8 channels where the processor has AMX. So each part of
+a network is held against itself in float32, with the inputs that it has in the lower precision:
+
+    y = f(x) in the lower precision,   r = f(x) in float32,   q = f(x) in float32 with weights and outputs rounded
+
+q - r is what rounding does to this f at this x, however badly it is conditioned. y is rounded once more inside, in
+another way: ||y - r|| <= SLACK (||q - r|| + u ||r||), with u the unit of rounding.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from dmx.errors import UserError
+from dmx.models import DepthMaskModel
+from dmx.quartet import Batch
+from dmx.training.execution import Execution
+
+log = logging.getLogger(__name__)
+PRECISION, OTHERWISE = "training.precision", "set it to auto or float32, or "
+"""Where a precision is asked for, and what can be done there; a run that has begun keeps its own."""
+SLACK = 4.0
+"""A kernel rounds its intermediate results too. Over all parts of all registered models, before and after batch norm
+had seen data, the greatest ratio was 1.03 (bfloat16, AVX512). Of a wrong kernel, whose error is about ||r||, far
+more is expected: u is 1/256 in bfloat16; no such kernel has been measured."""
+
+
+def checked(
+    model: DepthMaskModel, batches: Iterable[Batch], execution: Execution, explicit: bool, where: str
+) -> Execution:
+    """`execution`, in float32 where the network comes out wrong in its lower precision.
+
+    Args:
+        model: The network, on its device.
+        batches: Real ones, of each size that there will be.
+        execution: What was chosen.
+        explicit: Whether somebody asked for this very precision.
+        where: What asks for it.
+
+    Raises:
+        UserError: The network comes out wrong, and the precision was asked for.
+    """
+    for batch in batches if execution.dtype != torch.float32 else ():
+        if (part := wrong_part(model, batch, execution)) is not None:
+            name = str(execution.dtype).removeprefix("torch.")
+            if explicit:
+                raise UserError(
+                    f"{where} is {name}, but in {name} {part} gives something else than in float32 on this machine's "
+                    f"{execution.device.type}, more than rounding explains; {'' if where != PRECISION else OTHERWISE}"
+                    "take another machine or version of torch."
+                )
+            log.warning("In %s %s gives something else than in float32, which is taken instead.", name, part)
+            return replace(execution, dtype=torch.float32, refused=f"{name}: wrong in {part}")
+    return execution
+
+
+@torch.no_grad()
+def wrong_part(model: DepthMaskModel, batch: Batch, execution: Execution) -> str | None:
+    """The first part of the network that the lower precision of `execution` gets wrong; None where all are right.
+
+    First its smallest parts are looked at and the whole, then, if the whole alone is wrong, all between.
+
+    Args:
+        model: The network, on its device.
+        batch: Samples of the data.
+        execution: How it is computed.
+    """
+    if execution.dtype == torch.float32:
+        return None
+    was_training = model.training
+    model.eval()
+    inplace = [part for part in model.modules() if getattr(part, "inplace", False) is True]
+    for part in inplace:
+        vars(part)["inplace"] = False  # else a part would have changed the input that it is held against itself with
+    parts = dict(model.net.named_modules())
+    smallest = {name: part for name, part in parts.items() if not any(part.children())}
+    try:
+        found = _first_wrong(model, {**smallest, "": model.net}, batch, execution)
+        if found == "":
+            found = _first_wrong(model, parts, batch, execution)
+    finally:
+        model.train(was_training)
+        for part in inplace:
+            vars(part)["inplace"] = True
+    return None if found is None else f"{found or 'the network'} ({type(parts[found]).__name__})"
+
+
+class _Found(Exception):  # noqa: N818 - not an error
+    """Ends the forward pass at the first part that is wrong."""
+
+
+def _first_wrong(model: DepthMaskModel, parts: dict[str, nn.Module], batch: Batch, execution: Execution) -> str | None:
+    """The name of the first of `parts` to come to a wrong end."""
+    inside = False
+
+    def look(name: str) -> Callable[..., None]:
+        def hook(part: nn.Module, given: tuple[Any, ...], named: dict[str, Any], y: Any) -> None:
+            nonlocal inside
+            if inside:  # a part of a part that is being held against itself
+                return
+            inside = True
+            try:
+                if not _explained(part, given, named, y, execution):
+                    raise _Found(name)
+            finally:
+                inside = False
+
+        return hook
+
+    with ExitStack() as hooks:
+        for name, part in parts.items():
+            hooks.callback(part.register_forward_hook(look(name), with_kwargs=True).remove)
+        try:
+            with execution.autocast():
+                model(batch.image, batch.background)
+        except _Found as found:
+            return str(found)
+    return None
+
+
+def _explained(part: nn.Module, given: Any, named: Any, y: Any, execution: Execution) -> bool:
+    """Whether rounding explains the difference between `y` and what `part` gives in float32."""
+    given, named = _cast(given, torch.float32), _cast(named, torch.float32)
+    with torch.autocast(execution.device.type, enabled=False):
+        r = part(*given, **named)
+        q = _rounded(part, given, named, execution.dtype)
+    u = torch.finfo(execution.dtype).eps / 2
+    for low, exact, rounded in zip(_tensors(y), _tensors(r), _tensors(q), strict=True):
+        explained = SLACK * (torch.dist(rounded, exact) + u * exact.norm())
+        if not torch.dist(low.float(), exact) <= explained:  # so that NaN is wrong, too
+            return False
+    return True
+
+
+def _rounded(part: nn.Module, given: Any, named: Any, dtype: torch.dtype) -> Any:
+    """What `part` gives in float32 where its weights, and the outputs of all its smallest parts, are rounded."""
+
+    def cut(value: Any) -> Any:
+        return _cast(_cast(value, dtype), torch.float32)
+
+    with ExitStack() as hooks:
+        for one in part.modules():
+            if not any(one.children()):
+                hooks.callback(one.register_forward_hook(lambda _, __, out: cut(out)).remove)
+        weights = {name: cut(value.detach()) for name, value in part.named_parameters()}
+        return functional_call(part, weights, given, named)
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    """The same with floating-point tensors, however deep they lie, in `dtype`."""
+    match value:
+        case Tensor():
+            return value.to(dtype) if value.is_floating_point() else value
+        case tuple() | list():
+            return type(value)(_cast(one, dtype) for one in value)
+        case dict():
+            return {key: _cast(one, dtype) for key, one in value.items()}
+        case _:
+            return value
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """All floating-point tensors of an output, in order."""
+    match value:
+        case Tensor() if value.is_floating_point():
+            yield value
+        case tuple() | list():
+            for one in value:
+                yield from _tensors(one)
+        case dict():
+            yield from _tensors([*value.values()])
+        case _ if is_dataclass(value):
+            yield from _tensors([getattr(value, field.name) for field in fields(value)])

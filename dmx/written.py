@@ -1,0 +1,176 @@
+"""What people write, read in one way wherever it stands: YAML (experiments, data sets, mappings, `-s`) and paths."""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dmx.errors import UserError
+
+LARGEST = 2**20
+"""Bytes of a YAML file: a hundred times the longest configuration, and what takes the reader some seconds."""
+MOST = 100_000
+"""Values that a file may come to once its aliases (`*name`) stand for what they name."""
+LONGEST_PATH, LONGEST_NAME = 4095, 255
+"""Bytes of a path and of one name in it, beyond which no file system here knows what to do."""
+MERGE = "tag:yaml.org,2002:merge"
+
+
+class Loader(yaml.SafeLoader):
+    """Safe YAML that reads 3e-4 as a number."""
+
+
+Loader.add_implicit_resolver(  # YAML 1.1 wants a dot and a sign in it, so 3e-4, 1.5e3 and .5e3 would be texts
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def read_yaml(path: Path, named_by: str = "") -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Args:
+        path: The file.
+        named_by: Where the path stands, for messages.
+
+    Raises:
+        UserError: There is no such file, it cannot be read, is not YAML, or holds no mapping.
+    """
+    try:
+        if not path.is_file():
+            raise UserError(f"no file {path}{named_by}; check the path.")
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        raise UserError(f"{path}{named_by} cannot be read ({_reason(error)}); check the path.") from None
+    if len(data) > LARGEST:
+        raise UserError(f"{path} is larger than {LARGEST // 2**20} MiB, so it is no YAML that a person wrote.")
+    try:
+        found = parsed(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not readable YAML: it is not text in UTF-8 ({error}); save it as such.") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not readable YAML: {error}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} must hold a mapping of keys to values, but holds {_kind(found)}.")
+    return found
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else type(value).__name__
+
+
+def parsed(text: str) -> Any:
+    """What a YAML text says.
+
+    Raises:
+        ValueError: It is not YAML, gives a key twice, or names what holds it; the message begins with the line.
+    """
+    loader = Loader("")
+    try:
+        loader = Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _look_through(loader, node, {}, set())
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        raise _said(error) from None
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    finally:
+        loader.dispose()
+
+
+def _look_through(loader: Loader, node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
+    """How many values a node comes to; that no key stands twice, and no alias makes it endless.
+
+    Asked of the nodes, before anything is made of them: nine aliases of nine aliases and so on are some hundred bytes
+    and would be values without number.
+    """
+    if id(node) in above:
+        raise _at(node, "an alias names what it stands in")
+    if isinstance(node, yaml.ScalarNode):
+        _make(loader, node)
+        return 1
+    if id(node) in known:
+        return known[id(node)]
+    above.add(id(node))
+    children = node.value
+    if isinstance(node, yaml.MappingNode):
+        _refuse_twins(loader, node)
+        children = [child for pair in node.value for child in pair]
+    total = 1 + sum(_look_through(loader, child, known, above) for child in children)
+    if total > MOST:
+        raise _at(node, f"comes to more than {MOST:,} values")
+    above.remove(id(node))
+    known[id(node)] = total
+    return total
+
+
+def _refuse_twins(loader: Loader, node: yaml.MappingNode) -> None:
+    seen = set()
+    for key_node, _ in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise _at(key_node, "a list or a mapping cannot be a key")
+        key = _make(loader, key_node)
+        if key in seen:
+            raise _at(key_node, f"key '{key}' stands twice")
+        seen.add(key)
+
+
+def _make(loader: Loader, node: yaml.ScalarNode) -> Any:
+    """A plain value; the loader keeps what it made."""
+    if node.tag == MERGE:
+        return node.value
+    try:
+        return loader.construct_object(node)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # of a date without such a day, of `!!bool 3`
+        raise _at(node, f"'{node.value}' is no {node.tag.rpartition(':')[2]} ({error})") from None
+
+
+def _at(node: yaml.Node, what: str) -> ValueError:
+    return ValueError(f"line {node.start_mark.line + 1}: {what}")
+
+
+def _said(error: yaml.MarkedYAMLError) -> ValueError:
+    mark = error.problem_mark or error.context_mark
+    what = ", ".join(part for part in (error.context, error.problem) if part)
+    return ValueError(f"line {mark.line + 1}, column {mark.column + 1}: {what}" if mark else what)
+
+
+def place(text: str | Path) -> Path:
+    """The path that a person wrote; `~` is the home folder. `$NAME` is left to the shell and stands for itself.
+
+    Raises:
+        UserError: No file can be there: the path holds a zero byte, is too long, or the system has no such letters.
+    """
+    path = os.path.expanduser(text)  # noqa: PTH111 - pathlib's fails where nobody knows a home folder
+    if "\0" in path:
+        raise UserError(f"{path!r} is no path: it holds a zero byte; check it.")
+    try:
+        data = os.fsencode(path)
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{path} is no path where names of files are in {sys.getfilesystemencoding()}, as this system's language "
+            "settings say; set PYTHONUTF8=1 or LC_ALL=C.UTF-8."
+        ) from None
+    if len(data) > LONGEST_PATH or any(len(name) > LONGEST_NAME for name in data.split(b"/")):
+        raise UserError(f"{path} is no path: it, or a name in it, is too long; check it.")
+    return Path(path)
+
+
+def not_filled_in(path: Path) -> str:
+    """What a message about a missing path adds where it holds a variable."""
+    found = re.search(r"\$\w+|\$\{\w+\}", str(path))
+    return f" ({found[0]} is taken as it stands: variables are not filled in)" if found else ""
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

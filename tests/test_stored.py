@@ -1,0 +1,62 @@
+"""What dmx wrote itself and what became of it since."""
+
+from pathlib import Path
+
+import pytest
+
+from dmx.errors import UserError
+from dmx.stored import intact, read_json, read_mapping
+
+ADVICE = "restore it."
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"", "JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
+        (b"{", "JSONDecodeError: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        (b"[NaN]", "ValueError: NaN is no number of JSON"),
+        (b"-Infinity", "ValueError: -Infinity is no number of JSON"),
+        (b"\xff", "UnicodeDecodeError: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        (b"[]", "TypeError: holds list where keys and values are needed"),
+        (b"null", "TypeError: holds NoneType where keys and values are needed"),
+        (b'{"b": 1}', "KeyError: 'lacks a'"),
+    ],
+)
+def test_damaged_json(data: bytes, what: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(data)
+    with pytest.raises(UserError) as caught:
+        read_mapping(path, ADVICE, "a")
+    assert str(caught.value) == f"{path}: is damaged ({what}); restore it."
+
+
+@pytest.mark.parametrize("data", [b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5_000])
+def test_json_that_no_reader_gets_to_the_end_of(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"is damaged \((RecursionError|ValueError): "):
+        read_json(path, ADVICE)
+
+
+def test_a_file_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        read_json(tmp_path / "x.json", ADVICE)
+    assert str(caught.value) == f"{tmp_path / 'x.json'}: is gone; restore it."
+
+
+def test_whole_json(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"a": [1, 2.5, null, "ä"]}', encoding="utf-8")
+    assert read_mapping(path, ADVICE, "a") == {"a": [1, 2.5, None, "ä"]}
+
+
+def test_what_a_reader_says_is_cut_and_a_message_of_ours_is_kept() -> None:
+    path = Path("x")
+    with (
+        pytest.raises(UserError, match=r"^x: is damaged \(RuntimeError: (a ){93}\); restore it\.$"),
+        intact(path, ADVICE),
+    ):
+        raise RuntimeError("a\n" * 100_000)
+    with pytest.raises(UserError, match="as it was"), intact(path, ADVICE):
+        raise UserError("as it was")
