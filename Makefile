@@ -5,7 +5,7 @@ UV = 0.8
 STAMP = $(VENV)/.installed
 DMX = $(VENV)/bin/dmx
 
-.PHONY: setup sweep train-best test test-slow test-browser lint bench ui lock
+.PHONY: setup sweep train-best test test-slow test-browser lint bench docs ui lock
 
 setup: $(STAMP)
 
@@ -49,6 +49,10 @@ bench: $(STAMP)
 	$(VENV)/bin/python benchmarks/overhead.py
 	$(VENV)/bin/python benchmarks/outage.py --rounds 2 --seconds 80
 	$(VENV)/bin/python benchmarks/many_runs.py
+
+# The pages of docs/ with an API reference, in site/; a warning is an error.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -20,12 +20,11 @@ from rich.progress import track
 
 from dmx.config import StudyConfig, parse_experiment, parse_study
 from dmx.config.space import Space, build_space
-from dmx.data.synth import synth
-from dmx.experiment import prepare, run
+from dmx.datatools.synth import synth
+from dmx.experiment import RunOptions, Tracking, prepare, run
 from dmx.outcome import Outcome
-from dmx.sweep.designs import grid
+from dmx.sweep.suggest import grid
 from dmx.tracking.home import Home
-from dmx.training.progress import Silent
 
 EPOCHS = 9
 DEPTH, MASK = "val/depth/rmse_pooled", "val/mask/iou_pooled"
@@ -84,7 +83,7 @@ def curve(space: Space, values: Mapping[str, Any], home: Home) -> dict[str, Any]
         return ""
 
     run_id = f"row-{len(list(home.root.glob('runs/*')))}"
-    result, _ = run(prepared, home, run_id, experiment="curves", tags={}, progress=Silent(), report=keep, stores=False)
+    result, _ = run(prepared, home, run_id, Tracking("curves", stores=False), RunOptions(report=keep))
     if result.outcome is Outcome.INTERRUPTED:
         raise KeyboardInterrupt
     return {"key": key(values), "outcome": str(result.outcome), "parameters": prepared.parameters, "epochs": epochs}

@@ -23,7 +23,7 @@ from jpeg_quartets import write_jpeg_quartets
 from timing import as_json, in_turn, table
 
 from dmx.config import load_experiment
-from dmx.experiment import prepare, run
+from dmx.experiment import RunOptions, Tracking, prepare, run
 from dmx.machine import cores
 from dmx.outcome import Outcome
 from dmx.tracking import Home
@@ -65,7 +65,7 @@ def by_dmx(data: Path, home: Home, *, stores: bool, cache: str, epoch: int) -> f
     ]
     prepared = prepare(load_experiment(BASELINE, overrides), home)
     tags = {"dmx.role": "run"}
-    result, _ = run(prepared, home, run_id, experiment="benchmark", tags=tags, progress=clock, stores=stores)
+    result, _ = run(prepared, home, run_id, Tracking("benchmark", tags, stores=stores), RunOptions(progress=clock))
     if result.outcome is not Outcome.COMPLETE:
         raise RuntimeError(f"{run_id}: {result.outcome} {result.reason}")
     return clock.seconds[epoch]

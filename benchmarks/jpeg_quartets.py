@@ -10,8 +10,8 @@ import numpy as np
 from dmx.data.declaration import Declaration, DepthDeclaration, MaskDeclaration
 from dmx.data.layout import read
 from dmx.data.samples import Record
-from dmx.data.synth import synth
 from dmx.data.writing import write_samples
+from dmx.datatools.synth import synth
 
 RENDERED = 64
 PER_ROOM = 40

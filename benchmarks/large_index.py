@@ -26,8 +26,8 @@ def write_list(folder: Path, samples: int) -> None:
     """One small quartet, and a list that names it as often as asked for."""
     from dmx.data.layout import read
     from dmx.data.samples import Record
-    from dmx.data.synth import synth
     from dmx.data.writing import write_samples
+    from dmx.datatools.synth import synth
 
     synth(folder, count=1, size=32, seed=0, workers=1)
     paths = read(folder).samples[0].paths()
@@ -42,7 +42,7 @@ def open_it(folder: Path) -> dict[str, float]:
     """Open the data set in this process."""
     from dmx.data.dataset import QuartetDataset
     from dmx.data.layout import read
-    from dmx.data.loader import order
+    from dmx.data.loader import Sampling
     from dmx.data.split import split
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -52,7 +52,7 @@ def open_it(folder: Path) -> dict[str, float]:
     parts = split(index, val=0.15, test=0.15, seed=0, by="group")
     datasets = [QuartetDataset(index, ids, (64, 64), memory=False) for ids in (parts.train, parts.val)]
     opened = time.perf_counter()
-    batches = order(len(datasets[0]), BATCH, seed=0, epoch=0, shuffle=True)
+    batches = Sampling(BATCH, seed=0, epoch=0, shuffle=True).batches(len(datasets[0]))
     shuffled = time.perf_counter()
     assert sum(map(len, batches)) == len(parts.train)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

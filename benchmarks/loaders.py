@@ -29,7 +29,7 @@ from dmx.config import load_experiment
 from dmx.data.augment.cpu import make_augment
 from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import read
-from dmx.data.loader import make_loader
+from dmx.data.loader import Sampling, make_loader
 from dmx.data.pack.write import pack
 from dmx.models.depthmasknet import depthmasknet
 from dmx.models.joint import DepthMaskModel, make_link
@@ -56,7 +56,7 @@ def ours(root: Path, size: int, *, augmented: bool) -> Epoch:
     normalised = DepthMaskModel(depthmasknet(width=4), make_link("identity", index.depth)).normalised
 
     def epoch() -> Iterator[tuple[Tensor, ...]]:
-        for host in make_loader(dataset, batch_size=BATCH, seed=0, epoch=0, shuffle=True, augment=augment):
+        for host in make_loader(dataset, Sampling(batch_size=BATCH, seed=0, epoch=0, shuffle=True), augment):
             batch = host.to(CPU, torch.channels_last)  # as training takes them
             assert batch.background is not None
             yield normalised(batch.image), normalised(batch.background), batch.mask, batch.depth

@@ -20,9 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dmx.results.records import RESULT
-from dmx.sums import BEST_SAMPLES, Meaning, Samples
-from dmx.tracking.home import Home
+from dmx.sample_table import Meaning, SampleTable
+from dmx.tracking.home import BEST_SAMPLES, RESULT, Home
 
 STUDY = "many"
 SAMPLES = 200
@@ -89,7 +88,7 @@ def make(home: Home, count: int) -> None:
             names = {name.rpartition("_pooled")[0] for name in one["definitions"] if name.endswith("_pooled")}  # type: ignore[attr-defined]
             sums = {name: np.column_stack([rng.random((SAMPLES, 4)), np.ones(SAMPLES)]) for name in names}
             meanings = {name: Meaning("ratio", higher_is_better=False) for name in names}
-            Samples(ids, groups, sums, meanings).save(folder / BEST_SAMPLES)
+            SampleTable(ids, groups, sums, meanings).save(folder / BEST_SAMPLES)
 
 
 def timed(home: Home, *words: str) -> tuple[float, float]:

@@ -5,7 +5,7 @@
 DepthMaskNet of width 16 on made rooms of 64x64, one thread, a validation after each epoch, for about so many seconds.
 Every run trains in this process; a real `mlflow server` is well, is killed ten seconds after the start and comes back
 after 60 s, or is killed and stays away. Shown are seconds from the first training step to the end of the last
-validation, and their ratio to the run of the same round that feeds no store, as median and range. The goal is 1.02 at
+validation, and their ratio to the run of the same round that has no store, as median and range. The goal is 1.02 at
 most; where the ranges are wider than that, they decide nothing.
 """
 
@@ -22,11 +22,11 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from serving import TrackingServer
+from helpers.serving import TrackingServer
 
 from dmx.config import parse_experiment
-from dmx.data.synth import synth
-from dmx.experiment import prepare, run
+from dmx.datatools.synth import synth
+from dmx.experiment import RunOptions, Tracking, prepare, run
 from dmx.tracking import Home
 from dmx.training.progress import Silent
 
@@ -66,7 +66,7 @@ def trained(data: Path, home: Home, epochs: int, *, stores: bool) -> float:
     )
     name = f"run-{len(list(home.root.glob('runs/*')))}"
     tags = {"dmx.role": "run"}
-    run(prepare(config, home), home, name, experiment="outage", tags=tags, progress=clock, stores=stores)
+    run(prepare(config, home), home, name, Tracking("outage", tags, stores=stores), RunOptions(progress=clock))
     return clock.ended - clock.begun
 
 

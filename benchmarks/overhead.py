@@ -4,7 +4,7 @@
 
 For each number of stored trials, medians of some trials in a fresh study with 12 parameters, in seconds: claiming one;
 TPE's proposal, which is the sampler's own time; 20 reports with the pruner's answers; the run (its folder, journal, and
-a run in MLflow opened, fed and closed by the feeder's process, waited for); telling. The goal is below 0.3 s at 5,000
+a run in MLflow opened, filled and closed by the forwarder, waited for); telling. The goal is below 0.3 s at 5,000
 stored trials without the sampler's time.
 """
 
@@ -23,11 +23,10 @@ import optuna
 from dmx.config import StudyConfig, parse_study
 from dmx.config.space import Space, build_space
 from dmx.outcome import Outcome
-from dmx.sweep.claims import Claims
 from dmx.sweep.halving import turns
-from dmx.sweep.judging import judge
-from dmx.sweep.storage import open_claims
-from dmx.sweep.suggest import distribution, propose
+from dmx.sweep.pruning import report_epoch
+from dmx.sweep.suggest import distribution, suggest
+from dmx.sweep.trial_queue import TrialQueue, open_queue
 from dmx.tracking import RunStart, open_run
 from dmx.tracking.home import Home
 
@@ -65,9 +64,9 @@ def study(trials: int) -> tuple[StudyConfig, Space]:
     return config, build_space(config, "metric")
 
 
-def fill(claims: Claims, space: Space, count: int) -> None:
+def fill(queue: TrialQueue, space: Space, count: int) -> None:
     """Complete trials with random parameters and 20 reports each."""
-    draw, study = np.random.default_rng(0), claims.fresh()
+    draw, study = np.random.default_rng(0), queue.load_study()
     distributions = {dimension.path: distribution(dimension) for dimension in space.dimensions}
     for _ in range(count):
         params = {}
@@ -89,14 +88,14 @@ def fill(claims: Claims, space: Space, count: int) -> None:
         )
 
 
-def claim(claims: Claims, config: StudyConfig) -> int:
+def claim(queue: TrialQueue, config: StudyConfig) -> int:
     """What a worker does to have a trial."""
-    assert claims.finished() < config.trials
-    claims.silent()
-    return next(turn.number for turn in turns(claims.trials(), config) if claims.claim(turn.number))
+    assert queue.finished() < config.trials
+    queue.stale()
+    return next(turn.number for turn in turns(queue.trials(), config) if queue.claim(turn.number))
 
 
-def one_trial(claims: Claims, config: StudyConfig, space: Space, home: Home) -> dict[str, float]:
+def one_trial(queue: TrialQueue, config: StudyConfig, space: Space, home: Home) -> dict[str, float]:
     """Seconds of each part of a trial without training."""
     times: dict[str, float] = {}
 
@@ -106,14 +105,14 @@ def one_trial(claims: Claims, config: StudyConfig, space: Space, home: Home) -> 
         times[what] = times.get(what, 0.0) + time.perf_counter() - begun
         return found
 
-    number = timed("claim", lambda: claim(claims, config))
-    trial, _ = timed("propose", lambda: propose(claims, config, space, number))
+    number = timed("claim", lambda: claim(queue, config))
+    trial, _ = timed("propose", lambda: suggest(queue, config, space, number))
     run_id = f"overhead-{number:05d}"
     start = RunStart("overhead", run_id, {}, {f"p{i}": i for i in range(80)}, {"config.yaml": "x: 1\n" * 100})
     tracker = timed("run", lambda: open_run(home, run_id, start))
     for epoch in range(1, EPOCHS + 1):
         metrics = {METRIC: 0.4 / epoch}
-        timed("reports", partial(judge, trial, claims, config, {}, epoch, metrics))
+        timed("reports", partial(report_epoch, trial, queue, config, {}, epoch, metrics))
         timed("run", partial(tracker.log, epoch, {f"m{i}": 1.0 / epoch for i in range(20)}))
     timed("run", lambda: tracker.finish(Outcome.COMPLETE, ""))
     timed("tell", lambda: trial.study.tell(trial, 0.4 / EPOCHS))
@@ -131,10 +130,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             home = Home(Path(folder))
             config, space = study(stored + options.trials + 1)
-            claims = open_claims(config, home.study("overhead"))
-            fill(claims, space, stored)
-            claims.fill()
-            rounds = [one_trial(claims, config, space, home) for _ in range(options.trials + 1)][1:]
+            queue = open_queue(config, home.study("overhead"))
+            fill(queue, space, stored)
+            queue.fill()
+            rounds = [one_trial(queue, config, space, home) for _ in range(options.trials + 1)][1:]
             m = {part: statistics.median(one[part] for one in rounds) for part in rounds[0]}
             beside = [m[part] for part in ("claim", "reports", "run", "tell")]
             cells = [*(f"{value:.3f}" for value in (*beside, sum(beside))), f"{m['propose']:.3f}"]

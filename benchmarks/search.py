@@ -3,8 +3,8 @@
     python benchmarks/curves.py
     python benchmarks/search.py [--table data/curves.jsonl] [--seeds 5] [--without-ray]
 
-Searches are replayed on the table of `benchmarks/curves.py`: `dmx` with its real engine (queue, proposals, judgements,
-holding and going on in a journal; only the training is read from the table), Ray Tune with OptunaSearch and ASHA, one
+Searches are replayed on the table of `benchmarks/curves.py`: `dmx` with its real worker (queue, proposals, judgements,
+pausing and resuming in a journal; only the training is read from the table), Ray Tune with OptunaSearch and ASHA, one
 trial at a time, with a function that reports the table's values. Epochs are those that would have been trained; a
 configuration that `dmx` has trained already it answers from the record, and Ray trains it again.
 
@@ -31,17 +31,15 @@ from rich.console import Console
 from rich.table import Table
 
 from dmx.outcome import Outcome
-from dmx.results.records import RESULT
-from dmx.sweep.fronts import hypervolume
-from dmx.sweep.halving import passed
-from dmx.sweep.judging import judge
-from dmx.sweep.known import FINGERPRINT, twin
-from dmx.sweep.storage import open_claims
-from dmx.sweep.suggest import draw, first_trials
-from dmx.sweep.watcher import Watcher
-from dmx.sweep.worker import Worker
-from dmx.tracking.files import replace_text
-from dmx.tracking.home import Home
+from dmx.stored import replace_text
+from dmx.sweep.events import SweepObserver
+from dmx.sweep.halving import last_passed
+from dmx.sweep.pareto import hypervolume
+from dmx.sweep.pruning import report_epoch
+from dmx.sweep.suggest import first_trials, suggest_value
+from dmx.sweep.trial_queue import open_queue
+from dmx.sweep.worker import FINGERPRINT, Worker, duplicate_result
+from dmx.tracking.home import RESULT, Home
 from dmx.training.progress import Silent
 from dmx.training.result import Best, RunResult
 
@@ -50,15 +48,15 @@ Seen = list[dict[str, float | None]]
 TRIALS, MORE = 40, 160
 
 
-class Nobody(Silent):
-    """Nobody watches the sweep."""
+class Unobserved(Silent):
+    """Observes nothing."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *args: None
 
 
 class Replay(Worker):
-    """The engine's worker with training read from a table.
+    """The worker of `dmx sweep` with training read from a table.
 
     Attributes:
         seen: The metrics of every epoch that was trained, in order.
@@ -70,7 +68,7 @@ class Replay(Worker):
     def _train(self, trial: Trial, drawn: dict[str, Any]) -> RunResult:
         name = key(drawn)
         trial.set_user_attr(FINGERPRINT, name)
-        result = twin(trial, name, self.claims, self.home) or self._read(trial, self.table[name])
+        result = duplicate_result(trial, name, self.queue, self.home) or self._read(trial, self.table[name])
         folder = self.home.run(self.run_id(trial.number))
         folder.mkdir(parents=True, exist_ok=True)
         objective = self.config.experiment.objective.model_dump(mode="json")
@@ -80,10 +78,10 @@ class Replay(Worker):
 
     def _read(self, trial: Trial, row: Row) -> RunResult:
         epochs, own, reason = row["epochs"], self.config.experiment.objective, ""
-        for epoch in range(passed(trial.user_attrs) + 1, len(epochs) + 1):
+        for epoch in range(last_passed(trial.user_attrs) + 1, len(epochs) + 1):
             self.seen.append(epochs[epoch - 1])
             self.interrupted = self.interrupted or self.enough(self.seen)
-            reason = judge(trial, self.claims, self.config, {}, epoch, epochs[epoch - 1])
+            reason = report_epoch(trial, self.queue, self.config, {}, epoch, epochs[epoch - 1])
             if reason and epoch < EPOCHS:
                 break
         else:
@@ -103,12 +101,12 @@ def replayed(table: Mapping[str, Row], seed: int, enough: Callable[[Seen], bool]
     config, space = study(Path("none"), seed=seed, trials=trials, **settings)
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder))
-        claims = open_claims(config, home.study(config.name))
-        claims.fill()
-        watcher: Watcher = Nobody()
-        worker = Replay(config, home, claims, space, watcher)
+        queue = open_queue(config, home.study(config.name))
+        queue.fill()
+        observer: SweepObserver = Unobserved()
+        worker = Replay(config, home, queue, space, observer)
         worker.table, worker.enough, worker.seen = table, enough, []
-        for _ in worker.work():
+        for _ in worker.run_trials():
             pass
         return worker.seen
 
@@ -118,7 +116,7 @@ def asked(trial: optuna.Trial) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for dimension in study(Path("none"))[1].dimensions:
         if dimension.applies(values):
-            values[dimension.path] = draw(trial, dimension)
+            values[dimension.path] = suggest_value(trial, dimension)
     return {"row": key(values)}
 
 

@@ -14,7 +14,7 @@ WARM_UP_STEPS = 2  # the first step of a process picks kernels and takes memory,
 class StepClock(Silent):
     """Sums up the wall time from one training step's end to the next one's, within epochs.
 
-    It is told of steps by dmx as any watcher of a run, and by a bare loop likewise. Neither the first steps count nor
+    It is told of steps by dmx as any observer of a run, and by a bare loop likewise. Neither the first steps count nor
     whatever lies between two epochs: validation, checkpoint, the making of a loader.
     """
 

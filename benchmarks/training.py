@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from dmx.config import ExperimentConfig, load_experiment
-from dmx.data.loader import make_loader
-from dmx.data.synth import synth
-from dmx.experiment import prepare, run
+from dmx.data.loader import Sampling, make_loader
+from dmx.datatools.synth import synth
+from dmx.experiment import RunOptions, Tracking, prepare, run
 from dmx.experiment.loaders import opened
 from dmx.models.depthmasknet import depthmasknet
 from dmx.models.joint import IMAGENET
@@ -67,7 +67,7 @@ def by_dmx(config: ExperimentConfig, home: Home, *, stores: bool) -> StepClock:
     run_id = f"run-{len(list(home.root.glob('runs/*')))}"
     tags = {"dmx.role": "run"}
     result, unsent = run(
-        prepare(config, home), home, run_id, experiment="benchmark", tags=tags, progress=clock, stores=stores
+        prepare(config, home), home, run_id, Tracking("benchmark", tags, stores=stores), RunOptions(progress=clock)
     )
     if result.outcome is not Outcome.COMPLETE or unsent:
         raise RuntimeError(f"{run_id}: {result.outcome} {result.reason}, {unsent} events unsent")
@@ -111,7 +111,7 @@ def training_data(config: ExperimentConfig, home: Home) -> tuple[Batch, DepthSpe
     prepared = prepare(config, home)
     ids = prepared.split.train
     samples = opened(prepared.index.root, prepared.index.stamp, ids, (SIZE, SIZE), memory=True)
-    host = next(iter(make_loader(samples, batch_size=len(ids), seed=0, epoch=0, shuffle=False)))
+    host = next(iter(make_loader(samples, Sampling(batch_size=len(ids), seed=0, epoch=0, shuffle=False))))
     data, (mean, std) = host.to(torch.device("cpu")), (torch.tensor(one).view(3, 1, 1) for one in IMAGENET)
     assert data.background is not None
     normal = {"image": (data.image - mean) / std, "background": (data.background - mean) / std}
@@ -128,12 +128,12 @@ def check_same_loss(config: ExperimentConfig, data: Batch, depth: DepthSpec) -> 
     torch.testing.assert_close(plain_loss(logits, predicted, data.mask, data.depth), ours)
 
 
-def feeder_seconds() -> float:
-    """Processor time that the process which feeds the stores has taken so far."""
+def forwarder_seconds() -> float:
+    """Processor time that the forwarder has taken so far."""
     times = [
         child.cpu_times()
         for child in psutil.Process().children()
-        if any("dmx.tracking.feeder" in word for word in child.cmdline())
+        if any("dmx.tracking.forwarder" in word for word in child.cmdline())
     ]
     return sum(time.user + time.system for time in times)
 
@@ -147,15 +147,15 @@ def measure(scratch: Path, rounds: int, batch: int, say: Callable[[str], None]) 
     check_same_loss(configs["dmx, untracked"], data, depth)
     # not timed: the start of the stores, the first compilation
     by_dmx(configs["dmx, tracked"], home, stores=True)
-    apart = {"feeder_start_cpu": feeder_seconds()}
+    apart = {"forwarder_start_cpu": forwarder_seconds()}
     apart["compilation"] = by_dmx(configs["dmx, auto of a long run, tracked"], home, stores=True).first_step
-    fed = feeder_seconds()
+    fed = forwarder_seconds()
     variants: dict[str, Callable[[], float]] = {"bare loop": lambda: bare(data, depth, batch).rate}
     for name, (_, stores) in VARIANTS.items():
         variants[name] = partial(lambda config, stores: by_dmx(config, home, stores=stores).rate, configs[name], stores)
     rows = in_turn(variants, rounds, say)
     tracked = rounds * sum(stores for _, stores in VARIANTS.values())
-    return rows, {**apart, "feeder_cpu_per_run": (feeder_seconds() - fed) / tracked}
+    return rows, {**apart, "forwarder_cpu_per_run": (forwarder_seconds() - fed) / tracked}
 
 
 def main() -> None:
@@ -176,8 +176,8 @@ def main() -> None:
     print(f"Training steps of the baseline, batches of {options.batch}, {torch.get_num_threads()} threads")
     print(table(rows))
     print(f"Apart: first compiled step {apart['compilation']:.0f} s;")
-    print(f"processor time of the feeder: first run {apart['feeder_start_cpu']:.1f} s, ", end="")
-    print(f"later ones {apart['feeder_cpu_per_run']:.2f} s each")
+    print(f"processor time of the forwarder: first run {apart['forwarder_start_cpu']:.1f} s, ", end="")
+    print(f"later ones {apart['forwarder_cpu_per_run']:.2f} s each")
 
 
 if __name__ == "__main__":

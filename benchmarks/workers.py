@@ -4,7 +4,7 @@
 
 The same study of a grid of learning rates, no pruning, each trial on one thread, by `dmx sweep` with one worker and
 with several, by turns, each in a fresh home. The time is from the first trial's start to the last one's end; that of
-the whole command, with its start, stands beside it. The feeder of MLflow and TensorBoard works beside them.
+the whole command, with its start, stands beside it. The forwarder to MLflow and TensorBoard works beside them.
 """
 
 import argparse
@@ -22,8 +22,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from dmx.data.synth import synth
-from dmx.sweep.stored import stored_trials
+from dmx.datatools.synth import synth
+from dmx.sweep.definition import load_trials
 from dmx.tracking.home import Home
 
 
@@ -56,7 +56,7 @@ def timed(path: Path, home: Path, workers: int) -> tuple[float, float]:
     environment = {**os.environ, "OMP_NUM_THREADS": str(workers)}  # divided among them: one thread each
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     whole = time.monotonic() - began
-    trials = stored_trials(Home(home), "workers", None)[1].trials()
+    trials = load_trials(Home(home), "workers", None)[1].trials()
     starts = [trial.datetime_start for trial in trials if trial.datetime_start]
     ends = [trial.datetime_complete for trial in trials if trial.datetime_complete]
     assert len(ends) == len(trials)

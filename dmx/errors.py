@@ -6,11 +6,9 @@ that escapes is our own fault: exit code 1 with a traceback.
 
 import errno
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 
 LONGEST, LONGEST_WORD, LONGEST_LIST = 1900, 240, 900
 """Characters of a message, of what stands in it without a blank, and of a list of known names."""
@@ -82,23 +80,6 @@ def full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in FULL
     return any(f"os error {number})" in str(error) for number in FULL) or (before is not None and full(before))
-
-
-@contextmanager
-def written(part: Path, path: Path) -> Iterator[None]:
-    """Write `path` by way of `part`, which becomes it when all is there; where that fails no half of it is left behind.
-
-    Raises:
-        OSError: As the system says, with the path; also where a library that writes itself was told so.
-    """
-    try:
-        yield
-        part.replace(path)
-    except BaseException as error:
-        part.unlink(missing_ok=True)
-        if full(error):
-            raise OSError(errno.ENOSPC, "no room left", str(path)) from error
-        raise
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Quartet:
     """One sample as arrays, before or after the paired transform.
 
     `background` is None where the data set has none (a triplet). `mask` is 1 on the object and 0 elsewhere; where
-    `mask_valid` is False nobody knows. `depth` is in the unit of the data set's `DepthSpec`; where `valid` is False it
+    `mask_valid` is False it is unknown. `depth` is in the unit of the data set's `DepthSpec`; where `valid` is False it
     is unknown and its value means nothing.
     """
 
@@ -134,7 +134,7 @@ class HostBatch:
 class Prediction:
     """What a network says of a batch: the mask as logits, the depth in the unit of the data set's `DepthSpec`.
 
-    The head's link has been applied to `depth` already; nobody applies another. Both are float32.
+    The head's link has been applied to `depth` already. Both are float32.
     """
 
     mask_logits: Float[Tensor, "B 1 H W"]

@@ -1,11 +1,14 @@
 """What dmx wrote itself and what became of it since."""
 
+import ast
+import os
 from pathlib import Path
 
 import pytest
 
+import dmx
 from dmx.errors import UserError
-from dmx.stored import intact, read_json, read_mapping
+from dmx.stored import intact, read_json, read_mapping, replace_bytes, replace_text, replacing
 
 ADVICE = "restore it."
 
@@ -60,3 +63,44 @@ def test_what_a_reader_says_is_cut_and_a_message_of_ours_is_kept() -> None:
         raise RuntimeError("a\n" * 100_000)
     with pytest.raises(UserError, match="as it was"), intact(path, ADVICE):
         raise UserError("as it was")
+
+
+def test_what_cannot_be_written_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    replace_text(path, "old")
+    with pytest.raises(UnicodeEncodeError), replacing(path) as part, part.open("w") as file:
+        file.write("half of the n" + "\udc80")
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_text() == "old"
+    with replacing(path, tmp_path / "elsewhere") as part:
+        part.write_text("new")
+        assert path.read_text() == "old"
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_text() == "new"
+
+
+def test_only_what_is_durable_waits_for_the_disk_and_does_so_before_the_renaming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, bool]] = []
+    monkeypatch.setattr(os, "fsync", lambda _: seen.append(("fsync", path.exists())))
+    path = tmp_path / "deep" / "x"
+    replace_bytes(path, b"1")
+    assert seen == []
+    path.unlink()
+    replace_text(path, "ü")
+    assert seen == [("fsync", False)]
+    assert path.read_bytes() == "ü".encode()
+
+
+def test_files_are_replaced_in_one_place_only() -> None:
+    """`Path.replace` takes one argument, `str.replace` two."""
+    package = Path(dmx.__file__).parent
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "replace"
+        if len(node.args) == 1 or ast.unparse(node.func.value) in ("os", "shutil")
+    }
+    assert found == {"stored.py"}

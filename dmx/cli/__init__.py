@@ -18,7 +18,7 @@ COMMANDS = {
     "describe": ("dmx.cli.catalogue:describe", "Tell all about one component."),
     "evaluate": ("dmx.cli.evaluate:evaluate", "Evaluate a run on a data set, with every metric there is."),
     "explain": ("dmx.cli.explain:explain", "Tell what became of a trial, and why."),
-    "gc": ("dmx.cli.gc:gc", "Tell what takes room on the disk, and remove what nobody needs."),
+    "gc": ("dmx.cli.gc:gc", "Show disk usage, and remove files that are no longer needed."),
     "leaderboard": ("dmx.cli.leaderboard:leaderboard", "Rank the runs of a study, or all single runs."),
     "list": ("dmx.cli.catalogue:list_", "List the components of one kind, or the encoders that models take."),
     "lr-find": ("dmx.cli.lr_find:lr_find", "Look for a good learning rate: raise it until the loss explodes."),

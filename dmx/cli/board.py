@@ -1,4 +1,4 @@
-"""Many workers in one terminal: a table that lives, or lines where there is no terminal."""
+"""The workers of a sweep in one terminal: a live table, or lines where there is no terminal."""
 
 import time
 from collections.abc import Mapping
@@ -14,72 +14,72 @@ from dmx.outcome import Outcome
 from dmx.training.result import RunResult
 
 if TYPE_CHECKING:
-    from dmx.sweep.standing import Standing
+    from dmx.sweep.study import StudyStatus
 
 SLOTS = ("model", "loss.mask", "loss.depth", "weighting", "optimizer", "schedule")
 
 
 @dataclass
 class Row:
-    """What one worker does: a `dmx.sweep.watcher.Watcher`."""
+    """What one worker does: a `dmx.sweep.events.SweepObserver`."""
 
     board: "Board"
     number: int
     title: str = "starting"
-    what: str = ""
+    values: str = ""
     epoch_of: str = ""
     value: float | None = None
     place: int = 0
     steps: int = 0
     trial_number: int | None = None
 
-    def claimed(self, number: int) -> None:
-        """See `Watcher`."""
+    def trial_claimed(self, number: int) -> None:
+        """See `SweepObserver`."""
         self.title, self.trial_number = f"trial {number}", number
-        self.what, self.epoch_of, self.value, self.place, self.steps = "proposing", "", None, 0, 0
+        self.values, self.epoch_of, self.value, self.place, self.steps = "proposing", "", None, 0, 0
 
-    def trial(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
-        """See `Watcher`."""
-        self.what = ", ".join(str(values[slot]) for slot in SLOTS if slot in values) or "as it stands"
-        self.board.line(f"trial {number} (of {trials}): {self.what}")
+    def trial_started(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
+        """See `SweepObserver`."""
+        self.values = ", ".join(str(values[slot]) for slot in SLOTS if slot in values) or "as it stands"
+        self.board.line(f"trial {number} (of {trials}): {self.values}")
 
     def loading(self, done: int, total: int) -> None:
-        """See `Watcher`."""
+        """See `SweepObserver`."""
         self.epoch_of = "" if done == total else f"reading pictures {100 * done // max(total, 1)} %"
 
     def start(self, done: int, total: int) -> None:
-        """See `Watcher`."""
+        """See `SweepObserver`."""
         self.place, self.steps = done, total
         if done:
             self.board.line(f"{self.title}: going on at step {done} of {total}")
 
     def step(self, samples: int, loss: float | None) -> None:
-        """See `Watcher`."""
+        """See `SweepObserver`."""
         self.place += 1
 
     def epoch(self, epoch: int, epochs: int, values: Mapping[str, float | None]) -> None:
-        """See `Watcher`."""
+        """See `SweepObserver`."""
         self.value = values[self.board.objective.metric]
         self.epoch_of = f"{epoch}/{epochs}"
         self.board.line(f"{self.title}: epoch {epoch}/{epochs}, {self.board.objective.metric} {number(self.value)}")
 
-    def held(self, number: int, result: RunResult) -> None:
-        """See `Watcher`."""
-        self.board.held(number, result)
+    def trial_paused(self, number: int, result: RunResult) -> None:
+        """See `SweepObserver`."""
+        self.board.trial_paused(number, result)
         self._wait()
 
-    def told(self, number: int, result: RunResult) -> None:
-        """See `Watcher`."""
-        self.board.ended(number, result)
+    def trial_finished(self, number: int, result: RunResult) -> None:
+        """See `SweepObserver`."""
+        self.board.trial_finished(number, result)
         self._wait()
 
     def _wait(self) -> None:
-        self.title, self.what, self.epoch_of, self.value, self.place, self.steps = "waiting", "", "", None, 0, 0
+        self.title, self.values, self.epoch_of, self.value, self.place, self.steps = "waiting", "", "", None, 0, 0
 
 
 @dataclass
 class Board:
-    """All workers of a sweep, and how the study stands.
+    """All workers of a sweep, and the status of the study.
 
     Attributes:
         objective: What trials are judged by.
@@ -95,7 +95,7 @@ class Board:
     best: tuple[float, int] | None = None
     saved: int = 0
     ran: int = 0
-    waiting: set[int] = field(default_factory=set)
+    paused: set[int] = field(default_factory=set)
     counts: dict[Outcome, int] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
 
@@ -107,26 +107,26 @@ class Board:
     def __exit__(self, *exception: object) -> None:
         self.live.stop()
 
-    def begin(self, standing: "Standing") -> None:
-        """Where the study stood before."""
-        self.finished, self.waiting, self.best = sum(standing.counts.values()), {*standing.held}, standing.best
-        self.counts = {Outcome(name): number for name, number in standing.counts.items()}
+    def begin(self, status: "StudyStatus") -> None:
+        """Begin with the status of the study."""
+        self.finished, self.paused, self.best = sum(status.outcomes.values()), {*status.paused}, status.best
+        self.counts = {Outcome(name): number for name, number in status.outcomes.items()}
 
     def row(self, number: int) -> Row:
-        """The row of a worker; with the first one the table appears."""
+        """The row of a worker; the table appears with the first one."""
         self.rows.append(Row(self, number))
         if self.console.is_terminal:
             self.live.start()
         return self.rows[-1]
 
-    def held(self, trial: int, result: RunResult) -> None:
-        """A trial waits to be among the best."""
-        self.waiting.add(trial)
+    def trial_paused(self, trial: int, result: RunResult) -> None:
+        """A trial waits until it is among the best."""
+        self.paused.add(trial)
         self.line(f"trial {trial} {result.reason}", always=True)
 
-    def ended(self, trial: int, result: RunResult) -> None:
-        """A trial has ended."""
-        self.waiting.discard(trial)
+    def trial_finished(self, trial: int, result: RunResult) -> None:
+        """A trial has finished."""
+        self.paused.discard(trial)
         self.finished, self.ran = self.finished + 1, self.ran + 1
         self.counts[result.outcome] = self.counts.get(result.outcome, 0) + 1
         self.saved += self.epochs - result.epochs if result.outcome is Outcome.PRUNED else 0
@@ -143,28 +143,28 @@ class Board:
             self.console.print(text, markup=False)
 
     def table(self) -> Table:
-        """How everything stands."""
-        table = Table(box=None, pad_edge=False, caption=self.standing(), caption_justify="left")
+        """One row for each worker, and the status of the study."""
+        table = Table(box=None, pad_edge=False, caption=self.status(), caption_justify="left")
         for column in ("worker", "trial", "step", "epoch", self.objective.metric.removeprefix("val/"), ""):
             table.add_column(column, no_wrap=True, overflow="ellipsis")
         for row in self.rows:
             step = f"{row.place}/{row.steps}" if row.steps else ""
-            table.add_row(str(row.number), row.title, step, row.epoch_of, number(row.value), row.what)
+            table.add_row(str(row.number), row.title, step, row.epoch_of, number(row.value), row.values)
         return table
 
-    def standing(self) -> str:
-        """How many trials have ended and how, the best, what pruning saved, and how long it may take."""
-        told = [f"{self.finished} of {self.trials} trials", *(f"{n} {outcome}" for outcome, n in self.counts.items())]
-        if self.waiting:
-            told.append(f"{len(self.waiting)} held")
+    def status(self) -> str:
+        """How many trials have finished with which outcome, the best, what pruning saved, and the time that is left."""
+        parts = [f"{self.finished} of {self.trials} trials", *(f"{n} {outcome}" for outcome, n in self.counts.items())]
+        if self.paused:
+            parts.append(f"{len(self.paused)} paused")
         if self.best is not None:
-            told.append(f"best {number(self.best[0])} (trial {self.best[1]})")
+            parts.append(f"best {number(self.best[0])} (trial {self.best[1]})")
         if self.saved:
-            told.append(f"{self.saved} epochs saved by pruning")
+            parts.append(f"{self.saved} epochs saved by pruning")
         if self.ran:
             left = (self.trials - self.finished) * (time.monotonic() - self.begun) / self.ran
-            told.append(f"about {max(1, round(left / 60))} min left" if left > 90 else f"about {left:.0f} s left")
-        return ", ".join(told)
+            parts.append(f"about {max(1, round(left / 60))} min left" if left > 90 else f"about {left:.0f} s left")
+        return ", ".join(parts)
 
 
 def number(value: float | None) -> str:

@@ -82,7 +82,7 @@ def measure(components: Sequence["Component"], size: int) -> list[dict[str, Any]
     from dmx.cli.bar import bar
     from dmx.models import DepthMaskModel, describe_parameters
     from dmx.models.joint import identity
-    from dmx.training.execution import forward_flops
+    from dmx.training.device import forward_flops
 
     found = []
     with bar("building models") as update:

@@ -26,22 +26,22 @@ COLOURS = {"better": "green", "worse": "red", "network better": "green", "networ
     "--metric",
     "metrics",
     multiple=True,
-    help="Compare this metric only, as `depth/rmse_pooled`; may be repeated. Decide on it before you look.",
+    help="Compare this metric only, for example depth/rmse_pooled; may be repeated. Choose it before you see results.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
-@click.option("--html", "page", type=UserPath(dir_okay=False), help="Write a page with plots and pictures.")
+@click.option("--html", "page", type=UserPath(dir_okay=False), help="Also write an HTML page with plots and pictures.")
 @home_option
 def compare(
     runs: tuple[str, ...], metrics: tuple[str, ...], as_json: bool, as_csv: bool, page: Path | None, home: Home
 ) -> None:
     """Compare runs sample by sample, and say what is more than chance.
 
-    All are compared with the first, on the validation samples.
+    Each of RUNS is compared with the first, on the validation samples of its best epoch.
 
-    Runs that differ in their seeds alone are one candidate. A difference has a 95 % interval over groups of samples and
-    over seeds; where a candidate has one seed, the verdict is about that network and says so. All differences that are
-    shown are corrected together (Holm 1979).
+    Runs that differ in their seeds alone count as one configuration. Each difference has a 95 % interval over groups of
+    samples and over seeds. With a single seed the verdict is about that network alone (`network better`). The intervals
+    are corrected for the number of differences that are shown (Holm 1979).
     """
     from dmx.compare.runs import compare as made
 
@@ -49,7 +49,7 @@ def compare(
         raise click.UsageError("name two runs at least; `dmx leaderboard` lists them.")
     found = made(home, runs, metrics)
     if as_json:
-        facts = {"runs": [one.name for one in found.candidates], "told": found.told, "metrics": [*rows(found)]}
+        facts = {"runs": [one.name for one in found.candidates], "told": found.message, "metrics": [*rows(found)]}
         click.echo(json.dumps(facts, indent=1))
     elif as_csv:
         writer = csv.DictWriter(sys.stdout, ["metric", "run", "value", "difference", "low", "high", "verdict"])
@@ -67,8 +67,8 @@ def write_page(found: "Comparison", home: Home, path: Path) -> None:
     from dmx.compare.pictures import pairs
     from dmx.errors import UserError
     from dmx.report.comparison import comparison_page
-    from dmx.sums import base
-    from dmx.tracking.files import replace_text
+    from dmx.sample_table import base
+    from dmx.stored import replace_text
 
     first, *others = found.candidates
     metric = base(first.runs[0].record["objective"]["metric"].removeprefix("val/"))
@@ -121,7 +121,7 @@ def show(found: "Comparison") -> None:
     for path, values in found.changed.items():
         places.add_row(path, *map(str, values))
     console.print(places, highlight=False)
-    console.print(found.told, highlight=False)
+    console.print(found.message, highlight=False)
 
 
 def number(value: float | None) -> str:

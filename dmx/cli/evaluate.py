@@ -22,18 +22,20 @@ if TYPE_CHECKING:
 @click.option(
     "--part",
     type=click.Choice(("all", "train", "val", "test")),
-    help="Which samples. [val of the data that the run was trained on, all of any other]",
+    help="Which samples. [val of the run's own data set, all of any other]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @home_option
 def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home) -> None:
     """Evaluate a run on a data set, with every metric there is.
 
-    Pooled and per image, by depth range and size of the object, at every threshold of the mask, with boundary IoU, S-,
-    E- and weighted F-measure and calibration, and pictures of the worst samples. Depth is also brought to the truth's
-    scale, which the metric's name then says. All is kept with the run, sample by sample.
+    RUN is a run's name, DATA the folder of a data set. Metrics are pooled and per image, by depth range and by size of
+    the object, at every threshold of the mask; with boundary IoU, S-, E- and weighted F-measure, calibration, and
+    pictures of the worst samples. Depth is also measured after alignment to the true scale; the names of these metrics
+    say so. Results are kept with the run, sample by sample.
 
-    Test is for the end: it is read where `--part test` or `--part all` says so, and for how many networks is said.
+    The test part of the run's own data is meant for the very end: it is read only where `--part` asks for `test` or
+    `all`, and the output says for how many networks it has been read.
     """
     from dmx.cli.bar import bar
     from dmx.experiment.evaluate import evaluate as made

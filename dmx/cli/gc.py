@@ -8,24 +8,28 @@ from dmx.tracking.home import Home
 
 @click.command()
 @click.option(
-    "--best", default=3, show_default=True, type=click.IntRange(min=0), help="Trials of each study that keep weights."
+    "--best",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Best trials of each study that keep their weights.",
 )
-@click.option("--yes", is_flag=True, help="Remove what nobody needs; without this nothing is removed.")
+@click.option("--yes", is_flag=True, help="Remove the files; without this they are only listed.")
 @home_option
 def gc(best: int, yes: bool, home: Home) -> None:
-    """Tell what takes room on the disk, and remove what nobody needs.
+    """Show disk usage, and remove files that are no longer needed.
 
-    That is: checkpoints of runs that have ended, weights of trials that were pruned, failed, or are not among the best
-    of their study, and packs of data that have changed since. Studies that have not ended, champions, runs with the tag
-    dmx.keep in MLflow, and all numbers and pictures stay.
+    These are checkpoints of runs that have ended, weights of trials that were pruned, failed or are not among the best
+    of their study, and packs of data that has changed since. Studies that have not ended, champions, runs with the tag
+    dmx.keep in MLflow, and all metrics and pictures stay.
     """
     from rich.console import Console
     from rich.table import Table
 
-    from dmx.sweep.disk import by_reason, remove, room, spare
+    from dmx.sweep.garbage import by_reason, disk_usage, find_garbage, remove
 
     console = Console() if Console().is_terminal else Console(width=200)
-    taken = room(home)
+    taken = disk_usage(home)
     table = Table(title=f"{home.root} takes {size(sum(sum(kinds.values()) for kinds in taken.values()))}", box=None)
     for column in ("study", "kind", "size"):
         table.add_column(column, justify="right" if column == "size" else "left")
@@ -33,18 +37,18 @@ def gc(best: int, yes: bool, home: Home) -> None:
         for i, (kind, amount) in enumerate(sorted(kinds.items(), key=lambda item: -item[1])):
             table.add_row("" if i else study, kind, size(amount))
     console.print(table, highlight=False)
-    spares = list(spare(home, best))
-    if not spares:
+    garbage = list(find_garbage(home, best))
+    if not garbage:
         click.echo("\nAll of it is needed.")
         return
-    listing = Table(title="\nNobody needs", title_justify="left", box=None)
+    listing = Table(title="\nNo longer needed", title_justify="left", box=None)
     for column in ("study", "what", "why", "files", "size"):
         listing.add_column(column, justify="right" if column in ("files", "size") else "left")
-    for (study, what, why), (count, amount) in by_reason(spares).items():
+    for (study, what, why), (count, amount) in by_reason(garbage).items():
         listing.add_row(study, what, why, str(count), size(amount))
     console.print(listing, highlight=False)
     if yes:
-        click.echo(f"\nRemoved; {size(remove(home, spares))} are free again.")
+        click.echo(f"\nRemoved; {size(remove(home, garbage))} are free again.")
     else:
         click.echo("\nNothing was removed; `dmx gc --yes` removes these.")
 

@@ -9,7 +9,7 @@ import click
 
 from dmx.cli.options import home as home_option
 from dmx.config.objective import COSTS
-from dmx.tracking.home import Home
+from dmx.tracking.home import STUDY, Home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,17 +21,21 @@ if TYPE_CHECKING:
     Ranked = tuple[Sequence[Entry], Sequence[Goal], int, str]
 
 SHOWN = 30
-"""Rows of a table where nobody asks for more or fewer."""
+"""Rows of the table without `--top`."""
 
 
 @click.command()
 @click.argument("study", required=False)
-@click.option("--top", type=click.IntRange(min=1), help="Show only so many.")
+@click.option("--top", type=click.IntRange(min=1), help="Show this many of the best. [30 in a table, else all]")
 @click.option("--json", "form", flag_value="json", help="Print JSON instead of a table, with all metrics.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV instead of a table, with all metrics.")
 @home_option
 def leaderboard(study: str | None, top: int | None, form: str | None, home: Home) -> None:
-    """Rank the runs of a study, or all single runs."""
+    """Rank the runs of a study, or all single runs.
+
+    Best first by the objective on validation, each run at its best epoch. The column `to 1st` says whether a run
+    differs from the first by more than chance. STUDY is a study's name; without it, runs of `dmx train` are ranked.
+    """
     entries, goals, front, knee = ranked(study, home)
     if not entries:
         raise nothing_to_rank(study, home)
@@ -42,10 +46,10 @@ def leaderboard(study: str | None, top: int | None, form: str | None, home: Home
 
 
 def nothing_to_rank(study: str | None, home: Home) -> "UserError":
-    """Why there is nothing to rank, and what there is to do."""
+    """Why there is nothing to rank, and what to do."""
     from dmx.errors import UserError, did_you_mean
 
-    known = sorted(path.name for path in (home.root / "studies").glob("*/"))
+    known = sorted(path.name for path in home.studies.glob("*/"))
     if study in known:
         return UserError(f"no run of study '{study}' has finished in {home.root}; `dmx sweep` goes on with it.")
     if study is not None:
@@ -59,13 +63,13 @@ def ranked(study: str | None, home: Home) -> "Ranked":
     from dmx.results.ranking import rank, results
 
     entries = results(home, study)
-    if study is None or not (home.study(study) / "study.yaml").is_file() or not several(home, study):
+    if study is None or not (home.study(study) / STUDY).is_file() or not several(home, study):
         return rank(entries), (), 0, ""
-    from dmx.sweep.judging import rank_several
-    from dmx.sweep.stored import stored_study
+    from dmx.sweep.definition import load_config
+    from dmx.sweep.pareto import rank_runs
 
-    goals = stored_study(home, study).goals
-    ordered, front, knee = rank_several(entries, goals)
+    goals = load_config(home, study).goals
+    ordered, front, knee = rank_runs(entries, goals)
     return ordered, goals, front, knee
 
 
@@ -73,11 +77,11 @@ def several(home: Home, study: str) -> bool:
     """Whether a study has several objectives; its configuration as a whole takes seconds to check."""
     from dmx.written import read_yaml
 
-    return bool(read_yaml(home.study(study) / "study.yaml").get("objectives"))
+    return bool(read_yaml(home.study(study) / STUDY).get("objectives"))
 
 
 def write(entries: "Sequence[Entry]", form: str) -> None:
-    """All that is known of each run at its best epoch, for programs."""
+    """Print everything on record of each run at its best epoch, for programs."""
     rows = []
     for place, entry in enumerate(entries, start=1):
         best, result = entry.result.best, entry.result
@@ -102,7 +106,7 @@ def show_study(name: str, home: Home, title: str, top: int | None = None) -> Non
 
 
 def show_ranked(title: str, home: Home, found: "Ranked", top: int) -> None:
-    """Ranked runs as a table, and whether what is between them is more than chance."""
+    """Print ranked runs as a table that says which differences are more than chance."""
     from dmx.cli.table import show
     from dmx.compare.leads import leads
 

@@ -38,10 +38,10 @@ def lr_find(experiment: Path, overrides: tuple[str, ...], low: float, high: floa
     with bar("raising the learning rate") as stepped:
         curve, plot = find(prepared, home, low, high, steps, stepped)
     if curve.steepest is None or curve.tenth is None:
-        told = f"the loss does not fall between {curve.rates[0]:.2g} and {curve.rates[-1]:.2g}; no suggestion"
+        message = f"the loss does not fall between {curve.rates[0]:.2g} and {curve.rates[-1]:.2g}; no suggestion"
     else:
-        told = (
+        message = (
             f"try optimizer.lr={curve.steepest:.2g}, where the loss falls fastest (a tenth of the lowest point's is "
             f"{curve.tenth:.2g})"
         )
-    click.echo(f"{config.name}: {told}{f'; {curve.ended}' if curve.ended else ''}. Plot: {plot}")
+    click.echo(f"{config.name}: {message}{f'; {curve.ended}' if curve.ended else ''}. Plot: {plot}")

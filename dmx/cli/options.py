@@ -29,7 +29,7 @@ home = click.option(
     envvar="DMX_HOME",
     type=UserPath(file_okay=False),
     callback=_home,
-    help="The folder of results.",
+    help="The folder with all results.",
 )
 
 COUNT = click.IntRange(1, 10_000_000)

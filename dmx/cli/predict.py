@@ -19,15 +19,15 @@ SHOWN = 10
 @click.option(
     "--backgrounds",
     type=UserPath(exists=True),
-    help="The scene without the object: one picture, or a folder with one of each name; for models that take it.",
+    help="For models that take it, the scene without the object: one picture, or a folder with the same names.",
 )
 @home_option
 def predict(run: str, images: Path, out: Path, backgrounds: Path | None, home: Home) -> None:
     """Write mask and depth of photographs.
 
-    IMAGES is a picture, or a folder of pictures and of folders of them, of any size. OUT then has, for each,
-    mask/NAME.png (the probability times 255), depth/NAME.npy (float32, metres where the run learned metres) and
-    view/NAME.png to look at.
+    RUN is a run's name. IMAGES is a picture, or a folder that is searched with its subfolders; pictures may be of any
+    size. OUT is a new folder, with three files for each picture: mask/NAME.png (the probability times 255),
+    depth/NAME.npy (float32, in metres where the run was trained on metres) and view/NAME.png to look at.
     """
     from dmx.cli.bar import bar
     from dmx.deliver.predict import predict as made

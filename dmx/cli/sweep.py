@@ -25,8 +25,8 @@ def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     return float(found[1]) * UNITS[found[2]]
 
 
-def crew_options(command: Any) -> Any:
-    """The options that say how a machine works on a study."""
+def pool_options(command: Any) -> Any:
+    """The options of a worker pool."""
     for option in (
         click.option("--trials-per-device", type=PROCESSES, default=1, show_default=True, help="On a GPU."),
         click.option("--workers", type=PROCESSES, help="Trials at a time. [one for each GPU, or one]"),
@@ -39,7 +39,7 @@ def crew_options(command: Any) -> Any:
 @click.command()
 @click.argument("study", type=UserPath())
 @click.option("--trials", type=click.IntRange(1, 100_000), help="How many trials in all, over every start.")
-@crew_options
+@pool_options
 @click.option("--storage", metavar="URL", help="A database that workers on many machines share.")
 @click.option("--ray", "cluster", metavar="ADDRESS", help="Run trials as tasks of this Ray cluster: auto, ray://...")
 @overrides_option
@@ -60,28 +60,38 @@ def sweep(
 
     from dmx.cli.board import Board
     from dmx.config import load_study
-    from dmx.sweep.crew import Crew
-    from dmx.sweep.on_ray import RayCrew
+    from dmx.sweep.process import ProcessPool
+    from dmx.sweep.ray_pool import RayPool
 
     given = (*overrides, f"trials={trials}") if trials is not None else overrides
     config = load_study(study, given)
     objective = config.experiment.objective
     with Board(objective, config.trials, config.experiment.epochs) as board:
-        given_crew = (board.row, workers, trials_per_device, storage, timeout or inf, board.begin, concluded(home))
-        crew = RayCrew(*given_crew, cluster) if cluster else Crew(*given_crew)
-        summary = crew.sweep(config, home)
+        options = (board.row, workers, trials_per_device, storage, timeout or inf, board.begin, report_maker(home))
+        pool = RayPool(*options, cluster) if cluster else ProcessPool(*options)
+        summary = pool.sweep(config, home)
     return conclude(config.name, home, summary, f"dmx sweep {study} --trials {summary.trials + 10}")
 
 
-def concluded(home: Home) -> Any:
-    """Makes the report of a whole study and its figures; gives the files."""
+def report_maker(home: Home) -> Any:
+    """A function that writes the report of a study and its figures, and returns the files."""
     from dmx.report import gather, page, write
 
-    return lambda config, claims: write(page(gather(config, claims.fresh(), home)), home.study(config.name))
+    return lambda config, queue: write(page(gather(config, queue.load_study(), home)), home.study(config.name))
 
 
 def conclude(name: str, home: Home, summary: Any, more: str) -> int | None:
-    """Show the leaderboard and what comes next; gives the exit code."""
+    """Show the leaderboard and what to do next.
+
+    Args:
+        name: The study.
+        home: Where results are.
+        summary: How far the study is.
+        more: How to have more trials.
+
+    Returns:
+        The exit code.
+    """
     from dmx.cli.leaderboard import show_study
     from dmx.results.ranking import results
 

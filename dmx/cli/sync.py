@@ -14,7 +14,7 @@ from dmx.tracking.home import Home
 def sync(rebuild: bool, home: Home) -> int:
     """Send to MLflow and TensorBoard what they still lack.
 
-    What they have lost counts as lacking; what somebody deleted in MLflow's page does not.
+    What a store has lost is sent again; what was deleted in MLflow's page is not.
     """
     from dmx.cli.bar import bar
     from dmx.tracking import syncing

@@ -10,7 +10,7 @@ from dmx.config import Objective
 from dmx.results.ranking import Entry
 
 SECOND = ("val/mask/iou_pooled", "val/depth/rmse_pooled", "val/depth/delta1_pooled")
-NOBODY_KNOWS = Leads({}, "")
+NOT_COMPARED = Leads({}, "")
 WIDE = 200
 """Columns where there is no terminal: a file has room."""
 
@@ -20,7 +20,7 @@ def show(
     title: str,
     top: int | None = None,
     goals: Sequence[str] = (),
-    leads: Leads = NOBODY_KNOWS,
+    leads: Leads = NOT_COMPARED,
 ) -> None:
     """Print ranked entries, best first; a value that is missing is shown as a dash.
 
@@ -67,7 +67,7 @@ def explain(console: Console, objective: Objective, leads: Leads) -> None:
     arrow = "lower" if objective.direction == "minimize" else "higher"
     console.print(f"Ranked by {objective.metric} ({arrow} is better), each run at its best epoch.", highlight=False)
     if leads.by_run:
-        console.print(f"To 1st: {leads.told}", highlight=False)
+        console.print(f"To 1st: {leads.message}", highlight=False)
 
 
 def row(place: int, entry: Entry, metrics: Sequence[str]) -> list[str]:

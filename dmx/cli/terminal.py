@@ -40,7 +40,7 @@ codecs.register_error("dmx.plain", plain)
 
 
 class Forgiving(io.TextIOBase):
-    """A stream on which no text fails, and which goes nowhere once nobody reads it.
+    """A stream on which no text fails, and which discards its text once its reader is gone.
 
     It hides the bytes below it, which click would take for UTF-8 where they are ASCII.
     """

@@ -8,7 +8,7 @@ import click
 from dmx.cli.options import home as home_option
 from dmx.cli.options import overrides as overrides_option
 from dmx.cli.paths import UserPath
-from dmx.tracking.home import Home
+from dmx.tracking.home import CONFIG, JOURNAL, Home
 from dmx.written import read_yaml
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
     Several GPUs train one model together under torchrun: torchrun --nproc-per-node 4 -m dmx train EXPERIMENT.
     """
     from dmx.cli.watch import Watch
-    from dmx.experiment import UNFINISHED, prepare, run, run_id_of, tidy
+    from dmx.experiment import UNFINISHED, RunOptions, Tracking, prepare, run, run_id_of, tidy
     from dmx.outcome import Outcome
     from dmx.results.records import read_result
-    from dmx.training.processes import joined, number
+    from dmx.training.distributed import join_process_group, rank
 
     config = configured(experiment, overrides, resume, home)
     run_id = resume or run_id_of(config)
@@ -41,17 +41,17 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
         click.echo(f"Run {run_id} has ended already ({done[0].outcome}): equal configurations are one run.")
         click.echo("For another one change something, as in -s seed=1.")
         return 0 if done[0].outcome is Outcome.COMPLETE else 1
-    with joined(config.training.device), Watch(config.objective, quiet=number() > 0) as watch:
+    with join_process_group(config.training.device), Watch(config.objective, quiet=rank() > 0) as watch:
         prepared = prepare(config, home, watch.loading)
         watch.console.print(
             f"[bold]{run_id}[/]: {config.model.component.name}, {prepared.parameters:,} parameters, "
             f"{len(prepared.split.train)} training and {len(prepared.split.val)} validation samples, "
-            f"{', '.join(f'{key} {value}' for key, value in prepared.execution.facts().items())}"
+            f"{', '.join(f'{key} {value}' for key, value in prepared.device_config.facts().items())}"
         )
-        tags = {"dmx.role": "run"}
-        result, unsent = run(prepared, home, run_id, experiment=config.name, tags=tags, progress=watch)
-        watch.told(0, result)
-        others = number() > 0
+        tracking = Tracking(config.name, {"dmx.role": "run"})
+        result, unsent = run(prepared, home, run_id, tracking, RunOptions(progress=watch))
+        watch.trial_finished(0, result)
+        others = rank() > 0
     if others:  # the first process speaks for all
         return None
     if unsent:
@@ -76,10 +76,10 @@ def configured(
         return load_experiment(experiment, overrides)
     if experiment is not None or overrides:
         raise click.UsageError("--resume takes the run's own configuration: give neither a file nor -s beside it.")
-    stored = home.run(resume) / "config.yaml"
+    stored = home.run(resume) / CONFIG
     if not stored.is_file():
         raise UserError(f"no run '{resume}' in {home.root / 'runs'}; `dmx leaderboard` lists the runs.")
-    refuse_trials(home.run(resume) / "journal.jsonl")
+    refuse_trials(home.run(resume) / JOURNAL)
     return parse_experiment(read_yaml(stored), str(stored))
 
 

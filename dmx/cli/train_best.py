@@ -20,10 +20,10 @@ def train_best(study: str, pick: str | None, home: Home) -> int | None:
     from dmx.cli.table import show
     from dmx.cli.watch import Watch
     from dmx.report.evaluation import evaluation_page
-    from dmx.sweep.best import train_best as run_best
-    from dmx.sweep.stored import stored_study
+    from dmx.sweep.definition import load_config
+    from dmx.sweep.retrain import train_best as run_best
 
-    objective = stored_study(home, study).experiment.objective
+    objective = load_config(home, study).experiment.objective
     with Watch(objective) as watch:
         report = run_best(study, home, watch, pick, evaluation_page)
     if report.interrupted or report.prepared is None:
@@ -39,8 +39,8 @@ def train_best(study: str, pick: str | None, home: Home) -> int | None:
         test = (report.test or {}).get(name.replace("val/", "test/", 1))
         shown = "-" if test is None else f"{test:.4f}"
         click.echo(f"  {name.removeprefix('val/'):32} {mean:10.4f} ± {deviation:.4f}   test {shown}")
-    if report.told:
-        click.echo(report.told)
+    if report.readings:
+        click.echo(report.readings)
     from dmx.deliver.champion import ALIAS, register
 
     version = register(home, report.prepared, report.champion, report.study, report.trial)

@@ -14,7 +14,7 @@ import click
 
 from dmx.cli.options import home as home_option
 from dmx.machine import ENDING, apart, end_group
-from dmx.tracking.home import Home
+from dmx.tracking.home import OPTUNA_JOURNAL, Home
 
 OTHERS = (
     "MLFLOW_ARTIFACTS_DESTINATION",
@@ -47,7 +47,7 @@ def ui(study: str | None, host: str, port: int, home: Home) -> None:
     The dashboard shows STUDY, or the study that was worked on last. Where MLFLOW_TRACKING_URI is a database, MLflow
     serves that; where it is a server, that is MLflow's page. Ctrl-C stops all.
     """
-    from dmx.tracking.mlflow_client import address
+    from dmx.tracking.mlflow_client import address, is_server
     from dmx.tracking.secrets import without_secrets
 
     servers = commands(home, study, host, port)
@@ -75,7 +75,7 @@ def ui(study: str | None, host: str, port: int, home: Home) -> None:
         while all(process.poll() is None for process in running.values()):
             time.sleep(0.5)
         ended = next(name for name, process in running.items() if process.poll() is not None)
-        raise click.ClickException(f"{ended} ended; why, is at the end of {home.root / ended}.log.")
+        raise click.ClickException(f"{ended} ended; the end of {home.root / ended}.log says why.")
     finally:
         for process in running.values():
             if process.poll() is None:
@@ -89,13 +89,13 @@ def commands(home: Home, study: str | None, host: str, port: int) -> dict[str, l
         UserError: Nothing was ever run, or the study is not there.
     """
     from dmx.errors import UserError, did_you_mean
-    from dmx.tracking.mlflow_client import address, is_local
+    from dmx.tracking.mlflow_client import address, is_local, is_server
 
-    store, runs = address(home), any((home.root / "runs").glob("*"))
+    store, runs = address(home), any(home.runs.glob("*"))
     has_store = home.mlflow_db.exists() if is_local(home) else not is_server(store)
     if not runs and not has_store:
         raise UserError(f"nothing was ever run in {home.root}; `make sweep` runs a first study.")
-    journals = sorted((home.root / "studies").glob("*/optuna.journal"), key=lambda path: path.stat().st_mtime)
+    journals = sorted(home.studies.glob(f"*/{OPTUNA_JOURNAL}"), key=lambda path: path.stat().st_mtime)
     by_name = {path.parent.name: path for path in journals}
     if study is not None and study not in by_name:
         raise UserError(f"no study '{study}' in {home.root}; {did_you_mean(study, by_name)}")
@@ -104,17 +104,12 @@ def commands(home: Home, study: str | None, host: str, port: int) -> dict[str, l
     if has_store:
         mlflow = [str(here / "mlflow"), "ui", "--backend-store-uri", store, "--host", host]
         found["mlflow"] = [*mlflow, "--port", str(port), "--workers", "1"]
-    board = [str(here / "tensorboard"), "--logdir", str(home.root / "tensorboard"), "--host", host]
+    board = [str(here / "tensorboard"), "--logdir", str(home.tensorboards), "--host", host]
     found["tensorboard"] = [*board, "--port", str(port + 1)]
     if by_name:
         journal = by_name[study] if study else journals[-1]
         found["optuna"] = [str(here / "optuna-dashboard"), str(journal), "--host", host, "--port", str(port + 2)]
     return found
-
-
-def is_server(store: str) -> bool:
-    """Whether MLflow's address is that of a server, which has its own page."""
-    return store.startswith(("http:", "https:", "databricks"))
 
 
 def refuse_taken(host: str, ports: Sequence[int]) -> None:

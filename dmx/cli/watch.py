@@ -1,4 +1,4 @@
-"""Bars and lines for whoever watches a run or a sweep in a terminal."""
+"""Progress of a run or a sweep in a terminal: a bar, or lines."""
 
 import time
 from collections.abc import Mapping
@@ -56,10 +56,10 @@ class Watch:
         self.samples += samples
         self.loss = self.loss if loss is None else loss
         rate = self.samples / max(time.monotonic() - self.begun, 1e-9)
-        told = f"{rate:,.0f} samples/s" + ("" if self.loss is None else f", loss {self.loss:.4g}")
+        speed = f"{rate:,.0f} samples/s" + ("" if self.loss is None else f", loss {self.loss:.4g}")
         if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], advance=1, told=told)
-        self._line(f"  {self.title or 'training'}: {told}")
+            self.bar.update(self.bar.task_ids[0], advance=1, speed=speed)
+        self._line(f"  {self.title or 'training'}: {speed}")
 
     def epoch(self, epoch: int, epochs: int, values: Mapping[str, float | None]) -> None:
         """See `dmx.training.progress.Progress`."""
@@ -74,24 +74,24 @@ class Watch:
         self.console.print(f"  epoch {epoch}/{epochs}: {text}")
         self.written = time.monotonic()
 
-    def claimed(self, number: int) -> None:
-        """See `dmx.sweep.watcher.Watcher`."""
+    def trial_claimed(self, number: int) -> None:
+        """See `dmx.sweep.events.SweepObserver`."""
 
-    def trial(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
-        """See `dmx.sweep.watcher.Watcher`."""
+    def trial_started(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
+        """See `dmx.sweep.events.SweepObserver`."""
         self._end_bar()
         slots = ("model", "loss.mask", "loss.depth", "weighting", "optimizer", "schedule")
         chosen = [str(values[slot]) for slot in slots if slot in values]
         self.title = f"trial {number}"
         self.console.print(f"[bold]trial {number}[/] (of {trials}): {', '.join(chosen)}")
 
-    def held(self, number: int, result: RunResult) -> None:
-        """See `dmx.sweep.watcher.Watcher`."""
+    def trial_paused(self, number: int, result: RunResult) -> None:
+        """See `dmx.sweep.events.SweepObserver`."""
         self._end_bar()
         self.console.print(f"  {result.reason}", markup=False)
 
-    def told(self, number: int, result: RunResult) -> None:
-        """See `dmx.sweep.watcher.Watcher`."""
+    def trial_finished(self, number: int, result: RunResult) -> None:
+        """See `dmx.sweep.events.SweepObserver`."""
         self._end_bar()
         best = f" at {result.best.value:.4g}" if result.best else ""
         reason = f": {result.reason}" if result.reason else ""
@@ -101,8 +101,8 @@ class Watch:
         if not self.console.is_terminal or self.console.quiet:
             return
         columns = (SpinnerColumn(), "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, TextColumn("{task.fields[told]}"), console=self.console, transient=True)
-        self.bar.add_task(title, total=total, completed=done, told="")
+        self.bar = Progress(*columns, TextColumn("{task.fields[speed]}"), console=self.console, transient=True)
+        self.bar.add_task(title, total=total, completed=done, speed="")
         self.bar.start()
 
     def _end_bar(self) -> None:

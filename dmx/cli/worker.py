@@ -3,14 +3,14 @@
 import click
 
 from dmx.cli.options import home as home_option
-from dmx.cli.sweep import conclude, crew_options
+from dmx.cli.sweep import conclude, pool_options
 from dmx.tracking.home import Home
 
 
 @click.command()
 @click.argument("study")
 @click.option("--storage", metavar="URL", required=True, help="The database in which `dmx sweep` has begun the study.")
-@crew_options
+@pool_options
 @home_option
 def worker(
     study: str, storage: str, timeout: float | None, workers: int | None, trials_per_device: int, home: Home
@@ -19,12 +19,12 @@ def worker(
     from math import inf
 
     from dmx.cli.board import Board
-    from dmx.sweep.agreement import agreed
-    from dmx.sweep.crew import Crew
+    from dmx.sweep.definition import load_shared
+    from dmx.sweep.process import ProcessPool
 
-    _, config, _ = agreed(study, storage)
+    _, config, _ = load_shared(study, storage)
     objective = config.experiment.objective
     with Board(objective, config.trials, config.experiment.epochs) as board:
-        crew = Crew(board.row, workers, trials_per_device, storage, timeout or inf, board.begin)
-        summary = crew.join(study, home)
+        pool = ProcessPool(board.row, workers, trials_per_device, storage, timeout or inf, board.begin)
+        summary = pool.join(study, home)
     return conclude(study, home, summary, "raise `trials` of the sweep that began it")

@@ -15,7 +15,7 @@ analysis of variance with seeds nested in candidates and crossed with groups, as
 tests/compare/test_coverage.py measures how often such intervals hold the truth: 93 to 97 % with equal numbers of seeds
 from two on, in its regimes; docs/compare.md says where it is more or less.
 
-Of a candidate with one seed nobody knows how much another seed would change. Then the interval is about that network,
+With one seed of a candidate it is unknown how much another seed would change. Then the interval is about that network,
 and the verdict says so.
 """
 
@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.special import stdtr, stdtrit
 
-from dmx.sums import FINISHES, FORMS, Samples, base, ratio
+from dmx.sample_table import FINISHES, FORMS, SampleTable, base, ratio
 
 Verdict = Literal["better", "worse", "network better", "network worse", "unclear"]
 LEVEL = 0.95
@@ -120,7 +120,7 @@ def quantile(freedom: float, level: float = LEVEL) -> float:
     return float(stdtrit(freedom, (1 + level) / 2))
 
 
-def difference(first: Sequence[Samples], second: Sequence[Samples], metric: str) -> Difference | None:
+def difference(first: Sequence[SampleTable], second: Sequence[SampleTable], metric: str) -> Difference | None:
     """How much the second candidate's metric differs from the first one's.
 
     Args:
@@ -173,10 +173,10 @@ def explained(found: Sequence[Difference], groups: int, samples: int, seeds: int
         seeds: How many seeds the candidate has that has most.
 
     >>> explained([], 30, 120, 1)
-    'No difference can be told: the metric is undefined.'
+    'There is no difference to show: the metric is undefined.'
     """
     if not found:
-        return "No difference can be told: the metric is undefined."
+        return "There is no difference to show: the metric is undefined."
     of = "one group, so that nothing follows about others" if groups == 1 else f"{groups} groups"
     over = "seeds and groups of samples" if seeds > 1 else "groups of samples"
     said = [f"Intervals: 95 %, by Student's t over {over} ({samples} samples in {of})"]
@@ -205,7 +205,7 @@ def places_of(groups: tuple[str, ...]) -> tuple[np.ndarray, int]:
     return places, len(names)
 
 
-def seen(seeds: Sequence[Samples], metric: str) -> Seeds:
+def seen(seeds: Sequence[SampleTable], metric: str) -> Seeds:
     """A metric of each seed, with all groups and without each."""
     name, pooled = base(metric), metric.endswith(FORMS[0])
     places, count = places_of(tuple(seeds[0].groups))
@@ -242,8 +242,8 @@ def without_each(sums: Float64[np.ndarray, "*B groups K"]) -> Float64[np.ndarray
 def uncertainty(first: Seeds, second: Seeds) -> tuple[Numbers, Numbers]:
     """The standard error of the difference of two candidates' means, and its degrees of freedom.
 
-    Of one group nobody knows what another would give: then seeds alone count, and without several seeds nothing is
-    known; nor where all that a metric is defined in is one group for one seed, but not for another.
+    With one group it is unknown what another one would show: then seeds alone count, and without several seeds nothing
+    is known; nor where all that a metric is defined in is one group for one seed, but not for another.
     """
     share = np.concatenate([first.share, second.share], axis=-2).mean(-2)
     parts = [over_seeds(one, share) for one in (first, second)]

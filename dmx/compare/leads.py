@@ -1,4 +1,4 @@
-"""How the runs of a leaderboard stand to the first one, and whether that is more than chance."""
+"""How each run of a leaderboard differs from the first, and whether the difference is more than chance."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from dmx.compare.difference import Difference, corrected, difference, explained
 from dmx.errors import UserError
 from dmx.results.ranking import Entry
-from dmx.sums import BEST_SAMPLES, Samples, base
-from dmx.tracking.home import Home
+from dmx.sample_table import SampleTable, base
+from dmx.tracking.home import BEST_SAMPLES, Home
 
 CHOSEN = "The first was chosen as the best of many, so it is lucky, too: trained anew it will on average do worse."
-"""What holds of every best one."""
+"""What is true of the best of any search."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class Leads:
     """Differences from the first run.
 
     Attributes:
-        by_run: That of each run; those of which nobody knows are left out.
-        told: What they say and what they do not.
+        by_run: The difference of each run; runs without samples to compare are left out.
+        message: What the intervals and verdicts mean.
     """
 
     by_run: dict[str, Difference]
-    told: str
+    message: str
 
 
 def leads(home: Home, entries: Sequence[Entry]) -> Leads:
@@ -33,8 +33,8 @@ def leads(home: Home, entries: Sequence[Entry]) -> Leads:
         return Leads({}, "")
     metric = entries[0].record["objective"]["metric"].removeprefix("val/")
 
-    def load(entry: Entry) -> Samples:
-        return Samples.load(home.run(entry.run) / BEST_SAMPLES, only=[base(metric)])
+    def load(entry: Entry) -> SampleTable:
+        return SampleTable.load(home.run(entry.run) / BEST_SAMPLES, only=[base(metric)])
 
     found: dict[str, Difference] = {}
     with suppress(FileNotFoundError, KeyError, UserError):  # of the first: no samples, or of another version
@@ -46,5 +46,5 @@ def leads(home: Home, entries: Sequence[Entry]) -> Leads:
     if not found:
         return Leads({}, "")
     made = [one for one in corrected([*found.values()]) if one is not None]
-    told = f"{explained(made, len(set(first.groups)), len(first.ids), seeds=1)} {CHOSEN}"
-    return Leads(dict(zip(found, made, strict=True)), told)
+    message = f"{explained(made, len(set(first.groups)), len(first.ids), seeds=1)} {CHOSEN}"
+    return Leads(dict(zip(found, made, strict=True)), message)

@@ -10,11 +10,10 @@ from jaxtyping import UInt8
 from dmx.compare.runs import Candidate
 from dmx.config import parse_experiment
 from dmx.experiment import Prepared, check_identity, prepare
-from dmx.experiment.start import IDENTITY
 from dmx.experiment.trained import best_weights
 from dmx.quartet import Batch, DepthSpec, Prediction
 from dmx.results.records import kept_yaml
-from dmx.tracking.home import Home
+from dmx.tracking.home import CONFIG, IDENTITY, Home
 from dmx.tracking.panel import header, row, stack
 from dmx.training.checkpoint import load_weights
 
@@ -58,7 +57,7 @@ def pairs(home: Home, first: Candidate, second: Candidate, metric: str, count: i
 
 def seen(home: Home, run: str, ids: Sequence[str]) -> dict[str, np.ndarray]:
     """A panel's row of each of these validation samples, as a run's best weights see it."""
-    path = home.run(run) / "config.yaml"
+    path = home.run(run) / CONFIG
     prepared = prepare(parse_experiment(kept_yaml(path), str(path)), home, load=False)
     check_identity(home.run(run) / IDENTITY, prepared, f"run {run}")
     load_weights(best_weights(home, run), prepared.model)
@@ -68,12 +67,12 @@ def seen(home: Home, run: str, ids: Sequence[str]) -> dict[str, np.ndarray]:
 @torch.no_grad()
 def predicted(prepared: Prepared, ids: set[str]) -> Iterator[tuple[str, np.ndarray]]:
     """The rows of these samples."""
-    execution, spec = prepared.execution, prepared.index.depth
-    model = prepared.model.to(execution.device).eval()
+    device_config, spec = prepared.device_config, prepared.index.depth
+    model = prepared.model.to(device_config.device).eval()
     for batch in prepared.loaders.val():
         if ids.isdisjoint(batch.ids):
             continue
-        with execution.autocast():
+        with device_config.autocast():
             prediction = model(batch.image, batch.background)
         yield from rows_of(batch, prediction, ids, spec)
 

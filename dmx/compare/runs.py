@@ -9,8 +9,8 @@ from dmx.compare.difference import Difference, corrected, difference, explained
 from dmx.errors import UserError, did_you_mean
 from dmx.results.ranking import Entry, comparable
 from dmx.results.records import read_result
-from dmx.sums import BEST_SAMPLES, Samples
-from dmx.tracking.home import Home
+from dmx.sample_table import SampleTable
+from dmx.tracking.home import BEST_SAMPLES, RESULT, Home
 
 MEASURED = ("data", "split", "size", "definitions")
 """In what runs must agree to be compared; their objectives may differ."""
@@ -30,7 +30,7 @@ class Candidate:
 
     name: str
     runs: tuple[Entry, ...]
-    samples: tuple[Samples, ...]
+    samples: tuple[SampleTable, ...]
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -57,8 +57,8 @@ class Comparison:
     changed: Mapping[str, Sequence[Any]]
 
     @property
-    def told(self) -> str:
-        """What the intervals are of."""
+    def message(self) -> str:
+        """What the intervals and verdicts mean."""
         samples = self.candidates[0].samples[0]
         made = [one for each in self.differences.values() for one in each if one is not None]
         seeds = max(len(one.runs) for one in self.candidates)
@@ -112,8 +112,8 @@ def entry_of(home: Home, name: str) -> Entry:
     folder = home.run(name)
     found = read_result(folder)
     if found is None:
-        known = [path.parent.name for path in (home.root / "runs").glob("*/result.json")]
-        raise UserError(f"no run '{name}' has ended in {home.root}; {did_you_mean(name, known)}")
+        known = did_you_mean(name, home.runs_with(RESULT))
+        raise UserError(f"no run '{name}' has ended in {home.root}; {known}")
     if found[0].best is None:
         raise UserError(f"run {name} has no value: it is {found[0].outcome} ({found[0].reason}).")
     return Entry(name, *found)
@@ -146,7 +146,7 @@ def grouped(home: Home, entries: Sequence[Entry]) -> list[Candidate]:
     ]
 
 
-def samples_of(folder: Path) -> Samples:
+def samples_of(folder: Path) -> SampleTable:
     """What each validation sample of a run came to.
 
     Raises:
@@ -158,7 +158,7 @@ def samples_of(folder: Path) -> Samples:
             f"{path} is not there: the run was answered from another one's record, which its reason names, or made "
             "before samples were kept; name another run."
         )
-    return Samples.load(path)
+    return SampleTable.load(path)
 
 
 def mean(candidate: Candidate, metric: str) -> float | None:

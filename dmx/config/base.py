@@ -1,4 +1,4 @@
-"""The ground of every configuration: frozen, complete, and clear about what is wrong with it."""
+"""The base of every configuration section: frozen, complete, and clear about what is wrong with it."""
 
 import re
 from collections.abc import Callable, Hashable, Iterable
@@ -27,7 +27,7 @@ class Frozen(BaseModel):
 
 
 def once(what: str, remedy: str, name: Callable[[Any], Hashable] = lambda item: item) -> AfterValidator:
-    """An annotation of a list in which nothing stands twice: what goes by name would be found once only.
+    """Annotate a list whose items must have different names: of two with one name, only one would be found.
 
     Args:
         what: What the list names.
@@ -45,7 +45,7 @@ def once(what: str, remedy: str, name: Callable[[Any], Hashable] = lambda item: 
 
 
 def with_proposals(error: ValidationError, known: Iterable[str]) -> ValidationError:
-    """The same error, in which an unknown key of the top level proposes one of the `known`."""
+    """Rewrite a validation error so that an unknown key of the top level proposes one of the `known`."""
     details = []
     for line in error.errors(include_url=False):
         unknown = line["type"] == "extra_forbidden" and len(line["loc"]) == 1
@@ -60,7 +60,7 @@ def with_proposals(error: ValidationError, known: Iterable[str]) -> ValidationEr
 
 
 def problems_of(error: ValidationError, prefix: str = "") -> list[Problem]:
-    """Every line of a validation error as a problem: where, what is legal, what was given."""
+    """List every line of a validation error as a problem: where, what is legal, what was given."""
     problems = []
     for line in error.errors(include_url=False):
         where = re.sub(r"(loss\.(?:mask|depth)\.\d+)\.loss", r"\1", ".".join(str(part) for part in line["loc"]))

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from dmx.config.base import Frozen, once
-from dmx.config.slot import InRegistry
+from dmx.config.components import ComponentField
 from dmx.registry import Params, augmentations
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -52,9 +52,9 @@ Differing = once("an augmentation", "leave one", lambda step: step.component.nam
 
 
 class AugmentConfig(Frozen):
-    """How training samples are changed by chance; a plain list stands for its steps."""
+    """How training samples are changed by chance; a plain list is short for its `steps`."""
 
-    steps: Annotated[tuple[Annotated[Params, InRegistry(augmentations)], ...], Differing] = ()
+    steps: Annotated[tuple[Annotated[Params, ComponentField(augmentations)], ...], Differing] = ()
     """What is done, in this order."""
     where: Literal["cpu", "device"] = "cpu"
     """`cpu`: each sample in the loader, by albumentations; `device`: each batch where it trains, by kornia."""

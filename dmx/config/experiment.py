@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
 
 from dmx.config.base import Frozen, once
+from dmx.config.components import COMPONENT_PATHS, ComponentField, dump_component, name_or_value_at, unmet
 from dmx.config.data import AugmentConfig, DataConfig, as_steps
-from dmx.config.groups import GroupsConfig
-from dmx.config.needs import unmet
 from dmx.config.objective import Objective
-from dmx.config.slot import InRegistry, dump
+from dmx.config.paths import lookup, values_by_path
 from dmx.registry import (
     Params,
+    Scalar,
     depth_losses,
     mask_losses,
     models,
@@ -23,11 +23,12 @@ from dmx.registry import (
     weightings,
 )
 
+Factor = Annotated[float, Field(gt=0, le=1)]
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 
 
 def not_empty(value: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A tuple of one item or more; asked last, so that a bad item is reported as that alone."""
+    """Refuse an empty tuple; checked last, so that a bad item is reported as that alone."""
     if not value:
         raise ValueError("needs at least one item, but got none")
     return value
@@ -52,7 +53,7 @@ class LossTerm(Frozen):
 
     @model_serializer
     def _flat(self) -> dict[str, Any]:
-        return {**dump(self.loss), "weight": self.weight}
+        return {**dump_component(self.loss), "weight": self.weight}
 
 
 def split_weight(value: Any) -> Any:
@@ -71,13 +72,13 @@ def as_list(value: Any) -> Any:
 class MaskTerm(LossTerm):
     """A mask loss and its weight."""
 
-    loss: Annotated[Params, InRegistry(mask_losses, "weight")]
+    loss: Annotated[Params, ComponentField(mask_losses, "weight")]
 
 
 class DepthTerm(LossTerm):
     """A depth loss and its weight."""
 
-    loss: Annotated[Params, InRegistry(depth_losses, "weight")]
+    loss: Annotated[Params, ComponentField(depth_losses, "weight")]
 
 
 Differing = once("a loss", "give it one weight instead", lambda term: term.loss.component.name)
@@ -108,6 +109,17 @@ class Stage(Frozen):
     def height_width(self) -> tuple[int, int]:
         """The size as (height, width)."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+class GroupsConfig(Frozen):
+    """How the optimizer treats the parts of a network; the defaults are common practice."""
+
+    decay_norms_and_biases: bool = False
+    """Whether weight decay also pulls at norms, biases and what else a network asks to be spared, as torch would."""
+    encoder_lr: Factor = 1.0
+    """The learning rate of the encoder as a share of the others': below 1 for pretrained ones."""
+    layer_decay: Factor = 1.0
+    """The learning rate of each layer of the encoder as a share of that of the layer behind it."""
 
 
 class TrainingConfig(Frozen):
@@ -143,18 +155,18 @@ class ExperimentConfig(Frozen):
     plugins: Annotated[tuple[str, ...], once("a module", "leave one")] = ()
     """Modules that register components."""
     data: DataConfig
-    model: Annotated[Params, InRegistry(models)]
+    model: Annotated[Params, ComponentField(models)]
     depth_link: Literal["auto", "identity", "sigmoid", "softplus", "exp"] = "auto"
     """From the network's raw output to depth in the unit of the data set; `auto`: exp for metric depth, for relative
     depth sigmoid."""
     loss: LossConfig
     augment: Annotated[AugmentConfig, BeforeValidator(as_steps)] = AugmentConfig()
-    weighting: Annotated[Params, InRegistry(weightings), Field(default="fixed")]
+    weighting: Annotated[Params, ComponentField(weightings), Field(default="fixed")]
     """How the losses of the tasks become one."""
-    optimizer: Annotated[Params, InRegistry(optimizers)]
+    optimizer: Annotated[Params, ComponentField(optimizers)]
     groups: GroupsConfig = GroupsConfig()
     """Learning rates and weight decay of some of the parameters."""
-    schedule: Annotated[Params, InRegistry(schedules), Field(default="constant")]
+    schedule: Annotated[Params, ComponentField(schedules), Field(default="constant")]
     stages: Annotated[tuple[Stage, ...], NotEmpty]
     training: TrainingConfig = TrainingConfig()
     objective: Objective = Objective.model_construct(metric="val/depth/rmse_pooled", direction="minimize")
@@ -162,16 +174,11 @@ class ExperimentConfig(Frozen):
     @model_validator(mode="after")
     def _needs_are_met(self) -> "ExperimentConfig":
         data = self.dump()
-
-        def standing(place: str) -> tuple[Any]:
-            node: Any = data
-            for key in place.split("."):
-                node = node[key]
-            return (node["name"] if isinstance(node, dict) else node,)
-
         terms = [term.loss for term in (*self.loss.mask, *self.loss.depth)]
         chosen = (self.model, *terms, self.weighting, self.optimizer, self.schedule)
-        if problems := [problem for one in chosen for problem in unmet(one.component, standing)]:
+        if problems := [
+            problem for one in chosen for problem in unmet(one.component, lambda path: (name_or_value_at(data, path),))
+        ]:
             raise ValueError("; ".join(problems) + "; change one of the two")
         return self
 
@@ -181,7 +188,7 @@ class ExperimentConfig(Frozen):
         return sum(stage.epochs for stage in self.stages)
 
     def dump(self) -> dict[str, Any]:
-        """The whole configuration as plain data; reading it again gives an equal one."""
+        """Write the whole configuration as plain data, which `parse_experiment` reads as an equal one."""
         return self.model_dump(mode="json")
 
     @property
@@ -189,3 +196,50 @@ class ExperimentConfig(Frozen):
         """SHA-256 of the configuration's canonical JSON, in hexadecimal, cut to 16 digits."""
         text = json.dumps(self.dump(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def flatten(config: ExperimentConfig) -> dict[str, Scalar]:
+    """Write an experiment as dotted names and short values, as tables and stores want it.
+
+    The names are the same for every model, loss and optimizer, so that columns compare: a component has its name at its
+    path (`optimizer`) and its parameters below (`optimizer.lr`). Several losses of one task have their names joined by
+    `+`.
+    """
+    data = config.dump()
+    flat: dict[str, Scalar] = {}
+    for path in COMPONENT_PATHS:
+        parent, _, key = path.rpartition(".")
+        terms = (lookup(data, parent) if parent else data).pop(key)
+        terms = terms if isinstance(terms, list) else [terms]
+        flat[path] = "+".join(term["name"] for term in terms)
+        for term in terms:
+            prefix = f"{path}.{term['name']}" if parent == "loss" else path
+            flat |= {f"{prefix}.{name}": _short(value) for name, value in term.items() if name != "name"}
+    steps = data["augment"].pop("steps")
+    flat["augment"] = "+".join(step["name"] for step in steps)
+    flat |= {f"augment.{s['name']}.{key}": _short(value) for s in steps for key, value in s.items() if key != "name"}
+    flat["stages"] = ", ".join(_stage(stage) for stage in config.stages)
+    del data["stages"]
+    return flat | {path: _short(value) for path, value in values_by_path(data, enter_lists=False).items()}
+
+
+def flat_name(path: str) -> str:
+    """Return the name under which `flatten` has what a study varies at `path`.
+
+    >>> flat_name("optimizer.adamw.lr"), flat_name("loss.mask.focal.alpha"), flat_name("stages.0.batch_size")
+    ('optimizer.lr', 'loss.mask.focal.alpha', 'stages')
+    """
+    first, *rest = path.split(".")
+    if first == "stages":
+        return first
+    return f"{first}.{'.'.join(rest[1:])}" if first in COMPONENT_PATHS and len(rest) > 1 else path
+
+
+def _stage(stage: Stage) -> str:
+    """Epochs, size, batch size and, where it is not all of the data, the share of them: `2x64@16 of 0.5`."""
+    share = f" of {stage.share:g}" if stage.share < 1 else ""
+    return f"{stage.epochs}x{stage.size}@{stage.batch_size}{share}"
+
+
+def _short(value: Any) -> Scalar:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -11,7 +11,7 @@ from dmx.registry import depth_metrics, mask_metrics
 
 
 def metric_direction(metric: str, *others: str) -> Literal["minimize", "maximize"]:
-    """Which way `metric` gets better; `others` are legal too, for the message.
+    """Look up which way `metric` gets better; `others` are legal too, for the message.
 
     Raises:
         ValueError: It is not the name of a validation metric.

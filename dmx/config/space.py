@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from dmx.config.components import COMPONENT_PATHS, component_at, component_path_of, name_or_value_at, unmet
 from dmx.config.experiment import ExperimentConfig
-from dmx.config.needs import unmet
-from dmx.config.reading import with_value
-from dmx.config.slots import SLOTS, component_in, slot_of
+from dmx.config.paths import lookup, with_value
 from dmx.config.study import RangeConfig, StudyConfig
 from dmx.errors import ConfigError, Problem, did_you_mean
 from dmx.registry import Choice, Range, Search
@@ -23,7 +22,7 @@ AUGMENT = "augment"
 
 @dataclass(frozen=True)
 class Dimension:
-    """One thing that varies: `path` over `search`, only `when` a slot holds a component (None: always)."""
+    """One thing that varies: `path` over `search`, only `when` a component path holds a component (None: always)."""
 
     path: str
     search: Search
@@ -53,44 +52,48 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Space:
-    """All dimensions of a study, slots first, around the experiment that they vary."""
+    """All dimensions of a study, components first, around the experiment that they vary."""
 
     experiment: ExperimentConfig
     dimensions: tuple[Dimension, ...]
 
     def raw(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The experiment with the drawn `values` in place, as plain data."""
+        """Write the experiment with the drawn `values` in place, as plain data."""
         data = self.experiment.dump()
-        for slot in SLOTS:
-            old = component_in(data, slot)
-            name = values.get(slot, old["name"])
+        for place in COMPONENT_PATHS:
+            old = component_at(data, place)
+            name = values.get(place, old["name"])
             new = old if name == old["name"] else {"name": name}
-            own = f"{slot}.{name}."
+            own = f"{place}.{name}."
             new = new | {path.removeprefix(own): value for path, value in values.items() if path.startswith(own)}
             if new != old:
-                data = with_value(data, slot.split("."), [new] if slot.startswith("loss.") else new)
+                data = with_value(data, place, [new] if place.startswith("loss.") else new)
         for path, value in values.items():
-            if slot_of(path) is None:
-                data = with_value(data, path.split("."), value)
+            if component_path_of(path) is None:
+                data = with_value(data, path, value)
         return data
 
 
-def standing(data: Mapping[str, Any], dimension: Dimension) -> Any:
-    """What stands in a dumped experiment where `dimension` varies; None where another component is."""
-    slot = slot_of(dimension.path)
-    if slot is None:
-        return _place(data, dimension.path)
-    component = component_in(data, slot)
-    if dimension.path == slot:
+def value_at(data: Mapping[str, Any], dimension: Dimension) -> Any:
+    """Return the value that a dumped experiment has where `dimension` varies; None where another component is."""
+    place = component_path_of(dimension.path)
+    if place is None:
+        return lookup(data, dimension.path)
+    component = component_at(data, place)
+    if dimension.path == place:
         return component["name"]
-    name, _, parameter = dimension.path.removeprefix(slot + ".").partition(".")
+    name, _, parameter = dimension.path.removeprefix(place + ".").partition(".")
     return component.get(parameter) if component["name"] == name else None
 
 
 def build_space(study: StudyConfig, depth_kind: str | None = None, has_background: bool = True) -> Space:
-    """The space of `study`; `auto` over losses keeps those that can teach alone, and of depth those for `depth_kind`.
+    """Build the space of a study.
 
-    Without backgrounds in the data, models are tried on the image alone.
+    Args:
+        study: The study.
+        depth_kind: The kind of depth in the data, for which `auto` keeps the losses that suit; None keeps all. Losses
+            that cannot teach a task alone are left out as well.
+        has_background: Whether the data have backgrounds; without them models are tried on the image alone.
 
     Raises:
         ConfigError: A place does not exist, a component is not known, or a value is not legal; all are reported.
@@ -99,15 +102,17 @@ def build_space(study: StudyConfig, depth_kind: str | None = None, has_backgroun
     dimensions: dict[str, Dimension] = {}
     data = study.experiment.dump()
     candidates: dict[str, tuple[str, ...]] = {}
-    for slot in SLOTS:
+    for place in COMPONENT_PATHS:
         try:
-            candidates[slot] = _candidates(slot, study, depth_kind)
+            candidates[place] = _candidates(place, study, depth_kind)
         except ValueError as error:
-            problems.append(Problem(f"search.{slot}", str(error)))
-            candidates[slot] = ()
-        if slot in study.search and candidates[slot]:
-            dimensions[slot] = Dimension(slot, Choice(*candidates[slot]), None, whole=False)
-            dimensions |= {dimension.path: dimension for dimension in _defaults(slot, candidates[slot], has_background)}
+            problems.append(Problem(f"search.{place}", str(error)))
+            candidates[place] = ()
+        if place in study.search and candidates[place]:
+            dimensions[place] = Dimension(place, Choice(*candidates[place]), None, whole=False)
+            dimensions |= {
+                dimension.path: dimension for dimension in _defaults(place, candidates[place], has_background)
+            }
     for path, given in study.search.items():
         if path == AUGMENT and given == "auto":
             found = {dimension.path: dimension for dimension in _augmentations(study.experiment)}
@@ -115,7 +120,7 @@ def build_space(study: StudyConfig, depth_kind: str | None = None, has_backgroun
             if not found:
                 what = "the experiment names no augmentation whose ranges could be searched; list some under `augment`"
                 problems.append(Problem("search.augment", what))
-        elif path not in SLOTS:
+        elif path not in COMPONENT_PATHS:
             try:
                 dimensions[path] = _explicit(path, given, data, candidates, so_far=dimensions)
             except ValueError as error:
@@ -127,14 +132,14 @@ def build_space(study: StudyConfig, depth_kind: str | None = None, has_backgroun
     return space
 
 
-def _candidates(slot: str, study: StudyConfig, depth_kind: str | None) -> tuple[str, ...]:
-    """The names that may stand in `slot`."""
-    registry, possible = SLOTS[slot], partial(_possible, study)
+def _candidates(place: str, study: StudyConfig, depth_kind: str | None) -> tuple[str, ...]:
+    """Return the names that may occur at the component path `place`."""
+    registry, possible = COMPONENT_PATHS[place], partial(_possible, study)
     data = study.experiment.dump()
-    several = slot.startswith("loss.") and len(data["loss"][slot[5:]]) > 1
-    if several and any(slot_of(path) == slot for path in study.search):
-        raise ValueError(f"the experiment adds up several of {slot}; a search varies a single one, so leave one there")
-    given = study.search.get(slot, component_in(data, slot)["name"])
+    several = place.startswith("loss.") and len(data["loss"][place[5:]]) > 1
+    if several and any(component_path_of(path) == place for path in study.search):
+        raise ValueError(f"the experiment adds up several of {place}; a search varies a single one, so leave one there")
+    given = study.search.get(place, component_at(data, place)["name"])
     if given == "auto":
         kept = [
             name
@@ -157,28 +162,27 @@ def _candidates(slot: str, study: StudyConfig, depth_kind: str | None) -> tuple[
 
 
 def _possible(study: StudyConfig, place: str) -> tuple[Any, ...]:
-    """What may stand at `place` of the experiment in a trial."""
+    """Return the values that may occur at `place` of the experiment in a trial."""
     if place not in study.search:
-        standing = _place(study.experiment.dump(), place)
-        return (standing["name"] if isinstance(standing, dict) else standing,)
+        return (name_or_value_at(study.experiment.dump(), place),)
     given = study.search[place]
     if given == "auto":
-        return tuple(SLOTS[place])
+        return tuple(COMPONENT_PATHS[place])
     if isinstance(given, RangeConfig):
         return (given.low, given.high)
     return given if isinstance(given, tuple) else (given,)
 
 
-def _defaults(slot: str, names: tuple[str, ...], has_background: bool) -> Iterator[Dimension]:
+def _defaults(place: str, names: tuple[str, ...], has_background: bool) -> Iterator[Dimension]:
     """The search ranges that the components themselves bring."""
     for name in names:
-        fields = SLOTS[slot][name].params.model_fields
-        searched = SLOTS[slot][name].search_space()
-        if slot == "model" and "inputs" in fields and not has_background:
+        fields = COMPONENT_PATHS[place][name].params.model_fields
+        searched = COMPONENT_PATHS[place][name].search_space()
+        if place == "model" and "inputs" in fields and not has_background:
             searched["inputs"] = Choice("image")
         for parameter, search in searched.items():
             whole = fields[parameter].annotation is int
-            yield Dimension(f"{slot}.{name}.{parameter}", search, (slot, name), whole)
+            yield Dimension(f"{place}.{name}.{parameter}", search, (place, name), whole)
 
 
 def _augmentations(experiment: ExperimentConfig) -> Iterator[Dimension]:
@@ -197,21 +201,25 @@ def _explicit(
     so_far: Mapping[str, Dimension],
 ) -> Dimension:
     """The dimension that a study spells out for `path`."""
-    slot = slot_of(path)
+    place = component_path_of(path)
     if given == "auto":
-        raise ValueError(f"'auto' is for {', '.join(SLOTS)} and {AUGMENT}; give a list, a range or a value here")
+        raise ValueError(
+            f"'auto' is for {', '.join(COMPONENT_PATHS)} and {AUGMENT}; give a list, a range or a value here"
+        )
     search = _search(given)
-    if slot is None:
+    if place is None:
         if path == f"stages.{len(data['stages']) - 1}.size":
             raise ValueError("validation runs at the size of the last stage; trials of different sizes do not compare")
-        return Dimension(path, search, None, whole=type(_place(data, path)) is int)
-    name, _, parameter = path.removeprefix(slot + ".").partition(".")
-    if name not in candidates[slot]:
-        raise ValueError(f"no '{name}' is tried here; {did_you_mean(name, candidates[slot])}")
-    fields = SLOTS[slot][name].params.model_fields
+        return Dimension(path, search, None, whole=type(lookup(data, path)) is int)
+    name, _, parameter = path.removeprefix(place + ".").partition(".")
+    if name not in candidates[place]:
+        raise ValueError(f"no '{name}' is tried here; {did_you_mean(name, candidates[place])}")
+    fields = COMPONENT_PATHS[place][name].params.model_fields
     if parameter not in fields:
-        raise ValueError(f"{SLOTS[slot].kind} '{name}' has no '{parameter}'; {did_you_mean(parameter, fields)}")
-    when = (slot, name) if slot in so_far else None
+        raise ValueError(
+            f"{COMPONENT_PATHS[place].kind} '{name}' has no '{parameter}'; {did_you_mean(parameter, fields)}"
+        )
+    when = (place, name) if place in so_far else None
     return Dimension(path, search, when, fields[parameter].annotation is int)
 
 
@@ -219,19 +227,6 @@ def _search(given: Any) -> Search:
     if isinstance(given, RangeConfig):
         return Range(given.low, given.high, given.log, given.step)
     return Choice(*given) if isinstance(given, tuple) else Choice(given)
-
-
-def _place(data: Any, path: str) -> Any:
-    """What stands at `path` of the experiment; ValueError where there is no such place."""
-    node = data
-    for key in path.split("."):
-        places = (
-            [str(i) for i in range(len(node))] if isinstance(node, list) else node if isinstance(node, dict) else []
-        )
-        if key not in places:
-            raise ValueError(f"the experiment has no '{key}' here; {did_you_mean(key, places)}")
-        node = node[int(key)] if isinstance(node, list) else node[key]
-    return node
 
 
 def _illegal(space: Space) -> Iterator[Problem]:

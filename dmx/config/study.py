@@ -1,4 +1,4 @@
-"""One study: an experiment, what is searched around it, and how."""
+"""One study: an experiment, what is searched around it, how trials are proposed, and which are ended early."""
 
 import hashlib
 import json
@@ -9,8 +9,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from dmx.config.base import Frozen
 from dmx.config.experiment import ExperimentConfig, NotEmpty, Slug, Stage, as_list
 from dmx.config.objective import COSTS, Goal
-from dmx.config.search import FOR_SEVERAL, MedianConfig, PrunerConfig, SamplerConfig, TpeConfig
+from dmx.config.paths import named
 
+Count = Annotated[int, Field(ge=1)]
 Value = bool | int | float | str | None
 
 
@@ -24,7 +25,7 @@ class RangeConfig(Frozen):
 
 
 def all_differ(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    """Seeds of which none stands twice: the same seed is the same run."""
+    """Refuse a list that names a seed twice: the same seed is the same run."""
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"must differ, but got {list(seeds)}; the same seed gives the same run")
     return seeds
@@ -55,6 +56,142 @@ class TrainBestConfig(Frozen):
     """The full budget; without it, the trial's own."""
 
 
+class TpeConfig(Frozen):
+    """Tree-structured Parzen estimator, over all parameters that occur together at once (Bergstra et al. 2011)."""
+
+    name: Literal["tpe"] = "tpe"
+    startup_trials: Count = 10
+    """Trials drawn at random before it models what they showed."""
+
+
+class RandomConfig(Frozen):
+    """Each trial at random."""
+
+    name: Literal["random"]
+
+
+class GpConfig(Frozen):
+    """Gaussian process; each proposal takes seconds, so it is for few and long trials."""
+
+    name: Literal["gp"]
+    startup_trials: Count = 10
+    """Trials drawn at random before it models what they showed."""
+
+
+class Nsga2Config(Frozen):
+    """Genetic search for several objectives (Deb et al. 2002)."""
+
+    name: Literal["nsga2"]
+    population: Annotated[int, Field(ge=2)] = 20
+    """Trials of a generation."""
+
+
+class Nsga3Config(Frozen):
+    """Genetic search for many objectives (Deb and Jain 2014)."""
+
+    name: Literal["nsga3"]
+    population: Annotated[int, Field(ge=2)] = 20
+    """Trials of a generation."""
+
+
+class QmcConfig(Frozen):
+    """Points of a scrambled Sobol sequence, which fill the space more evenly than chance (Sobol 1967, Owen 1998)."""
+
+    name: Literal["qmc"]
+
+
+class GridConfig(Frozen):
+    """Every combination of what the study lists, once."""
+
+    name: Literal["grid"]
+
+
+SamplerConfig = Annotated[
+    Annotated[
+        TpeConfig | RandomConfig | GpConfig | Nsga2Config | Nsga3Config | QmcConfig | GridConfig,
+        Field(discriminator="name"),
+    ],
+    BeforeValidator(named),
+]
+
+
+class MedianConfig(Frozen):
+    """A trial whose best value so far is worse than the median of the others at that epoch ends."""
+
+    name: Literal["median"] = "median"
+    startup_trials: Count = 4
+    """Trials that are never pruned, to have something to compare with."""
+    warmup_epochs: Annotated[int, Field(ge=0)] = 1
+    """Epochs of each trial before it can be pruned."""
+
+
+class PercentileConfig(Frozen):
+    """A trial whose best value so far is not among the best share of the others at that epoch ends."""
+
+    name: Literal["percentile"]
+    percentile: Annotated[float, Field(gt=0, lt=100)] = 25.0
+    """The share in percent."""
+    startup_trials: Count = 4
+    """Trials that are never pruned."""
+    warmup_epochs: Annotated[int, Field(ge=0)] = 1
+    """Epochs of each trial before it can be pruned."""
+
+
+class PatientConfig(Frozen):
+    """A trial ends whose last epochs were all worse than the best one before them."""
+
+    name: Literal["patient"]
+    patience: Count = 3
+    """Worse epochs that are put up with; one more ends the trial."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """By how much an epoch must be worse to count."""
+
+
+class HalvingConfig(Frozen):
+    """After r, r η, r η², ... epochs the best of every η trials go on (asynchronous: Li et al. 2020).
+
+    The others are paused, and go on from their checkpoints should they be among the best when more have come. With
+    several objectives the best are those of the first non-dominated ranks, and within a rank those that add most
+    hypervolume (Beume et al. 2007); Schmucker et al. 2021 compare NSGA-II's crowding and an epsilon-net for that.
+    """
+
+    name: Literal["halving"]
+    min_epochs: Count = 1
+    """r, the epochs before the first choice."""
+    factor: Annotated[int, Field(ge=2)] = 3
+    """η."""
+    rungs: Literal["epochs", "stages"] = "epochs"
+    """`stages`: the choices are at the ends of the experiment's stages, which may grow in pictures' size and share."""
+
+
+class HyperbandConfig(Frozen):
+    """Halving with several first choices, some late, for trials that start slowly (Li et al. 2018)."""
+
+    name: Literal["hyperband"]
+    min_epochs: Count = 1
+    """Epochs before the earliest first choice."""
+    factor: Annotated[int, Field(ge=2)] = 3
+    """η."""
+
+
+class NoPrunerConfig(Frozen):
+    """Every trial runs to its end."""
+
+    name: Literal["none"]
+
+
+PrunerConfig = Annotated[
+    Annotated[
+        MedianConfig | PercentileConfig | PatientConfig | HalvingConfig | HyperbandConfig | NoPrunerConfig,
+        Field(discriminator="name"),
+    ],
+    BeforeValidator(named),
+]
+
+FOR_SEVERAL = ("halving", "none")
+"""Pruners that know several objectives."""
+
+
 class StudyConfig(Frozen):
     """Everything that decides what a study does."""
 
@@ -69,7 +206,7 @@ class StudyConfig(Frozen):
     objectives: Annotated[tuple[Goal, ...], BeforeValidator(as_list)] = ()
     """What trials are judged by beside the experiment's objective, which still chooses the epoch of each."""
     queue: tuple[dict[str, Value], ...] = ()
-    """Values, by place as in `search`, of trials to begin with, after the one of the experiment as it stands."""
+    """Values, by place as in `search`, of trials to begin with, after that of the unchanged experiment."""
     trial_timeout: Annotated[float, Field(gt=0)] | None = None
     """Seconds of training after which a trial ends as timed-out."""
     limits: LimitsConfig = LimitsConfig()
@@ -86,7 +223,7 @@ class StudyConfig(Frozen):
     def _several_objectives_have_their_means(self) -> "StudyConfig":
         metrics = [goal.metric for goal in self.goals]
         if len(set(metrics)) < len(metrics):
-            raise ValueError(f"objectives name one twice ({', '.join(metrics)}); the experiment's own stands already")
+            raise ValueError(f"objectives name one twice ({', '.join(metrics)}); the experiment's own needs no mention")
         if self.objectives and self.pruner.name not in FOR_SEVERAL:
             raise ValueError(
                 f"pruner '{self.pruner.name}' knows one objective, but the study has {len(metrics)}; "
@@ -102,8 +239,8 @@ class StudyConfig(Frozen):
             )
         if self.pruner.name == "halving" and self.sampler.name.startswith("nsga"):
             raise ValueError(
-                f"sampler '{self.sampler.name}' learns from trials that have ended, but pruner 'halving' holds them to "
-                "the end; take sampler tpe, or pruner none"
+                f"sampler '{self.sampler.name}' learns from trials that have ended, but pruner 'halving' pauses them "
+                "to the end; take sampler tpe, or pruner none"
             )
         return self
 
@@ -125,7 +262,7 @@ class StudyConfig(Frozen):
         return tuple(cost for cost in ("memory_mb", "latency_ms") if cost in named)
 
     def dump(self) -> dict[str, Any]:
-        """The whole configuration as plain data; reading it again gives an equal one."""
+        """Write the whole configuration as plain data, which `parse_study` reads as an equal one."""
         return self.model_dump(mode="json")
 
     @property

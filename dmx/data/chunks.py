@@ -35,7 +35,7 @@ def each_chunk(
         work: A function of a module: (index, rows of its samples) -> result. Results should be small.
         index: The data set; processes read it anew from its folder.
         workers: Processes; None takes one per core where the work is worth it, 1 works here.
-        progress: Told how many samples of how many are done.
+        progress: Called with how many samples of how many are done.
     """
     total = len(index.samples)
     chunks = [range(first, min(first + CHUNK, total)) for first in range(0, total, CHUNK)]

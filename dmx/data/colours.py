@@ -1,7 +1,6 @@
 """Mean and deviation of the colours of some samples: those that a network learns from, never those that judge it."""
 
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,20 +15,22 @@ from dmx.data.chunks import CHUNK
 from dmx.data.decoding import colour
 from dmx.data.layout import DatasetIndex
 from dmx.data.pack.read import PackReader
-from dmx.data.stats import Triple, moments
 from dmx.data.sums import levels
 from dmx.data.writing import Progress
+from dmx.stored import replace_text
+
+Triple = tuple[float, float, float]
 
 
 def colours(index: DatasetIndex, ids: Sequence[str], *, progress: Progress | None = None) -> tuple[Triple, Triple]:
-    """Mean and deviation of red, green and blue in [0, 1] over all pixels of the images of these samples.
+    """Compute mean and deviation of red, green and blue in [0, 1] over all pixels of the images of some samples.
 
     Counted value by value in whole numbers, so that the order of the samples changes not a bit of them.
 
     Args:
         index: The data set, or a pack, whose pictures have its own size.
         ids: The samples.
-        progress: Told how many samples of how many are done.
+        progress: Called with how many samples of how many are done.
 
     Raises:
         DataError: A picture cannot be read.
@@ -49,8 +50,18 @@ def colours(index: DatasetIndex, ids: Sequence[str], *, progress: Progress | Non
     return moments(total)
 
 
+def moments(levels: Int64[np.ndarray, "3 256"]) -> tuple[Triple, Triple]:
+    """Compute mean and deviation of each channel in [0, 1] from how often each of its 256 values occurs."""
+    values = np.arange(256) / 255
+    count = levels.sum(axis=1).clip(1)
+    mean = levels @ values / count
+    deviation = np.sqrt((levels * np.square(values - mean[:, None])).sum(axis=1) / count)
+    (m0, m1, m2), (s0, s1, s2) = mean.tolist(), deviation.tolist()
+    return (m0, m1, m2), (s0, s1, s2)
+
+
 def _counted(index: DatasetIndex, rows: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "3 256"]:
-    """How often each value stands in each channel of the images in these rows."""
+    """Count how often each value occurs in each channel of the images in these rows."""
     pack = None if index.pack is None else PackReader(index.root, index.pack, index.declaration.depth)
     total = np.zeros((3, 256), np.int64)
     for row in map(int, rows):
@@ -62,7 +73,7 @@ def _counted(index: DatasetIndex, rows: Int64[np.ndarray, "N"]) -> Int64[np.ndar
 def kept_colours(
     index: DatasetIndex, ids: Sequence[str], path: Path, *, progress: Progress | None = None
 ) -> tuple[Triple, Triple]:
-    """As `colours`, counted once and then kept at `path`, whose name says of which samples of which data."""
+    """Compute `colours` once and keep them at `path`, whose name says of which samples of which data they are."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # another run may be counting the same
         try:
@@ -70,7 +81,5 @@ def kept_colours(
             return cast("Triple", tuple(mean)), cast("Triple", tuple(deviation))
         except (FileNotFoundError, ValueError):
             found = colours(index, ids, progress=progress)
-            beside = path.with_name(f".{path.name}-{os.getpid()}")
-            beside.write_text(json.dumps(found))
-            beside.replace(path)
+            replace_text(path, json.dumps(found))
             return found

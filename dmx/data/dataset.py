@@ -25,7 +25,7 @@ class QuartetDataset(Dataset[Quartet]):
     With `memory` each sample is decoded and resized once and kept. That takes 10 bytes a pixel for a sample and 3 for
     each background, which the samples that share it share in memory too.
 
-    A sample is a function of (data set, id, size) alone; what is random is `Epoch`'s.
+    A sample is a function of (data set, id, size) alone; what is random is in `AugmentedDataset`.
 
     Args:
         index: The data set.
@@ -104,7 +104,7 @@ class QuartetDataset(Dataset[Quartet]):
                 threads.shutdown(cancel_futures=True)
 
 
-class Epoch(Dataset[Quartet]):
+class AugmentedDataset(Dataset[Quartet]):
     """The samples as one epoch of training shows them: each changed by chance.
 
     What is drawn for a sample is a function of (seed, epoch, number), so that it is the same for any number of workers

@@ -42,7 +42,7 @@ class DepthDeclaration(_Strict):
     range: tuple[float, float]
     """The least and the greatest depth that may occur; [0, 1] where the kind is relative."""
     unknown: tuple[float, ...] = ()
-    """Raw values that stand for unknown depth."""
+    """Raw values that mean unknown depth."""
     outside: Literal["error", "unknown"] = "error"
     """What a depth outside of `range` is: a mistake in the data, or a pixel of unknown depth."""
     near: Literal["low", "high"] = "low"
@@ -85,7 +85,7 @@ class MaskDeclaration(_Strict):
     channel: str | None = None
     """The channel of OpenEXR pictures that holds it; none: the only one."""
     unknown: int | None = Field(default=None, ge=-(2**31), le=65535)
-    """The raw value, as -1 or 255, of pixels of which nobody knows whether they are on the object."""
+    """The raw value, as -1 or 255, of pixels of which it is not known whether they are on the object."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "MaskDeclaration":

@@ -1,4 +1,4 @@
-"""Which files of a folder are data: the one answer of whoever looks through folders.
+"""Which files of a folder are data: the one answer for everything that looks through folders.
 
 Hidden files and what systems leave behind (`._a.png` of macOS, `Thumbs.db` of Windows, `@eaDir` of a disk station) are
 no data. Links are followed, to files and to folders, but never round in a circle. Which of the files are pictures says

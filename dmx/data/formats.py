@@ -17,7 +17,7 @@ class Format:
     Attributes:
         name: What people call it.
         endings: How names of such files end, in lower case.
-        begins: Where its first bytes tell it: what stands at which place.
+        begins: Its first bytes: their place and what they are.
         planes: Whether masks and depth are read from it.
         photographs: Whether photographs are.
         remedy: How to make of it what is read, where that is not plain.
@@ -96,7 +96,7 @@ def why_not(name: str | PurePath, role: str) -> str | None:
 
 
 def refusal(found: Format | None, role: str) -> str:
-    """What is said of a format that the role is not read from; None is one that nobody knows."""
+    """Describe why a role is not read from a format; None is an unknown one."""
     wanted = "PNG or JPEG" if role in ("image", "background") else "PNG (8 or 16 bits), NPY or EXR"
     if found is None:
         return f"is of a format that is not known; convert it to {wanted}"

@@ -69,7 +69,7 @@ class DatasetIndex:
         """Make sure that this is a folder of pictures.
 
         Raises:
-            DataError: It is a pack, for which nobody can do `what`.
+            DataError: It is a pack, for which `what` cannot be done.
         """
         if self.pack is not None:
             raise DataError(f"{self.root}: is a pack; {what} the data set that it was made from.")

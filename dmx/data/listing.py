@@ -123,7 +123,7 @@ def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) 
         )
     for name in columns:
         if columns.count(name) > 1:
-            raise DataError(f"{path}: the column '{name}' stands twice in the first line; take one of the two away.")
+            raise DataError(f"{path}: the column '{name}' is twice in the first line; take one of the two away.")
         if name not in REQUIRED + OPTIONAL:
             raise DataError(f"{path}: unknown column '{name}'; {did_you_mean(name, REQUIRED + OPTIONAL)}.")
 
@@ -149,7 +149,7 @@ def _wrong_together(table: pa.Table) -> Iterator[str]:
     """What is wrong between rows."""
     counts = pc.value_counts(table["id"])
     for one in counts.filter(pc.greater(counts.field("counts"), 1)).to_pylist():
-        yield f"id '{one['values']}' stands there {one['counts']} times; ids must be unique"
+        yield f"id '{one['values']}' is there {one['counts']} times; ids must be unique"
     for name in (name for name in OPTIONAL if name in table.column_names):
         filled = table.num_rows - np.count_nonzero(pc.equal(table[name], ""))
         if 0 < filled < table.num_rows:

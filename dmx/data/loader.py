@@ -1,12 +1,13 @@
 """Batches in an order that is a function of (seed, epoch), whatever the number of workers.
 
 Loader processes hand a batch over in shared memory where there is room, else through a pipe. What torch does by itself
-happens in a thread of the process, where an error loses the batch and nobody is told: the training waits for ever.
+happens in a thread of the process, where an error loses the batch without a message: the training waits for ever.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from multiprocessing import Lock, active_children, connection
 from multiprocessing.process import BaseProcess
 from threading import Event, Thread
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dmx.data.dataset import Epoch, QuartetDataset
+from dmx.data.dataset import AugmentedDataset, QuartetDataset
 from dmx.data.processes import cannot_start
 from dmx.errors import MachineError
 from dmx.machine import deaths_as_meant
@@ -31,79 +32,96 @@ DYING = 5.0
 """Seconds in which a loader process whose connection broke is gone for the system, too."""
 
 
-def make_loader(
-    dataset: QuartetDataset,
-    *,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    shuffle: bool,
-    share: float = 1.0,
-    part: tuple[int, int] = (0, 1),
-    augment: Callable[[Quartet, int], Quartet] | None = None,
-    workers: int = 0,
-    skip: int = 0,
-    pin_memory: bool = False,
-    shared: bool = True,
-) -> DataLoader[HostBatch]:
-    """The batches of one epoch.
+@dataclass(frozen=True)
+class Sampling:
+    """Which samples come in which batch of an epoch: a function of these fields and the number of samples alone.
 
     No sample is left out. Where `shuffle` (in training) a single one would remain for the last batch, it joins the
     batch before, for batch norm cannot train on one value per channel.
 
-    Args:
-        dataset: The samples.
-        batch_size: Samples a batch.
-        seed: With `epoch` it gives the order and what is drawn for `augment`.
+    Attributes:
+        batch_size: Samples a batch, of all processes together.
+        seed: With `epoch` it determines the order and the augmentation.
         epoch: Which epoch.
         shuffle: Whether the order is a random one; else it is that of the data set.
-        share: Of the samples, in (0, 1]; a smaller share is part of a larger one.
-        part: Which of how many equal parts of each batch; what would be left over is left out.
-        augment: Changes each sample by chance; None leaves it.
-        workers: Processes that read ahead; 0 reads in this one. The batches are the same.
+        train_fraction: The share of the samples, in (0, 1], at least two; a smaller one is part of a larger one.
+        rank: Which of `world_size` equal parts of each batch; what would be left over is left out.
+        world_size: How many processes train together.
         skip: How many batches to leave out at the start: those done before an interruption.
+    """
+
+    batch_size: int
+    seed: int = 0
+    epoch: int = 0
+    shuffle: bool = False
+    train_fraction: float = 1.0
+    rank: int = 0
+    world_size: int = 1
+    skip: int = 0
+
+    def batches(self, count: int) -> list[list[int]]:
+        """The numbers of the samples of each batch, out of `count` samples."""
+        chosen = np.arange(count)
+        if self.train_fraction < 1:
+            chosen = np.random.default_rng(self.seed).permutation(count)
+            chosen = np.sort(chosen[: max(2, round(self.train_fraction * count))])
+        if self.shuffle:
+            chosen = np.random.default_rng((self.seed, self.epoch)).permutation(chosen)
+        size, n = self.batch_size, self.world_size
+        batches = [chosen[start : start + size].tolist() for start in range(0, len(chosen), size)]
+        if self.shuffle and size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
+            lone = batches.pop()
+            batches[-1] += lone
+        if n > 1:
+            batches = [batch[self.rank : len(batch) // n * n : n] for batch in batches if len(batch) >= 2 * n]
+        return batches[self.skip :]
+
+
+@dataclass(frozen=True)
+class LoaderOptions:
+    """How batches come from the disk to the training; they are the same for all options.
+
+    Attributes:
+        workers: Processes that read ahead; 0 reads in this one.
         pin_memory: Whether batches come in page-locked memory, for a GPU.
         shared: Whether loader processes try shared memory before a pipe.
     """
-    batches = order(len(dataset), batch_size, seed=seed, epoch=epoch, shuffle=shuffle, share=share, part=part)[skip:]
-    samples = dataset if augment is None else Epoch(dataset, augment, seed, epoch)
-    carry: Callable[[Any], Any] = in_shared_memory if shared else Piped
+
+    workers: int = 0
+    pin_memory: bool = False
+    shared: bool = True
+
+
+IN_THIS_PROCESS = LoaderOptions()
+
+
+def make_loader(
+    dataset: QuartetDataset,
+    sampling: Sampling,
+    augment: Callable[[Quartet, int], Quartet] | None = None,
+    options: LoaderOptions = IN_THIS_PROCESS,
+) -> DataLoader[HostBatch]:
+    """The batches of one epoch.
+
+    Args:
+        dataset: The samples.
+        sampling: Which of them come in which batch.
+        augment: Changes each sample by chance; None leaves it.
+        options: How they are read.
+    """
+    samples = dataset if augment is None else AugmentedDataset(dataset, augment, sampling.seed, sampling.epoch)
+    carry: Callable[[Any], Any] = in_shared_memory if options.shared else Piped
+    workers = options.workers
     return DataLoader(
         cast("Dataset[HostBatch]", samples),  # torch has no type for data sets that give whole batches
-        batch_sampler=batches,
+        batch_sampler=sampling.batches(len(dataset)),
         num_workers=workers,
         collate_fn=carry if workers else as_it_is,
-        pin_memory=pin_memory,
+        pin_memory=options.pin_memory,
         prefetch_factor=AHEAD if workers else None,
         timeout=PATIENCE if workers else 0,
-        generator=torch.Generator().manual_seed(seed),  # else each epoch would draw from the global random state
+        generator=torch.Generator().manual_seed(sampling.seed),  # else each epoch would draw from the global state
     )
-
-
-def order(
-    count: int,
-    batch_size: int,
-    *,
-    seed: int,
-    epoch: int,
-    shuffle: bool,
-    share: float = 1.0,
-    part: tuple[int, int] = (0, 1),
-) -> list[list[int]]:
-    """The numbers of the samples of each batch; of a share, and of a part, at least two samples."""
-    numbers = np.arange(count)
-    if share < 1:
-        numbers = np.sort(np.random.default_rng(seed).permutation(count)[: max(2, round(share * count))])
-    if shuffle:
-        numbers = np.random.default_rng((seed, epoch)).permutation(numbers)
-    batches = [numbers[start : start + batch_size].tolist() for start in range(0, len(numbers), batch_size)]
-    if shuffle and batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
-        lone = batches.pop()
-        batches[-1] += lone
-    which, parts = part
-    if parts == 1:
-        return batches
-    return [batch[which : len(batch) // parts * parts : parts] for batch in batches if len(batch) >= 2 * parts]
 
 
 def as_it_is(batch: Any) -> Any:
@@ -140,7 +158,7 @@ def in_shared_memory(batch: Any) -> Any:
 
 
 def attended(loader: DataLoader[HostBatch]) -> Iterator[HostBatch]:
-    """The batches of a loader, whose processes are gone at the end, however it comes: a hanging one would keep us.
+    """The batches of a loader; at the end its processes are killed, for one that hangs would keep this one.
 
     Raises:
         MachineError: A loader process has died, or none gives a batch any more, or none can be started.
@@ -159,14 +177,14 @@ def attended(loader: DataLoader[HostBatch]) -> Iterator[HostBatch]:
             yield from watch.over(batches) if own else batches
         except (EOFError, OSError) as error:  # what was about to be handed over went with it, before torch noticed
             with deaths_as_meant():
-                told = ended(own)
-            if told is None:
+                cause = ended(own)
+            if cause is None:
                 raise
-            raise no_batch(watch.late or told) from error
+            raise no_batch(watch.late or cause) from error
     except RuntimeError as error:  # raised by torch's handler of SIGCHLD wherever we are, above too
-        if (told := told_by_torch(error)) is None:
+        if (cause := cause_by_torch(error)) is None:
             raise
-        raise no_batch(watch.late or told) from error
+        raise no_batch(watch.late or cause) from error
     finally:
         with deaths_as_meant():
             watch.closed.set()
@@ -224,20 +242,24 @@ def ended(own: set[BaseProcess]) -> str | None:
     return None
 
 
-def told_by_torch(error: Exception) -> str | None:
+def cause_by_torch(error: Exception) -> str | None:
     """What torch says of loader processes ("worker (pid 7) is killed by signal: Killed", "timed out"), if it does."""
-    told = str(error).partition("\n")[0].strip().rstrip(".")
-    return told if told.startswith("DataLoader ") else None
+    cause = str(error).partition("\n")[0].strip().rstrip(".")
+    return cause if cause.startswith("DataLoader ") else None
 
 
 def gone(error: Exception) -> MachineError | None:
-    """What to say where torch tells, wherever the training is at that moment, that a loader process is gone."""
-    return None if (told := told_by_torch(error)) is None else no_batch(told)
+    """The error to raise where torch says, at any moment of the training, that a loader process is gone.
+
+    Returns:
+        None where `error` says something else.
+    """
+    return None if (cause := cause_by_torch(error)) is None else no_batch(cause)
 
 
-def no_batch(told: str) -> MachineError:
-    """What to say of loader processes that are gone."""
+def no_batch(cause: str) -> MachineError:
+    """The error for loader processes that are gone."""
     return MachineError(
-        f"loader processes give no batch any more ({told}). If the system has killed one for want of memory, lower "
+        f"loader processes give no batch any more ({cause}). If the system has killed one for want of memory, lower "
         "data.workers or the batch size; the same command goes on from the last checkpoint."
     )

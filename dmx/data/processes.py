@@ -44,7 +44,7 @@ def pool(count: int, begin: Callable[..., None] | None = None, *given: Any) -> I
 
 
 def cannot_start(error: OSError, without: str) -> MachineError:
-    """What to say where the system gives no semaphore, without which no process can be spoken with."""
+    """The error where the system has no semaphore, without which processes cannot talk to each other."""
     return MachineError(
         f"no process can be started beside this one ({error.strerror}); see that {SHARED_MEMORY} is there, can be "
         f"written and is not full, or go on with {without}."

@@ -24,7 +24,7 @@ def read_quartet(index: DatasetIndex, record: Record) -> Quartet:
     """Read the pictures of one sample.
 
     Raises:
-        DataError: A picture cannot be read, shapes differ or nobody can tell which way they are turned, the mask is not
+        DataError: A picture cannot be read, shapes differ or it is open which way they are turned, the mask is not
             binary, or depth is nowhere known or out of the declared range.
     """
     root, declared = index.pictures, index.declaration
@@ -38,10 +38,10 @@ def read_quartet(index: DatasetIndex, record: Record) -> Quartet:
 
 
 def read_raw(index: DatasetIndex, record: Record) -> dict[str, np.ndarray]:
-    """The raw values of a sample's pictures by role, of one size and turned alike; depth where it is declared.
+    """Read the raw values of a sample's pictures by role, of one size and turned alike; depth where it is declared.
 
     Raises:
-        DataError: One cannot be read, sizes differ, or nobody can tell which way they are turned.
+        DataError: One cannot be read, sizes differ, or it is open which way they are turned.
     """
     paths = record.paths()
     if index.declaration.depth is None:
@@ -54,7 +54,7 @@ def read_raw(index: DatasetIndex, record: Record) -> dict[str, np.ndarray]:
 
 
 def decoded(path: Path, role: str, declared: Declaration) -> Decoded:
-    """One picture as its role and the data set's declaration ask for.
+    """Read one picture as its role and the data set's declaration ask for.
 
     Raises:
         DataError: It cannot be read.
@@ -103,9 +103,12 @@ def few_bits(found: Decoded, mask: MaskDeclaration, path: Path) -> Decoded:
 
 
 def turned_apart(found: Mapping[str, Decoded]) -> str | None:
-    """What to say where EXIF turns some pictures of a sample and others not, and their sizes do not settle it.
+    """Describe the problem where EXIF turns some pictures of a sample and others not, and sizes do not settle it.
 
-    They do where only the pixels as they are stored have one size: mask and depth were drawn on those.
+    Sizes settle it where only the pixels as they are stored have one size: mask and depth were drawn on those.
+
+    Returns:
+        The message; None where there is no problem.
     """
     by_role = {role: one.orientation for role, one in found.items()}
     if len(set(by_role.values())) < 2:
@@ -186,7 +189,7 @@ def to_mask(
 def read_depth(
     path: Path, declared: DepthDeclaration, *, upright: bool = False
 ) -> tuple[Float32[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
-    """Depth in the unit of the data set, and where it is known.
+    """Read depth in the unit of the data set, and where it is known.
 
     Raises:
         DataError: The file cannot be read, or its depth is nowhere known or out of the declared range.
@@ -223,7 +226,7 @@ def check_depth(
 def to_depth(
     raw: np.ndarray, declared: DepthDeclaration
 ) -> tuple[Float32[np.ndarray, "*shape"], Bool[np.ndarray, "*shape"]]:
-    """Read raw values as depth: raw * scale + offset or its inverse; and where it is known."""
+    """Convert raw values to depth, raw * scale + offset or its inverse, and say where it is known."""
     if declared.rotated:
         bits = raw.astype(np.uint16)
         raw = (bits >> declared.rotated) | (bits << (16 - declared.rotated))

@@ -15,9 +15,10 @@ from filelock import FileLock, Timeout
 from dmx.data.samples import FILE, OPTIONAL, REQUIRED, Record
 from dmx.errors import DataError, UserError
 from dmx.machine import flush
+from dmx.stored import replace_text, replacing
 
 Progress = Callable[[int, int], None]
-"""Told how many of how many are done."""
+"""Called with how many are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,10 @@ def staged(out: Path) -> Iterator[Path]:
 def resumable(out: Path, plan: str) -> Iterator[Path]:
     """A folder beside `out` to write into, which becomes `out` when all is there; it stays when the writing is stopped.
 
-    After a user's mistake it is removed where nothing has been written yet. Nobody can tell a picture that is broken
-    from one that a disk refused once, so what has been written stays.
+    After a user's mistake it is removed where nothing has been written yet. A broken picture cannot be told from one
+    that the disk refused once, so what has been written stays.
 
-    What goes on has to find out itself which files are whole: write each under another name and rename it.
+    The command that continues has to find out which files are whole: write each under another name and rename it.
 
     Args:
         out: The folder to make.
@@ -93,9 +94,7 @@ def resumable(out: Path, plan: str) -> Iterator[Path]:
                     f"{stage}: is what another command has begun ({before}); repeat that one, or remove this folder to "
                     "begin anew: nothing but its unfinished work is in it."
                 )
-            scratch = noted.with_suffix(".new")  # the plan is whole or not there, whenever this is killed
-            scratch.write_text(plan, encoding="utf-8")
-            scratch.replace(noted)
+            replace_text(noted, plan)
             stage.mkdir(exist_ok=True)
             try:
                 yield stage
@@ -129,8 +128,8 @@ def settle(scratch: Path, path: Path) -> None:
 
     A system that loses power otherwise keeps names of files whose contents it had not yet written.
     """
-    flush(scratch)
-    scratch.replace(path)
+    with replacing(path, scratch, durable=True):
+        pass  # it is written already
     flush(path.parent)
 
 
@@ -148,9 +147,3 @@ def write_picture(path: Path, pixels: np.ndarray) -> None:
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     # not imwrite, which knows no path that is not UTF-8 and does not say why it could not
     path.write_bytes(cv2.imencode(".png", bgr)[1].tobytes())
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy a picture as it is."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)

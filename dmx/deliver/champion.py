@@ -17,13 +17,9 @@ import numpy as np
 import dmx
 from dmx.errors import UserError
 from dmx.experiment import Prepared
-from dmx.tracking.home import Home
-from dmx.tracking.journal import JOURNAL, started
-from dmx.tracking.mlflow_client import address, connect, experiment, is_local
-from dmx.tracking.mlflow_refusals import deleted_run, refusal
-from dmx.tracking.mlflow_runs import RUN_TAG, run_of
-from dmx.tracking.secrets import without_secrets
-from dmx.tracking.store import RefusedError
+from dmx.tracking.home import JOURNAL, Home
+from dmx.tracking.journal import started
+from dmx.tracking.mlflow_client import RUN_TAG, RefusedError, connect, deleted, explain_error, run_of
 from dmx.training.checkpoint import save_weights
 
 if TYPE_CHECKING:
@@ -54,12 +50,12 @@ def register(home: Home, prepared: Prepared, run_id: str, study: str, trial: str
     """
     with tracking_at(home) as client:
         start = started(home.run(run_id) / JOURNAL)
-        run = run_of(client, start, run_id, lambda: experiment(client, home, study)) if start else None
+        run = run_of(client, run_id, start) if start else None
         if run is None:
             raise UserError(f"run {run_id} is not in MLflow yet; `dmx sync` sends it, then call the command again.")
         info = run.info
-        if info.lifecycle_stage == "deleted":
-            raise deleted_run(address(home), run_id, info.run_id)
+        if refused := deleted(client, home, run_id, info.run_id):
+            raise refused
         known = [v for v in client.search_model_versions(f"name = '{study}'") if v.run_id == info.run_id]
         tags = {"dmx.study": study, "dmx.trial_run": trial, RUN_TAG: run_id}
         version = known[0].version if known else _register(prepared, info.run_id, study, tags)
@@ -69,7 +65,11 @@ def register(home: Home, prepared: Prepared, run_id: str, study: str, trial: str
 
 
 def _register(prepared: Prepared, mlflow_run: str, study: str, tags: dict[str, str]) -> str:
-    """Log the model to its run and register it; gives the version."""
+    """Log the model to its run and register it.
+
+    Returns:
+        The version in the registry.
+    """
     import mlflow
 
     with mlflow.start_run(run_id=mlflow_run), tempfile.TemporaryDirectory() as folder:
@@ -94,10 +94,8 @@ def tracking_at(home: Home) -> Iterator["MlflowClient"]:
         mlflow.set_tracking_uri(client.tracking_uri)
         yield client
     except (mlflow.MlflowException, RefusedError) as error:
-        meant = refusal(error, address(home), local=is_local(home)) or error
-        told = without_secrets(" ".join(str(meant).split()))
         raise UserError(
-            f"the champion is trained and chosen, but MLflow did not take it ({told[:1000]}); "
+            f"the champion is trained and chosen, but MLflow did not take it ({explain_error(error, home)}); "
             "the same command registers it when MLflow is there."
         ) from error
     finally:

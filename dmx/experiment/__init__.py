@@ -1,14 +1,15 @@
 """One experiment: prepared (everything a user can have got wrong is found), then run."""
 
-from dmx.experiment.ended import UNFINISHED, tidy
 from dmx.experiment.prepare import Prepared, check, prepare
-from dmx.experiment.run import run, run_id_of, run_known
-from dmx.experiment.start import IDENTITY, check_equal, check_identity, costs, identity_of
+from dmx.experiment.run import UNFINISHED, run, run_id_of, run_known, tidy
+from dmx.experiment.start import Tracking, check_equal, check_identity, costs, identity_of
+from dmx.training.progress import RunOptions
 
 __all__ = [
-    "IDENTITY",
     "UNFINISHED",
     "Prepared",
+    "RunOptions",
+    "Tracking",
     "check",
     "check_equal",
     "check_identity",

@@ -10,21 +10,19 @@ import torch
 
 from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import DatasetIndex, read
-from dmx.data.loader import make_loader
+from dmx.data.loader import Sampling, make_loader
 from dmx.data.split import Split, split
 from dmx.errors import DataError, UserError
-from dmx.experiment.exactness import FEW, first_batches
-from dmx.experiment.gathered import Gathered
-from dmx.experiment.prepare import check_pack
-from dmx.experiment.start import IDENTITY, read_identity
-from dmx.experiment.strata import Strata
+from dmx.experiment.checks import check_pack
+from dmx.experiment.gathered import Gathered, Strata, Worst
+from dmx.experiment.prepare import FEW, first_batches
+from dmx.experiment.start import read_identity
 from dmx.experiment.trained import Trained
-from dmx.experiment.worst import Worst
 from dmx.metrics import Probabilities
 from dmx.quartet import Batch, Prediction
 from dmx.results.records import kept_text
-from dmx.sums import Samples
-from dmx.tracking.home import Home
+from dmx.sample_table import SampleTable
+from dmx.tracking.home import IDENTITY, SPLIT, Home
 from dmx.training.precision import checked
 from dmx.training.step import DivergedError
 from dmx.written import place
@@ -34,7 +32,7 @@ Progress = Callable[[int, int], None]
 
 
 def unseen(done: int, total: int) -> None:
-    """Nobody watches."""
+    """Observe nothing."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Evaluation:
     own: bool
     identity: Mapping[str, Any]
     values: Mapping[str, float | None]
-    samples: Samples
+    samples: SampleTable
     probabilities: Probabilities
     threshold: float | None
     why_none: str
@@ -85,7 +83,7 @@ def evaluate(network: Trained, root: Path, part: Part | None, home: Home, progre
         root: The data set.
         part: Which part; None: validation of the run's own data, all of any other. Test is read where it is named.
         home: Where results are.
-        progress: Told how many of how many samples are done.
+        progress: Called with how many of how many samples are done.
 
     Raises:
         UserError: The network and the data do not go together, the part has no samples, or the precision that the run
@@ -127,7 +125,7 @@ def evaluate(network: Trained, root: Path, part: Part | None, home: Home, progre
         why_none=why_none,
         strata=gathered.strata,
         worst=gathered.worst,
-        execution=network.execution.facts(),
+        execution=network.device_config.facts(),
     )
 
 
@@ -137,10 +135,10 @@ def exact(network: Trained, index: DatasetIndex, ids: tuple[str, ...]) -> Traine
     Raises:
         UserError: The run asks for another one.
     """
-    settings, execution = network.config.training, network.execution
-    batches = first_batches(index, ids, [(network.size, FEW)], execution)
+    settings, device_config = network.config.training, network.device_config
+    batches = first_batches(index, ids, [(network.size, FEW)], device_config)
     explicit, who = settings.precision != "auto", f"the precision that run {network.run} asks for"
-    return replace(network, execution=checked(network.model, batches, execution, explicit, who))
+    return replace(network, device_config=checked(network.model, batches, device_config, explicit, who))
 
 
 def seen(
@@ -151,18 +149,15 @@ def seen(
     Raises:
         DivergedError: A prediction is not finite.
     """
-    execution = network.execution
+    device_config = network.device_config
     loader = make_loader(
         QuartetDataset(index, ids, network.size, memory=False),
-        batch_size=network.config.stages[-1].batch_size,
-        seed=0,
-        epoch=0,
-        shuffle=False,
+        Sampling(network.config.stages[-1].batch_size),
     )
     done = 0
     for host in loader:
-        batch = host.to(execution.device, execution.memory_format)
-        with torch.no_grad(), execution.autocast():
+        batch = host.to(device_config.device, device_config.memory_format)
+        with torch.no_grad(), device_config.autocast():
             prediction = network.model(batch.image, batch.background)
         for name in ("mask_logits", "depth"):
             if not bool(getattr(prediction, name).isfinite().all()):
@@ -188,7 +183,7 @@ def own_threshold(network: Trained, home: Home, fingerprint: str) -> tuple[float
 
 def own_split(home: Home, network: Trained) -> Split:
     """The split that the run was trained with."""
-    path = home.run(network.run) / "split.json"
+    path = home.run(network.run) / SPLIT
     return Split.from_json(kept_text(path), str(path))
 
 

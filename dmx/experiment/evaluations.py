@@ -11,17 +11,14 @@ import cv2
 
 from dmx.errors import UserError, did_you_mean
 from dmx.experiment.evaluate import Evaluation
-from dmx.experiment.start import IDENTITY
 from dmx.outcome import Outcome
 from dmx.results.records import read_result
-from dmx.sums import base
+from dmx.sample_table import base
+from dmx.stored import replace_bytes, replace_text
 from dmx.tracking import RunStart, open_run
-from dmx.tracking.files import replace_bytes, replace_text
-from dmx.tracking.home import Home
+from dmx.tracking.home import EVALUATION, EVALUATION_PAGE, EVALUATION_SAMPLES, EVALUATIONS, IDENTITY, Home
 from dmx.training.result import RunResult
 
-FOLDER = "evaluations"
-RECORD, SAMPLES = "evaluation.json", "samples.parquet"
 LISTED = 5
 """Networks to name at most."""
 PREFIXES = {"test": "test", "val": "val_best"}
@@ -30,7 +27,7 @@ PREFIXES = {"test": "test", "val": "val_best"}
 
 def folder_of(home: Home, run: str, where: str) -> Path:
     """Where an evaluation is kept."""
-    return home.run(run) / FOLDER / where
+    return home.run(run) / EVALUATIONS / where
 
 
 def ended(home: Home, run: str) -> RunResult:
@@ -58,21 +55,21 @@ def keep(found: Evaluation, page: str, home: Home) -> tuple[Path, int]:
     """
     result = ended(home, found.run)
     folder = folder_of(home, found.run, found.where)
-    kept = record(found) | {"when": first_read(folder / RECORD, found)}
+    kept = record(found) | {"when": first_read(folder / EVALUATION, found)}
     shutil.rmtree(folder, ignore_errors=True)  # of another day's data of this name
     folder.mkdir(parents=True)
-    found.samples.save(folder / SAMPLES)
+    found.samples.save(folder / EVALUATION_SAMPLES)
     for metric in found.worst.metrics:
         if (panel := found.worst.panel(metric)) is not None:
             png = cv2.imencode(".png", cv2.cvtColor(panel, cv2.COLOR_RGB2BGR))[1].tobytes()
             replace_bytes(folder / f"worst_{metric.replace('/', '_')}.png", png)
     if page:
-        replace_text(folder / "evaluation.html", page)
-    replace_text(folder / RECORD, json.dumps(kept, indent=1))  # last: where it stands, all else stands too
+        replace_text(folder / EVALUATION_PAGE, page)
+    replace_text(folder / EVALUATION, json.dumps(kept, indent=1))  # last: where it stands, all else stands too
     prefix = PREFIXES.get(found.part, f"eval/{found.where}") if found.own else f"eval/{found.where}"
     tracker = open_run(home, found.run, RunStart(experiment="", name=found.run))
     tracker.log(result.steps, {f"{prefix}/{name}": v for name, v in found.values.items() if v is not None})
-    tracker.artifact(folder, FOLDER)
+    tracker.artifact(folder, EVALUATIONS)
     return folder, tracker.finish(result.outcome, result.reason)
 
 
@@ -87,7 +84,7 @@ def first_read(path: Path, found: Evaluation) -> str:
 def read_on_test(home: Home, run: str) -> dict[str, str]:
     """The networks that were evaluated on the test samples of this run's data, with the time, the first one first.
 
-    Samples are the same where data and split are. Whoever evaluates all of the data has seen test, too.
+    Samples are the same where data and split are. An evaluation of all of the data has read test, too.
     """
 
     def identity(one: str) -> tuple[Any, Any]:
@@ -96,7 +93,7 @@ def read_on_test(home: Home, run: str) -> dict[str, str]:
         return known.get("data"), known.get("split")
 
     found: dict[str, str] = {}
-    for path in (home.root / "runs").glob(f"*/{FOLDER}/*/{RECORD}"):
+    for path in home.runs.glob(f"*/{EVALUATIONS}/*/{EVALUATION}"):
         kept = json.loads(path.read_text())
         if kept["own"] and kept["part"] in ("test", "all") and identity(kept["run"]) == identity(run):
             found[kept["run"]] = min(kept.get("when", ""), found.get(kept["run"], "~"))
@@ -188,9 +185,9 @@ def stored(home: Home, run: str, where: str) -> dict[str, Any]:
     Raises:
         UserError: There is none of that name.
     """
-    path = folder_of(home, run, where) / RECORD
+    path = folder_of(home, run, where) / EVALUATION
     if not path.is_file():
-        known = [one.parent.name for one in (home.run(run) / FOLDER).glob(f"*/{RECORD}")]
+        known = [one.parent.name for one in (home.run(run) / EVALUATIONS).glob(f"*/{EVALUATION}")]
         raise UserError(
             f"run {run} has no evaluation '{where}'; {did_you_mean(where, known)}. `dmx evaluate {run} DATA` makes one."
         )

@@ -17,15 +17,15 @@ from dmx.config.data import AugmentConfig, DataConfig
 from dmx.config.experiment import Stage
 from dmx.data.dataset import QuartetDataset, draw_seed
 from dmx.data.layout import DatasetIndex, read
-from dmx.data.loader import AHEAD, attended, make_loader, order
+from dmx.data.loader import AHEAD, LoaderOptions, Sampling, attended, make_loader
 from dmx.data.pack.form import VERSION
 from dmx.data.pack.write import pack
 from dmx.data.split import Split
 from dmx.errors import DataError
 from dmx.machine import SHARED_MEMORY, cores, shared_memory
 from dmx.quartet import Batch, HostBatch, Quartet
-from dmx.training.execution import Execution
-from dmx.training.processes import number, processes
+from dmx.training.device import DeviceConfig
+from dmx.training.distributed import rank, world_size
 
 log = logging.getLogger(__name__)
 LOADERS_AT_MOST = 8
@@ -55,7 +55,7 @@ class StageLoaders:
         config: Cache and workers.
         augment: What changes training samples by chance.
         seed: Decides the order of the samples and their changes, together with the epoch.
-        execution: Where batches go.
+        device_config: Where batches go.
         packs: The folder of packs that experiments share.
     """
 
@@ -66,34 +66,24 @@ class StageLoaders:
     config: DataConfig
     augment: AugmentConfig
     seed: int
-    execution: Execution
+    device_config: DeviceConfig
     packs: Path
 
     def train(self, stage: Stage, epoch: int, skip: int) -> Iterator[Batch]:
         """The shuffled and augmented batches of an epoch but for the first `skip`."""
         by_sample, by_batch = self._augments()
-        loader = make_loader(
-            self._dataset(self.split.train, stage.height_width),
-            batch_size=stage.batch_size,
-            seed=self.seed,
-            epoch=epoch,
-            shuffle=True,
-            share=stage.share,
-            part=(number(), processes()),
-            augment=by_sample,
-            workers=self.workers,
-            skip=skip,
-            pin_memory=self._pinned,
-            shared=self._shared,
-        )
+        samples = self._dataset(self.split.train, stage.height_width)
+        loader = make_loader(samples, self._sampling(stage, epoch, skip), by_sample, self._options)
         for at, batch in enumerate(self._on_device(loader), start=skip):
-            draw = at * processes() + number()
+            draw = at * world_size() + rank()
             yield batch if by_batch is None else by_batch(batch, draw_seed(self.seed, epoch, draw))
 
     def steps(self, stage: Stage) -> int:
         """How many batches an epoch of `stage` has."""
-        count, part = len(self.split.train), (number(), processes())
-        return len(order(count, stage.batch_size, seed=self.seed, epoch=0, shuffle=True, share=stage.share, part=part))
+        return len(self._sampling(stage, epoch=0, skip=0).batches(len(self.split.train)))
+
+    def _sampling(self, stage: Stage, epoch: int, skip: int) -> Sampling:
+        return Sampling(stage.batch_size, self.seed, epoch, True, stage.share, rank(), world_size(), skip)
 
     @cached_property
     def groups(self) -> dict[str, str]:
@@ -145,7 +135,7 @@ class StageLoaders:
         """How many loader processes run beside the training."""
         if self.config.workers != "auto":
             return self.config.workers
-        busy = self.execution.device.type == "cpu"  # the cores train
+        busy = self.device_config.device.type == "cpu"  # the cores train
         light = self.cache == "memory" and (busy or self.augment.where == "device" or not self.augment.steps)
         return 0 if light else min(LOADERS_AT_MOST, cores())
 
@@ -167,8 +157,8 @@ class StageLoaders:
         return False
 
     @property
-    def _pinned(self) -> bool:
-        return self.execution.device.type == "cuda"
+    def _options(self) -> LoaderOptions:
+        return LoaderOptions(self.workers, pin_memory=self.device_config.device.type == "cuda", shared=self._shared)
 
     def _augments(
         self,
@@ -190,18 +180,8 @@ class StageLoaders:
 
     def _in_order(self, ids: tuple[str, ...]) -> Iterator[Batch]:
         last = self.stages[-1]
-        return self._on_device(
-            make_loader(
-                self._dataset(ids, last.height_width),
-                batch_size=last.batch_size,
-                seed=self.seed,
-                epoch=0,
-                shuffle=False,
-                workers=self.workers,
-                pin_memory=self._pinned,
-                shared=self._shared,
-            )
-        )
+        samples = self._dataset(ids, last.height_width)
+        return self._on_device(make_loader(samples, Sampling(last.batch_size, self.seed), options=self._options))
 
     def _on_device(self, loader: DataLoader[HostBatch]) -> Iterator[Batch]:
         """The batches where they are trained on.
@@ -212,7 +192,7 @@ class StageLoaders:
         """
         try:
             for host in attended(loader):
-                yield host.to(self.execution.device, self.execution.memory_format)
+                yield host.to(self.device_config.device, self.device_config.memory_format)
         except DataError as error:
             raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None
 

@@ -7,7 +7,7 @@ from: a weighting that learns or draws its weights would move the total without 
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -16,21 +16,24 @@ import numpy as np
 import yaml
 from torch.optim.lr_scheduler import LambdaLR
 
-from dmx.config.flat import flatten
+from dmx.config.experiment import flatten
 from dmx.errors import UserError
 from dmx.experiment.failures import reason
-from dmx.experiment.lr_plot import save_plot
 from dmx.experiment.prepare import Prepared
 from dmx.experiment.run import learner_of
 from dmx.outcome import Outcome
 from dmx.quartet import Batch
 from dmx.tracking import Home, RunStart, RunTracker, open_run
+from dmx.tracking.home import CONFIG
 from dmx.training.step import DivergedError
 
 MEMORY = 0.8
 """β of the smoothed loss: it lags some 4 steps behind, which is 0.3 powers of ten in 100 steps from 1e-7 to 10."""
 EXPLODED = 4.0
 """The test ends where the smoothed loss is this many times its lowest, and above where it began."""
+
+
+RAW, SMOOTHED, MARKS = "#9ab8d3", "#1f4e79", ("#c0392b", "#2e8b57")
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def range_test(
     low: float,
     high: float,
     steps: int,
-    told: Callable[[int, float, float, float], None] = lambda step, rate, loss, smoothed: None,
+    observe: Callable[[int, float, float, float], None] = lambda step, rate, loss, smoothed: None,
 ) -> Curve:
     """Train the model of `prepared` with a learning rate that rises from `low` to `high`.
 
@@ -108,7 +111,7 @@ def range_test(
         low: The first learning rate, above 0.
         high: The last one, above `low`.
         steps: How many steps there are at most.
-        told: Called after each step, counted from 0, with its learning rate, loss and smoothed loss.
+        observe: Called after each step, counted from 0, with its learning rate, loss and smoothed loss.
 
     Raises:
         UserError: The loss is not finite at the first step already.
@@ -127,7 +130,8 @@ def range_test(
     for step, batch in zip(range(steps), batches(prepared), strict=False):
         lr = optimizer.param_groups[0]["lr"]
         try:
-            parts = learner.step(batch, learner.model)
+            parts = learner.forward_backward(batch, learner.model)
+            learner.update()
             loss = finite(sum(weights[task] * parts[f"loss/{task}"].item() for task in weights))
         except DivergedError as error:
             ended = f"{error} at learning rate {lr:.2g}"
@@ -135,7 +139,7 @@ def range_test(
         rates.append(lr)
         losses.append(loss)
         smoothed.append(smooth(losses))
-        told(step, lr, loss, smoothed[-1])
+        observe(step, lr, loss, smoothed[-1])
         if exploded(smoothed):
             ended = f"the loss exploded at learning rate {lr:.2g}"
             break
@@ -177,7 +181,7 @@ def find(
     *,
     stores: bool = True,
 ) -> tuple[Curve, Path]:
-    """A range test as a run of its own, in the MLflow experiment of that name; gives the curve and where its plot is.
+    """A range test as a run of its own, in the MLflow experiment of that name.
 
     Args:
         prepared: See `range_test`, as for `low`, `high` and `steps`.
@@ -185,8 +189,11 @@ def find(
         low: The first learning rate.
         high: The last one.
         steps: How many steps there are at most.
-        progress: Told after each step how many of how many are done.
+        progress: Called after each step with how many of how many are done.
         stores: Whether MLflow and TensorBoard are fed, beside the journal.
+
+    Returns:
+        The curve, and where its plot is.
 
     Raises:
         UserError: As `range_test`.
@@ -195,12 +202,12 @@ def find(
     free = (run_id for k in count(1) if not home.run(run_id := f"lr-find-{name}-{k}").exists())
     tracker = open_run(home, next(free), _start(prepared, low, high, steps), stores=stores)
 
-    def told(step: int, rate: float, loss: float, smoothed: float) -> None:
+    def observe(step: int, rate: float, loss: float, smoothed: float) -> None:
         tracker.log(step, {"lr_find/rate": rate, "lr_find/loss": loss, "lr_find/loss_smoothed": smoothed})
         progress(step + 1, steps)
 
     try:
-        curve = range_test(prepared, low, high, steps, told)
+        curve = range_test(prepared, low, high, steps, observe)
         plot = home.root / "lr-find" / f"{name}.png"
         save_plot(plot, name, curve.rates, curve.losses, curve.smoothed, marks_of(curve))
     except KeyboardInterrupt:
@@ -226,7 +233,7 @@ def _start(prepared: Prepared, low: float, high: float, steps: int) -> RunStart:
         name=f"lr-find {config.name}",
         tags={"dmx.role": "lr-find", "dmx.fingerprint": config.fingerprint, "dmx.data": prepared.data_fingerprint[:16]},
         params={**flatten(config), "lr_find.from": low, "lr_find.to": high, "lr_find.steps": steps},
-        files={"config.yaml": yaml.safe_dump(config.dump(), sort_keys=False)},
+        files={CONFIG: yaml.safe_dump(config.dump(), sort_keys=False)},
     )
 
 
@@ -236,3 +243,48 @@ def _close(tracker: RunTracker, curve: Curve, plot: Path) -> None:
     tracker.log(last, {key: value for key, value in both.items() if value is not None})
     tracker.artifact(plot)
     tracker.finish(Outcome.COMPLETE, curve.ended)
+
+
+def save_plot(
+    path: Path,
+    name: str,
+    rates: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    marks: Mapping[str, float],
+) -> None:
+    """Draw loss by learning rate as a PNG; drawn apart from pyplot, which keeps figures alive.
+
+    Args:
+        path: Where it goes.
+        name: The experiment.
+        rates: The learning rate of each step.
+        losses: The loss of each step.
+        smoothed: The smoothed loss of each step.
+        marks: Learning rates to point out, by what they are.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot(xscale="log", xlabel="learning rate (no unit)", ylabel="training loss (no unit)")
+    axes.set_title(f"Learning-rate range test: {name}")
+    axes.plot(rates, losses, ".-", color=RAW, linewidth=0.8, markersize=4, label="loss of each step")
+    axes.plot(rates, smoothed, color=SMOOTHED, linewidth=2, label="smoothed")
+    for colour, (what, rate) in zip(MARKS, marks.items(), strict=False):
+        axes.axvline(rate, color=colour, linestyle="--", label=f"{what}: {rate:.2g}")
+        height = float(np.interp(np.log(rate), np.log(rates), smoothed))
+        axes.plot([rate], [height], "o", color=colour)
+    axes.set_ylim(*view(losses))
+    axes.grid(visible=True, which="major", alpha=0.3)
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    canvas.print_png(path)  # type: ignore[no-untyped-call]  # matplotlib has no types there
+
+
+def view(losses: Sequence[float]) -> tuple[float, float]:
+    """The losses to show: not the highest twentieth, for beside an explosion nothing else could be seen."""
+    low, high = min(losses), float(np.percentile(losses, 95))
+    margin = 0.05 * (high - low) or 0.05
+    return low - margin, high + margin

@@ -1,27 +1,44 @@
 """From a configuration to everything that a run needs: what a user can have got wrong is found before it is written."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from dmx.config import ExperimentConfig
 from dmx.data.colours import kept_colours
+from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.split import Split, split
 from dmx.errors import ConfigError, DataError, Problem, UserError
-from dmx.experiment.defined import check_defined
-from dmx.experiment.exactness import exact
+from dmx.experiment.checks import check_defined, check_fit, check_pack, check_parts
 from dmx.experiment.loaders import StageLoaders
-from dmx.metrics import definitions, names
-from dmx.models.inputs import needs_background
+from dmx.metrics import definitions
 from dmx.models.joint import DepthMaskModel, JointNet, Rgb, describe_parameters, make_link
-from dmx.tracking.home import Home
-from dmx.training.costs import latency_ms, memory_mb
-from dmx.training.execution import Execution, check_device, choose, forward_flops
-from dmx.training.processes import processes
+from dmx.quartet import Batch
+from dmx.stored import intact, read_mapping
+from dmx.tracking.home import ENVIRONMENT, Home
+from dmx.training.device import (
+    DTYPES,
+    DeviceConfig,
+    check_device,
+    forward_flops,
+    free_memory,
+    is_out_of_memory,
+    latency_ms,
+    memory_mb,
+    resolve_device,
+)
+from dmx.training.precision import PRECISION
+from dmx.training.precision import checked as checked_precision
 from dmx.training.seeding import seed_everything
 from dmx.written import place
 
+FEW = 2
+"""Samples that are looked at in lower precision, so that the look needs no more memory than the training."""
 TRAINING_TO_FORWARD = 3  # a backward pass costs about two forward passes
 
 
@@ -46,7 +63,7 @@ class Prepared(Checked):
     """Of one sample at the size of the last stage; one counts once."""
     measured: Mapping[str, float]
     """Further costs that were asked for: `memory_mb`, `latency_ms`."""
-    execution: Execution
+    device_config: DeviceConfig
     loaders: StageLoaders
 
 
@@ -98,7 +115,7 @@ def prepare(
     Args:
         config: The experiment.
         home: Where packs are kept.
-        progress: Told how many of how many samples are ready.
+        progress: Called with how many of how many samples are ready.
         load: Whether samples are brought into memory or a pack now.
         measure: Of `memory_mb` and `latency_ms`, what is to be measured; both at the size of the last stage.
 
@@ -112,17 +129,17 @@ def prepare(
     background = model.net.needs_background
     flops = {s.height_width: forward_flops(model, s.height_width, background) for s in config.stages}
     forward = sum(flops[s.height_width] * s.epochs for s in config.stages)
-    execution = choose(
+    device_config = resolve_device(
         settings.device,
         settings.precision,
         settings.channels_last,
         settings.compile,
         flops=TRAINING_TO_FORWARD * forward * len(parts.train),
     )
-    execution = exact(config, model, index, parts.train, execution)
+    device_config = exact(config, model, index, parts.train, device_config)
     fingerprint = checked.data_fingerprint
     loaders = StageLoaders(
-        index, fingerprint, parts, config.stages, config.data, config.augment, config.seed, execution, home.packs
+        index, fingerprint, parts, config.stages, config.data, config.augment, config.seed, device_config, home.packs
     )
     if load:
         loaders.preload(progress)
@@ -130,36 +147,21 @@ def prepare(
         **vars(checked),
         parameters=describe_parameters(model.net),
         multiply_adds=flops[config.stages[-1].height_width] // 2,
-        measured=measured(config, model, execution, measure),
-        execution=execution,
+        measured=measured(config, model, device_config, measure),
+        device_config=device_config,
         loaders=loaders,
     )
 
 
-def check_parts(config: ExperimentConfig) -> None:
-    """Make sure that each process gets its part of every batch.
-
-    Raises:
-        UserError: A batch does not divide by their number, or leaves one sample to each.
-    """
-    count = processes()
-    for i, stage in enumerate(config.stages):
-        if count > 1 and (stage.batch_size % count or stage.batch_size < 2 * count):
-            raise UserError(
-                f"stages.{i}.batch_size is {stage.batch_size}, which is for {count} processes together; take a "
-                f"multiple of {count}, and at least {2 * count}."
-            )
-
-
 def measured(
-    config: ExperimentConfig, model: DepthMaskModel, execution: Execution, wanted: Collection[str]
+    config: ExperimentConfig, model: DepthMaskModel, device_config: DeviceConfig, wanted: Collection[str]
 ) -> dict[str, float]:
     """The costs that are wanted, of those that are measured."""
     last, found = config.stages[-1], {}
     if "memory_mb" in wanted:
         found["memory_mb"] = memory_mb(model, last.height_width, last.batch_size)
     if "latency_ms" in wanted:
-        found["latency_ms"] = latency_ms(model, last.height_width, model.net.needs_background, execution)
+        found["latency_ms"] = latency_ms(model, last.height_width, model.net.needs_background, device_config)
     return found
 
 
@@ -173,20 +175,6 @@ def built(config: ExperimentConfig) -> Any:
         return config.model.bind()()
     except UserError as error:
         raise ConfigError(f"experiment '{config.name}'", [Problem("model", str(error))]) from error
-
-
-def check_pack(index: DatasetIndex, size: tuple[int, int]) -> None:
-    """Make sure that a pack holds as many pixels as are asked for.
-
-    Raises:
-        DataError: It was made for a smaller size.
-    """
-    if index.pack is not None and any(wanted > there for wanted, there in zip(size, index.pack.size, strict=True)):
-        height, width = index.pack.size
-        raise DataError(
-            f"{index.root}: is a pack of {height}x{width}, but a stage asks for {size[0]}x{size[1]}, which would only "
-            "enlarge; pack the data set at that size, or train on the data set itself."
-        )
 
 
 def colours_of(checked: Checked, home: Home, progress: Callable[[int, int], None]) -> tuple[Rgb, Rgb]:
@@ -206,27 +194,58 @@ def colours_of(checked: Checked, home: Home, progress: Callable[[int, int], None
     return mean, deviation
 
 
-def check_fit(config: ExperimentConfig, index: DatasetIndex, metrics: Iterable[str]) -> None:
-    """Make sure that the experiment and the data set go together.
+def exact(
+    config: ExperimentConfig,
+    model: DepthMaskModel,
+    index: DatasetIndex,
+    ids: tuple[str, ...],
+    device_config: DeviceConfig,
+    where: str = "",
+) -> DeviceConfig:
+    """`device_config`, after a look at real batches of each stage; in float32 where a lower precision comes out wrong.
+
+    Args:
+        config: The experiment.
+        model: Its network, which stays as and where it is.
+        index: The data set.
+        ids: The samples to look at, of which the first are taken.
+        device_config: What was chosen.
+        where: What asks for that very precision; empty: the configuration, if anything does.
 
     Raises:
-        ConfigError: They do not; all reasons are given.
+        UserError: It comes out wrong, and the precision was asked for.
     """
-    problems = []
-    kind = index.depth.kind
-    for i, term in enumerate(config.loss.depth):
-        kinds = term.loss.component.facts.get("kinds", (kind,))
-        if kind not in kinds:
-            what = f"depth loss '{term.loss.component.name}' is for {' and '.join(kinds)} depth"
-            problems.append(Problem(f"loss.depth.{i}", f"{what}, but the depth of '{index.name}' is {kind}"))
-    if not index.has_background and needs_background(getattr(config.model, "inputs", "image")):
-        what = f"takes a background, but '{index.name}' has none"
-        problems.append(Problem("model.inputs", f"model '{config.model.component.name}' {what}; set it to image"))
-    known = {f"val/{name}" for name in names(index.depth)}
-    for metric in metrics:
-        if metric not in known:
-            where = "objective.metric" if metric == config.objective.metric else "objectives"
-            what = f"'{metric}' is not defined for {kind} depth"
-            problems.append(Problem(where, f"{what}; take one of {', '.join(sorted(known))}"))
-    if problems:
-        raise ConfigError(f"experiment '{config.name}'", problems)
+    if device_config.dtype == torch.float32:
+        return device_config
+    sizes = {(stage.height_width, min(FEW, stage.batch_size)) for stage in config.stages}
+    explicit = bool(where) or config.training.precision != "auto"
+    try:
+        there = device_config.place(deepcopy(model))
+        batches = first_batches(index, ids, sizes, device_config)
+        return checked_precision(there, batches, device_config, explicit, where or PRECISION)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        free_memory()
+        return device_config  # the training meets it, too, and ends as out-of-memory or halves its batches
+
+
+def first_batches(
+    index: DatasetIndex, ids: tuple[str, ...], sizes: Iterable[tuple[tuple[int, int], int]], device_config: DeviceConfig
+) -> Iterator[Batch]:
+    """The first samples as a batch of each size and number."""
+    for size, count in sorted(sizes):
+        dataset = QuartetDataset(index, ids[:count], size, memory=False)
+        host = dataset.__getitems__(range(len(dataset)))
+        yield host.to(device_config.device, device_config.memory_format)
+
+
+def begun(folder: Path) -> tuple[torch.dtype, str] | None:
+    """The precision in which the run in `folder` began, and the one that was refused for it; None before its start."""
+    path = folder / ENVIRONMENT
+    if not path.is_file():
+        return None
+    advice = f"restore it from a copy, or remove {folder}, and the same command trains the run again."
+    with intact(path, advice):
+        facts = read_mapping(path, advice, "execution")["execution"]
+        return DTYPES[facts["precision"]], str(facts.get("precision_refused", ""))

@@ -1,48 +1,41 @@
-"""One execution of an experiment: from what was prepared to a result in the run's folder and in the stores."""
+"""One run of an experiment: from what was prepared to a result in the run's folder and in the stores."""
 
 import json
 import traceback
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from dmx.config import ExperimentConfig
-from dmx.config.flat import flatten
+from dmx.config.experiment import flatten
 from dmx.errors import FullError, full
-from dmx.experiment.ended import tidy
-from dmx.experiment.exactness import begun, exact
 from dmx.experiment.failures import crashed, no_room, reason, transient
-from dmx.experiment.prepare import Prepared
-from dmx.experiment.start import IDENTITY, check_identity, costs, identity_of, start_of
+from dmx.experiment.prepare import Prepared, begun, exact
+from dmx.experiment.start import Tracking, check_identity, costs, identity_of, start_of
 from dmx.outcome import Outcome
-from dmx.registry.ranges import Scalar
-from dmx.results.records import RESULT
-from dmx.sums import BEST_SAMPLES
+from dmx.stored import replace_text
 from dmx.tracking import RunTracker, Untracked, open_run
-from dmx.tracking.files import replace_text
-from dmx.tracking.graph import draw_graph
-from dmx.tracking.home import Home
+from dmx.tracking.home import BEST_SAMPLES, BEST_WEIGHTS, CHECKPOINT, CRASH, IDENTITY, RESULT, Home
 from dmx.tracking.secrets import without_secrets
+from dmx.tracking.tensorboard_store import draw_graph
+from dmx.training.distributed import rank, sync_batch_norm
 from dmx.training.gradients import shared_parameters
 from dmx.training.groups import make_optimizer
-from dmx.training.joint_loss import JointLoss
-from dmx.training.processes import number, synchronised
-from dmx.training.progress import Progress
+from dmx.training.progress import RunOptions
 from dmx.training.result import RunResult
 from dmx.training.schedules import Timeline
 from dmx.training.seeding import seed_everything
-from dmx.training.step import Learner
-from dmx.training.trainer import BEST_WEIGHTS, Trainer
+from dmx.training.step import JointLoss, Learner
+from dmx.training.trainer import Trainer
 from dmx.weighting.kinds import GradientWeighting
 
-Report = Callable[[int, Mapping[str, float | None]], str]
+DEFAULTS = RunOptions()
+UNFINISHED = (Outcome.INTERRUPTED, Outcome.CRASHED, Outcome.OUT_OF_MEMORY)
+"""Outcomes after which the same command goes on from the checkpoint; every other is the end."""
 
 
 def run_id_of(config: ExperimentConfig) -> str:
@@ -51,19 +44,7 @@ def run_id_of(config: ExperimentConfig) -> str:
 
 
 def run(
-    prepared: Prepared,
-    home: Home,
-    run_id: str,
-    *,
-    experiment: str,
-    tags: Mapping[str, str],
-    searched: Mapping[str, Scalar] = MappingProxyType({}),
-    progress: Progress,
-    report: Report = lambda epoch, metrics: "",
-    seconds: float | None = None,
-    passed: int = 0,
-    stores: bool = True,
-    also: Sequence[str] = (),
+    prepared: Prepared, home: Home, run_id: str, tracking: Tracking, options: RunOptions = DEFAULTS
 ) -> tuple[RunResult, int]:
     """Train, from the checkpoint where there is one.
 
@@ -71,15 +52,8 @@ def run(
         prepared: What to train.
         home: Where results go.
         run_id: The run's folder and name.
-        experiment: The MLflow experiment.
-        tags: What to find the run by.
-        searched: What a study varies, under its names.
-        progress: Who watches.
-        report: Told the metrics after each epoch; gives why the run should be pruned, if it should.
-        seconds: How long it may train, over every start.
-        passed: The epoch up to which a run that was pruned goes on after all.
-        stores: Whether MLflow and TensorBoard are fed, beside the journal.
-        also: Metrics that the best epoch must have a value of, beside the objective.
+        tracking: Where its records go.
+        options: An observer, limits, and what prunes it.
 
     Returns:
         The result, and how many events the stores still lack.
@@ -88,42 +62,40 @@ def run(
     check_identity(folder / IDENTITY, prepared, f"run {run_id}")
     prepared = as_begun(prepared, folder)
     learner = learner_of(prepared)  # before anything is written: a user's mistake may show only here
-    trainer = _trainer(prepared, folder, report, seconds, passed, progress, also)
-    if number():  # the first process has the records
-        return trainer.fit(learner, prepared.loaders, Untracked()), 0
-    tracker = open_run(home, run_id, start_of(prepared, run_id, experiment, tags, searched), stores=stores)
+    trainer = Trainer(prepared.config, learner, prepared.loaders, prepared.index.depth, folder, options)
+    if rank():  # rank 0 has the records
+        return trainer.fit(Untracked()), 0
+    tracker = open_run(home, run_id, start_of(prepared, run_id, tracking), stores=tracking.stores)
     try:
-        if stores and tags.get("dmx.role") != "trial":  # of which there are many alike
+        if tracking.stores and not tracking.is_trial:  # of which there are many alike
             draw_graph(home.tensorboard(run_id) / "graph", prepared.model.net, example(prepared))
-        result = trainer.fit(learner, prepared.loaders, tracker)
+        result = trainer.fit(tracker)
     except KeyboardInterrupt:
         tracker.finish(Outcome.INTERRUPTED, "SIGINT")
         raise
     except Exception as error:
-        _broken_off(error, prepared, folder, tags, tracker)
+        _broken_off(error, prepared, folder, tracking, tracker)
         raise
-    return result, _close(prepared, folder, tags, result, tracker)
+    return result, _close(prepared, folder, tracking, result, tracker)
 
 
 def as_begun(prepared: Prepared, folder: Path) -> Prepared:
-    """With the precision in which the run began, wherever it goes on.
+    """Take the precision in which the run began, also on another machine.
 
     Raises:
-        UserError: That comes out wrong on this machine.
+        UserError: The network computes wrongly in it on this machine.
     """
-    before, execution = begun(folder), prepared.execution
-    if before is None or before == (execution.dtype, execution.refused):
+    before, device_config = begun(folder), prepared.device_config
+    if before is None or before == (device_config.dtype, device_config.refused):
         return prepared
-    execution = replace(execution, dtype=before[0], refused=before[1])
-    if execution.dtype != prepared.execution.dtype:
+    device_config = replace(device_config, dtype=before[0], refused=before[1])
+    if device_config.dtype != prepared.device_config.dtype:
         who = f"the precision in which run {folder.name} began"
-        execution = exact(prepared.config, prepared.model, prepared.index, prepared.split.train, execution, who)
-    return replace(prepared, execution=execution)
+        device_config = exact(prepared.config, prepared.model, prepared.index, prepared.split.train, device_config, who)
+    return replace(prepared, device_config=device_config)
 
 
-def _broken_off(
-    error: Exception, prepared: Prepared, folder: Path, tags: Mapping[str, str], tracker: RunTracker
-) -> None:
+def _broken_off(error: Exception, prepared: Prepared, folder: Path, tracking: Tracking, tracker: RunTracker) -> None:
     """Put on record why a run was broken off.
 
     Raises:
@@ -133,42 +105,37 @@ def _broken_off(
         with suppress(OSError):
             tracker.finish(Outcome.INTERRUPTED, reason(error))
         raise FullError(no_room(error, folder)) from error
-    replace_text(folder / "crash.txt", without_secrets(traceback.format_exc()))
-    tracker.artifact(folder / "crash.txt")
+    replace_text(folder / CRASH, without_secrets(traceback.format_exc()))
+    tracker.artifact(folder / CRASH)
     if transient(error):  # without a result, so that the next attempt goes on
         tracker.finish(Outcome.INTERRUPTED, reason(error))
     else:
-        _close(prepared, folder, tags, crashed(error), tracker)
+        _close(prepared, folder, tracking, crashed(error), tracker)
 
 
 def example(prepared: Prepared) -> tuple[Tensor, ...]:
     """Black pictures of the first stage's size: what the network takes."""
     height, width = prepared.config.stages[0].height_width
-    picture = torch.zeros(1, 3, height, width, device=prepared.execution.device)
+    picture = torch.zeros(1, 3, height, width, device=prepared.device_config.device)
     return (picture, picture)
 
 
-def run_known(
-    prepared: Prepared,
-    home: Home,
-    run_id: str,
-    *,
-    experiment: str,
-    tags: Mapping[str, str],
-    searched: Mapping[str, Scalar],
-    result: RunResult,
-) -> int:
-    """A run whose result is known without training: it stands in all records like any other.
+def run_known(prepared: Prepared, home: Home, run_id: str, tracking: Tracking, result: RunResult) -> int:
+    """Record a run whose result is known without training, like any other.
 
     Returns:
         How many events the stores still lack.
     """
-    tracker = open_run(home, run_id, start_of(prepared, run_id, experiment, tags, searched))
-    return _close(prepared, home.run(run_id), tags, result, tracker)
+    tracker = open_run(home, run_id, start_of(prepared, run_id, tracking))
+    return _close(prepared, home.run(run_id), tracking, result, tracker)
 
 
-def _close(prepared: Prepared, folder: Path, tags: Mapping[str, str], result: RunResult, tracker: RunTracker) -> int:
-    """Keep the result and the best weights; the number of events that the stores still lack."""
+def _close(prepared: Prepared, folder: Path, tracking: Tracking, result: RunResult, tracker: RunTracker) -> int:
+    """Record the result and the best weights.
+
+    Returns:
+        How many events the stores still lack.
+    """
     if result.best is not None and result.outcome is not Outcome.INTERRUPTED:
         known = {name: value for name, value in result.best.metrics.items() if value is not None}
         best = {name.replace("val/", "val_best/", 1): value for name, value in known.items()}
@@ -181,7 +148,7 @@ def _close(prepared: Prepared, folder: Path, tags: Mapping[str, str], result: Ru
     config = prepared.config
     record = {
         "run": folder.name,
-        "tags": dict(tags),
+        "tags": dict(tracking.tags),
         "fingerprint": config.fingerprint,
         "objective": config.objective.model_dump(),
         "params": flatten(config),
@@ -189,22 +156,41 @@ def _close(prepared: Prepared, folder: Path, tags: Mapping[str, str], result: Ru
         **identity_of(prepared),
         **result.to_dict(),
     }
-    replace_text(folder / RESULT, json.dumps(record, indent=1))  # last: where it stands, all else stands too
-    if tags.get("dmx.role") != "trial":  # which may be held, and go on; its study knows
+    replace_text(folder / RESULT, json.dumps(record, indent=1))  # last: where it is, all else is written
+    if not tracking.is_trial:  # a trial may be paused, and go on; its study knows
         tidy(folder, result.outcome, config)
     return unsent
 
 
+def tidy(folder: Path, outcome: Outcome, config: ExperimentConfig, *, trial: bool = False) -> None:
+    """Remove the checkpoint of a run that has ended, and a pruned trial's weights, unless its configuration keeps them.
+
+    It is called when the end is on record, and again wherever that record is met: whatever a kill left goes then.
+
+    Args:
+        folder: The run's folder.
+        outcome: How it ended.
+        config: Its experiment, or its study's.
+        trial: Whether it is a trial whose end its study knows: it never goes on, whatever the outcome.
+    """
+    if config.training.keep == "all" or (outcome in UNFINISHED and not trial):
+        return
+    names = [CHECKPOINT, *([BEST_WEIGHTS] if trial and outcome is Outcome.PRUNED else [])]
+    for path in (folder / name for name in names):
+        path.unlink(missing_ok=True)
+        path.with_suffix(".partial").unlink(missing_ok=True)
+
+
 def learner_of(prepared: Prepared) -> Learner:
     """Model, loss, optimizer and schedule of the configuration, on the device."""
-    config, execution = prepared.config, prepared.execution
-    model = synchronised(prepared.model, execution.device)
-    model = model.to(execution.device, memory_format=execution.memory_format)  # type: ignore[call-overload]
+    config, device_config = prepared.config, prepared.device_config
+    model = sync_batch_norm(prepared.model, device_config.device)
+    model = device_config.place(model)
     seed_everything(config.seed)
     mask = [(term.loss.component.name, term.weight, term.loss.bind()) for term in config.loss.mask]
     depth = [(term.loss.component.name, term.weight, term.loss.bind()) for term in config.loss.depth]
     weighting = config.weighting.bind()(("mask", "depth"))
-    loss = JointLoss(mask, depth, weighting).to(execution.device)
+    loss = JointLoss(mask, depth, weighting).to(device_config.device)
     size = config.stages[0].height_width
     shared: tuple[bool, ...] = ()
     if isinstance(weighting, GradientWeighting):
@@ -217,9 +203,6 @@ def learner_of(prepared: Prepared) -> Learner:
             step += prepared.loaders.steps(stage)
             ends.append(step)
     schedule = config.schedule.bind()(optimizer, Timeline(tuple(ends)))
-    return Learner(model, loss, optimizer, schedule, execution.scaler(), execution, config.training.clip_norm, shared)
-
-
-def _trainer(prepared: Prepared, folder: Path, *how: Any) -> Trainer:
-    config, spec = prepared.config, prepared.index.depth
-    return Trainer(config.stages, config.training, config.objective, spec, folder, *how)
+    return Learner(
+        model, loss, optimizer, schedule, device_config.scaler(), device_config, config.training.clip_norm, shared
+    )

@@ -1,36 +1,53 @@
-"""What is on record of a run before step 0: who it is, what it looks at, and what it runs on."""
+"""What is on record of a run before step 0: its identity, its data, and the machine."""
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dmx.config.flat import flatten
+from dmx.config.experiment import flatten
 from dmx.errors import DataError
-from dmx.experiment.exactness import ENVIRONMENT
 from dmx.experiment.prepare import Checked, Prepared
-from dmx.experiment.trained import DEPTH, spec_text
+from dmx.experiment.trained import spec_text
 from dmx.registry.ranges import Scalar
 from dmx.stored import read_mapping
 from dmx.tracking import RunStart
 from dmx.tracking.environment import facts, git_state
+from dmx.tracking.home import CONFIG, DEFINITIONS, DEPTH, DIFF, ENVIRONMENT, IDENTITY, NORMALISATION, SPLIT
 from dmx.tracking.secrets import without_secrets
 
-IDENTITY = "identity.json"
-NORMALISATION = "normalisation.json"
-"""What colours are freed of before the network sees them; its weights hold the same numbers."""
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where the records of a run go, and what it is found by.
+
+    Attributes:
+        experiment: The MLflow experiment.
+        tags: What to find the run by.
+        searched: What a study varies, under its names.
+        stores: Whether MLflow and TensorBoard are fed, beside the journal.
+    """
+
+    experiment: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    searched: Mapping[str, Scalar] = field(default_factory=dict)
+    stores: bool = True
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether the run is a trial of a study."""
+        return self.tags.get("dmx.role") == "trial"
 
 
-def start_of(
-    prepared: Prepared, run_id: str, experiment: str, tags: Mapping[str, str], searched: Mapping[str, Scalar]
-) -> RunStart:
+def start_of(prepared: Prepared, run_id: str, tracking: Tracking) -> RunStart:
     """All that must be on record before step 0."""
     config = prepared.config
     commit, diff = git_state(Path.cwd())
-    environment = {**facts(), "execution": prepared.execution.facts()}
+    environment = {**facts(), "execution": prepared.device_config.facts()}
     identity = {
         "dmx.fingerprint": config.fingerprint,
         "dmx.data": prepared.data_fingerprint[:16],
@@ -38,21 +55,21 @@ def start_of(
         **({"mlflow.source.git.commit": commit} if commit else {}),
     }
     return RunStart(
-        experiment=experiment,
+        experiment=tracking.experiment,
         name=run_id,
-        tags={**identity, **tags},
-        params={**flatten(config), **costs(prepared), **prepared.execution.facts()},
+        tags={**identity, **tracking.tags},
+        params={**flatten(config), **costs(prepared), **prepared.device_config.facts()},
         files={
             IDENTITY: json.dumps(identity_of(prepared), indent=1),
-            "config.yaml": yaml.safe_dump(config.dump(), sort_keys=False),
-            "split.json": prepared.split.to_json(),
+            CONFIG: yaml.safe_dump(config.dump(), sort_keys=False),
+            SPLIT: prepared.split.to_json(),
             ENVIRONMENT: json.dumps(environment, indent=1),
-            "metrics.json": json.dumps(prepared.definitions, indent=1),
+            DEFINITIONS: json.dumps(prepared.definitions, indent=1),
             NORMALISATION: json.dumps(normalisation_of(prepared), indent=1),
             DEPTH: spec_text(prepared.index.depth),
-            **({"git.diff": without_secrets(diff)} if diff else {}),
+            **({DIFF: without_secrets(diff)} if diff else {}),
         },
-        searched=searched,
+        searched=tracking.searched,
         inputs=[*inputs_of(prepared)],
     )
 
@@ -98,7 +115,7 @@ def identity_of(prepared: Checked) -> dict[str, Any]:
 
 
 def check_identity(path: Path, prepared: Checked, who: str) -> None:
-    """Make sure that what goes on, goes on with the data that it began with.
+    """Make sure that a run or study is resumed with the data that it began with.
 
     Raises:
         DataError: Data, split, size or metrics are others than those noted at `path`.

@@ -14,14 +14,10 @@ from dmx.outcome import Outcome
 from dmx.quartet import DepthSpec
 from dmx.results.records import kept_yaml, read_result
 from dmx.stored import intact, read_json
-from dmx.tracking.home import Home
+from dmx.tracking.home import BEST_WEIGHTS, CONFIG, DEPTH, Home
 from dmx.training.checkpoint import load_weights
-from dmx.training.execution import Execution, choose
-from dmx.training.trainer import BEST_WEIGHTS
+from dmx.training.device import DeviceConfig, resolve_device
 from dmx.written import place
-
-DEPTH = "depth.json"
-"""How the depth that a run learned is to be read."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +29,14 @@ class Trained:
         config: What it was trained with.
         spec: How its depth is to be read.
         model: The network on its device, with the best weights.
-        execution: How the device is used.
+        device_config: How the device is used.
     """
 
     run: str
     config: ExperimentConfig
     spec: DepthSpec
     model: DepthMaskModel
-    execution: Execution
+    device_config: DeviceConfig
 
     @property
     def size(self) -> tuple[int, int]:
@@ -55,21 +51,20 @@ def trained(home: Home, run: str) -> Trained:
         UserError: There is no such run, or its weights are gone.
     """
     folder = home.run(run)
-    if not (folder / "config.yaml").is_file():
-        known = [path.parent.name for path in (home.root / "runs").glob("*/config.yaml")]
-        raise UserError(f"there is no run '{run}' in {home.root}; {did_you_mean(run, known)}")
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"there is no run '{run}' in {home.root}; {did_you_mean(run, home.runs_with(CONFIG))}")
     path = best_weights(home, run)
-    data = kept_yaml(folder / "config.yaml")
+    data = kept_yaml(folder / CONFIG)
     if isinstance(data.get("model"), dict) and "weights" in data["model"]:
         data["model"]["weights"] = "none"  # the trained ones come next; nothing is to be fetched
-    config = parse_experiment(data, str(folder / "config.yaml"))
+    config = parse_experiment(data, str(folder / CONFIG))
     spec = spec_of(folder, config)
     model = DepthMaskModel(config.model.bind()(), make_link(config.depth_link, spec))
     load_weights(path, model)
     settings = config.training
-    execution = choose(settings.device, settings.precision, settings.channels_last, compile=False, flops=0)
-    placed = model.to(execution.device, memory_format=execution.memory_format)  # type: ignore[call-overload]
-    return Trained(run, config, spec, placed.eval(), execution)
+    device_config = resolve_device(settings.device, settings.precision, settings.channels_last, compile=False, flops=0)
+    placed = device_config.place(model)
+    return Trained(run, config, spec, placed.eval(), device_config)
 
 
 def best_weights(home: Home, run: str) -> Path:
@@ -85,7 +80,7 @@ def best_weights(home: Home, run: str) -> Path:
     if found is not None and found[0].outcome is Outcome.PRUNED:
         raise UserError(
             f"run {run} has no weights: it was pruned, and a pruned trial keeps none but with `training.keep: all`; "
-            f"name a complete one, or train it whole with `dmx train {home.run(run) / 'config.yaml'}`."
+            f"name a complete one, or train it whole with `dmx train {home.run(run) / CONFIG}`."
         )
     raise UserError(
         f"{path} is not there: the run has no best epoch yet, was answered from another one's record, or its weights "

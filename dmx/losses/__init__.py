@@ -1,7 +1,7 @@
 """The losses of mask and depth; importing this package registers them.
 
-Beside `kinds` of depth and what it `needs` of the experiment (`dmx.config.needs`), a loss may be registered with two
-facts:
+Beside `kinds` of depth and what it `needs` of the experiment (`dmx.config.components`), a loss may be registered with
+two facts:
 
 - `term=True`: alone it cannot teach the task, as predictions that are wrong, by an offset, a scale or on some samples
   throughout, cost nothing or too little. It is to stand beside another loss, and a study should not choose it alone.

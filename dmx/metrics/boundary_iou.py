@@ -13,7 +13,6 @@ from torch import Tensor
 from dmx.metrics.pixels import MaskPixels
 from dmx.metrics.whole_mask import Mask
 from dmx.registry import mask_metrics
-from dmx.sums import ratio
 
 SHARE = 0.02
 """Of the picture's diagonal: how near is near (section 4.2)."""
@@ -30,7 +29,7 @@ def rim(mask: Mask, known: Mask, distance: int) -> Mask:
 @mask_metrics.register(
     "boundary_iou",
     source="Cheng et al. 2021, eq. 2",
-    finish=ratio,
+    finish="ratio",
     higher_is_better=True,
     thorough=True,
     equation="|(P_d and P) and (G_d and G)| / |(P_d and P) or (G_d and G)|, d = max(1, round(0.02 diagonal)), "

@@ -6,13 +6,12 @@ from torch import Tensor
 
 from dmx.metrics.pixels import MaskPixels
 from dmx.registry import mask_metrics
-from dmx.sums import ratio
 
 
 @mask_metrics.register(
     "brier",
     source="Brier 1950",
-    finish=ratio,
+    finish="ratio",
     higher_is_better=False,
     thorough=True,
     equation="mean (sigmoid(z) - g)^2",

@@ -22,7 +22,6 @@ from torch.nn.functional import pad, pixel_unshuffle
 
 from dmx.metrics.pixels import DepthPixels, total
 from dmx.registry import depth_metrics
-from dmx.sums import excess
 
 PERIOD = 4
 
@@ -62,7 +61,7 @@ def pattern_and_energy(
 @depth_metrics.register(
     "checkerboard",
     source="Odena et al. 2016 and Aitken et al. 2017 describe the pattern; the measure is ours",
-    finish=excess,
+    finish="excess",
     higher_is_better=False,
     kinds=("metric", "relative"),
     equation="S(y) - S(t), S = sum of squares between the 4x4 phases of y - k*y over sum of squares of y around its "

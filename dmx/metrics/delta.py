@@ -6,7 +6,6 @@ from torch import Tensor
 
 from dmx.metrics.pixels import DepthPixels
 from dmx.registry import depth_metrics
-from dmx.sums import ratio
 
 
 def within(pixels: DepthPixels, k: int) -> Float64[Tensor, "B K"]:
@@ -18,7 +17,7 @@ def within(pixels: DepthPixels, k: int) -> Float64[Tensor, "B K"]:
 @depth_metrics.register(
     "delta1",
     source="Eigen et al. 2014, section 4.1",
-    finish=ratio,
+    finish="ratio",
     higher_is_better=True,
     kinds=("metric",),
     equation="share of max(y/t, t/y) < 1.25",
@@ -32,7 +31,7 @@ def delta1(pixels: DepthPixels) -> Float64[Tensor, "B K"]:
 @depth_metrics.register(
     "delta2",
     source="Eigen et al. 2014, section 4.1",
-    finish=ratio,
+    finish="ratio",
     higher_is_better=True,
     kinds=("metric",),
     equation="share of max(y/t, t/y) < 1.25^2",
@@ -46,7 +45,7 @@ def delta2(pixels: DepthPixels) -> Float64[Tensor, "B K"]:
 @depth_metrics.register(
     "delta3",
     source="Eigen et al. 2014, section 4.1",
-    finish=ratio,
+    finish="ratio",
     higher_is_better=True,
     kinds=("metric",),
     equation="share of max(y/t, t/y) < 1.25^3",

@@ -5,13 +5,12 @@ from torch import Tensor
 
 from dmx.metrics.pixels import MaskPixels
 from dmx.registry import mask_metrics
-from dmx.sums import ratio
 
 
 @mask_metrics.register(
     "dice",
     source="Dice 1945",
-    finish=ratio,
+    finish="ratio",
     higher_is_better=True,
     equation="2 |P and G| / (|P| + |G|), P where the logit is above 0",
     version=1,

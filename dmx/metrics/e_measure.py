@@ -15,7 +15,6 @@ from torch import Tensor
 from dmx.metrics.pixels import MaskPixels
 from dmx.metrics.whole_mask import EPSILON, Mask, Probability, each
 from dmx.registry import mask_metrics
-from dmx.sums import ratio
 
 LEVELS = 256
 
@@ -45,7 +44,7 @@ def enhanced(phi_g: float, phi_f: Float64[np.ndarray, "256"]) -> Float64[np.ndar
 @mask_metrics.register(
     "e_measure",
     source="Fan et al. 2018, eq. 5",
-    finish=ratio,
+    finish="ratio",
     higher_is_better=True,
     forms=("per_image",),
     thorough=True,

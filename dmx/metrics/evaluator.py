@@ -11,7 +11,7 @@ from dmx.errors import did_you_mean
 from dmx.metrics.pixels import DepthPixels, MaskPixels
 from dmx.quartet import Batch, DepthSpec, Prediction
 from dmx.registry import Component, depth_metrics, mask_metrics
-from dmx.sums import FINISHES, Meaning, Samples
+from dmx.sample_table import FINISHES, Meaning, SampleTable
 
 FORMS = {
     "pooled": "sums over all known pixels of all samples, divided once",
@@ -78,14 +78,16 @@ class Evaluator:
         thorough: Whether those are among them that are too slow for every epoch.
 
     Raises:
-        ValueError: The sums of a metric become values by none of the functions of `dmx.sums`.
+        ValueError: The fact `finish` of a metric is no key of `dmx.sample_table.FINISHES`.
     """
 
     def __init__(self, spec: DepthSpec, *, thorough: bool = False) -> None:
         self.components = components(spec, thorough=thorough)
         for name, component in self.components.items():
-            if component.facts["finish"] not in FINISHES.values():
-                raise ValueError(f"metric {name}: `finish` is none of {', '.join(FINISHES)} of dmx.sums")
+            if component.facts["finish"] not in FINISHES:
+                raise ValueError(
+                    f"metric {name}: `finish` is {component.facts['finish']!r}, none of {', '.join(FINISHES)}"
+                )
         self.sums: dict[str, list[Tensor]] = defaultdict(list)
         self.ids: list[str] = []
 
@@ -110,19 +112,19 @@ class Evaluator:
                 values[f"{name}_{form}"] = None if sums is None else summed_up(component, form, sums)
         return values
 
-    def samples(self, groups: Mapping[str, str]) -> Samples:
+    def samples(self, groups: Mapping[str, str]) -> SampleTable:
         """What each sample came to, given the group of each."""
         sums = {name: torch.cat(batches).cpu().numpy() for name, batches in self.sums.items()}
         meanings = {
-            name: Meaning(component.facts["finish"].__name__, component.facts["higher_is_better"])
+            name: Meaning(component.facts["finish"], component.facts["higher_is_better"])
             for name, component in self.components.items()
         }
-        return Samples(self.ids, [groups[id] for id in self.ids], sums, meanings)
+        return SampleTable(self.ids, [groups[id] for id in self.ids], sums, meanings)
 
 
 def summed_up(component: Component, form: str, sums: Tensor) -> float | None:
     """The value over samples, from the sums of each."""
-    finish = component.facts["finish"]
+    finish = FINISHES[component.facts["finish"]]
     if form == "pooled":
         return finite(finish(sums.sum(0)))
     defined = sums[:, -1] != 0  # true for NaN: a sample with a NaN prediction is not left out

@@ -5,13 +5,12 @@ from torch import Tensor
 
 from dmx.metrics.pixels import MaskPixels
 from dmx.registry import mask_metrics
-from dmx.sums import ratio
 
 
 @mask_metrics.register(
     "iou",
     source="Everingham et al. 2010 (PASCAL VOC), section 4.3",
-    finish=ratio,
+    finish="ratio",
     higher_is_better=True,
     equation="|P and G| / |P or G|, P where the logit is above 0",
     version=1,

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from dmx.metrics.pixels import DepthPixels
 from dmx.registry import depth_metrics
-from dmx.sums import ratio
 
 LN10 = math.log(10)
 
@@ -15,7 +14,7 @@ LN10 = math.log(10)
 @depth_metrics.register(
     "log10",
     source="Saxena et al. 2009 (Make3D)",
-    finish=ratio,
+    finish="ratio",
     higher_is_better=False,
     kinds=("metric",),
     equation="mean |log10 y - log10 t|",

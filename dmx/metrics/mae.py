@@ -6,13 +6,12 @@ from torch import Tensor
 
 from dmx.metrics.pixels import DepthPixels, MaskPixels
 from dmx.registry import depth_metrics, mask_metrics
-from dmx.sums import ratio
 
 
 @mask_metrics.register(
     "mae",
     source="Perazzi et al. 2012, eq. 9",
-    finish=ratio,
+    finish="ratio",
     higher_is_better=False,
     equation="mean |sigmoid(z) - g|",
     version=1,
@@ -25,7 +24,7 @@ def mask_mae(pixels: MaskPixels) -> Float64[Tensor, "B K"]:
 @depth_metrics.register(
     "mae",
     source="Mean absolute error",
-    finish=ratio,
+    finish="ratio",
     higher_is_better=False,
     kinds=("metric", "relative"),
     equation="mean |y - t|",

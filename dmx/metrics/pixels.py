@@ -1,8 +1,8 @@
 """What metrics look at: prediction and truth in float64, and sums over the known pixels of each sample.
 
 A registered metric is a function from these pixels to the sums of each sample, (B, K) in float64. Its fact `finish`,
-one of `dmx.sums`, turns sums, of one sample or of many added up, into the value. A NaN among the predictions makes the
-sums NaN; nothing is repaired.
+a key of `dmx.sample_table.FINISHES`, names what turns sums, of one sample or of many added up, into the value. A NaN
+among the predictions makes the sums NaN; nothing is repaired.
 """
 
 from dataclasses import dataclass

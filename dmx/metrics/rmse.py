@@ -5,13 +5,12 @@ from torch import Tensor
 
 from dmx.metrics.pixels import DepthPixels
 from dmx.registry import depth_metrics
-from dmx.sums import root
 
 
 @depth_metrics.register(
     "rmse",
     source="Eigen et al. 2014, section 4.1",
-    finish=root,
+    finish="root",
     higher_is_better=False,
     kinds=("metric", "relative"),
     equation="sqrt(mean (y - t)^2)",

@@ -16,7 +16,6 @@ from torch import Tensor
 from dmx.metrics.pixels import MaskPixels
 from dmx.metrics.whole_mask import EPSILON, Mask, Probability, each
 from dmx.registry import mask_metrics
-from dmx.sums import ratio
 
 ALPHA = 0.5
 
@@ -63,7 +62,7 @@ def ssim(x: Float64[np.ndarray, "N"], y: Float64[np.ndarray, "N"]) -> float:
 @mask_metrics.register(
     "s_measure",
     source="Fan et al. 2017, eq. 7",
-    finish=ratio,
+    finish="ratio",
     higher_is_better=True,
     forms=("per_image",),
     thorough=True,

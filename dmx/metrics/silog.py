@@ -10,13 +10,12 @@ from torch import Tensor
 
 from dmx.metrics.pixels import DepthPixels, total
 from dmx.registry import depth_metrics
-from dmx.sums import spread
 
 
 @depth_metrics.register(
     "silog_lambda1",
     source="Eigen et al. 2014, eq. 3 (its square root; their eq. 1 is half of eq. 3)",
-    finish=spread,
+    finish="spread",
     higher_is_better=False,
     kinds=("metric",),
     equation="sqrt(mean d^2 - (mean d)^2), d = ln y - ln t",

@@ -5,13 +5,12 @@ from torch import Tensor
 
 from dmx.metrics.pixels import DepthPixels
 from dmx.registry import depth_metrics
-from dmx.sums import ratio
 
 
 @depth_metrics.register(
     "sq_rel",
     source="Eigen et al. 2014, section 4.1",
-    finish=ratio,
+    finish="ratio",
     higher_is_better=False,
     kinds=("metric",),
     equation="mean((y - t)^2 / t)",

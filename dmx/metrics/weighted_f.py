@@ -19,7 +19,6 @@ from torch import Tensor
 from dmx.metrics.pixels import MaskPixels
 from dmx.metrics.whole_mask import EPSILON, Mask, Probability, each
 from dmx.registry import mask_metrics
-from dmx.sums import ratio
 
 SIDE, SIGMA, HALF = 7, 5.0, 5.0
 
@@ -44,7 +43,7 @@ def weighted(p: Probability, g: Mask, known: Mask) -> float:
 @mask_metrics.register(
     "weighted_f",
     source="Margolin et al. 2014, eq. 13",
-    finish=ratio,
+    finish="ratio",
     higher_is_better=True,
     forms=("per_image",),
     thorough=True,

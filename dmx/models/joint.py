@@ -178,8 +178,8 @@ def make_link(name: Link | Literal["auto"], spec: DepthSpec) -> Callable[[Tensor
     the range; where low is 0, which has no geometric middle, c = high / 2. r is clamped to ±10: the exponential can
     neither overflow nor reach 0, and NaN stays NaN.
 
-    `auto` is exp for metric depth, where it learned fastest (docs/shelf.md), and sigmoid for relative depth, which has
-    no unit but two ends.
+    `auto` is exp for metric depth, where it learned fastest (docs/model_comparison.md), and sigmoid for relative
+    depth, which has no unit but two ends.
     """
     if name == "auto":
         name = "exp" if spec.kind == "metric" else "sigmoid"

@@ -43,7 +43,7 @@ OURS = (
     "dmx.weighting",
     "dmx.training.optimizers",
     "dmx.training.schedules",
-    "dmx.data.importers",
+    "dmx.datatools.importers",
     "dmx.data.augment",
 )
 GROUP = "dmx.components"

@@ -1,7 +1,6 @@
 """What a study came to, as one page for people."""
 
-from dmx.report.account import Account, gather
-from dmx.report.files import write
-from dmx.report.page import page
+from dmx.report.page import page, write
+from dmx.report.study_data import StudyData, gather
 
-__all__ = ["Account", "gather", "page", "write"]
+__all__ = ["StudyData", "gather", "page", "write"]

@@ -4,16 +4,15 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 
 import cv2
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from dmx.compare.difference import Difference
 from dmx.compare.pictures import Pair
 from dmx.compare.runs import Comparison
-from dmx.report.figure import BLUE, GREY, RED, plot
-from dmx.report.html import Html, join, number, shown, table, tag, text
-from dmx.report.page import document
-from dmx.report.sections.pictures import inline
-from dmx.sums import FORMS, base
+from dmx.report.figures import BLUE, GREY, RED, plot
+from dmx.report.html import document, figure, inline, join, number, shown, table, tag, text
+from dmx.sample_table import FORMS, base
 
 SHADES = {"better": BLUE, "network better": BLUE, "worse": RED, "network worse": RED, "unclear": GREY}
 
@@ -38,7 +37,7 @@ def comparison_page(found: Comparison, pairs: Mapping[str, Sequence[Pair]], metr
     return document(title, sections, first.runs[0].run)
 
 
-def forest(found: Comparison, which: int) -> Html:
+def forest(found: Comparison, which: int) -> Markup:
     """The difference of every metric with its interval, in per cent of the first's value; pooled where it can be."""
     rows: list[tuple[str, Difference]] = []
     for metric in found.metrics:
@@ -58,14 +57,14 @@ def forest(found: Comparison, which: int) -> Html:
         ax.set(xlabel=f"% of {found.candidates[0].name}'s value", yticks=range(len(rows)))
         ax.set_yticklabels([name for name, _ in reversed(rows)])
 
-    said = (
+    caption = (
         f"{found.candidates[which].name} against {found.candidates[0].name}, intervals as in the table below: blue is "
         "better, red is worse, grey is unclear."
     )
-    return plot(said, draw, height=1.0 + 0.26 * len(rows))
+    return plot(caption, draw, height=1.0 + 0.26 * len(rows))
 
 
-def values(found: Comparison) -> Html:
+def values(found: Comparison) -> Markup:
     """Every metric of every candidate, and the differences from the first."""
     head = ["metric", *(one.name for one in found.candidates)]
     rows = []
@@ -75,17 +74,17 @@ def values(found: Comparison) -> Html:
             said = "" if d is None else f" ({d.value:+.3g}, {d.low:+.2g} to {d.high:+.2g}: {d.verdict})"
             cells.append(number(value) + said)
         rows.append((metric, *cells))
-    told = f"In brackets the difference from the first, with its interval. {found.told}"
-    return join(text(told), table(head, rows, numbers=range(1, len(head))))
+    note = f"In brackets the difference from the first, with its interval. {found.message}"
+    return join(text(note), table(head, rows, numbers=range(1, len(head))))
 
 
-def differing(found: Comparison) -> Html:
+def differing(found: Comparison) -> Markup:
     """The places in which the configurations differ."""
     rows = [(path, *map(shown, row)) for path, row in found.changed.items()]
     return table(("place", *(one.name for one in found.candidates)), rows)
 
 
-def pictures(pairs: Mapping[str, Sequence[Pair]], metric: str, why_none: str) -> Html:
+def pictures(pairs: Mapping[str, Sequence[Pair]], metric: str, why_none: str) -> Markup:
     """The samples on which runs differ most."""
     if why_none:
         return text(f"Not shown: {why_none}")
@@ -96,5 +95,5 @@ def pictures(pairs: Mapping[str, Sequence[Pair]], metric: str, why_none: str) ->
             one, other = (number(value) for value in pair.values)
             says = f"{pair.id}: {metric} {one} and {other}"
             png = cv2.imencode(".png", cv2.cvtColor(pair.picture, cv2.COLOR_RGB2BGR))[1].tobytes()
-            parts.append(tag("figure", inline(png, says), tag("figcaption", says)))
+            parts.append(figure(inline(png, says), says))
     return join(*parts)

@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Mapping
 
 import cv2
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from dmx.experiment.evaluate import Evaluation
 from dmx.experiment.evaluations import depth_table, mask_table
 from dmx.metrics.probabilities import CALIBRATION_BINS
-from dmx.report.figure import BLUE, GREY, plot
-from dmx.report.html import Html, count, join, number, table, tag, text
-from dmx.report.page import document
-from dmx.report.sections.pictures import inline
+from dmx.report.figures import BLUE, GREY, plot
+from dmx.report.html import count, document, figure, inline, join, number, table, text
 
 
 def evaluation_page(found: Evaluation) -> str:
@@ -32,11 +31,11 @@ def named(found: Evaluation) -> str:
     return f"{found.data}, all of it" if found.part == "all" else f"{found.data}, {found.part}"
 
 
-def metrics(found: Evaluation) -> Html:
+def metrics(found: Evaluation) -> Markup:
     """Pooled and per image, side by side."""
     groups = len(set(found.samples.groups))
     height, width = found.identity["size"]
-    told = text(
+    note = text(
         f"On {count(len(found.samples.ids), 'sample')} in {count(groups, 'group')}, at {width}x{height} pixels. "
         "Pooled: sums over all pixels, divided once. Per image: the mean over the samples in which it is defined. "
         "Median and least squares: each picture's depth brought to the truth's scale, or scale and shift, first."
@@ -45,22 +44,22 @@ def metrics(found: Evaluation) -> Html:
     for head, rows in (mask_table(found), depth_table(found)):
         cells = [(name, *map(number, values)) for name, *values in rows]
         tables.append(table(head, cells, numbers=range(1, len(head)), kind="wide tight"))
-    return join(told, *tables)
+    return join(note, *tables)
 
 
-def by_depth(found: Evaluation) -> Html:
+def by_depth(found: Evaluation) -> Markup:
     """Depth metrics in each range of true depth."""
     unit = " m" if found.strata.spec.kind == "metric" else ""
     rows = [(f"{row['low']:.3g} to {row['high']:.3g}{unit}", row) for row in found.strata.by_depth()]
     return strata("true depth", "pixels", rows)
 
 
-def by_size(found: Evaluation) -> Html:
+def by_size(found: Evaluation) -> Markup:
     """Mask metrics for objects of each size."""
     return strata("object's share", "samples", [(str(row["object"]), row) for row in found.strata.by_size()])
 
 
-def strata(first: str, amount: str, rows: Iterable[tuple[str, Mapping[str, float | int | str | None]]]) -> Html:
+def strata(first: str, amount: str, rows: Iterable[tuple[str, Mapping[str, float | int | str | None]]]) -> Markup:
     """A row for each stratum."""
     rows = [*rows]
     names = [*dict.fromkeys(key for _, row in rows for key in row if "/" in key)]
@@ -74,7 +73,7 @@ def as_number(value: float | int | str | None) -> float | None:
     return None if value is None else float(value)
 
 
-def thresholds(found: Evaluation) -> Html:
+def thresholds(found: Evaluation) -> Markup:
     """Precision, recall and IoU over the threshold."""
     spread = found.probabilities
 
@@ -98,7 +97,7 @@ def thresholds(found: Evaluation) -> Html:
     return join(text(said), plot("Pooled precision, recall and IoU; the black line is validation's best.", draw))
 
 
-def calibration(found: Evaluation) -> Html:
+def calibration(found: Evaluation) -> Markup:
     """Share of object pixels over predicted probability."""
     n, confidence, share = found.probabilities.calibration
 
@@ -113,8 +112,8 @@ def calibration(found: Evaluation) -> Html:
     return plot(said, draw, width=4.0, height=3.6)
 
 
-def worst(found: Evaluation) -> Html:
-    """The samples that came off worst."""
+def worst(found: Evaluation) -> Markup:
+    """The samples with the worst values."""
     parts: list[str] = []
     for metric in found.worst.metrics:
         if (panel := found.worst.panel(metric)) is None:
@@ -122,5 +121,5 @@ def worst(found: Evaluation) -> Html:
         each = ", ".join(f"{sight.id} {number(sight.value)}" for sight in found.worst.found[metric])
         png = cv2.imencode(".png", cv2.cvtColor(panel, cv2.COLOR_RGB2BGR))[1].tobytes()
         says = f"Worst by {metric}: {each}"
-        parts.append(tag("figure", inline(png, says), tag("figcaption", says)))
+        parts.append(figure(inline(png, says), says))
     return join(*parts) if parts else text("None: no sample has a value.")

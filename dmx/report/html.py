@@ -1,32 +1,64 @@
-"""HTML that cannot be broken out of: every text is escaped but what these functions themselves made."""
+"""HTML of the report's parts; the templates and every function here escape all text that is not `Markup`."""
 
-from collections.abc import Sequence
-from html import escape
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-class Html(str):
-    """Text that is HTML already."""
+from dmx import __version__
 
-    __slots__ = ()
-
-
-def tag(name: str, *children: str, **attributes: str) -> Html:
-    """One element; children that are not `Html` are escaped, and so are attributes (`class_` is `class`)."""
-    given = "".join(f' {key.rstrip("_")}="{escape(value)}"' for key, value in attributes.items())
-    return Html(f"<{name}{given}>{join(*children)}</{name}>")
-
-
-def join(*children: str) -> Html:
-    """Children one after the other, escaped where they are not `Html`."""
-    return Html("".join(child if isinstance(child, Html) else escape(child) for child in children))
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
 
 
-def text(*children: str) -> Html:
+def document(title: str, sections: Mapping[str, Markup], source: str) -> str:
+    """A page of sections with links to them, and where it comes from."""
+    parts = [(name, anchor(name), inside) for name, inside in sections.items()]
+    return TEMPLATES.get_template("page.html").render(title=title, parts=parts, version=__version__, source=source)
+
+
+def anchor(title: str) -> str:
+    """The name that a link goes to."""
+    return "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
+
+
+def tag(name: str, *children: str, **attributes: str) -> Markup:
+    """One element; `class_` is the attribute `class`."""
+    given = join(*(Markup(' {}="{}"').format(key.rstrip("_"), value) for key, value in attributes.items()))
+    return Markup("<{0}{1}>{2}</{0}>").format(name, given, join(*children))
+
+
+def join(*children: str) -> Markup:
+    """Children one after the other."""
+    return Markup("").join(children)
+
+
+def text(*children: str) -> Markup:
     """A paragraph."""
     return tag("p", *children)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = (), kind: str = "wide") -> Html:
+def figure(picture: Markup, caption: str) -> Markup:
+    """A picture with what it shows."""
+    return tag("figure", picture, tag("figcaption", caption))
+
+
+def inline(png: bytes, alt: str) -> Markup:
+    """A picture inside the page."""
+    return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(b64encode(png).decode(), alt)
+
+
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = (), kind: str = "wide"
+) -> Markup:
     """A table that scrolls by itself where it is wider than the page.
 
     Args:
@@ -35,12 +67,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[
         numbers: Columns that stand to the right.
         kind: `wide`, or `wide tight`: no line is broken.
     """
-
-    def line(cells: Sequence[str], cell: str) -> Html:
-        return tag("tr", *(tag(cell, c, class_="n") if i in numbers else tag(cell, c) for i, c in enumerate(cells)))
-
-    body = tag("tbody", *(line(row, "td") for row in rows))
-    return tag("div", tag("table", tag("thead", line(head, "th")), body), class_=kind)
+    return Markup(TEMPLATES.get_template("table.html").render(head=head, rows=rows, numbers=numbers, kind=kind))
 
 
 def number(value: float | None) -> str:

@@ -1,21 +1,20 @@
-"""The report as one HTML page that needs nothing but itself."""
+"""The report as one HTML page that needs nothing but itself, and as files."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
+from pathlib import Path
 
-from dmx import __version__
-from dmx.report.account import Account
-from dmx.report.html import Html, tag
-from dmx.report.sections.board import board
-from dmx.report.sections.contour import contour
-from dmx.report.sections.history import history
-from dmx.report.sections.lost import failed, pruning
-from dmx.report.sections.mattered import importance
-from dmx.report.sections.pictures import pictures
-from dmx.report.sections.searched import searched
-from dmx.report.sections.slices import slices
-from dmx.report.sections.winner import winner
+from markupsafe import Markup
 
-SECTIONS: dict[str, Callable[[Account], Html]] = {
+from dmx.report.html import document
+from dmx.report.plots import contour, history, importance, slices
+from dmx.report.study_data import StudyData
+from dmx.report.summary import board, failures, pictures, pruning, searched
+from dmx.report.winner import winner
+from dmx.stored import replace_text
+from dmx.tracking.home import REPORT
+
+SECTIONS: dict[str, Callable[[StudyData], Markup]] = {
     "What was searched": searched,
     "What won": winner,
     "The best ten": board,
@@ -23,58 +22,30 @@ SECTIONS: dict[str, Callable[[Account], Html]] = {
     "What mattered": importance,
     "Each parameter by itself": slices,
     "The two that mattered most": contour,
-    "What failed, and why": failed,
+    "What failed, and why": failures,
     "What pruning saved": pruning,
     "What it looks like": pictures,
 }
-CSS = """
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; color: #1d2733; background: #fff; max-width: 60rem; margin: 0 auto;
-  padding: 1rem; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: .5rem 0; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; border-bottom: 2px solid #1f5f99; padding-bottom: .2rem; }
-p { margin: .6rem 0; max-width: 46rem; overflow-wrap: anywhere; }
-code { font-size: .9em; background: #eef2f6; padding: .1em .3em; border-radius: 3px; overflow-wrap: anywhere; }
-h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
-nav { font-size: .9rem; } nav a { margin-right: 1rem; color: #1f5f99; display: inline-block; }
-.wide { overflow-x: auto; margin: .6rem 0; }
-.tight td { white-space: nowrap; } table { border-collapse: collapse; font-size: .86rem; }
-th, td { text-align: left; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid #dde3ea; vertical-align: top; }
-th { border-bottom: 1px solid #8795a5; } .n { text-align: right; font-variant-numeric: tabular-nums; }
-figure { margin: 1rem 0; max-width: 40rem; } figure:has(img) { max-width: none; }
-figure svg, figure img { width: 100%; height: auto; display: block; }
-figcaption { font-size: .86rem; color: #51606f; overflow-wrap: anywhere; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); gap: 0 1.2rem; }
-footer { margin-top: 3rem; font-size: .8rem; color: #51606f; }
-@media print { nav { display: none; } body { font-size: 11pt; max-width: none; padding: 0; }
-  figure, tr { break-inside: avoid; } h2 { break-after: avoid; } .wide { overflow: visible; }
-  table { font-size: 8pt; } .tight table { font-size: 6.5pt; }
-  .tight td { white-space: normal; } }
-"""
+NAMESPACES = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+"""Without them an SVG is none outside of HTML."""
 
 
-def page(account: Account) -> str:
+def page(study: StudyData) -> str:
     """The whole document; each section stands by itself, in the order of `SECTIONS`."""
-    name = account.config.name
-    sections = {title: made(account) for title, made in SECTIONS.items()}
-    return document(f"Study {name}", sections, str(account.home.study(name)))
+    sections = {title: made(study) for title, made in SECTIONS.items()}
+    return document(f"Study {study.config.name}", sections, str(study.home.study(study.config.name)))
 
 
-def document(title: str, sections: Mapping[str, Html], source: str) -> str:
-    """A page of sections with links to them, and where it comes from."""
-    parts = [tag("section", tag("h2", name), inside, id=anchor(name)) for name, inside in sections.items()]
-    links = tag("nav", *(tag("a", name, href=f"#{anchor(name)}") for name in sections))
-    head = tag(
-        "head",
-        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        tag("title", title),
-        tag("style", Html(CSS)),
-    )
-    footer = tag("footer", f"Made by dmx {__version__} from {source}.")
-    body = tag("body", tag("h1", title), links, *parts, footer)
-    return "<!DOCTYPE html>\n" + tag("html", head, body, lang="en") + "\n"
+def write(page: str, folder: Path) -> list[Path]:
+    """Write a report and each of its figures into `folder`.
 
-
-def anchor(title: str) -> str:
-    """The name that a link goes to."""
-    return "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
+    Returns:
+        The page's path and that of the figures' folder.
+    """
+    replace_text(folder / REPORT, page)
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    for section, inside in re.findall(r'<section id="([^"]*)">(.*?)</section>', page, flags=re.DOTALL):
+        for i, svg in enumerate(re.findall(r"<svg.*?</svg>", inside, flags=re.DOTALL), start=1):
+            replace_text(figures / f"{section}-{i}.svg", svg.replace("<svg", NAMESPACES, 1))
+    return [folder / REPORT, figures]

@@ -27,7 +27,7 @@ class Asked:
     run: str
     params: Mapping[str, Scalar]
     values: tuple[float, ...]
-    """What it was told of a complete trial, one value an objective."""
+    """Of a complete trial, one value an objective."""
     reported: Mapping[int, float]
     """The objective by epoch."""
     began: datetime | None

@@ -8,8 +8,8 @@ from typing import Any
 from dmx.config import Objective
 from dmx.errors import UserError
 from dmx.outcome import Outcome
-from dmx.results.records import RESULT, read_result
-from dmx.tracking.home import Home
+from dmx.results.records import read_result
+from dmx.tracking.home import RESULT, Home
 from dmx.training.result import RunResult
 
 
@@ -25,13 +25,13 @@ class Entry:
 def results(home: Home, study: str | None = None, role: str = "trial") -> list[Entry]:
     """The stored results of a study's runs, or of single runs where no study is named; those under way are left out."""
     entries = []
-    for path in sorted((home.root / "runs").glob(f"*/{RESULT}")):
-        found = read_result(path.parent)
+    for run in home.runs_with(RESULT):
+        found = read_result(home.run(run))
         if found is None or found[0].outcome is Outcome.INTERRUPTED:
             continue
         tags = found[1]["tags"]
         if tags.get("dmx.study") == study and tags.get("dmx.role") == (role if study else "run"):
-            entries.append(Entry(path.parent.name, *found))
+            entries.append(Entry(run, *found))
     return entries
 
 

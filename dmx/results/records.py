@@ -13,8 +13,6 @@ from dmx.tracking.home import RESULT
 from dmx.training.result import RunResult
 from dmx.written import read_yaml
 
-__all__ = ["RESULT", "Chosen", "Record", "read_result"]
-
 
 class Record(BaseModel):
     """What of a record is read again; records of older versions may lack what has a default."""

@@ -1,12 +1,13 @@
-"""Asynchronous successive halving: at rungs, the best of every η trials go on.
+"""Asynchronous successive halving: after each rung, an epoch, the best of every η trials go on.
 
-A trial that comes to a rung is held there unless it is among the best; it goes on from its checkpoint as soon as it is,
-when more have come. So no epoch is trained twice, and no budget goes to a trial only because it came early.
+A trial that reaches a rung is paused there unless it is among the best; it goes on from its checkpoint as soon as it
+is, when more have reached the rung. So no epoch is trained twice, and no budget goes to a trial only because it came
+early.
 
 Source: Li et al. 2020, "A system for massively parallel hyperparameter tuning"; with several objectives the best are
 those of the first non-dominated ranks, as in Schmucker et al. 2021, "Multi-objective asynchronous successive halving".
-They compare two choices within a rank, NSGA-II's crowding and an epsilon-net; ours is a third (`fronts.order`).
-Deviations: trial 0, the study's own experiment, is never held, because all others are compared with it; and when all
+They compare two choices within a rank, NSGA-II's crowding and an epsilon-net; ours is a third (`pareto.order`).
+Deviations: trial 0, the study's own experiment, is never paused, because all others are compared with it; and when all
 trials have begun, one of every η is rounded up, so that a small study, too, has a best trial with the full budget.
 """
 
@@ -21,18 +22,19 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dmx.config import StudyConfig
 from dmx.config.objective import Goal
-from dmx.config.search import HalvingConfig
+from dmx.config.study import HalvingConfig
 from dmx.outcome import Outcome
-from dmx.sweep.claims import Claims
-from dmx.sweep.fronts import falling, order, ranks
+from dmx.sweep.pareto import order, ranks, to_minimize
+from dmx.sweep.trial_queue import TrialQueue
 
 EPOCH = "epoch "
-"""Before the number of an epoch: where a trial keeps its values of several objectives; Optuna's reports take one."""
-TWIN = "same as"
-"""Where a trial keeps the number of the one that it repeats."""
+"""Before an epoch's number: the user attribute with the values of several objectives, for Optuna's reports take one."""
+DUPLICATE_OF = "same as"
+"""The user attribute in which a trial keeps the number of the trial that it repeats."""
 DECISION = "decision "
-"""Before the number of an epoch: where a trial keeps what was decided there, the last time last."""
+"""Before an epoch's number: the user attribute with the decisions made there, the latest last."""
 Decision = Mapping[str, Any]
+"""As it is stored: trial, epoch, values, rank, place of so many trials, how many are kept, and whether it goes on."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Turn:
     """A trial that may be claimed.
 
     Attributes:
-        decision: Why it goes on from where it is held, or ends there; None where it begins, or was interrupted.
+        number: The trial.
+        decision: Why it goes on from where it is paused, or ends there; None where it begins, or was interrupted.
     """
 
     number: int
@@ -48,7 +51,7 @@ class Turn:
 
     @property
     def ends(self) -> bool:
-        """Whether only its end is left to be told."""
+        """Whether it is to end as it is, without further training."""
         return self.decision is not None and not self.decision["goes_on"]
 
 
@@ -64,9 +67,10 @@ def rungs(config: StudyConfig) -> list[int]:
 
 
 def values_at(trial: FrozenTrial, epoch: int, own: Goal) -> list[float] | None:
-    """What a trial has after an epoch, a value for each goal: that of its best epoch by then, as at its end.
+    """A trial's values at a rung, one for each objective: those of its best epoch so far, as they count at its end.
 
-    None where it did not get there.
+    Returns:
+        None where it did not reach the rung.
     """
     shown = {e: [value] for e, value in trial.intermediate_values.items()} or {
         int(key.removeprefix(EPOCH)): found for key, found in trial.user_attrs.items() if key.startswith(EPOCH)
@@ -76,14 +80,21 @@ def values_at(trial: FrozenTrial, epoch: int, own: Goal) -> list[float] | None:
 
 
 def decisions(trials: Sequence[FrozenTrial], config: StudyConfig, rung: int, *, last: bool = False) -> list[Decision]:
-    """What is to be decided of every trial that has come to a rung, the best first."""
+    """The decision on every trial that has reached a rung, the best first.
+
+    Args:
+        trials: The study's trials.
+        config: The study.
+        rung: The epoch.
+        last: Whether all trials have begun, so that one of every η is rounded up.
+    """
     assert isinstance(config.pruner, HalvingConfig)
     own_goal = config.goals[0]
     there = {trial.number: found for trial in trials if (found := values_at(trial, rung, own_goal)) is not None}
     if not there:
         return []
     own = 0 if config.sampler.name != "grid" else -1  # a grid does not begin with the study's own experiment
-    numbers, F = list(there), falling(list(there.values()), [str(goal.direction) for goal in config.goals])
+    numbers, F = list(there), to_minimize(list(there.values()), [str(goal.direction) for goal in config.goals])
     rank, kept = ranks(F), (len(there) + (config.pruner.factor - 1) * last) // config.pruner.factor
     return [
         {
@@ -100,52 +111,59 @@ def decisions(trials: Sequence[FrozenTrial], config: StudyConfig, rung: int, *, 
     ]
 
 
-def arrive(trial: Trial, claims: Claims, config: StudyConfig, epoch: int) -> str:
-    """Decide whether a trial goes on after an epoch whose values it keeps already; gives why not.
+def decide(trial: Trial, queue: TrialQueue, config: StudyConfig, epoch: int) -> str:
+    """Decide whether a trial goes on after an epoch whose values are reported already.
 
-    What was decided before a process died stays decided.
+    A decision that was made before a worker was killed stays.
+
+    Returns:
+        Why it is paused; empty where it goes on.
     """
     if epoch not in rungs(config):
         return ""
     taken = trial.user_attrs.get(f"{DECISION}{epoch}")
     if taken is None:
-        found = decisions(claims.trials(), config, epoch)
+        found = decisions(queue.trials(), config, epoch)
         taken = [next(one for one in found if one["trial"] == trial.number)]
         trial.set_user_attr(f"{DECISION}{epoch}", taken)
-    return "" if taken[-1]["goes_on"] else told(taken[-1])
+    return "" if taken[-1]["goes_on"] else describe(taken[-1])
 
 
-def take(trial: Trial, decision: Decision) -> bool:
-    """Put on record what is decided of a trial that was held; False where it is not held there any more."""
+def record(trial: Trial, decision: Decision) -> bool:
+    """Store a decision on a paused trial.
+
+    Returns:
+        False where the trial is not paused there any more, because another worker was faster.
+    """
     key = f"{DECISION}{decision['epoch']}"
     taken = trial.user_attrs.get(key, [])
-    if not taken or held(trial.user_attrs) != decision["epoch"]:
+    if not taken or paused_at(trial.user_attrs) != decision["epoch"]:
         return False
     trial.set_user_attr(key, [*taken, decision])
     return True
 
 
-def taken_of(attrs: Mapping[str, Any]) -> dict[int, list[Decision]]:
-    """Everything that was decided of a trial, by epoch."""
+def decisions_of(attrs: Mapping[str, Any]) -> dict[int, list[Decision]]:
+    """All decisions on a trial, by epoch."""
     return {int(key.removeprefix(DECISION)): taken for key, taken in attrs.items() if key.startswith(DECISION)}
 
 
-def held(attrs: Mapping[str, Any]) -> int:
-    """The epoch after which a trial with these attributes is held; 0 where it is not."""
-    return max((epoch for epoch, taken in taken_of(attrs).items() if not taken[-1]["goes_on"]), default=0)
+def paused_at(attrs: Mapping[str, Any]) -> int:
+    """The epoch after which a trial with these user attributes is paused; 0 where it is not."""
+    return max((epoch for epoch, taken in decisions_of(attrs).items() if not taken[-1]["goes_on"]), default=0)
 
 
-def passed(attrs: Mapping[str, Any]) -> int:
-    """The last rung after which a trial with these attributes went on; 0 where it has not come to one."""
-    return max((epoch for epoch, taken in taken_of(attrs).items() if taken[-1]["goes_on"]), default=0)
+def last_passed(attrs: Mapping[str, Any]) -> int:
+    """The last rung after which a trial with these user attributes went on; 0 where it has not passed one."""
+    return max((epoch for epoch, taken in decisions_of(attrs).items() if taken[-1]["goes_on"]), default=0)
 
 
 def turns(trials: Sequence[FrozenTrial], config: StudyConfig) -> Iterator[Turn]:
-    """Which trials may be claimed, in this order: interrupted ones, held ones that are now among the best, new ones.
+    """Which trials may be claimed, in this order: interrupted ones, paused ones that are now among the best, new ones.
 
-    When none of these is left and nobody works, one of every η is rounded up; and then those that are still held end.
+    When none of these is left and no trial runs, one of every η is rounded up; then those that are still paused end.
     """
-    free = [trial for trial in trials if trial.state is TrialState.WAITING and not held(trial.user_attrs)]
+    free = [trial for trial in trials if trial.state is TrialState.WAITING and not paused_at(trial.user_attrs)]
     new = [trial for trial in free if not trial.params]
     yield from (Turn(trial.number) for trial in free if trial.params)
     yield from promotions(trials, config, last=False)
@@ -157,60 +175,63 @@ def turns(trials: Sequence[FrozenTrial], config: StudyConfig) -> Iterator[Turn]:
 
 
 def promotions(trials: Sequence[FrozenTrial], config: StudyConfig, *, last: bool) -> Iterator[Turn]:
-    """Those who are held and among the best, from the last rung on."""
+    """The paused trials that are among the best, from the last rung down."""
     for rung in reversed(rungs(config)):
-        waiting = {t.number for t in trials if t.state is TrialState.WAITING and held(t.user_attrs) == rung}
+        waiting = {t.number for t in trials if t.state is TrialState.WAITING and paused_at(t.user_attrs) == rung}
         if waiting:
             found = decisions(trials, config, rung, last=last)
             yield from (Turn(one["trial"], one) for one in found if one["goes_on"] and one["trial"] in waiting)
 
 
 def ends(trials: Sequence[FrozenTrial], config: StudyConfig) -> Iterator[Turn]:
-    """Those who are held and will not go on."""
+    """The paused trials that will not go on."""
     for trial in trials:
-        if trial.state is TrialState.WAITING and (rung := held(trial.user_attrs)):
+        if trial.state is TrialState.WAITING and (rung := paused_at(trial.user_attrs)):
             found = decisions(trials, config, rung, last=True)
             yield next(Turn(trial.number, {**one, "ended": True}) for one in found if one["trial"] == trial.number)
 
 
-def in_order(trials: Sequence[FrozenTrial], config: StudyConfig) -> list[FrozenTrial]:
-    """Trials as a sampler should see them, best first: the further the better, among equally far ones as ordered there.
+def rank_trials(trials: Sequence[FrozenTrial], config: StudyConfig) -> list[FrozenTrial]:
+    """Trials as a sampler should see them, best first, each with its place as its value.
 
-    So those that are held teach, too, and several objectives teach as one, by place. Who diverged is last, and who only
-    repeats another: there is nothing more to be found there.
+    Trials that came further are better; those that came equally far are in the order of their last rung. So the sampler
+    learns from paused trials, too, and from several objectives as from one. Trials that diverged, and duplicates, come
+    last: there is nothing more to be found there.
     """
-    behind = {trial.number: trial for trial in trials if TWIN not in trial.user_attrs}
+    unranked = {trial.number: trial for trial in trials if DUPLICATE_OF not in trial.user_attrs}
     rows: list[FrozenTrial] = []
     for rung in (config.experiment.epochs, *reversed(rungs(config))):
         last = rung == config.experiment.epochs
-        there = {n: full(trial) if last else values_at(trial, rung, config.goals[0]) for n, trial in behind.items()}
+        there = {
+            n: final_values(trial) if last else values_at(trial, rung, config.goals[0]) for n, trial in unranked.items()
+        }
         known = {number: found for number, found in there.items() if found is not None}
         if known:
-            F = falling([*known.values()], [str(goal.direction) for goal in config.goals])
-            rows += [behind.pop([*known][i]) for i in order(F)]
-    lost = [t for t in trials if TWIN in t.user_attrs or t.user_attrs.get("outcome") == Outcome.DIVERGED]
-    numbers = {trial.number for trial in lost}
-    rows = [trial for trial in rows if trial.number not in numbers] + lost
-    return [placed(trial, place) for place, trial in enumerate(rows)]
+            F = to_minimize([*known.values()], [str(goal.direction) for goal in config.goals])
+            rows += [unranked.pop([*known][i]) for i in order(F)]
+    worst = [t for t in trials if DUPLICATE_OF in t.user_attrs or t.user_attrs.get("outcome") == Outcome.DIVERGED]
+    numbers = {trial.number for trial in worst}
+    rows = [trial for trial in rows if trial.number not in numbers] + worst
+    return [with_value(trial, place) for place, trial in enumerate(rows)]
 
 
-def full(trial: FrozenTrial) -> list[float] | None:
-    """The values of a complete trial; Optuna gives pruned ones, too, their last value."""
+def final_values(trial: FrozenTrial) -> list[float] | None:
+    """The values of a complete trial; of pruned ones Optuna keeps the last value, which does not count here."""
     return trial.values if trial.state is TrialState.COMPLETE else None
 
 
-def placed(trial: FrozenTrial, place: int) -> FrozenTrial:
-    """A trial as if it were complete with its place as its value."""
-    seen = copy.copy(trial)
-    seen.state, seen.values = TrialState.COMPLETE, [float(place)]
-    return seen
+def with_value(trial: FrozenTrial, place: int) -> FrozenTrial:
+    """A copy of a trial as if it were complete with its place as its value."""
+    ranked = copy.copy(trial)
+    ranked.state, ranked.values = TrialState.COMPLETE, [float(place)]
+    return ranked
 
 
-def told(decision: Decision) -> str:
+def describe(decision: Decision) -> str:
     """A decision in a sentence."""
     shown, kept = ", ".join(f"{value:.4g}" for value in decision["values"]), decision["kept"]
     own = " (the study's own experiment always does)" if decision["goes_on"] and decision["place"] > kept else ""
-    what = "went on" if decision["goes_on"] else "ended" if decision.get("ended") else "held"
+    what = "went on" if decision["goes_on"] else "ended" if decision.get("ended") else "paused"
     return (
         f"{what} after epoch {decision['epoch']} with {shown}: place "
         f"{decision['place']} of {decision['trials']} (non-dominated rank {decision['rank']}), "

@@ -1,195 +1,241 @@
-"""A worker in a process of its own, forked from a server that has imported everything: it starts in a moment.
+"""Workers in processes on this machine, one for each place on a GPU: how the pool has them, and what they run.
 
-It says what happens through a pipe, and is gone when its supervisor is. What it prints goes to a file.
+They are forked from a server that has imported everything, so that they start in a moment. A worker sends events
+through a pipe, and ends when its pool's process does. What it prints goes to a file.
 """
 
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from multiprocessing import connection
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import psutil
 import torch
 
-from dmx.config import parse_study
-from dmx.config.space import build_space
+from dmx.config import StudyConfig
 from dmx.errors import UserError, full
 from dmx.experiment.failures import no_room
-from dmx.machine import leave_group
-from dmx.sweep.storage import open_claims
+from dmx.machine import interrupt, leave_group, starting
+from dmx.registry import models
+from dmx.registry.catalogue import OURS
+from dmx.sweep.events import Event, EventSender, FatalError, WorkerExited
+from dmx.sweep.pool import WorkerPool, WorkerSlot, WorkerSpec
 from dmx.sweep.worker import Worker
-from dmx.tracking.home import Home
-from dmx.tracking.process import feed_elsewhere
-from dmx.training.result import RunResult
+from dmx.tracking.forwarder_client import forward_through
 
-DONE, MISTAKE, REPLACE, INTERRUPTED = 0, 2, 3, 4
-"""Exit codes; REPLACE: nothing is wrong, but too much memory has piled up."""
+DONE, FATAL, REPLACE, INTERRUPTED = 0, 2, 3, 4
+"""Exit codes of a worker that did not die; REPLACE: too much memory has piled up."""
 GROWTH = 2 * 1024**3
 """Bytes by which a worker may grow from the end of its first trial on before it is replaced."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a worker needs to know.
+class WorkerProcess:
+    """A worker's process.
 
     Attributes:
-        study: The study's configuration as plain data.
-        kind: The kind of depth in its data.
-        has_background: Whether its data have backgrounds.
-        home: Where results are.
-        url: The database of the study; None: the journal in `home`.
-        gpu: Which GPU it sees; None: as the supervisor.
-        threads: How many threads it computes with.
-        log: Where its output goes.
+        process: The process.
+        pipe: Gives its events.
+        lifeline: Closed when this process ends; then the worker ends, too.
     """
 
-    study: dict[str, Any]
-    kind: str
-    has_background: bool
-    home: Path
-    url: str | None
-    gpu: str | None
-    threads: int
-    log: Path
+    process: BaseProcess
+    pipe: Connection
+    lifeline: Connection
 
 
-@runtime_checkable
-class Line(Protocol):
-    """Where messages go: a pipe, or a queue."""
+@dataclass
+class ProcessPool(WorkerPool):
+    """Workers in processes on this machine, one for each place on a GPU."""
 
-    def send(self, obj: Any) -> None:
-        """Send."""
+    context: BaseContext = field(init=False)
+
+    def _prepare(self, config: StudyConfig) -> list[str | None]:
+        gpus = self.places(config)
+        self.context = worker_server(config)
+        return gpus
+
+    def places(self, config: StudyConfig) -> list[str | None]:
+        """The GPU of each worker; None where it is not given one.
+
+        Raises:
+            UserError: There are too few GPUs.
+        """
+        gpus = visible_gpus(config)
+        if not gpus:
+            return [None] * (self.workers or 1)
+        places = [gpu for gpu in gpus for _ in range(self.per_device)]
+        count = self.workers or len(places)
+        if count > len(places):
+            raise UserError(
+                f"{count} workers are too many for {len(gpus)} GPU{'s' * (len(gpus) > 1)} with {self.per_device} on "
+                "each; take fewer workers, or raise --trials-per-device."
+            )
+        return [*places[:count]]
+
+    def _start(self, slot: WorkerSlot, owner: str) -> WorkerProcess:
+        pipe, events = self.context.Pipe(duplex=False)
+        end, lifeline = self.context.Pipe(duplex=False)
+        process: BaseProcess = self.context.Process(  # type: ignore[attr-defined]  # every context has it, the base not
+            target=main, args=(events, end, slot.spec, owner)
+        )
+        process.start()
+        events.close()
+        end.close()
+        return WorkerProcess(process, pipe, lifeline)
+
+    def _receive(self, timeout: float) -> Iterator[tuple[WorkerSlot, Event]]:
+        running = [(slot, slot.worker.handle) for slot in self.slots if slot.worker is not None]
+        ends = [end for _, worker in running for end in (worker.pipe, worker.process.sentinel)]
+        ready = {*connection.wait(ends, timeout)}
+        for slot, worker in running:
+            if ready & {worker.pipe, worker.process.sentinel}:
+                with suppress(EOFError, OSError):  # an event that was cut off in the middle is none
+                    while worker.pipe.poll():
+                        yield slot, worker.pipe.recv()
+                if worker.process.sentinel in ready:
+                    yield slot, self._exited(slot, worker)
+
+    def _exited(self, slot: WorkerSlot, worker: WorkerProcess) -> WorkerExited:
+        worker.process.join()
+        worker.pipe.close()
+        worker.lifeline.close()
+        code = worker.process.exitcode
+        if code in (DONE, FATAL, REPLACE, INTERRUPTED):
+            return WorkerExited()
+        what = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        return WorkerExited(died=True, reason=f"worker {slot.number} ended by {what}; see {slot.spec.log}")
+
+    def _interrupt(self, handle: WorkerProcess) -> None:
+        if handle.process.pid is not None and handle.process.is_alive():
+            interrupt(handle.process.pid)
+
+    def _kill(self, handle: WorkerProcess) -> None:
+        handle.process.kill()
 
 
-class Said:
-    """Tells the supervisor: a `Watcher` and a `Feeding` whose every call becomes a message.
+def visible_gpus(config: StudyConfig) -> list[str]:
+    """The GPUs that trials may have, as CUDA_VISIBLE_DEVICES names them."""
+    if config.experiment.training.device not in ("auto", "cuda") or not torch.cuda.is_available():
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
 
-    A thread sends them: training does not wait for a supervisor that waits for a database.
-    """
 
-    def __init__(self, pipe: Line) -> None:
-        self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._send, args=(pipe,), daemon=True)
+class EventThread:
+    """Sends events from a thread: training does not wait for a pool that waits for a database."""
+
+    def __init__(self, send: Callable[[Event], None]) -> None:
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, args=(send,), daemon=True)
         self._thread.start()
 
-    def _send(self, pipe: Line) -> None:
-        with suppress(OSError):  # the supervisor is gone
-            while (message := self._queue.get()) is not None:
-                pipe.send(message)
+    def _run(self, send: Callable[[Event], None]) -> None:
+        with suppress(OSError):  # the pool is gone
+            while (event := self._events.get()) is not None:
+                send(event)
 
-    def mistake(self, text: str) -> None:
-        """A user's mistake that every trial would meet."""
-        self._queue.put(("mistake", text))
+    def send(self, event: Event) -> None:
+        """Have an event sent."""
+        self._events.put(event)
 
     def close(self) -> None:
-        """Wait until all is sent."""
-        self._queue.put(None)
+        """Wait until all events are sent."""
+        self._events.put(None)
         self._thread.join(10)
 
-    def loading(self, done: int, total: int) -> None:
-        """See `dmx.training.progress.Progress`."""
-        self._queue.put(("loading", done, total))
 
-    def start(self, done: int, total: int) -> None:
-        """See `dmx.training.progress.Progress`."""
-        self._queue.put(("start", done, total))
-
-    def step(self, samples: int, loss: float | None) -> None:
-        """See `dmx.training.progress.Progress`."""
-        self._queue.put(("step", samples, loss))
-
-    def epoch(self, epoch: int, epochs: int, values: Mapping[str, float | None]) -> None:
-        """See `dmx.training.progress.Progress`."""
-        self._queue.put(("epoch", epoch, epochs, dict(values)))
-
-    def claimed(self, number: int) -> None:
-        """See `dmx.sweep.watcher.Watcher`."""
-        self._queue.put(("claimed", number))
-
-    def trial(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
-        """See `dmx.sweep.watcher.Watcher`."""
-        self._queue.put(("trial", number, trials, dict(values)))
-
-    def held(self, number: int, result: RunResult) -> None:
-        """See `dmx.sweep.watcher.Watcher`."""
-        self._queue.put(("held", number, result))
-
-    def told(self, number: int, result: RunResult) -> None:
-        """See `dmx.sweep.watcher.Watcher`."""
-        self._queue.put(("told", number, result))
-
-    def open(self, home: Home, run_id: str) -> None:
-        """See `dmx.tracking.process.Feeding`."""
-        self._queue.put(("open", run_id))
-
-    def finish(self, home: Home, run_id: str, patience: float) -> None:
-        """See `dmx.tracking.process.Feeding`."""
-        self._queue.put(("finish", run_id))
+def worker_server(config: StudyConfig) -> BaseContext:
+    """Start the server from which workers are forked: the sooner it starts, the sooner it has imported everything."""
+    # any optimizer imports torch._dynamo, which takes 4 s
+    return starting([*OURS, *libraries(config), "torch._dynamo", "dmx.sweep.process"])
 
 
-def main(pipe: Connection, leash: Connection, job: Job, owner: str) -> None:
-    """Work until nothing is left, somebody interrupts, or the supervisor is gone."""
-    leave_group()  # ctrl-C reaches the supervisor alone, which passes it on
-    threading.Thread(target=end_with, args=(leash,), daemon=True).start()
-    redirect(job.log)
-    if job.gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = job.gpu
-    torch.set_num_threads(job.threads)
-    cv2.setNumThreads(job.threads)
-    said = Said(pipe)
-    feed_elsewhere(said)
+def libraries(config: StudyConfig) -> Iterator[str]:
+    """The large libraries that the study's trials will import, which takes up to 12 s."""
+    named = config.search.get("model", config.experiment.model.component.name)
+    wanted = models if named == "auto" else named if isinstance(named, tuple) else (named,)
+    if any(name in models and models[str(name)].function.__module__.startswith("dmx.models.smp") for name in wanted):
+        yield "segmentation_models_pytorch"
+    if config.experiment.augment.steps:
+        yield "kornia" if config.experiment.augment.where == "device" else "albumentations"
+
+
+def main(pipe: Connection, lifeline: Connection, spec: WorkerSpec, owner: str) -> None:
+    """Run trials until all have finished, the worker is interrupted, or the pool's process is gone.
+
+    Args:
+        pipe: Takes events.
+        lifeline: Closed when the pool's process ends.
+        spec: What the worker needs to know.
+        owner: The name by which it claims trials.
+    """
+    leave_group()  # ctrl-C reaches the pool alone, which interrupts its workers
+    threading.Thread(target=exit_with, args=(lifeline,), daemon=True).start()
+    redirect_output(spec.log)
+    if spec.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = spec.gpu
+    torch.set_num_threads(spec.threads)
+    cv2.setNumThreads(spec.threads)
+    events = EventThread(pipe.send)
+    sender = EventSender(events.send)
+    forward_through(sender)
     try:
-        code = work(job, owner, said)
+        code = run_trials(spec.worker(owner, sender))
     except KeyboardInterrupt:
         code = INTERRUPTED
     except UserError as error:
-        said.mistake(str(error))
-        code = MISTAKE
+        events.send(FatalError(str(error)))
+        code = FATAL
     except BaseException as error:
         code = 1
         with suppress(OSError):
             traceback.print_exc()
         if full(error):
-            said.mistake(no_room(error, job.home))
-            code = MISTAKE
-    said.close()
+            events.send(FatalError(no_room(error, spec.home)))
+            code = FATAL
+    events.close()
     with suppress(OSError):
         sys.stderr.flush()
     os._exit(code)  # libraries' threads are not waited for
 
 
-def work(job: Job, owner: str, said: Said) -> int:
-    """Trial after trial; gives the exit code."""
-    config, home = parse_study(job.study, "study"), Home(job.home)
-    claims = open_claims(config, home.study(config.name), job.url, owner)
-    worker = Worker(config, home, claims, build_space(config, job.kind, job.has_background), said)
+def run_trials(worker: Worker) -> int:
+    """Run trial after trial.
+
+    Returns:
+        The exit code.
+    """
     process, least = psutil.Process(), None
-    for _ in worker.work():
-        held = process.memory_info().rss
-        least = least or held
-        if held > least + GROWTH:
+    for _ in worker.run_trials():
+        used = process.memory_info().rss
+        least = least or used
+        if used > least + GROWTH:
             return REPLACE
     return INTERRUPTED if worker.interrupted else DONE
 
 
-def end_with(leash: Connection) -> None:
-    """A killed supervisor must leave nobody who writes where the next one goes on."""
+def exit_with(lifeline: Connection) -> None:
+    """Exit when the pool's process ends: the next pool's workers will write to the same runs."""
     try:
-        leash.recv()
+        lifeline.recv()
     except (EOFError, OSError):
         os._exit(1)
 
 
-def redirect(log: Path) -> None:
-    """Send what is printed to the end of a file: the terminal is the supervisor's."""
+def redirect_output(log: Path) -> None:
+    """Append what is printed to a file: the terminal is the pool's."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
         os.dup2(file.fileno(), 1)

@@ -1,33 +1,47 @@
-"""Optuna's journal of a study, in the study's folder."""
+"""Optuna's storages as dmx uses them: a journal file for one machine, a database for many."""
 
+import functools
 import json
 import logging
 import os
-from contextlib import nullcontext
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import optuna
 from filelock import FileLock
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
-from dmx.config import StudyConfig
+from dmx.errors import UserError
 from dmx.stored import intact
-from dmx.sweep.claims import Claims, unique
-from dmx.sweep.database import open_database
+from dmx.sweep.optuna_private import RDB_METHODS, cached
+from dmx.tracking.home import OPTUNA_JOURNAL
 
-JOURNAL = "optuna.journal"
+HEARTBEAT_INTERVAL = 15
+"""Seconds between two heartbeats of a trial in a database."""
+GRACE_PERIOD = 60
+"""Seconds without a heartbeat after which a trial is stale."""
+RETRY_SECONDS = 600.0
+"""For so long a database may be away: restarts and failovers take minutes. Training waits only where it asks."""
+RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+log = logging.getLogger(__name__)
 
 
 class SystemLock(JournalFileOpenLock):
-    """A lock on the journal that the system lets go of when its holder dies.
+    """A lock on the journal that the operating system releases when its process dies.
 
-    Optuna's own locks are files: after a SIGKILL they were seen to hold the next writer up for 30 s.
+    Optuna's own locks are files: after a SIGKILL they were seen to delay the next writer by 30 s.
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.lock = FileLock(path.with_suffix(".lock"), poll_interval=0.001)
+
+    def __reduce__(self) -> tuple[type["SystemLock"], tuple[Path]]:
+        return SystemLock, (self.path,)
 
     def acquire(self) -> bool:
         """Wait for the lock."""
@@ -35,12 +49,12 @@ class SystemLock(JournalFileOpenLock):
         return True
 
     def release(self) -> None:
-        """Let the next one write."""
+        """Let the next process write."""
         self.lock.release()
 
 
-class WholeLines(JournalFileBackend):
-    """Optuna's journal, in which a write that finds no room leaves nothing: others append after it."""
+class AtomicJournal(JournalFileBackend):
+    """Optuna's journal file, in which an append that fails for lack of room leaves no part of a line."""
 
     def __init__(self, path: Path, lock: SystemLock) -> None:
         super().__init__(str(path), lock)
@@ -63,52 +77,113 @@ class WholeLines(JournalFileBackend):
             self.lock.release()
 
 
-def open_claims(config: StudyConfig, folder: Path, url: str | None = None, owner: str | None = None) -> Claims:
-    """The queue of the study in the database at `url`, or in `folder`; made where there is none.
-
-    Args:
-        config: The study.
-        folder: Its folder.
-        url: Its database, if it has one.
-        owner: Who claims trials.
-    """
-    optuna.logging.set_verbosity(logging.WARNING)
-    storage = open_database(url) if url else open_journal(folder)
-    directions = [goal.direction or "minimize" for goal in config.goals]
-    optuna.create_study(storage=storage, study_name=config.name, directions=directions, load_if_exists=True)
-    gate = nullcontext() if url else FileLock(folder / "claims.lock")
-    return Claims(storage, config.name, config.trials, owner or unique(), gate)
-
-
 def open_journal(folder: Path) -> BaseStorage:
-    """Optuna's journal in `folder`, to go on with it.
+    """The journal in `folder`, made where it is missing, ready to be appended to.
 
     Raises:
         UserError: It is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / JOURNAL
+    path = folder / OPTUNA_JOURNAL
     lock = SystemLock(path)
     lock.acquire()
     cut_torn_line(path)
     lock.release()
-    return look_at_journal(folder)
+    return read_journal(folder)
 
 
-def look_at_journal(folder: Path) -> BaseStorage:
-    """Optuna's journal in `folder`, which stays as it is as long as nothing is told.
+def read_journal(folder: Path) -> BaseStorage:
+    """The journal in `folder`, which stays as it is until something is written to the storage.
 
     Raises:
         UserError: It is damaged.
     """
-    path = folder / JOURNAL
+    path = folder / OPTUNA_JOURNAL
     lock = SystemLock(path)
     with intact(path, f"restore it from a copy, or remove {folder} and the study's runs to begin it anew."):
-        return JournalStorage(WholeLines(path, lock))
+        return JournalStorage(AtomicJournal(path, lock))
 
 
 def cut_torn_line(path: Path) -> None:
-    """Take away what a loss of power left of a last line: Optuna would stumble over it once more is appended."""
+    """Remove what a loss of power left of a last line: Optuna could not read the journal once more is appended."""
     if path.exists() and not (data := path.read_bytes()).endswith(b"\n"):
         with path.open("r+b") as file:
             file.truncate(data.rfind(b"\n") + 1)
+
+
+class RetryingStorage(RDBStorage):
+    """`RDBStorage` whose methods are called again while the database restarts.
+
+    A call that was carried out just as the connection broke is made twice. Nearly all calls set something to a value,
+    or read. Surplus new trials are numbered beyond the study's number and ignored. A trial that was granted already is
+    not granted again: it becomes stale and waits again. A trial that has finished raises, which the caller expects.
+    """
+
+
+def retried(method: Callable[..., Any]) -> Callable[..., Any]:
+    """`method`, called again while the database does not answer."""
+
+    @functools.wraps(method)
+    def retrying(self: RDBStorage, *args: Any, **kwargs: Any) -> Any:
+        begun, tries = time.monotonic(), 0
+        while True:
+            try:
+                return method(self, *args, **kwargs)
+            except (DBAPIError, StorageInternalError) as error:
+                if not is_away(error) or time.monotonic() - begun > RETRY_SECONDS:
+                    raise
+                if tries == 0:
+                    log.warning("The study's database does not answer (%s); trying again.", first_line(error))
+                time.sleep(RETRY_PAUSES[min(tries, len(RETRY_PAUSES) - 1)])
+                tries += 1
+
+    return retrying
+
+
+for name in RDB_METHODS:
+    setattr(RetryingStorage, name, retried(getattr(RDBStorage, name)))
+
+
+def is_away(error: Exception) -> bool:
+    """Whether the database could not be reached, and not the statement was wrong."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    return isinstance(cause, OperationalError) or (isinstance(cause, DBAPIError) and cause.connection_invalidated)
+
+
+def first_line(error: Exception) -> str:
+    """The message of an error without the SQL statement."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    return str(cause).partition("\n")[0]
+
+
+def open_database(url: str) -> BaseStorage:
+    """The storage in the database at `url`, an address as SQLAlchemy reads it.
+
+    Raises:
+        UserError: The address cannot be read, its driver is missing, or no database answers there.
+    """
+    if url.startswith("sqlite"):
+        raise UserError(
+            "--storage takes a server's database (postgresql+psycopg://..., mysql+pymysql://...); for one machine "
+            "leave it out: SQLite fails where several processes open it at once."
+        )
+    options = {"pool_pre_ping": True}  # finds connections that a restart has closed
+    try:
+        RDBStorage(url, engine_kwargs=options)  # once without retries: a wrong address is a mistake, not an outage
+        return cached(RetryingStorage(url, options, heartbeat_interval=HEARTBEAT_INTERVAL, grace_period=GRACE_PERIOD))
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise UserError(f"--storage {without_password(url)}: {first_line(error)}") from error
+    except (DBAPIError, StorageInternalError) as error:
+        raise UserError(
+            f"--storage {without_password(url)}: no database answers there ({first_line(error)})."
+        ) from error
+
+
+def without_password(url: str) -> str:
+    """The address as it may be shown."""
+    from sqlalchemy.engine import make_url
+
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url

@@ -1,33 +1,84 @@
-"""What Optuna proposes for a trial, as values of the study's space."""
+"""What is tried in a trial: Optuna's samplers, designs that fix all trials beforehand, and the first trials."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
+import torch
 from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import RandomSampler
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
+from torch.quasirandom import SobolEngine
 
 from dmx.config import StudyConfig
-from dmx.config.space import Dimension, Space
-from dmx.config.space import standing as standing_at
+from dmx.config.space import Dimension, Space, value_at
+from dmx.config.study import GpConfig, Nsga2Config, Nsga3Config, SamplerConfig, TpeConfig
 from dmx.errors import ConfigError, Problem
 from dmx.registry import Choice
-from dmx.sweep.claims import Claims
-from dmx.sweep.designs import design
-from dmx.sweep.halving import in_order, rungs
-from dmx.sweep.pruners import pruner
-from dmx.sweep.samplers import sampler
-from dmx.sweep.seen import Seen
+from dmx.sweep.halving import rank_trials, rungs
+from dmx.sweep.optuna_private import RankedStudy, set_fixed_params
+from dmx.sweep.pruning import make_pruner
+from dmx.sweep.trial_queue import TrialQueue
 
-GIVEN = "fixed_params"
-"""Where Optuna keeps what a trial is given."""
+MAX_COMBINATIONS = 100_000
+"""Combinations of a grid, as many as a study may have trials."""
+
+
+def suggest(
+    queue: TrialQueue, config: StudyConfig, space: Space, number: int, first: Sequence[Mapping[str, Any]] = ()
+) -> tuple[Trial, dict[str, Any]]:
+    """Suggest a value for every dimension that applies to a trial.
+
+    What is suggested depends on the seed and on the trials before this one alone: each dimension gets a sampler with a
+    seed of its own from (seed, trial, dimension), so that it makes no difference how often the study was started, nor
+    whether a worker was killed between two dimensions. A trial that was interrupted keeps the values that it has.
+
+    Args:
+        queue: The study's trials.
+        config: The study.
+        space: What varies in it.
+        number: The trial, which this worker has claimed.
+        first: Fixed values of the first trials; what they leave open is sampled.
+
+    Returns:
+        The trial, and its values by the dimensions' paths.
+    """
+    make = partial(make_sampler, config.sampler)
+    trial_id = queue.trial_id(number)
+    study = queue.load_study(
+        make(derived_seed(config.seed, number, "")), make_pruner(config.pruner, config.experiment.epochs)
+    )
+    if rungs(config):
+        study = RankedStudy(study, partial(rank_trials, config=config))
+    if number < len(first):
+        set_fixed_params(queue.storage, trial_id, first[number])
+    trial = Trial(study, trial_id)
+    values: dict[str, Any] = {}
+    for dimension in space.dimensions:
+        if dimension.applies(values):
+            study.sampler = make(derived_seed(config.seed, number, dimension.path))
+            values[dimension.path] = suggest_value(trial, dimension)
+    return Trial(queue.load_study(RandomSampler()), trial_id) if rungs(config) else trial, values
+
+
+def suggest_value(trial: Trial, dimension: Dimension) -> Any:
+    """A value for a dimension from the trial's sampler."""
+    wanted = distribution(dimension)
+    if isinstance(wanted, CategoricalDistribution):
+        return trial.suggest_categorical(dimension.path, wanted.choices)
+    if isinstance(wanted, IntDistribution):
+        return trial.suggest_int(dimension.path, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
+    assert isinstance(wanted, FloatDistribution)
+    return trial.suggest_float(dimension.path, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
-    """The dimension in Optuna's terms."""
+    """The dimension as Optuna's distribution."""
     search = dimension.search
     if isinstance(search, Choice):
         return CategoricalDistribution(search.values)
@@ -36,39 +87,37 @@ def distribution(dimension: Dimension) -> BaseDistribution:
     return FloatDistribution(search.low, search.high, log=search.log, step=search.step)
 
 
-def propose(
-    claims: Claims, config: StudyConfig, space: Space, number: int, first: Sequence[Mapping[str, Any]] = ()
-) -> tuple[Trial, dict[str, Any]]:
-    """Trial `number`, which this process has claimed, with a value for every dimension that applies.
+def make_sampler(config: SamplerConfig, seed: int) -> BaseSampler:
+    """The sampler with a seed; for designs the one that samples what they leave open.
 
-    What `first` has for that number is given; the rest is drawn.
-
-    The proposal for trial k depends on the seed and on the trials before it alone: each draw gets a generator of its
-    own from (seed, k, dimension), so that it makes no difference how often the study was started, nor where in the
-    middle of a proposal it was killed. What an unfinished trial has been given it keeps.
+    Each dimension of each trial gets a new sampler, so that all its knowledge comes from the storage. CMA-ES is left
+    out: it knows no choices, and a space with registries in it is mostly choices.
     """
-    seen = claims
-    if rungs(config):
-        view = Seen(claims.storage, partial(in_order, config=config))  # type: ignore[abstract]  # its methods are set
-        seen = replace(claims, storage=view)
-    draws = partial(sampler, config.sampler)
-    study = seen.fresh(draws(derived(config.seed, number, "")), pruner(config.pruner, config.experiment.epochs))
-    if number < len(first):
-        claims.storage.set_trial_system_attr(claims.id_of(number), GIVEN, dict(first[number]))
-    trial = Trial(study, claims.id_of(number))
-    values: dict[str, Any] = {}
-    for dimension in space.dimensions:
-        if dimension.applies(values):
-            study.sampler = draws(derived(config.seed, number, dimension.path))
-            values[dimension.path] = draw(trial, dimension)
-    return Trial(claims.fresh(RandomSampler()), claims.id_of(number)) if rungs(config) else trial, values
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # TPE's `group`, GP and NSGA-III
+        match config:
+            case TpeConfig():
+                return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=config.startup_trials)
+            case GpConfig():
+                return GPSampler(seed=seed, n_startup_trials=config.startup_trials, warn_independent_sampling=False)
+            case Nsga2Config():
+                return NSGAIISampler(seed=seed, population_size=config.population)
+            case Nsga3Config():
+                return NSGAIIISampler(seed=seed, population_size=config.population)
+            case _:
+                return RandomSampler(seed=seed)
+
+
+def derived_seed(seed: int, number: int, path: str) -> int:
+    """A seed below 2^32 for one dimension of one trial."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{number}/{path}".encode()).digest()[:4])
 
 
 def first_trials(config: StudyConfig, space: Space) -> list[dict[str, Any]]:
-    """What the first trials are given: the study's own experiment, so that all others compare with it; then its queue.
+    """The fixed values of the first trials: the study's own experiment, so that all others compare with it; its queue.
 
-    Points that fill the space come after these; a grid has its combinations alone. What is not given, or what the space
-    does not hold, is drawn.
+    Points that fill the space come after these; a grid has its combinations only. What is not fixed, or what the space
+    does not hold, is sampled.
 
     Raises:
         ConfigError: The queue has a place that does not vary, or a value that is not tried; a grid has no end.
@@ -89,28 +138,103 @@ def first_trials(config: StudyConfig, space: Space) -> list[dict[str, Any]]:
 
 
 def own_values(space: Space) -> dict[str, Any]:
-    """What the study's experiment has where its trials vary, as far as the space holds it."""
+    """The values of the study's experiment where its trials vary, as far as the space holds them."""
     data = space.experiment.dump()
     values: dict[str, Any] = {}
     for dimension in space.dimensions:
         if dimension.applies(values):
-            found = standing_at(data, dimension)
+            found = value_at(data, dimension)
             if dimension.holds(found):
                 values[dimension.path] = found
     return values
 
 
-def draw(trial: Trial, dimension: Dimension) -> Any:
-    """A value for a dimension."""
-    wanted = distribution(dimension)
-    if isinstance(wanted, CategoricalDistribution):
-        return trial.suggest_categorical(dimension.path, wanted.choices)
-    if isinstance(wanted, IntDistribution):
-        return trial.suggest_int(dimension.path, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
-    assert isinstance(wanted, FloatDistribution)
-    return trial.suggest_float(dimension.path, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
+def design(config: StudyConfig, space: Space) -> list[dict[str, Any]] | None:
+    """The values of every trial, where the sampler knows them beforehand: every combination, or points of a sequence.
+
+    Returns:
+        None where the sampler suggests one trial after the other.
+
+    Raises:
+        ConfigError: There are fewer combinations than trials, or endlessly many.
+    """
+    if config.sampler.name == "qmc":
+        return sobol(space, config.trials, config.seed)
+    if config.sampler.name != "grid":
+        return None
+    endless = [dimension.path for dimension in space.dimensions if count(dimension) is None]
+    problems = [Problem(f"search.{path}", "a grid needs a list, or a range with a `step`") for path in endless]
+    combinations = [] if problems else list(islice(grid(space.dimensions, {}), MAX_COMBINATIONS + 1))
+    if len(combinations) > MAX_COMBINATIONS:
+        what = f"the grid has more than {MAX_COMBINATIONS:,} combinations; take fewer values or larger steps"
+        problems = [Problem("search", what)]
+    elif not problems and len(combinations) < config.trials:
+        what = f"the grid has {len(combinations)} combinations, but trials is {config.trials}"
+        problems = [Problem("trials", f"{what}; lower it to {len(combinations)}")]
+    if problems:
+        raise ConfigError(f"study '{config.name}'", problems)
+    return combinations
 
 
-def derived(seed: int, number: int, path: str) -> int:
-    """A seed below 2^32 for one draw of one trial."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{number}/{path}".encode()).digest()[:4])
+def grid(dimensions: tuple[Dimension, ...], values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every combination of the dimensions that apply, the last one fastest."""
+    if not dimensions:
+        yield dict(values)
+        return
+    first, *rest = dimensions
+    if not first.applies(values):
+        yield from grid(tuple(rest), values)
+        return
+    for number in range(count(first) or 0):
+        yield from grid(tuple(rest), {**values, first.path: nth(first, number)})
+
+
+def step_of(dimension: Dimension) -> float | None:
+    """From one value of a range to the next; None where it has no steps."""
+    search = dimension.search
+    assert not isinstance(search, Choice)
+    return search.step or (1 if dimension.whole and not search.log else None)
+
+
+def count(dimension: Dimension) -> int | None:
+    """How many values a dimension has; None where there are endlessly many."""
+    search = dimension.search
+    if isinstance(search, Choice):
+        return len(search.values)
+    step = step_of(dimension)
+    return None if step is None else math.floor(min((search.high - search.low) / step + 1e-9, 2**53)) + 1
+
+
+def nth(dimension: Dimension, number: int) -> Any:
+    """One of the values of a dimension with finitely many: there may be too many for a list."""
+    search = dimension.search
+    if isinstance(search, Choice):
+        return search.values[number]
+    value = search.low + number * (step_of(dimension) or 1)
+    return int(value) if dimension.whole else value
+
+
+def sobol(space: Space, trials: int, seed: int) -> list[dict[str, Any]]:
+    """Trial k at point k of a scrambled Sobol sequence; a dimension that does not apply skips its coordinate."""
+    found = []
+    engine = SobolEngine(len(space.dimensions), scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+    for point in engine.draw(trials, dtype=torch.float64):
+        values: dict[str, Any] = {}
+        for u, dimension in zip(point, space.dimensions, strict=True):
+            if dimension.applies(values):
+                values[dimension.path] = quantile(dimension, float(u))
+        found.append(values)
+    return found
+
+
+def quantile(dimension: Dimension, u: float) -> Any:
+    """The value of a dimension at u in [0, 1)."""
+    values = count(dimension)
+    if values is not None:
+        return nth(dimension, int(u * values))
+    search = dimension.search
+    assert not isinstance(search, Choice)
+    if search.log:
+        value = search.low * (search.high / search.low) ** u
+        return round(value) if dimension.whole else value
+    return search.low + u * (search.high - search.low)

@@ -1,113 +1,134 @@
-"""One who works on a study: claims a trial, trains it, tells how it ended, and claims the next."""
+"""A worker on a study: it claims a trial, trains it, tells Optuna how it ended, and claims the next.
+
+Some trials end without training: duplicates, networks beyond the study's limits, and trials that again and again ended
+their process.
+"""
 
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from optuna import Trial
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from dmx.config import StudyConfig, parse_experiment
 from dmx.config.space import Space
+from dmx.config.study import LimitsConfig
 from dmx.errors import DataError, FullError, full
-from dmx.experiment import costs, prepare, run, run_known, tidy
+from dmx.experiment import Prepared, RunOptions, Tracking, costs, prepare, run, run_known, tidy
 from dmx.experiment.failures import crashed, no_room, reason, transient
 from dmx.outcome import Outcome
 from dmx.results.ranking import Entry
 from dmx.results.records import read_result
-from dmx.sweep.claims import BEAT, Claims
-from dmx.sweep.halving import Turn, held, passed, take, turns
-from dmx.sweep.judging import judge, judged_by
-from dmx.sweep.known import DIED, FINGERPRINT, OVERDUE, RUN, check_own, reached, run_id_of, too_large, twin
-from dmx.sweep.suggest import first_trials, propose
-from dmx.sweep.watcher import Watcher
+from dmx.sweep.events import SweepObserver
+from dmx.sweep.halving import DUPLICATE_OF, EPOCH, Turn, last_passed, paused_at, record, turns
+from dmx.sweep.pareto import run_values
+from dmx.sweep.pruning import report_epoch
+from dmx.sweep.storage import HEARTBEAT_INTERVAL
+from dmx.sweep.suggest import first_trials, suggest
+from dmx.sweep.trial_queue import RUN, TrialQueue, check_runs, run_id_of
 from dmx.tracking import RunStart, open_run, sync
-from dmx.tracking.home import Home
+from dmx.tracking.home import CHECKPOINT, Home
 from dmx.training.result import RunResult
 
 STATES = {Outcome.COMPLETE: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
-"""Every other outcome that ends a trial is FAIL; an interrupted trial waits for the next who claims it."""
-DEATHS = 8
-"""So often a trial may take its process with it, without a new checkpoint between, before it is given up."""
-ERROR = "error"
+"""Every other outcome that ends a trial is FAIL; an interrupted trial waits for the next worker that claims it."""
+REPEATABLE = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED, Outcome.UNDEFINED)
+"""Outcomes that the same configuration would have again."""
+MAX_DEATHS = 8
+"""So often a trial may end its worker's process, without a new checkpoint between, before it counts as crashed."""
+DIED, OVERDUE, FINGERPRINT, ERROR = "died", "overdue", "fingerprint", "error"
+"""User attributes of a trial."""
 PAUSE = 0.5
 """Seconds between two looks for a trial while others run."""
 
 
 @dataclass
 class Worker:
-    """Works on a study until nothing is left to do."""
+    """Runs trials of a study.
+
+    Attributes:
+        config: The study.
+        home: Where results are.
+        queue: The study's trials.
+        space: What varies in them.
+        observer: Told what happens.
+        interrupted: Whether a trial was interrupted, so that no further one is begun.
+    """
 
     config: StudyConfig
     home: Home
-    claims: Claims
+    queue: TrialQueue
     space: Space
-    watcher: Watcher
+    observer: SweepObserver
     interrupted: bool = field(default=False, init=False)
-    runs: set[str] = field(default_factory=set, init=False)
-    silent: dict[int, float] = field(default_factory=dict, init=False)
+    stale_since: dict[int, float] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.first = first_trials(self.config, self.space)
 
-    def work(self) -> Iterator[RunResult]:
-        """Each trial that has come to an end, until all have or somebody interrupts.
+    def run_trials(self) -> Iterator[RunResult]:
+        """Run trials until all have finished, or this worker is interrupted; the result of each.
 
-        While others still run, this waits: one of them may come back.
+        While other workers run trials, this one waits: a trial may come back to the queue.
         """
-        while not self.interrupted and self.claims.finished() < self.config.trials:
-            self._release_silent()
-            possible = turns(self.claims.trials(), self.config)
-            turn = next((turn for turn in possible if self.claims.claim(turn.number)), None)
+        while not self.interrupted and self.queue.finished() < self.config.trials:
+            self._release_stale()
+            possible = turns(self.queue.trials(), self.config)
+            turn = next((turn for turn in possible if self.queue.claim(turn.number)), None)
             if turn is None:
                 time.sleep(PAUSE)
-            elif (result := self._trial(turn)) is not None:
+            elif (result := self._run_trial(turn)) is not None:
                 yield result
 
-    def _release_silent(self) -> None:
-        """Free trials of other machines that have been silent at each look for longer than a sign of life takes.
+    def _release_stale(self) -> None:
+        """Let trials wait again that have been stale at each look for longer than a heartbeat takes.
 
-        One look is not enough: while the database was away nobody could give any.
+        One look is not enough: while the database was away no worker could give a heartbeat.
         """
         now = time.monotonic()
-        self.silent = {number: self.silent.get(number, now) for number in self.claims.silent()}
-        self.claims.release_silent({number for number, since in self.silent.items() if now - since > BEAT + 5})
+        self.stale_since = {number: self.stale_since.get(number, now) for number in self.queue.stale()}
+        long = {number for number, since in self.stale_since.items() if now - since > HEARTBEAT_INTERVAL + 5}
+        self.queue.release_stale(long)
 
-    def _trial(self, turn: Turn) -> RunResult | None:
-        """Propose, train and tell; a trial that does not come to an end waits again, and gives None."""
-        number, ended = turn.number, False
-        self.watcher.claimed(number)
+    def _run_trial(self, turn: Turn) -> RunResult | None:
+        """Suggest the trial's values, train it, and tell Optuna.
+
+        Returns:
+            The trial's result; None where it has not finished, and waits again.
+        """
+        number, finished = turn.number, False
+        self.observer.trial_claimed(number)
         try:
-            with self.claims.alive(number):
-                trial, drawn = propose(self.claims, self.config, self.space, number, self.first)
-                self._begin(trial)
-                self.runs.add(self.run_id(number))
-                if turn.decision is not None and not take(trial, turn.decision):
+            with self.queue.heartbeat(number):
+                trial, values = suggest(self.queue, self.config, self.space, number, self.first)
+                self._check_run(trial)
+                if turn.decision is not None and not record(trial, turn.decision):
                     return None  # another worker was faster
                 if not turn.ends:
-                    self.watcher.trial(number, self.config.trials, drawn)
-                result = self._ended(trial) or self._given_up(trial) or self._train(trial, drawn)
+                    self.observer.trial_started(number, self.config.trials, values)
+                result = self._stored_result(trial) or self._given_up(trial) or self._train(trial, values)
                 if result.outcome is Outcome.INTERRUPTED:
                     self.interrupted = True
                     return None
-                if held(trial.user_attrs) and not turn.ends and result.outcome is Outcome.PRUNED:
-                    self.watcher.held(number, result)
+                if paused_at(trial.user_attrs) and not turn.ends and result.outcome is Outcome.PRUNED:
+                    self.observer.trial_paused(number, result)
                     return None
-                if not self.claims.mine(number):
-                    return None  # silent for too long: another worker has it
-                self._tell(trial, result)
-                ended = True
+                if not self.queue.owns(number):
+                    return None  # stale for too long: another worker has it
+                self._finish(trial, result)
+                finished = True
         finally:
-            if not ended:
-                self.claims.release()
-        self.watcher.told(number, result)
+            if not finished:
+                self.queue.release()
+        self.observer.trial_finished(number, result)
         return result
 
-    def _begin(self, trial: Trial) -> None:
+    def _check_run(self, trial: Trial) -> None:
         """Give a trial its run.
 
         Raises:
@@ -115,38 +136,34 @@ class Worker:
         """
         if RUN in trial.user_attrs:
             return
-        check_own(self.home, self.config.name, [trial.number], self.claims.trials)
+        check_runs(self.home, self.config.name, [trial.number], self.queue.trials)
         trial.set_user_attr(RUN, self.run_id(trial.number))
 
-    def _ended(self, trial: Trial) -> RunResult | None:
-        """The result of a run whose process was killed between its end and the telling."""
+    def _stored_result(self, trial: Trial) -> RunResult | None:
+        """The result of a run whose worker was killed after its end and before Optuna was told."""
         run_id = self.run_id(trial.number)
         found = read_result(self.home.run(run_id))
         if found is None or found[0].outcome is Outcome.INTERRUPTED:
             return None
-        if found[0].outcome is Outcome.PRUNED and 0 < found[0].epochs <= passed(trial.user_attrs):
-            return None  # it was held there, and goes on
+        if found[0].outcome is Outcome.PRUNED and 0 < found[0].epochs <= last_passed(trial.user_attrs):
+            return None  # it was paused there, and goes on
         sync(self.home, run_id)
         return found[0]
 
     def _given_up(self, trial: Trial) -> RunResult | None:
-        """A result where one and the same part of a run has ended its process again and again, or never ended."""
+        """A result for a trial whose process did not end, or died at the same checkpoint again and again."""
         if (seconds := trial.user_attrs.get(OVERDUE)) is not None:
             what = f"{seconds:g} s are over, and its step did not end; its process was ended"
-            return self._closed(trial, RunResult(Outcome.TIMED_OUT, what, None, 0, 0, seconds))
+            return self._close_run(trial, RunResult(Outcome.TIMED_OUT, what, None, 0, 0, seconds))
         at, times = trial.user_attrs.get(DIED, (0, 0))
-        if times < DEATHS or at != reached(self.home, self.run_id(trial.number)):
+        if times < MAX_DEATHS or at != checkpoint_id(self.home, self.run_id(trial.number)):
             return None
         last = f"; {error}" if (error := trial.user_attrs.get(ERROR)) else ""
-        what = f"its process died {DEATHS} times without a new checkpoint between{last}"
-        return self._crashed(trial, RuntimeError(what))
+        what = f"its process died {MAX_DEATHS} times without a new checkpoint between{last}"
+        return self._close_run(trial, crashed(RuntimeError(what)))
 
-    def _crashed(self, trial: Trial, error: Exception) -> RunResult:
-        """The result of a trial that ended in `error`, which its run in the stores has too, whenever it happened."""
-        return self._closed(trial, crashed(error))
-
-    def _closed(self, trial: Trial, result: RunResult) -> RunResult:
-        """`result`, which the trial's run in the stores has too."""
+    def _close_run(self, trial: Trial, result: RunResult) -> RunResult:
+        """Give the trial's run the same result in MLflow and TensorBoard."""
         run_id = self.run_id(trial.number)
         if (known := read_result(self.home.run(run_id))) is None or known[0].outcome is Outcome.INTERRUPTED:
             tracker = open_run(self.home, run_id, RunStart(self.config.name, run_id, self._tags(trial)))
@@ -156,53 +173,114 @@ class Worker:
     def _tags(self, trial: Trial) -> dict[str, str]:
         return {"dmx.role": "trial", "dmx.study": self.config.name, "dmx.trial": str(trial.number)}
 
-    def _train(self, trial: Trial, drawn: dict[str, Any]) -> RunResult:
-        where: Any = {"experiment": self.config.name, "tags": self._tags(trial), "searched": trial.params}
-        books, place = (self.claims, self.home), (self.home, self.run_id(trial.number))
+    def _train(self, trial: Trial, values: dict[str, Any]) -> RunResult:
+        tracking = Tracking(self.config.name, self._tags(trial), trial.params)
+        place = (self.home, self.run_id(trial.number))
         try:
-            config = parse_experiment(self.space.raw(drawn), f"trial {trial.number}")
+            config = parse_experiment(self.space.raw(values), f"trial {trial.number}")
             trial.set_user_attr(FINGERPRINT, config.fingerprint)
-            prepared = prepare(config, self.home, self.watcher.loading, load=False, measure=self.config.measured)
-            if known := too_large(prepared, self.config.limits) or twin(trial, config.fingerprint, *books):
-                run_known(prepared, *place, **where, result=known)
+            prepared = prepare(config, self.home, self.observer.loading, load=False, measure=self.config.measured)
+            known = too_large(prepared, self.config.limits)
+            known = known or duplicate_result(trial, config.fingerprint, self.queue, self.home)
+            if known:
+                run_known(prepared, *place, tracking, known)
                 return known
-            prepared.loaders.preload(self.watcher.loading)
-            report = partial(judge, trial, self.claims, self.config, costs(prepared))
+            prepared.loaders.preload(self.observer.loading)
+            report = partial(report_epoch, trial, self.queue, self.config, costs(prepared))
             seconds = self.config.trial_timeout
-            since = passed(trial.user_attrs)
-            where |= {"progress": self.watcher, "report": report, "seconds": seconds, "passed": since}
-            where |= {"also": self.config.metrics}
-            result, _ = run(prepared, *place, **where)
+            since = last_passed(trial.user_attrs)
+            options = RunOptions(self.observer, report, seconds, since, self.config.metrics)
+            result, _ = run(prepared, *place, tracking, options)
         except (DataError, FullError):  # which every further trial would meet
             raise
         except Exception as error:  # one trial's crash, or what does not go together in it, must not end the others
             if full(error):
                 raise FullError(no_room(error, self.home.root)) from error
             if transient(error):
-                self._pause(trial, error)
+                self._back_off(trial, error)
                 raise  # with this process; the next one goes on
-            return self._crashed(trial, error)
+            return self._close_run(trial, crashed(error))
         return result
 
-    def _pause(self, trial: Trial, error: Exception) -> None:
-        """Wait, longer each time, for what is away to come back; why, is on record."""
+    def _back_off(self, trial: Trial, error: Exception) -> None:
+        """Wait, longer each time, for what is away to come back; the error is kept with the trial."""
         trial.set_user_attr(ERROR, reason(error))
         _, times = trial.user_attrs.get(DIED, (0, 0))
         time.sleep(2.0**times)
 
-    def _tell(self, trial: Trial, result: RunResult) -> None:
+    def _finish(self, trial: Trial, result: RunResult) -> None:
         run_id = self.run_id(trial.number)
         for key, text in (("outcome", str(result.outcome)), ("reason", result.reason)):
             trial.set_user_attr(key, text)
-        state, found = STATES.get(result.outcome, TrialState.FAIL), None
+        state, values = STATES.get(result.outcome, TrialState.FAIL), None
         if state is TrialState.COMPLETE:
-            known = read_result(self.home.run(run_id))
-            assert known is not None  # it is written before anything is told
-            found = judged_by(Entry(run_id, *known), self.config.goals)
-        with suppress(UpdateFinishedTrialError):  # told, and then the database broke off
-            trial.study.tell(trial, found, state=state, skip_if_finished=True)
+            stored = read_result(self.home.run(run_id))
+            assert stored is not None  # it is written before Optuna is told
+            values = run_values(Entry(run_id, *stored), self.config.goals)
+        with suppress(UpdateFinishedTrialError):  # told already, and then the database broke off
+            trial.study.tell(trial, values, state=state, skip_if_finished=True)
         tidy(self.home.run(run_id), result.outcome, self.config.experiment, trial=True)
 
     def run_id(self, number: int) -> str:
         """The name of a trial's run."""
         return run_id_of(self.config.name, number)
+
+
+def too_large(prepared: Prepared, limits: LimitsConfig) -> RunResult | None:
+    """A result for a network beyond the study's limits."""
+    for what, found in costs(prepared).items():
+        limit = getattr(limits, what)
+        if limit is not None and found > limit:
+            text = f"{found:,.10g} {what}, and limits.{what} is {limit:,.10g}"
+            return RunResult(Outcome.PRUNED, text, None, 0, 0, 0.0)
+    return None
+
+
+def duplicate_result(trial: Trial, fingerprint: str, queue: TrialQueue, home: Home) -> RunResult | None:
+    """The result of another trial of the same configuration, which this one would have again."""
+    if checkpoint_id(home, run_id_of(queue.study_name, trial.number)):
+        return None  # it has begun to train already
+    for other in queue.trials():
+        if other.number == trial.number or other.user_attrs.get(FINGERPRINT) != fingerprint:
+            continue
+        found = read_result(home.run(run_id_of(queue.study_name, other.number)))
+        if found is None or found[0].outcome not in REPEATABLE:
+            continue
+        same = f"the same as trial {other.number}"
+        if other.state.is_finished():
+            trial.set_user_attr(DUPLICATE_OF, other.number)
+            copy_epochs(other, trial)
+            return replace(found[0], reason=same, seconds=0.0)
+        if paused_at(other.user_attrs):
+            trial.set_user_attr(DUPLICATE_OF, other.number)
+            return replace(found[0], reason=f"{same}, which goes on for both", seconds=0.0)
+    return None
+
+
+def copy_epochs(other: FrozenTrial, trial: Trial) -> None:
+    """Report for a trial what another one reported after each epoch."""
+    for epoch, value in other.intermediate_values.items():
+        trial.report(value, epoch)
+    for key, value in other.user_attrs.items():
+        if key.startswith(EPOCH):
+            trial.set_user_attr(key, value)
+
+
+def checkpoint_id(home: Home, run_id: str) -> int:
+    """A number that changes with each checkpoint of a run; 0 before the first."""
+    checkpoint = home.run(run_id) / CHECKPOINT
+    return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+
+
+def record_death(queue: TrialQueue, home: Home, number: int) -> None:
+    """Record that a trial's process has died, and how often it has at the same checkpoint."""
+    trial_id, at = queue.trial_id(number), checkpoint_id(home, run_id_of(queue.study_name, number))
+    before, times = queue.storage.get_trial(trial_id).user_attrs.get(DIED, (0, 0))
+    with suppress(UpdateFinishedTrialError):
+        queue.storage.set_trial_user_attr(trial_id, DIED, (at, times + 1 if before == at else 1))
+
+
+def record_overdue(queue: TrialQueue, number: int, seconds: float) -> None:
+    """Record that a trial's process is killed because it has not ended by itself when its time was over."""
+    with suppress(UpdateFinishedTrialError):
+        queue.storage.set_trial_user_attr(queue.trial_id(number), OVERDUE, seconds)

@@ -1,4 +1,4 @@
-"""What a run says of itself: a journal of its own, carried to MLflow and TensorBoard while training goes on."""
+"""The record of a run: its own journal, forwarded to MLflow and TensorBoard while training goes on."""
 
 from dmx.tracking.home import Home
 from dmx.tracking.run import RunTracker, open_run

@@ -1,11 +1,54 @@
-"""Where runs and studies write: one folder, `mlruns/` unless told otherwise."""
+"""Where runs and studies write, and what their files are called: one folder, `mlruns/` unless told otherwise."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+# In the folder of a run.
+JOURNAL = "journal.jsonl"
+"""All that happened in the run; see `dmx.tracking.journal`."""
+CONFIG = "config.yaml"
+"""Its configuration, complete."""
+IDENTITY = "identity.json"
+"""On what it is measured: data, split, metrics. In a study's folder: on what all of its trials are."""
+SPLIT = "split.json"
+"""Which samples are for training, validation and test."""
+ENVIRONMENT = "environment.json"
+"""Versions, machine and device."""
+DEFINITIONS = "metrics.json"
+"""What each metric means."""
+NORMALISATION = "normalisation.json"
+"""Mean and deviation by which colours are normalised; the weights hold the same numbers."""
+DEPTH = "depth.json"
+"""How the depth that the run learned is to be read."""
+DIFF = "git.diff"
+"""What the code differs in from its commit."""
+CHECKPOINT = "checkpoint.pt"
+"""The state from which it goes on."""
+BEST_WEIGHTS = "best.safetensors"
+"""The weights of its best epoch."""
+BEST_SAMPLES = "val_samples.parquet"
+"""Its validation samples at its best epoch, with the sums of every metric."""
 RESULT = "result.json"
-"""In a run's folder: what it came to; written last."""
+"""How it ended, written last."""
+CRASH = "crash.txt"
+"""The traceback of a run that crashed."""
+EVALUATIONS = "evaluations"
+"""The folder of its evaluations; each has a folder of its own there."""
+EVALUATION, EVALUATION_SAMPLES, EVALUATION_PAGE = "evaluation.json", "samples.parquet", "evaluation.html"
+"""In the folder of an evaluation: its record, written last, its samples with the sums of every metric, and its page."""
+
+# In the folder of a study.
+STUDY = "study.yaml"
+"""Its configuration, complete."""
+OPTUNA_JOURNAL = "optuna.journal"
+"""Optuna's journal of its trials, where these are in no database."""
+STORAGE = "storage.txt"
+"""In which database its trials are."""
+CHAMPION = "best.json"
+"""What `train-best` chose, and what that came to on test."""
+REPORT = "report.html"
+"""Its page, by `dmx report`."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +77,40 @@ class Home:
         """The packs that runs share, by the data's fingerprint and size."""
         return self.root / "packs"
 
+    @property
+    def runs(self) -> Path:
+        """The folder with a folder for each run."""
+        return self.root / "runs"
+
+    @property
+    def studies(self) -> Path:
+        """The folder with a folder for each study."""
+        return self.root / "studies"
+
+    @property
+    def tensorboards(self) -> Path:
+        """The folder with a TensorBoard folder for each run."""
+        return self.root / "tensorboard"
+
     def run(self, run_id: str) -> Path:
         """The folder of a run."""
-        return self.root / "runs" / run_id
+        return self.runs / run_id
 
     def tensorboard(self, run_id: str) -> Path:
         """The TensorBoard folder of a run."""
-        return self.root / "tensorboard" / run_id
+        return self.tensorboards / run_id
 
     def study(self, name: str) -> Path:
         """The folder of a study."""
-        return self.root / "studies" / name
+        return self.studies / name
+
+    def runs_with(self, *files: str) -> list[str]:
+        """The names of the runs that have one of these files, in order."""
+        return sorted({path.parent.name for file in files for path in self.runs.glob(f"*/{file}")})
+
+    def studies_with(self, file: str) -> list[str]:
+        """The names of the studies that have this file, in order."""
+        return sorted(path.parent.name for path in self.studies.glob(f"*/{file}"))
 
 
 def sqlite_uri(path: Path, detour: str = "") -> str:

@@ -1,7 +1,7 @@
 """The journal of a run: what happened, one JSON object a line, in the order it happened. It is the truth.
 
 A line is given to the operating system before `append` returns, so SIGKILL loses nothing. Loss of power loses what the
-disk has not got yet; the feeder waits for the disk before it sends anything to a store, so no store ever knows more
+disk has not got yet; the forwarder waits for the disk before it sends anything to a store, so no store ever knows more
 than the journal on the disk does.
 """
 
@@ -21,9 +21,6 @@ from dmx.errors import DataError
 from dmx.machine import BINARY
 from dmx.outcome import Outcome
 from dmx.registry.ranges import Scalar
-
-JOURNAL = "journal.jsonl"
-"""The journal's name in the run's folder."""
 
 
 def inside(path: str) -> str:
@@ -56,7 +53,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Started(Event):
-    """The run began: what MLflow is to be told of it, and the `files` that lie in its folder since before step 0.
+    """The run began: what MLflow gets of its start, and the `files` that lie in its folder since before step 0.
 
     Without `stores` it is in the journal only.
     """
@@ -69,13 +66,13 @@ class Started(Event):
     files: tuple[str, ...]
     stores: bool
     searched: Mapping[str, Scalar] = field(default_factory=dict)
-    """What its study varies, under the study's names."""
+    """The parameters that its study varies, under the study's names."""
     inputs: tuple[Mapping[str, str], ...] = ()
     """Parts of data sets: `name`, `digest`, `root`, `context`, and tags."""
     view: Mapping[str, Any] | None = None
-    """What a study is looked at for: a `dmx.tracking.mlflow_view.View`."""
+    """The saved view of a study: a `dmx.tracking.mlflow_forms.View`."""
     identity: str = ""
-    """The run's own, whatever another one before or after it is called; journals from before it was have none."""
+    """A random id, which no other run of this name has; older journals have none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +229,7 @@ class Journal:
         self.size += len(line)
 
     def close(self) -> None:
-        """Let go of the file, when the disk has everything."""
+        """Wait until the disk has everything, and close the file."""
         os.fsync(self._fd)
         os.close(self._fd)
 

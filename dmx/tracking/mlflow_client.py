@@ -1,18 +1,30 @@
-"""The way to MLflow: its address, its settings and its client. The only place that imports it."""
+"""The way to MLflow: its address, its client, the runs that it has, and what it means when it says no.
+
+With `mlflow_store` and `mlflow_forms` the only place that imports it.
+"""
 
 import errno
 import logging
 import os
 import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 from filelock import FileLock
 
+from dmx.errors import PLACES
+from dmx.stored import replacing
 from dmx.tracking.home import Home, sqlite_uri
-from dmx.tracking.mlflow_refusals import deleted_experiment
+from dmx.tracking.journal import Started
+from dmx.tracking.secrets import without_secrets
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 SETTINGS = {
@@ -24,7 +36,34 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
 """The environment that MLflow wants before it is imported; what the user has set stays."""
+RUN_TAG, IDENTITY_TAG, REPLACED_TAG = "dmx.run", "dmx.identity", "dmx.replaced_by"
+SYNC = "then `dmx sync` sends what is missing"
+REMEDIES = {
+    401: "it does not know the user: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+    "MLFLOW_TRACKING_TOKEN",
+    403: "this user may not write: have the server's administrator allow it, or set another user "
+    "(MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN)",
+    413: "a file is larger than the server, or the proxy before it, accepts: have its administrator raise the limit "
+    "(`client_max_body_size` of nginx)",
+}
+MISPLACED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP)
+"""What the system says of a place that does not mend itself; a full disk may have room again."""
+TEMPORARY = (408, 425, 429)
+"""HTTP status codes in the four hundreds that mean: later."""
 _opened: dict[Path, list[tuple[int, int]]] = {}
+
+
+class RefusedError(Exception):
+    """A store refuses something, and will again until the user does something; the text says what.
+
+    Args:
+        text: What is refused, why, and the way out.
+        unwanted: Whether the run was deleted there, so that what the store lacks of it is not missed.
+    """
+
+    def __init__(self, text: str, *, unwanted: bool = False) -> None:
+        super().__init__(text)
+        self.unwanted = unwanted
 
 
 def address(home: Home) -> str:
@@ -35,6 +74,11 @@ def address(home: Home) -> str:
 def is_local(home: Home) -> bool:
     """Whether the store is the SQLite file of `home`, which is ours to make."""
     return address(home) == home.mlflow_uri
+
+
+def is_server(store: str) -> bool:
+    """Whether an address is that of a server, which has its own page and decides where artifacts go."""
+    return store.startswith(("http:", "https:", "databricks"))
 
 
 def connect(home: Home) -> "MlflowClient":
@@ -56,10 +100,10 @@ def connect(home: Home) -> "MlflowClient":
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(home.mlflow_db))
         if not home.mlflow_db.exists():
             make_store(home.mlflow_db)
-        return MlflowClient(unseen(home))
+        return MlflowClient(unused_uri(home))
 
 
-def unseen(home: Home) -> str:
+def unused_uri(home: Home) -> str:
     """An address of the local store under which MLflow has opened no other file.
 
     It keeps a file open that it once opened, whatever is put in its place: what another client then writes is lost.
@@ -90,9 +134,9 @@ def make_store(path: Path) -> None:
     part = path.with_name(f"{path.name}.part")
     for left in (part, part.with_name(f"{part.name}-journal")):
         left.unlink(missing_ok=True)
-    detour = "./" * len(_opened.get(path.resolve(), []))
-    MlflowClient(sqlite_uri(part.resolve(), detour=detour))
-    part.replace(path)
+    with replacing(path, part):
+        detour = "./" * len(_opened.get(path.resolve(), []))
+        MlflowClient(sqlite_uri(part.resolve(), detour=detour))
 
 
 def experiment(client: "MlflowClient", home: Home, name: str) -> str:
@@ -106,10 +150,10 @@ def experiment(client: "MlflowClient", home: Home, name: str) -> str:
     with FileLock(home.root / "mlflow.lock", timeout=120):
         found = client.get_experiment_by_name(name)
         if found is None:
-            local = not address(home).startswith(("http:", "https:", "databricks"))
             folder = home.artifacts.resolve() / re.sub(r"[^\w.-]", "_", name)
+            location = None if is_server(address(home)) else folder.as_uri()
             try:
-                return client.create_experiment(name, artifact_location=folder.as_uri() if local else None)
+                return client.create_experiment(name, artifact_location=location)
             except MlflowException:  # another machine was quicker
                 found = client.get_experiment_by_name(name)
                 if found is None:
@@ -117,3 +161,164 @@ def experiment(client: "MlflowClient", home: Home, name: str) -> str:
         if found.lifecycle_stage == "deleted":
             raise deleted_experiment(address(home), name, str(found.experiment_id))
         return str(found.experiment_id)
+
+
+def runs_named(client: "MlflowClient", group: str, run_id: str) -> list["Run"]:
+    """The runs of this name in an experiment, deleted ones too.
+
+    There are several where a run's folder was removed and the run begun anew.
+    """
+    return [*all_runs(client, [group], f"tags.`{RUN_TAG}` = '{run_id}'", deleted=True)]
+
+
+def run_of(client: "MlflowClient", run_id: str, start: Started) -> "Run | None":
+    """MLflow's run of a journal, in whichever experiment it is now, for these can be renamed; a deleted one, too.
+
+    It is found by its identity; a journal from before runs had one is found by name and time of its start.
+    """
+    tag, value = (IDENTITY_TAG, start.identity) if start.identity else (RUN_TAG, run_id)
+    for run in all_runs(client, every_experiment(client), f"tags.`{tag}` = '{value}'", deleted=True):
+        if start.identity or (IDENTITY_TAG not in run.data.tags and run.info.start_time == start.time):
+            return run
+    return None
+
+
+def all_runs(client: "MlflowClient", groups: Sequence[str], condition: str, *, deleted: bool) -> Iterator["Run"]:
+    """Every run of some experiments that fulfils a condition."""
+    from mlflow.entities import ViewType
+
+    view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
+    return pages(partial(client.search_runs, [*groups], condition, run_view_type=view)) if groups else iter(())
+
+
+def pages(search: Callable[..., Any]) -> Iterator[Any]:
+    """All that MLflow finds, page after page."""
+    token = None
+    while True:
+        page = search(page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def every_run(client: "MlflowClient") -> dict[str, "Run"]:
+    """Every run that MLflow has, deleted ones too, by its id."""
+    return {run.info.run_id: run for run in all_runs(client, every_experiment(client), "", deleted=True)}
+
+
+def every_experiment(client: "MlflowClient") -> list[str]:
+    """The id of every experiment that MLflow has, deleted ones too."""
+    from mlflow.entities import ViewType
+
+    return [one.experiment_id for one in pages(partial(client.search_experiments, view_type=ViewType.ALL))]
+
+
+def is_whole(run: "Run", start: Started) -> bool:
+    """Whether MLflow's run of a run that has ended is as it was sent: ended, and its artifacts are there.
+
+    It is not where an older copy of the store was put back. What was deleted there is not looked at.
+    """
+    where = urlparse(run.info.artifact_uri or "")
+    there = where.scheme != "file" or not start.files or Path(url2pathname(where.path)).exists()
+    return run.info.lifecycle_stage == "deleted" or (run.info.status != "RUNNING" and there)
+
+
+def explain_error(error: Exception, home: Home) -> str:
+    """What an error of MLflow means, for the user: in one line, without passwords."""
+    meant = refusal(error, address(home), local=is_local(home)) or error
+    return without_secrets(" ".join(str(meant).split()))[:1000]
+
+
+def status_code(error: Exception) -> int:
+    """The HTTP status code that fits what MLflow or its server raised; 500 where nothing is known.
+
+    MLflow has few codes of its own; it gives the others in words.
+    """
+    in_words = re.search(r"failed with error code (\d{3})", str(error))
+    if in_words:
+        return int(in_words[1])
+    answer = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(answer, int):
+        return answer
+    if getattr(error, "error_code", None) == "INVALID_STATE":  # MLflow says 500, but of what was deleted
+        return 409
+    known = getattr(error, "get_http_status_code", None)
+    return int(known()) if known is not None else 500
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether MLflow says that it does not have what it was asked for."""
+    return getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
+
+
+def refusal(error: Exception, address: str, *, local: bool) -> RefusedError | None:
+    """What is to be done where asking again does not help.
+
+    Args:
+        error: What MLflow or its server raised.
+        address: The tracking address.
+        local: Whether the store is the SQLite file of the home.
+
+    Returns:
+        The refusal; None for an outage.
+    """
+    if isinstance(error, RefusedError):
+        return error
+    if found := misplaced(error):
+        return found
+    text, status = " ".join(str(error).split()), status_code(error)
+    if "out-of-date database schema" in text or "Can't locate revision" in text:
+        return RefusedError(
+            f"MLflow's store was written by another version of MLflow. Copy it, call `mlflow db upgrade "
+            f"{shlex.quote(address)}` (or install the newer MLflow that wrote it), {SYNC}."
+        )
+    if re.search(r"file is not a database|malformed|no such (table|column)", text):
+        remedy = "`dmx sync --rebuild` sets it aside and makes another" if local else f"restore it from a copy, {SYNC}"
+        return RefusedError(f"MLflow's store is damaged ({text[:100]}): {remedy}.")
+    if status in REMEDIES:
+        return RefusedError(f"MLflow refuses this (code {status}): {REMEDIES[status]}; {SYNC}.")
+    if 400 <= status < 500 and status not in TEMPORARY:
+        return RefusedError(f"MLflow refuses this and will again ({text[:300]}). Mend that, {SYNC}.")
+    return None
+
+
+def misplaced(error: Exception) -> RefusedError | None:
+    """What is to be done where a store's own place cannot be written, whichever store it is."""
+    if not isinstance(error, OSError) or error.filename is None or error.errno not in MISPLACED:
+        return None
+    return RefusedError(f"{error.filename}: {error.strerror}; {PLACES[error.errno]}, {SYNC}.")
+
+
+def deleted(client: "MlflowClient", home: Home, run_id: str, mlflow_id: str) -> RefusedError | None:
+    """The refusal that says what was deleted in MLflow: the run, its experiment, or (None) neither."""
+    run = client.get_run(mlflow_id)
+    group = client.get_experiment(run.info.experiment_id)
+    if group.lifecycle_stage == "deleted":
+        return deleted_experiment(address(home), group.name, group.experiment_id)
+    if run.info.lifecycle_stage == "deleted":
+        return deleted_run(address(home), run_id, mlflow_id)
+    return None
+
+
+def deleted_run(address: str, run: str, mlflow_id: str) -> RefusedError:
+    """The refusal of a run that was deleted in MLflow."""
+    way = command(address, f"runs restore --run-id {mlflow_id}")
+    return RefusedError(
+        f"run {run} was deleted in MLflow, which gets no more of it. To have it back: `{way}`; {SYNC}.", unwanted=True
+    )
+
+
+def deleted_experiment(address: str, name: str, experiment: str) -> RefusedError:
+    """The refusal of an experiment that was deleted in MLflow."""
+    way = command(address, f"experiments restore --experiment-id {experiment}")
+    return RefusedError(
+        f"experiment '{name}' was deleted in MLflow, which gets no more of its runs. To have it back: `{way}`; {SYNC}. "
+        "Or give new runs another `name`.",
+        unwanted=True,
+    )
+
+
+def command(address: str, what: str) -> str:
+    """The call of MLflow's own command."""
+    return f"MLFLOW_TRACKING_URI={shlex.quote(address)} mlflow {what}"

@@ -6,23 +6,48 @@ and tags are set to the same value, pictures and artifacts overwrite files of th
 
 import hashlib
 import json
-import re
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
+from dmx.errors import UserError
 from dmx.outcome import Outcome
-from dmx.tracking.files import linked, replace_text
-from dmx.tracking.home import Home
-from dmx.tracking.journal import JOURNAL, Event, Finished, Kept, Measured, Pictured, Reopened, Started
-from dmx.tracking.mlflow_client import address, connect, experiment, file_of, is_local
-from dmx.tracking.mlflow_images import send_image
-from dmx.tracking.mlflow_inputs import dataset_input
-from dmx.tracking.mlflow_refusals import deleted_experiment, deleted_run, is_missing, refusal
-from dmx.tracking.mlflow_runs import IDENTITY_TAG, REPLACED_TAG, RUN_TAG, identified, named, ours
-from dmx.tracking.mlflow_view import TAG, View, tag
-from dmx.tracking.store import RefusedError
+from dmx.stored import replace_text
+from dmx.tracking.home import JOURNAL, Home
+from dmx.tracking.journal import Event, Finished, Kept, Measured, Pictured, Reopened, Started
+from dmx.tracking.mlflow_client import (
+    IDENTITY_TAG,
+    REPLACED_TAG,
+    RUN_TAG,
+    RefusedError,
+    address,
+    all_runs,
+    connect,
+    deleted,
+    experiment,
+    explain_error,
+    file_of,
+    is_local,
+    is_missing,
+    pages,
+    refusal,
+    run_of,
+    runs_named,
+)
+from dmx.tracking.mlflow_forms import (
+    LONGEST_PARAM,
+    LONGEST_TAG,
+    TAG,
+    View,
+    dataset_input,
+    legal,
+    metrics,
+    send_image,
+    tag,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -37,8 +62,8 @@ STATUS = {
     Outcome.INTERRUPTED: "KILLED",
 }
 OUTCOME_TAG, REASON_TAG = "dmx.outcome", "dmx.reason"
-LONGEST_KEY, LONGEST_TAG, LONGEST_PARAM = 250, 8000, 6000
-"""Characters that MLflow takes."""
+PIN_TAG = "dmx.keep"
+"""The tag by which a user has `dmx gc` keep a run's files."""
 
 
 class MlflowStore:
@@ -60,7 +85,7 @@ class MlflowStore:
         """Send scalars in batches, everything else one by one, in the journal's order.
 
         Raises:
-            RefusedError: It is no outage; somebody has to do something.
+            RefusedError: It is no outage: the user has to do something.
         """
         if is_local(self._home) and file_of(self._home) != self._file:  # it was removed, or another one put there
             self._client = self._connected()
@@ -87,7 +112,7 @@ class MlflowStore:
         self._send_metrics(scalars)
 
     def close(self) -> None:
-        """Nothing to let go of: MLflow shares its connections between all clients of a process."""
+        """Nothing to close: MLflow shares its connections between all clients of a process."""
 
     @property
     def _mlflow_id(self) -> str:
@@ -129,14 +154,7 @@ class MlflowStore:
         return found
 
     def _deleted(self) -> RefusedError | None:
-        """Who was deleted in MLflow, if the run or its experiment was."""
-        run = self._client.get_run(self._mlflow_id)
-        group = self._client.get_experiment(run.info.experiment_id)
-        if group.lifecycle_stage == "deleted":
-            return deleted_experiment(address(self._home), group.name, group.experiment_id)
-        if run.info.lifecycle_stage == "deleted":
-            return deleted_run(address(self._home), self._run_id, self._mlflow_id)
-        return None
+        return deleted(self._client, self._home, self._run_id, self._mlflow_id)
 
     def _keep_state(self, **changes: object) -> None:
         self._state |= {"store": place(self._home), **changes}
@@ -171,17 +189,15 @@ class MlflowStore:
         """Find or make the run: a crash may have come between making it and noting its id, so its tags are asked."""
         from mlflow.entities import Param
 
-        run = identified(self._client, event.identity) if event.identity else None
+        run = run_of(self._client, self._run_id, event)
         if run is None:
             group = experiment(self._client, self._home, event.experiment)
-            others = named(self._client, group, self._run_id)
-            run = ours(others, event)
-            if run is None:
-                run = self._create(group, event)
-                self._mark(others, run.info.run_id)
+            others = runs_named(self._client, group, self._run_id)
+            run = self._create(group, event)
+            self._mark(others, run.info.run_id)
         self._keep_state(run=run.info.run_id)
-        if run.info.lifecycle_stage == "deleted":
-            raise self._deleted() or deleted_run(address(self._home), self._run_id, self._mlflow_id)
+        if run.info.lifecycle_stage == "deleted" and (refused := self._deleted()):
+            raise refused
         params = [Param(legal(key), str(value)[:LONGEST_PARAM]) for key, value in event.params.items()]
         for some in chunks(params, 100):  # the most that MLflow takes at once
             self._client.log_batch(self._mlflow_id, params=some, synchronous=True)
@@ -209,38 +225,64 @@ class MlflowStore:
             self._client.set_tag(self._mlflow_id, legal(key), value[:LONGEST_TAG], synchronous=True)
 
 
-def metrics(event: Measured) -> Iterator["Metric"]:
-    """The event's scalars as MLflow wants them."""
-    from mlflow.entities import Metric
-
-    for key, value in event.values.items():
-        yield Metric(legal(key), value, event.time, event.step)
-
-
-def legal(key: str) -> str:
-    """The key without what MLflow refuses; a digest stands for what is too long, and where nothing is left.
-
-    >>> legal("val/silog[lambda=0.85]")
-    'val/silog lambda 0.85'
-    >>> legal("../a//b/")
-    'a/b'
-    >>> legal("ü")
-    '607474ca'
-    >>> len(legal("a" * 300))
-    250
-    """
-    text = re.sub(r"[^\w\-. :/]+", " ", key, flags=re.ASCII)
-    parts = [part for part in text.split("/") if part.strip() not in ("", ".", "..")]
-    text = "/".join(parts).strip()
-    if text and len(text) <= LONGEST_KEY:
-        return text
-    return f"{text[: LONGEST_KEY - 9]} {hashlib.sha256(key.encode()).hexdigest()[:8]}".strip()
-
-
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The items by `size`, the last ones fewer."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def linked(uri: str, path: Path, folder: str) -> bool:
+    """Keep `path` in `folder` of a local artifact `uri` as a hard link, which takes no space.
+
+    What a run has kept is replaced later on, never changed: so a link keeps the content that it was given.
+
+    Returns:
+        Whether it could be done.
+    """
+    place = urlsplit(uri)
+    if place.scheme != "file" or not path.is_file():
+        return False
+    target = Path(unquote(place.path), folder, path.name)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        os.link(path, target)
+    except OSError:  # another disk, or one that has no hard links
+        return False
+    return True
+
+
+def pinned(home: Home) -> dict[str, str]:
+    """The runs whose files are to be kept: tagged `dmx.keep` or behind a version of a registered model.
+
+    Returns:
+        The reason by the run's name.
+
+    Raises:
+        UserError: MLflow cannot be asked.
+    """
+    if is_local(home) and not home.mlflow_db.exists():
+        return {}
+    try:
+        client = connect(home)
+        experiments = [one.experiment_id for one in pages(client.search_experiments)]
+        tagged = all_runs(client, experiments, f"tags.`{PIN_TAG}` LIKE '%'", deleted=False)
+        found = {run.data.tags[RUN_TAG]: f"tagged {PIN_TAG}" for run in tagged if RUN_TAG in run.data.tags}
+        for version in pages(client.search_model_versions):
+            if RUN_TAG in version.tags:
+                found[version.tags[RUN_TAG]] = f"registered as {version.name} version {version.version}"
+        return found
+    except Exception as error:  # whatever a store or its server may raise
+        raise UserError(
+            f"which runs are to be kept stands in MLflow, and it cannot be asked ({explain_error(error, home)}); "
+            "call the command again when it is there."
+        ) from error
+
+
+def artifact_copies(home: Home, run_id: str, name: str) -> Iterator[Path]:
+    """Where a local MLflow has its copy of a run's file."""
+    if (mlflow_id := read_state(home, run_id).get("run")) is not None:
+        yield from home.artifacts.glob(f"*/{mlflow_id}/artifacts/{name}")
 
 
 def place(home: Home) -> str:
@@ -278,5 +320,5 @@ def sent(home: Home, run_id: str) -> int:
 
 
 def was_deleted(home: Home, run_id: str) -> bool:
-    """Whether somebody deleted the run in MLflow before all of it was there."""
+    """Whether the run was deleted in MLflow before all of it was there."""
     return bool(read_state(home, run_id).get("deleted"))

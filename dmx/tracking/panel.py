@@ -79,7 +79,7 @@ def colours(values: Plane, known: Where) -> Rgb:
 
 
 def mask_picture(mask: Where, known: Where) -> Rgb:
-    """White on the object, black elsewhere, grey where nobody knows."""
+    """White on the object, black elsewhere, grey where it is unknown."""
     plane = np.where(known, np.where(mask, 255, 0), UNKNOWN).astype(np.uint8)
     return np.repeat(plane[..., None], 3, axis=2)
 

@@ -1,4 +1,4 @@
-"""One run: its folder, its journal, and word to the feeder that carries it to MLflow and TensorBoard."""
+"""One run: its folder and its journal, which the forwarder carries to MLflow and TensorBoard."""
 
 import shutil
 import uuid
@@ -13,11 +13,11 @@ from jaxtyping import UInt8
 
 from dmx.errors import UserError
 from dmx.outcome import Outcome
-from dmx.tracking.delivery import unsent
-from dmx.tracking.files import make_folder, replace_bytes, replace_text
-from dmx.tracking.home import Home
-from dmx.tracking.journal import JOURNAL, Curved, Finished, Journal, Kept, Measured, Pictured, Reopened, Started, read
-from dmx.tracking.process import feeder
+from dmx.stored import make_folder, replace_bytes, replace_text, replacing
+from dmx.tracking.forwarder import unsent
+from dmx.tracking.forwarder_client import forwarder
+from dmx.tracking.home import JOURNAL, Home
+from dmx.tracking.journal import Curved, Finished, Journal, Kept, Measured, Pictured, Reopened, Started, read
 from dmx.tracking.system import Meter
 from dmx.tracking.tracker import RunStart
 
@@ -36,10 +36,10 @@ class RunTracker:
         self._stores = stores
         self._meter = Meter()
         if stores:
-            feeder().open(home, run_id)
+            forwarder().open(home, run_id)
 
     def log(self, step: int, values: Mapping[str, float | int]) -> None:
-        """Take note of scalars at an optimizer step; a key's steps at or below its last one are ignored."""
+        """Record scalars at an optimizer step; a key's steps at or below its last one are ignored."""
         last = self._last
         load = self._meter.read()
         both = {**values, **load} if load else values
@@ -49,7 +49,7 @@ class RunTracker:
             last.update(dict.fromkeys(new, step))
 
     def image(self, step: int, key: str, picture: UInt8[np.ndarray, "H W 3"]) -> None:
-        """Take note of an RGB picture; a key's steps at or below its last one are ignored."""
+        """Record an RGB picture; a key's steps at or below its last one are ignored."""
         if step <= self._last.get(f"image {key}", -1):
             return
         file = f"images/{key}/{step:08d}.png"
@@ -59,7 +59,7 @@ class RunTracker:
         self._last[f"image {key}"] = step
 
     def curve(self, step: int, key: str, hits: Sequence[int], false: Sequence[int], totals: tuple[int, int]) -> None:
-        """Take note of a curve over thresholds; a key's steps at or below its last one are ignored."""
+        """Record a curve over thresholds; a key's steps at or below its last one are ignored."""
         if step > self._last.get(f"curve {key}", -1):
             objects, rest = totals
             self._journal.append(Curved(step=step, key=key, hits=[*hits], false=[*false], objects=objects, rest=rest))
@@ -88,7 +88,7 @@ class RunTracker:
         try:
             if not self._stores:
                 return 0
-            feeder().finish(self._home, self._run_id, patience)
+            forwarder().finish(self._home, self._run_id, patience)
             return unsent(self._home, self._run_id)
         finally:
             self._lock.release()
@@ -101,13 +101,13 @@ def open_run(home: Home, run_id: str, start: RunStart, *, stores: bool = True) -
         home: Where runs and stores are.
         run_id: The run's own name in `home`.
         start: What is known of it; when it goes on, only the tags are taken from here.
-        stores: Whether MLflow and TensorBoard are fed.
+        stores: Whether it is forwarded to MLflow and TensorBoard.
 
     Raises:
         UserError: Another process writes the run.
         DataError: The journal is damaged.
     """
-    home = Home(home.root.resolve())  # the feeder must find it whatever the process's folder becomes
+    home = Home(home.root.resolve())  # the forwarder must find it whatever the process's folder becomes
     folder = home.run(run_id)
     lock = take_lock(folder, run_id, patience=10.0)
     journal = Journal(folder / JOURNAL)
@@ -149,7 +149,7 @@ def set_aside(logdir: Path) -> None:
 
 
 def take_lock(folder: Path, run_id: str, patience: float) -> BaseFileLock:
-    """The right to write the run; the system takes it back when the process dies.
+    """Lock the run for writing; the system releases the lock when the process dies.
 
     Raises:
         UserError: Another process has it, and keeps it for `patience` seconds.
@@ -186,7 +186,6 @@ def copied(path: Path, folder: Path) -> Path:
     if path.is_dir():
         shutil.copytree(path, target, dirs_exist_ok=True)
     else:
-        part = folder / f".{path.name}.part"
-        shutil.copyfile(path, part)
-        part.replace(target)
+        with replacing(target) as part:
+            shutil.copyfile(path, part)
     return target

@@ -1,11 +1,11 @@
-"""Texts without what nobody should read in them."""
+"""Texts without passwords and tokens."""
 
 import os
 import re
 
 ENVIRONMENT = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY")
 USER = re.compile(r"(?<=://)(?:[^/\s:@'\"]*:(?!\d+/)[^\s'\"]*|[^/\s'\"]+)@")
-"""Who calls, in an address: `name:password@` or `token@`; a password may have a slash that should have been escaped."""
+"""The user in an address: `name:password@` or `token@`; a password may have a slash that should have been escaped."""
 
 
 def without_secrets(text: str) -> str:

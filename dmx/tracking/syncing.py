@@ -1,4 +1,4 @@
-"""Sending what the stores lack of a run that nobody writes any more."""
+"""Sending what the stores lack of runs that no process writes any more."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 
 from dmx.errors import DataError, UserError
 from dmx.outcome import Outcome
-from dmx.tracking.delivery import MLFLOW, Delivery, unsent
-from dmx.tracking.home import RESULT, Home
-from dmx.tracking.journal import JOURNAL, Event, Finished, Journal, Started, read, started
-from dmx.tracking.mlflow_client import address, connect, is_local
-from dmx.tracking.mlflow_refusals import refusal
-from dmx.tracking.mlflow_runs import every_run, is_whole
+from dmx.tracking.forwarder import MLFLOW, RunForwarder, unsent
+from dmx.tracking.home import JOURNAL, RESULT, Home
+from dmx.tracking.journal import Event, Finished, Journal, Started, read, started
+from dmx.tracking.mlflow_client import connect, every_run, explain_error, is_local, is_whole
 from dmx.tracking.mlflow_store import read_state, was_deleted
 from dmx.tracking.mlflow_store import state_file as mlflow_state
 from dmx.tracking.run import take_lock
-from dmx.tracking.secrets import without_secrets
 from dmx.tracking.tensorboard_store import mark as tensorboard_mark
 
 if TYPE_CHECKING:
@@ -29,12 +26,12 @@ UNSAID = "the process ended without saying why"
 
 @dataclass(frozen=True)
 class Synced:
-    """What came of sending.
+    """The result of a synchronisation.
 
     Attributes:
         left: How many events of each run could not be sent.
         trouble: Why MLflow could not be asked; empty where it could.
-        deleted: The runs that somebody deleted in MLflow before all of them was there.
+        deleted: The runs that were deleted in MLflow before all of them was there.
     """
 
     left: Mapping[str, int]
@@ -45,13 +42,13 @@ class Synced:
 def sync(home: Home, run_id: str, known: Mapping[str, "Run"] | None = None, without: Collection[str] = ()) -> int:
     """Send what the stores lack of one run, from this process; cheap when they lack nothing.
 
-    A run whose process is gone without a word is finished here as interrupted, so that no store shows it running. A run
-    that is being written is left to its own process, and one that was opened without stores stays out of them.
+    A run whose process died before it could finish the run is finished here as interrupted, so that no store shows it
+    running. A run that is being written is left to its own process, and one that was opened without stores is skipped.
 
     Args:
         home: Where runs and stores are.
         run_id: The run.
-        known: MLflow's runs by id, if it was asked: what was sent and is not there any more is sent again.
+        known: MLflow's runs by id, where it was asked: what was sent and is not there any more is sent again.
         without: Stores that are known to take nothing now.
 
     Returns:
@@ -69,11 +66,11 @@ def sync(home: Home, run_id: str, known: Mapping[str, "Run"] | None = None, with
     except UserError:
         return 0
     try:
-        if not whole(home, run_id):
+        if not finish_if_abandoned(home, run_id):
             return 0
         if known is not None:
-            forget_what_is_lost(home, run_id, known)
-        Delivery(home, run_id, without).finish()
+            forget_if_lost(home, run_id, known)
+        RunForwarder(home, run_id, without).finish()
         return unsent(home, run_id)
     finally:
         lock.release()
@@ -82,18 +79,18 @@ def sync(home: Home, run_id: str, known: Mapping[str, "Run"] | None = None, with
 def rebuild(home: Home, progress: Progress) -> tuple[Synced, Path | None]:
     """Make both stores anew from the journals alone.
 
-    A local MLflow store is set aside with its artifacts, and a new one is made; a server keeps what it has, and gets
-    everything again, which doubles nothing. Registered models stand in no journal.
+    A local MLflow store is moved into a folder with its artifacts, and a new one is made; a server keeps what it has,
+    and gets everything again, which doubles nothing. Registered models are in no journal.
 
     Returns:
-        What came of it, and where the old store was put.
+        The result, and the folder of the old store.
 
     Raises:
         UserError: A run is being written.
         DataError: A journal is damaged.
     """
     home = Home(home.root.resolve())
-    runs = runs_of(home)
+    runs = home.runs_with(JOURNAL, RESULT)
     with ExitStack() as held:
         for run_id in runs:
             held.callback(take_lock(home.run(run_id), run_id, patience=0.0).release)
@@ -107,13 +104,13 @@ def rebuild(home: Home, progress: Progress) -> tuple[Synced, Path | None]:
 
 
 def sync_all(home: Home, progress: Progress) -> Synced:
-    """Send what the stores lack of every run, when MLflow has been asked what it has.
+    """Ask MLflow what it has, and send what the stores lack of every run.
 
     Raises:
         DataError: Journals are damaged; all others have been sent.
     """
     home = Home(home.root.resolve())
-    runs, left, damaged = runs_of(home), {}, []
+    runs, left, damaged = home.runs_with(JOURNAL, RESULT), {}, []
     known, trouble = ask(home, runs)
     for done, run_id in enumerate(runs, start=1):
         try:
@@ -127,18 +124,17 @@ def sync_all(home: Home, progress: Progress) -> Synced:
 
 
 def ask(home: Home, runs: Sequence[str]) -> tuple[dict[str, "Run"] | None, str]:
-    """The runs that MLflow has, or why it cannot be asked; who has no run for it need not reach it."""
+    """The runs that MLflow has, or why it cannot be asked; it is not asked where no run has stores."""
     if not any(wants_stores(home, run_id) for run_id in runs) or (is_local(home) and not home.mlflow_db.exists()):
         return {}, ""
     try:
         return every_run(connect(home)), ""
     except Exception as error:  # whatever a store or its server may raise
-        meant = refusal(error, address(home), local=is_local(home)) or error
-        return None, without_secrets(" ".join(str(meant).split()))[:1000]
+        return None, explain_error(error, home)
 
 
 def wants_stores(home: Home, run_id: str) -> bool:
-    """Whether a run was begun with stores; one that is damaged is not asked."""
+    """Whether a run was begun with stores; False where its journal is damaged."""
     try:
         start = started(home.run(run_id) / JOURNAL)
     except DataError:
@@ -146,8 +142,8 @@ def wants_stores(home: Home, run_id: str) -> bool:
     return start is not None and start.stores
 
 
-def forget_what_is_lost(home: Home, run_id: str, known: Mapping[str, "Run"]) -> None:
-    """Note of a run that MLflow has it no more, or not as it was sent."""
+def forget_if_lost(home: Home, run_id: str, known: Mapping[str, "Run"]) -> None:
+    """Have a run sent again where MLflow has it no more, or not as it was sent."""
     state, journal = read_state(home, run_id), home.run(run_id) / JOURNAL
     start = started(journal)
     if "run" not in state or start is None:
@@ -157,13 +153,12 @@ def forget_what_is_lost(home: Home, run_id: str, known: Mapping[str, "Run"]) -> 
         mlflow_state(home.run(run_id)).unlink(missing_ok=True)
 
 
-def runs_of(home: Home) -> list[str]:
-    """The runs that have a journal, or should have one."""
-    return sorted({path.parent.name for name in (JOURNAL, RESULT) for path in (home.root / "runs").glob(f"*/{name}")})
-
-
 def set_aside(home: Home) -> Path | None:
-    """Move MLflow's local store and its artifacts into a folder of their own; None where there is none."""
+    """Move MLflow's local store and its artifacts into a folder of their own.
+
+    Returns:
+        The folder; None where there is no store.
+    """
     there = [path for path in (home.mlflow_db, home.artifacts) if path.exists()]
     if not there:
         return None
@@ -176,8 +171,11 @@ def set_aside(home: Home) -> Path | None:
     return folder
 
 
-def whole(home: Home, run_id: str) -> bool:
-    """Whether there is a run that the stores want; one that was left in the middle is finished first.
+def finish_if_abandoned(home: Home, run_id: str) -> bool:
+    """Finish a run that its process left in the middle.
+
+    Returns:
+        Whether the run began and has stores.
 
     Raises:
         DataError: As `ends_of`.

@@ -6,18 +6,18 @@ import time
 import psutil
 
 EVERY = 10.0
-"""Seconds between two looks."""
+"""Seconds between two measurements."""
 
 
 class Meter:
-    """Looks at the machine now and then, when it is asked often."""
+    """Measures the load of the machine at most every `EVERY` seconds, however often it is asked."""
 
     def __init__(self) -> None:
         self._next = time.monotonic() + EVERY
-        psutil.cpu_percent()  # it tells of the time since its last call
+        psutil.cpu_percent()  # it measures the time since its last call
 
     def read(self) -> dict[str, float]:
-        """The load if a look is due, else nothing; a look takes 0.2 ms, the rest nothing to speak of."""
+        """The load if a measurement is due, else nothing; measuring takes 0.2 ms."""
         now = time.monotonic()
         if now < self._next:
             return {}
@@ -26,7 +26,7 @@ class Meter:
 
 
 def load() -> dict[str, float]:
-    """Processor and memory in use by everybody, memory of this process, and of its GPUs if it has taken any.
+    """Processor and memory in use by all processes, memory of this process, and of its GPUs if it uses any.
 
     Percentages in [0, 100], since the last call; memory in units of 10^6 bytes.
     """

@@ -2,24 +2,38 @@
 
 Event files cannot be changed, and a killed process may leave any part of the last events in them; making them anew is
 what keeps a step from standing there twice. They are written with TensorBoard's own parts: PyTorch's writer would bring
-torch into the feeder.
+torch into the forwarder.
 """
 
+import logging
 import os
+import shutil
 import socket
 import struct
 import time
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dmx.tracking.files import replace_text
+import numpy as np
+
+from dmx.outcome import Outcome
+from dmx.registry.ranges import Scalar
+from dmx.stored import replace_text
 from dmx.tracking.journal import Curved, Event, Finished, Measured, Pictured, Started
-from dmx.tracking.tensorboard_plugins import begun, curve, ended
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
 EVENTS = "events.out.tfevents.*"
 RGB = 3
 """TensorBoard's number for the colours of a picture."""
+SUCCESS, FAILURE = 1, 2
+"""TensorBoard's numbers for how a session ended."""
 
 
 class TensorBoardStore:
@@ -60,7 +74,7 @@ class TensorBoardStore:
 
 
 def summaries(event: Event, run: Path) -> Iterator[Any]:
-    """What TensorBoard is to be told of an event, as its `Summary`."""
+    """What TensorBoard gets of an event, as its `Summary`."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.text.summary_v2 import text_pb
 
@@ -68,11 +82,11 @@ def summaries(event: Event, run: Path) -> Iterator[Any]:
         case Started():
             yield text_pb("config/text_summary", table(event))
             if event.view is None:  # the record of a study is no trial
-                yield Summary(value=[begun(event)])
+                yield Summary(value=[session_start(event)])
         case Finished():
-            yield Summary(value=[ended(event)])
+            yield Summary(value=[session_end(event)])
         case Curved():
-            yield Summary(value=[curve(event)])
+            yield Summary(value=[pr_curve(event)])
         case Measured():
             yield Summary(value=[Summary.Value(tag=key, simple_value=value) for key, value in event.values.items()])
         case Pictured():
@@ -82,6 +96,68 @@ def summaries(event: Event, run: Path) -> Iterator[Any]:
                 width, height = struct.unpack(">II", png[16:24])  # the first chunk of a PNG begins with them
                 image = Summary.Image(height=height, width=width, colorspace=RGB, encoded_image_string=png)
                 yield Summary(value=[Summary.Value(tag=event.key, image=image)])
+
+
+def session_start(event: Started) -> Any:
+    """The run's hyperparameters for the plug-in that compares them: those that its study varies, or all."""
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
+
+    info = SessionStartInfo(group_name=event.name, start_time_secs=event.time / 1000)
+    for key, value in (event.searched or event.params).items():
+        set_parameter(info.hparams[key], value)
+    return plugin_value("_hparams_/session_start_info", HParamsPluginData(session_start_info=info))
+
+
+def session_end(event: Finished) -> Any:
+    """How the run ended."""
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
+
+    good = Outcome(event.outcome) in (Outcome.COMPLETE, Outcome.PRUNED)
+    info = SessionEndInfo(status=SUCCESS if good else FAILURE, end_time_secs=event.time / 1000)
+    return plugin_value("_hparams_/session_end_info", HParamsPluginData(session_end_info=info))
+
+
+def set_parameter(field: Any, value: Scalar) -> None:
+    """Put a parameter where the protocol has its type."""
+    if isinstance(value, bool):
+        field.bool_value = value
+    elif isinstance(value, int | float):
+        field.number_value = value
+    else:
+        field.string_value = str(value)
+
+
+def plugin_value(tag: str, content: Any) -> Any:
+    """A summary that the plug-in of hyperparameters reads."""
+    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.compat.proto.types_pb2 import DT_FLOAT
+
+    plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=content.SerializeToString())
+    metadata = SummaryMetadata(plugin_data=plugin)
+    return Summary.Value(tag=tag, metadata=metadata, tensor=TensorProto(dtype=DT_FLOAT, float_val=[0.0]))
+
+
+def pr_curve(event: Curved) -> Any:
+    """Precision and recall over thresholds."""
+    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboard.plugins.pr_curve.plugin_data_pb2 import PrCurvePluginData
+    from tensorboard.util.tensor_util import make_tensor_proto
+
+    content = PrCurvePluginData(num_thresholds=len(event.hits)).SerializeToString()
+    plugin = SummaryMetadata.PluginData(plugin_name="pr_curves", content=content)
+    tensor = make_tensor_proto(counts(event).astype(np.float32))
+    return Summary.Value(tag=event.key, metadata=SummaryMetadata(plugin_data=plugin), tensor=tensor)
+
+
+def counts(event: Curved) -> np.ndarray:
+    """True and false positives, true and false negatives, precision and recall, at each threshold."""
+    hits, false = np.array(event.hits, dtype=np.float64), np.array(event.false, dtype=np.float64)
+    misses, rejected = event.objects - hits, event.rest - false
+    with np.errstate(invalid="ignore"):
+        precision = np.where(hits + false > 0, hits / (hits + false), 1.0)
+        recall = np.where(event.objects > 0, hits / np.maximum(event.objects, 1), 0.0)
+    return np.stack([hits, false, rejected, misses, precision, recall])
 
 
 def mark(run: Path) -> Path:
@@ -101,3 +177,27 @@ def table(start: Started) -> str:
     """The configuration as a Markdown table."""
     rows = "\n".join(f"| {key} | {value} |" for key, value in start.params.items())
     return f"| parameter | value |\n|---|---|\n{rows}"
+
+
+def draw_graph(folder: Path, model: "nn.Module", inputs: "tuple[Tensor, ...]") -> None:
+    """Write the graph of `model` into a folder that is not there yet; of what cannot be traced there is none.
+
+    Args:
+        folder: Below the run's TensorBoard folder, which is made anew from the journal; this is not.
+        model: Called with `inputs` once.
+        inputs: Tensors on its device.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    if folder.exists():
+        return
+    was_training = model.training
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), SummaryWriter(str(folder)) as writer:
+            warnings.simplefilter("ignore")  # tracing warns of every branch on a size
+            writer.add_graph(model.eval(), inputs, use_strict_trace=False)
+    except Exception as error:  # whatever tracing may raise: a picture is not worth a run
+        log.debug("no graph: %s", error)
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        model.train(was_training)

@@ -10,31 +10,35 @@ from jaxtyping import UInt8
 
 from dmx.outcome import Outcome
 from dmx.registry.ranges import Scalar
-from dmx.tracking.mlflow_view import View
+from dmx.tracking.mlflow_forms import View
 
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Takes note of what a run does and returns at once; no store can hold it up or make it fail."""
+    """Records what a run does and returns at once; no store can delay it or make it fail."""
 
     def log(self, step: int, values: Mapping[str, float | int]) -> None:
-        """Take note of scalars at an optimizer step; a key's steps at or below its last one are ignored."""
+        """Record scalars at an optimizer step; a key's steps at or below its last one are ignored."""
 
     def image(self, step: int, key: str, picture: UInt8[np.ndarray, "H W 3"]) -> None:
-        """Take note of an RGB picture; a key's steps at or below its last one are ignored."""
+        """Record an RGB picture; a key's steps at or below its last one are ignored."""
 
     def curve(self, step: int, key: str, hits: Sequence[int], false: Sequence[int], totals: tuple[int, int]) -> None:
-        """Take note of how many pixels of object and rest are predicted at thresholds, and how many there are."""
+        """Record how many pixels of object and rest are predicted at thresholds, and how many there are."""
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Keep a file or a folder with the run, under `folder`."""
 
     def finish(self, outcome: Outcome, reason: str) -> int:
-        """Close the run with its outcome; the number of events that the stores still lack."""
+        """Close the run with its outcome.
+
+        Returns:
+            The number of events that the stores still lack.
+        """
 
 
 class Untracked:
-    """Takes note of nothing: a process beside the one that has the records."""
+    """Records nothing: for the processes of a group beside the one that keeps the records."""
 
     def log(self, step: int, values: Mapping[str, float | int]) -> None:
         """See `Tracker`."""
@@ -65,7 +69,7 @@ class RunStart:
         files: Texts by file name, written into the run's folder and kept as artifacts.
         searched: What a study varies, under the study's names.
         inputs: The parts of the data set, as `journal.Started` has them.
-        view: What the study of this record is looked at for; None where it is the record of a run.
+        view: The saved view of the study that this is the record of; None for the record of a run.
     """
 
     experiment: str

@@ -4,7 +4,6 @@ The resumable state is one file, loaded with `weights_only`; the best weights ar
 their place and moved into it, so that a kill at any moment leaves the old or the new file, never half of one.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dmx.errors import written
-from dmx.stored import intact
+from dmx.stored import intact, replacing
 
 AGAIN = "restore it from a copy, or remove it, and the same command trains the run from its beginning."
 """What to do about a checkpoint that cannot be read."""
@@ -21,11 +19,8 @@ AGAIN = "restore it from a copy, or remove it, and the same command trains the r
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write the resumable state to `path`."""
-    partial = path.with_suffix(".partial")
-    with written(partial, path), partial.open("wb") as file:
+    with replacing(path, path.with_suffix(".partial"), durable=True) as partial, partial.open("wb") as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
@@ -45,9 +40,8 @@ def load_state(path: Path) -> dict[str, Any] | None:
 
 def save_weights(path: Path, model: nn.Module) -> None:
     """Write the weights of `model` as safetensors."""
-    partial = path.with_suffix(".partial")
     tensors: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    with written(partial, path):
+    with replacing(path, path.with_suffix(".partial")) as partial:
         save_file(tensors, partial)
 
 

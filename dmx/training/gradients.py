@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dmx.models import DepthMaskModel
-from dmx.training.processes import average, processes
+from dmx.training.distributed import all_reduce_mean, world_size
 from dmx.weighting.kinds import GradientWeighting
 
 Features = Sequence[tuple[Tensor, Tensor]]
@@ -49,15 +49,18 @@ def backward(
     features: Features,
     scaler: torch.amp.GradScaler,
 ) -> Float[Tensor, ""]:
-    """Set the gradient of each parameter, times the scaler's scale; gives Σ_t α_t L_t.
+    """Set the gradient of each parameter, times the scaler's scale.
 
     Args:
         losses: The loss of each task.
-        weighting: Gives α.
+        weighting: Computes α.
         parameters: All that is learned.
         shared: Which of them both tasks depend on; not looked at if there are features.
         features: What passes from encoder to decoders, if the weighting is on that.
         scaler: Keeps small gradients above 0 in half precision; its scale is not in G.
+
+    Returns:
+        Σ_t α_t L_t.
     """
     leaves = [leaf for _, leaf in features]
     sources, tasks = [*parameters, *leaves], list(losses.values())
@@ -67,13 +70,13 @@ def backward(
     ]
     balanced = [not features and one for one in shared] + [True] * len(leaves)
     if not features:
-        average(g for task in gradients for g in task)
+        all_reduce_mean(g for task in gradients for g in task)
     G = gram([[g for g, use in zip(task, balanced, strict=True) if use] for task in gradients])
     values = torch.stack([L.detach() for L in tasks])
-    average([values])
+    all_reduce_mean([values])
     if features:  # each process has the features of its own samples, 1/n of the whole batch's loss
-        average([G])
-        G = G / processes()
+        all_reduce_mean([G])
+        G = G / world_size()
     alpha: Tensor = weighting(values, G / scaler.get_scale() ** 2)
     combined = [
         _sum(of_tasks, alpha if use or weighting.whole else torch.ones_like(alpha))
@@ -84,7 +87,7 @@ def backward(
     if features:
         used = [(f, g) for (f, _), g in zip(features, combined[len(parameters) :], strict=True) if g is not None]
         torch.autograd.backward([f for f, _ in used], [g for _, g in used])
-        average(parameter.grad for parameter in parameters)
+        all_reduce_mean(parameter.grad for parameter in parameters)
     return (alpha * values).sum()
 
 

@@ -23,7 +23,7 @@ from torch.func import functional_call
 from dmx.errors import UserError
 from dmx.models import DepthMaskModel
 from dmx.quartet import Batch
-from dmx.training.execution import Execution
+from dmx.training.device import DeviceConfig
 
 log = logging.getLogger(__name__)
 PRECISION, OTHERWISE = "training.precision", "set it to auto or float32, or "
@@ -35,46 +35,46 @@ more is expected: u is 1/256 in bfloat16; no such kernel has been measured."""
 
 
 def checked(
-    model: DepthMaskModel, batches: Iterable[Batch], execution: Execution, explicit: bool, where: str
-) -> Execution:
-    """`execution`, in float32 where the network comes out wrong in its lower precision.
+    model: DepthMaskModel, batches: Iterable[Batch], device_config: DeviceConfig, explicit: bool, where: str
+) -> DeviceConfig:
+    """`device_config`, in float32 where the network comes out wrong in its lower precision.
 
     Args:
         model: The network, on its device.
         batches: Real ones, of each size that there will be.
-        execution: What was chosen.
-        explicit: Whether somebody asked for this very precision.
+        device_config: What was chosen.
+        explicit: Whether this very precision was asked for.
         where: What asks for it.
 
     Raises:
         UserError: The network comes out wrong, and the precision was asked for.
     """
-    for batch in batches if execution.dtype != torch.float32 else ():
-        if (part := wrong_part(model, batch, execution)) is not None:
-            name = str(execution.dtype).removeprefix("torch.")
+    for batch in batches if device_config.dtype != torch.float32 else ():
+        if (part := wrong_part(model, batch, device_config)) is not None:
+            name = str(device_config.dtype).removeprefix("torch.")
             if explicit:
                 raise UserError(
                     f"{where} is {name}, but in {name} {part} gives something else than in float32 on this machine's "
-                    f"{execution.device.type}, more than rounding explains; {'' if where != PRECISION else OTHERWISE}"
-                    "take another machine or version of torch."
+                    f"{device_config.device.type}, more than rounding explains; "
+                    f"{OTHERWISE if where == PRECISION else ''}take another machine or version of torch."
                 )
             log.warning("In %s %s gives something else than in float32, which is taken instead.", name, part)
-            return replace(execution, dtype=torch.float32, refused=f"{name}: wrong in {part}")
-    return execution
+            return replace(device_config, dtype=torch.float32, refused=f"{name}: wrong in {part}")
+    return device_config
 
 
 @torch.no_grad()
-def wrong_part(model: DepthMaskModel, batch: Batch, execution: Execution) -> str | None:
-    """The first part of the network that the lower precision of `execution` gets wrong; None where all are right.
+def wrong_part(model: DepthMaskModel, batch: Batch, device_config: DeviceConfig) -> str | None:
+    """The first part of the network that the lower precision of `device_config` gets wrong; None where all are right.
 
     First its smallest parts are looked at and the whole, then, if the whole alone is wrong, all between.
 
     Args:
         model: The network, on its device.
         batch: Samples of the data.
-        execution: How it is computed.
+        device_config: How it is computed.
     """
-    if execution.dtype == torch.float32:
+    if device_config.dtype == torch.float32:
         return None
     was_training = model.training
     model.eval()
@@ -84,9 +84,9 @@ def wrong_part(model: DepthMaskModel, batch: Batch, execution: Execution) -> str
     parts = dict(model.net.named_modules())
     smallest = {name: part for name, part in parts.items() if not any(part.children())}
     try:
-        found = _first_wrong(model, {**smallest, "": model.net}, batch, execution)
+        found = _first_wrong(model, {**smallest, "": model.net}, batch, device_config)
         if found == "":
-            found = _first_wrong(model, parts, batch, execution)
+            found = _first_wrong(model, parts, batch, device_config)
     finally:
         model.train(was_training)
         for part in inplace:
@@ -98,7 +98,9 @@ class _Found(Exception):  # noqa: N818 - not an error
     """Ends the forward pass at the first part that is wrong."""
 
 
-def _first_wrong(model: DepthMaskModel, parts: dict[str, nn.Module], batch: Batch, execution: Execution) -> str | None:
+def _first_wrong(
+    model: DepthMaskModel, parts: dict[str, nn.Module], batch: Batch, device_config: DeviceConfig
+) -> str | None:
     """The name of the first of `parts` to come to a wrong end."""
     inside = False
 
@@ -109,7 +111,7 @@ def _first_wrong(model: DepthMaskModel, parts: dict[str, nn.Module], batch: Batc
                 return
             inside = True
             try:
-                if not _explained(part, given, named, y, execution):
+                if not _explained(part, given, named, y, device_config):
                     raise _Found(name)
             finally:
                 inside = False
@@ -120,20 +122,20 @@ def _first_wrong(model: DepthMaskModel, parts: dict[str, nn.Module], batch: Batc
         for name, part in parts.items():
             hooks.callback(part.register_forward_hook(look(name), with_kwargs=True).remove)
         try:
-            with execution.autocast():
+            with device_config.autocast():
                 model(batch.image, batch.background)
         except _Found as found:
             return str(found)
     return None
 
 
-def _explained(part: nn.Module, given: Any, named: Any, y: Any, execution: Execution) -> bool:
+def _explained(part: nn.Module, given: Any, named: Any, y: Any, device_config: DeviceConfig) -> bool:
     """Whether rounding explains the difference between `y` and what `part` gives in float32."""
     given, named = _cast(given, torch.float32), _cast(named, torch.float32)
-    with torch.autocast(execution.device.type, enabled=False):
+    with torch.autocast(device_config.device.type, enabled=False):
         r = part(*given, **named)
-        q = _rounded(part, given, named, execution.dtype)
-    u = torch.finfo(execution.dtype).eps / 2
+        q = _rounded(part, given, named, device_config.dtype)
+    u = torch.finfo(device_config.dtype).eps / 2
     for low, exact, rounded in zip(_tensors(y), _tensors(r), _tensors(q), strict=True):
         explained = SLACK * (torch.dist(rounded, exact) + u * exact.norm())
         if not torch.dist(low.float(), exact) <= explained:  # so that NaN is wrong, too

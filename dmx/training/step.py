@@ -1,4 +1,4 @@
-"""The training step."""
+"""The training step: forward, losses and backward in `Learner.forward_backward`, then `Learner.update`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,22 +11,61 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from dmx.models import DepthMaskModel
 from dmx.quartet import Batch, Prediction
-from dmx.training.execution import Execution
+from dmx.training.device import DeviceConfig
+from dmx.training.distributed import all_reduce_mean, sync_losses
 from dmx.training.gradients import Features, backward
-from dmx.training.joint_loss import JointLoss
-from dmx.training.processes import agreed, average
-from dmx.weighting.kinds import GradientWeighting
+from dmx.weighting.kinds import GradientWeighting, LossWeighting
 
 Forward = Callable[[Tensor, Tensor | None], Prediction]
+Loss = Callable[[Prediction, Batch], Float[Tensor, ""]]
+Term = tuple[str, float, Loss]
 
 
 class DivergedError(Exception):
     """A NaN or an infinity turned up; the text names the tensor."""
 
 
+class JointLoss(nn.Module):
+    """The losses of each task, and the weighting that makes them one: L_task = Σ_i w_i L_i.
+
+    Args:
+        mask: Losses of the mask: name, weight, function.
+        depth: Losses of the depth, likewise.
+        weighting: Makes the losses of the tasks, or their gradients, one.
+
+    Raises:
+        ValueError: Two losses of a task have one name, by which the record would keep one of them only.
+    """
+
+    def __init__(
+        self, mask: Sequence[Term], depth: Sequence[Term], weighting: LossWeighting | GradientWeighting
+    ) -> None:
+        super().__init__()
+        self.terms: Mapping[str, Sequence[Term]] = {"mask": tuple(mask), "depth": tuple(depth)}
+        self.weighting = weighting
+        for task, terms in self.terms.items():
+            names = [name for name, _, _ in terms]
+            if len(set(names)) < len(names):
+                raise ValueError(f"two losses of `{task}` have one name ({', '.join(names)}); give each its own.")
+
+    def forward(
+        self, prediction: Prediction, batch: Batch
+    ) -> tuple[dict[str, Float[Tensor, ""]], dict[str, Float[Tensor, ""]]]:
+        """The loss of each task; and for the record, by name, the same and, where a task has several, each of those."""
+        parts: dict[str, Tensor] = {}
+        tasks: dict[str, Tensor] = {}
+        for task, terms in self.terms.items():
+            values = {name: loss(prediction, batch) for name, _, loss in terms}
+            tasks[task] = torch.stack([weight * values[name] for name, weight, _ in terms]).sum()
+            parts[f"loss/{task}"] = tasks[task].detach()
+            if len(terms) > 1:
+                parts |= {f"loss/{task}/{name}": value.detach() for name, value in values.items()}
+        return tasks, parts
+
+
 @dataclass(frozen=True)
 class Learner:
-    """What a training step works on.
+    """What a training step works on: model, losses, optimizer and schedule.
 
     Attributes:
         shared: For each of the model's parameters, whether both tasks depend on it; for weightings by gradients.
@@ -37,7 +76,7 @@ class Learner:
     optimizer: Optimizer
     schedule: LRScheduler
     scaler: torch.amp.GradScaler
-    execution: Execution
+    device_config: DeviceConfig
     clip_norm: float | None
     shared: Sequence[bool] = ()
 
@@ -51,27 +90,29 @@ class Learner:
         torch._functorch.config.donated_buffer = False
         return torch.compile(self.model, dynamic=False)
 
-    def step(self, batch: Batch, forward: Forward) -> dict[str, Float[Tensor, ""]]:
-        """One optimizer step on `batch`; gives the losses by name, still on the device.
-
-        Args:
-            batch: The samples, on the device.
-            forward: The model itself or its compiled form.
-        """
-        return {**self.gradients(batch, forward), **self.update()}
-
-    def gradients(self, batch: Batch, forward: Forward, pieces: int = 1) -> dict[str, Float[Tensor, ""]]:
-        """Set the gradients of all parameters; gives the losses by name.
+    def forward_backward(self, batch: Batch, forward: Forward, pieces: int = 1) -> dict[str, Float[Tensor, ""]]:
+        """Predict, compute the losses and set the gradients of all parameters.
 
         Several pieces of a batch go through one after the other, which takes less memory: ∇L = Σ_i n_i/n ∇L_i. That is
         the batch's own gradient but for batch norm, which sees a piece at a time, and for losses that are no mean over
         samples.
+
+        Args:
+            batch: The samples, on the device.
+            forward: The model itself or its compiled form.
+            pieces: In how many pieces the batch goes through the network.
+
+        Returns:
+            The losses by name, still on the device.
+
+        Raises:
+            DivergedError: The total loss is not finite; found on a CPU only, for on a GPU asking would wait for it.
         """
         self.optimizer.zero_grad(set_to_none=True)
         found: dict[str, Tensor] = {}
         for piece in batch.split(pieces):
             share = len(piece) / len(batch)
-            with self.execution.autocast():
+            with self.device_config.autocast():
                 prediction, features = self.predict(piece, forward)
             losses, parts = self.loss(prediction, piece)
             total = self.backward(losses, features, share)
@@ -82,7 +123,11 @@ class Learner:
         return found
 
     def update(self) -> dict[str, Float[Tensor, ""]]:
-        """Change the parameters by their gradients, whose norm this gives where it is clipped."""
+        """Clip the gradients, step optimizer and schedule.
+
+        Returns:
+            The gradients' norm before it was clipped, if it was.
+        """
         found = {}
         if self.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
@@ -103,13 +148,17 @@ class Learner:
         return self.model.decode(leaves, batch.image), learned
 
     def backward(self, losses: Mapping[str, Tensor], features: Features, share: float) -> Float[Tensor, ""]:
-        """Add a share of the gradients of all parameters; gives the total that they are of."""
+        """Add a share of the gradients of all parameters.
+
+        Returns:
+            The total loss that they are the gradients of.
+        """
         weighting, parameters = self.loss.weighting, list(self.model.parameters())
         if isinstance(weighting, GradientWeighting):
             return backward(losses, weighting, parameters, self.shared, features, self.scaler)
-        total: Tensor = weighting(agreed(losses))
+        total: Tensor = weighting(sync_losses(losses))
         self.scaler.scale(share * total).backward()  # type: ignore[no-untyped-call]  # torch has no types there
-        average(parameter.grad for parameter in (*parameters, *weighting.parameters()))
+        all_reduce_mean(parameter.grad for parameter in (*parameters, *weighting.parameters()))
         return total
 
     def culprit(self, batch: Batch, prediction: Prediction, parts: dict[str, Tensor]) -> str:

@@ -1,4 +1,4 @@
-"""Ends of a training that somebody or the clock asks for."""
+"""Stopping a training on a signal, or when its time is over."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from dmx.errors import MachineError
 from dmx.machine import wake
-from dmx.training.processes import processes
+from dmx.training.distributed import world_size
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ class TimedOut(Exception):  # noqa: N818 - not an error
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
-    """Somebody asked the run to stop."""
+    """A signal asked the run to stop."""
 
 
 class StopOnSignal:
@@ -51,7 +51,7 @@ class StopOnSignal:
             self._clock.cancel()
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if self._before and isinstance(error, MachineError) and processes() > 1:
+        if self._before and isinstance(error, MachineError) and world_size() > 1:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends the others at once: first say what happened
 
     def waited(self, batches: Iterable[T], grace: float | None = None) -> Iterator[T]:
@@ -80,7 +80,7 @@ class StopOnSignal:
             yield batch
 
     def _look(self) -> None:
-        """Leave the wait for a batch, now or after its grace, if anybody asked."""
+        """Leave the wait for a batch, now or after its grace, if a signal or the clock asked for it."""
         if self.caught is not None and self._grace:
             _timer(self._grace, partial(self._wake, self._turn))
         elif self.caught is not None or (self._over and self._grace is None):

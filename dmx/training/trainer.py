@@ -1,40 +1,61 @@
 """The training loop: stages of epochs of steps, with checkpoints, validation and one outcome."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dmx.config.experiment import Stage, TrainingConfig
-from dmx.config.objective import Objective
+from dmx.config.experiment import ExperimentConfig, Stage
 from dmx.data.loader import gone
 from dmx.outcome import Outcome
 from dmx.quartet import Batch, DepthSpec
 from dmx.stored import intact
-from dmx.sums import BEST_SAMPLES
+from dmx.tracking.home import BEST_SAMPLES, BEST_WEIGHTS, CHECKPOINT
 from dmx.tracking.tracker import Tracker
-from dmx.training.batches import Loaders
 from dmx.training.checkpoint import AGAIN, load_state, save_state, save_weights
-from dmx.training.memory import free, is_out_of_memory
-from dmx.training.processes import anywhere, average, draw_apart, from_first, lost, number, processes
-from dmx.training.progress import Progress
+from dmx.training.device import free_memory, is_out_of_memory
+from dmx.training.distributed import (
+    all_reduce_mean,
+    any_rank,
+    broadcast_from_rank0,
+    lost_process,
+    rank,
+    seed_by_rank,
+    world_size,
+)
+from dmx.training.progress import RunOptions
 from dmx.training.result import Best, Position, RunResult, without_value
 from dmx.training.seeding import random_states, restore_random_states
 from dmx.training.step import DivergedError, Forward, Learner
 from dmx.training.stopping import Interrupted, StopOnSignal, TimedOut
 from dmx.training.validation import averaged_weights, validate
 
-CHECKPOINT = "checkpoint.pt"
 GRACE = 5.0
 """Seconds that a batch is still waited for when the time is over, and one of the validation when a signal came."""
-BEST_WEIGHTS = "best.safetensors"
-"""What each validation sample came to in the best epoch."""
+
+
+@runtime_checkable
+class Loaders(Protocol):
+    """Where batches come from; they are on the device already."""
+
+    def train(self, stage: Stage, epoch: int, skip: int) -> Iterable[Batch]:
+        """The batches of an epoch but for the first `skip`."""
+
+    def steps(self, stage: Stage) -> int:
+        """How many batches an epoch of `stage` has."""
+
+    @property
+    def groups(self) -> Mapping[str, str]:
+        """The group of each validation sample."""
+
+    def val(self) -> Iterable[Batch]:
+        """All validation samples, at the size of the last stage, so that epochs of different stages compare."""
 
 
 @dataclass
@@ -42,209 +63,225 @@ class Trainer:
     """Trains one model to one outcome; knows no store.
 
     Attributes:
-        stages: Epochs at one size each, in order.
-        settings: Logging, checkpoints, averaging.
-        objective: Which metric the best epoch goes by.
+        config: The experiment: stages, training settings and objective.
+        learner: What is trained.
+        loaders: Where batches come from.
         spec: How depth is to be read.
         folder: Where the checkpoint and the best weights go.
-        report: Told after each validation with a value of the objective the epoch, counted from 1, and all metrics;
-            gives why the run should be pruned, if it should.
-        seconds: How long it may train, over every start.
-        passed: The epoch up to which a run that was pruned goes on after all.
-        progress: Who watches.
-        also: Metrics that the best epoch must have a value of, beside the objective.
+        options: What the caller decides: time, pruning, an observer.
+        checkpoint: The checkpoint that is gone on from, until it is restored.
+        ema_model: The moving average of the weights, if there is to be one.
+        forward: The model, or its compiled form.
+        tracker: Takes metrics, curves and pictures.
+        position: How far the run is.
+        started: When this start of the run began to train.
+        saved: When the last checkpoint was written.
+        stop: Whether a signal asked the run to stop, and the clock of its time.
     """
 
-    stages: Sequence[Stage]
-    settings: TrainingConfig
-    objective: Objective
+    config: ExperimentConfig
+    learner: Learner
+    loaders: Loaders
     spec: DepthSpec
     folder: Path
-    report: Callable[[int, Mapping[str, float | None]], str]
-    seconds: float | None
-    passed: int
-    progress: Progress
-    also: Sequence[str] = ()
+    options: RunOptions
+    checkpoint: dict[str, Any] | None = field(init=False)
+    ema_model: AveragedModel | None = field(init=False)
+    forward: Forward = field(init=False)
+    tracker: Tracker = field(init=False)
+    position: Position = field(default_factory=Position, init=False)
+    started: float = field(default=0.0, init=False)
+    saved: float = field(default=0.0, init=False)
+    stop: StopOnSignal = field(default_factory=StopOnSignal, init=False)
 
     def __post_init__(self) -> None:
-        self.state = load_state(self.folder / CHECKPOINT)  # a damaged one shows before anything is written
+        self.checkpoint = load_state(self.folder / CHECKPOINT)  # a damaged one shows before anything is written
+        self.ema_model = moving_average(self.learner.model, self.config.training.ema_decay)
+        self.forward = self.learner.compiled() if self.learner.device_config.compile else self.learner.model
 
-    def fit(self, learner: Learner, loaders: Loaders, tracker: Tracker) -> RunResult:
+    def fit(self, tracker: Tracker) -> RunResult:
         """Train from the checkpoint, or from the start where there is none, to an outcome.
 
         Errors that are not about training (a broken picture, a defect of ours) pass through.
         """
-        self.learner, self.loaders, self.tracker = learner, loaders, tracker
-        self.average = self._average()
-        self.forward = learner.compiled() if learner.execution.compile else learner.model
-        self.at = self._resume()
-        draw_apart()
+        self.tracker = tracker
+        self.position = self._resume()
+        seed_by_rank()
         self.started = self.saved = time.monotonic()
-        self.progress.start(self.at.step, sum(stage.epochs * loaders.steps(stage) for stage in self.stages))
-        outcome, reason = Outcome.COMPLETE, ""
-        left = None if self.seconds is None else self.seconds - self.at.seconds + GRACE
-        with StopOnSignal(left) as self.stop:
+        steps = sum(stage.epochs * self.loaders.steps(stage) for stage in self.config.stages)
+        self.options.progress.start(self.position.step, steps)
+        seconds = self.options.seconds
+        self.stop = StopOnSignal(None if seconds is None else seconds - self.position.seconds + GRACE)
+        outcome, reason = self._to_an_outcome()
+        at = self.position
+        if outcome is Outcome.COMPLETE and at.best is None:
+            outcome = Outcome.UNDEFINED
+            reason = without_value((self.config.objective.metric, *self.options.required_metrics), at.epoch)
+        elif outcome is Outcome.COMPLETE and at.pieces > 1:
+            reason = f"each batch in {at.pieces} pieces, because memory ran out"
+        return RunResult(outcome, reason, at.best, at.epoch, at.step, self._seconds())
+
+    def _to_an_outcome(self) -> tuple[Outcome, str]:
+        """Train all epochs; an error that is about training is an outcome with a reason."""
+        with self.stop:
             try:
-                outcome, reason = self._epochs()
+                return self._epochs()
             except DivergedError as error:
-                outcome, reason = Outcome.DIVERGED, f"{error} at step {self.at.step}"
+                return Outcome.DIVERGED, f"{error} at step {self.position.step}"
             except Interrupted as signal_name:
-                outcome, reason = Outcome.INTERRUPTED, f"{signal_name} at step {self.at.step}"
+                return Outcome.INTERRUPTED, f"{signal_name} at step {self.position.step}"
             except TimedOut:
-                outcome, reason = Outcome.TIMED_OUT, f"{self.seconds:g} s are over at step {self.at.step}"
+                return Outcome.TIMED_OUT, f"{self.options.seconds:g} s are over at step {self.position.step}"
             except (RuntimeError, MemoryError) as error:
-                if (away := gone(error) or lost(error)) is not None:
+                if (away := gone(error) or lost_process(error)) is not None:
                     raise away from error
                 if not is_out_of_memory(error):
                     raise
-                outcome, reason = Outcome.OUT_OF_MEMORY, str(error).partition("\n")[0]
-        if outcome is Outcome.COMPLETE and self.at.best is None:
-            outcome, reason = Outcome.UNDEFINED, without_value((self.objective.metric, *self.also), self.at.epoch)
-        elif outcome is Outcome.COMPLETE and self.at.pieces > 1:
-            reason = f"each batch in {self.at.pieces} pieces, because memory ran out"
-        return RunResult(outcome, reason, self.at.best, self.at.epoch, self.at.step, self._seconds())
+                return Outcome.OUT_OF_MEMORY, str(error).partition("\n")[0]
 
     def _epochs(self) -> tuple[Outcome, str]:
-        epochs = [stage for stage in self.stages for _ in range(stage.epochs)]
-        while self.at.epoch < len(epochs) and not self.at.pruned:
-            self._train_epoch(epochs[self.at.epoch])
+        at, objective = self.position, self.config.objective
+        epochs = [stage for stage in self.config.stages for _ in range(stage.epochs)]
+        while at.epoch < len(epochs) and not at.pruned:
+            self._train_epoch(epochs[at.epoch])
             self.learner.loss.weighting.epoch_ended()
             with averaged_weights(self.learner.optimizer):
-                metrics = from_first(partial(self._validate, len(epochs)))
-            value = metrics[self.objective.metric]
+                metrics = broadcast_from_rank0(partial(self._validate, len(epochs)))
+            value = metrics[objective.metric]
             if value is not None and hasattr(self.learner.schedule, "epoch_ended"):
-                self.learner.schedule.epoch_ended(self.objective.descending(value))
-            self.at.epoch, self.at.step_in_epoch = self.at.epoch + 1, 0
-            reason = from_first(partial(self.report, self.at.epoch, metrics)) if value is not None else ""
-            if reason and self.at.epoch < len(epochs):
-                self.at.pruned = reason
+                self.learner.schedule.epoch_ended(objective.descending(value))
+            at.epoch, at.step_in_epoch = at.epoch + 1, 0
+            report = partial(self.options.report, at.epoch, metrics)
+            reason = broadcast_from_rank0(report) if value is not None else ""
+            if reason and at.epoch < len(epochs):
+                at.pruned = reason
             self._checkpoint()
-            if anywhere(self.stop.caught is not None):
+            if any_rank(self.stop.caught is not None):
                 raise Interrupted(self.stop.caught or "a signal")
-        return (Outcome.PRUNED, self.at.pruned) if self.at.pruned else (Outcome.COMPLETE, "")
+        return (Outcome.PRUNED, at.pruned) if at.pruned else (Outcome.COMPLETE, "")
 
     def _train_epoch(self, stage: Stage) -> None:
+        settings = self.config.training
+        self.learner.model.train()
         try:
-            self._steps(stage)
+            for batch in self._waited(self.loaders.train(stage, self.position.epoch, skip=self.position.step_in_epoch)):
+                self._train_step(batch, stage)
+                if world_size() == 1 or self.position.step % settings.log_every == 0:  # the device is waited for anyway
+                    self._stop_if_asked()
+                if time.monotonic() - self.saved >= settings.checkpoint_seconds:
+                    self._checkpoint()
         except Interrupted:
             self._checkpoint()
             raise
 
-    def _steps(self, stage: Stage) -> None:
-        learner = self.learner
-        learner.model.train()
-        for batch in self._waited(self.loaders.train(stage, self.at.epoch, skip=self.at.step_in_epoch)):
-            # the last batch of an epoch may be smaller: compiling once more for it would cost more than it saves
-            forward = self.forward if len(batch) * processes() == stage.batch_size else learner.model
-            losses = {**self._gradients(batch, forward), **learner.update()}
-            if self.average is not None:
-                self.average.update_parameters(learner.model)
-            self.at.step += 1
-            self.at.step_in_epoch += 1
-            self._log(losses, len(batch))
-            if processes() == 1 or self.at.step % self.settings.log_every == 0:  # where the device is waited for anyway
-                self._stop_if_asked()
-            if time.monotonic() - self.saved >= self.settings.checkpoint_seconds:
-                self._checkpoint()
+    def _train_step(self, batch: Batch, stage: Stage) -> None:
+        """One step: forward, losses and backward; update; moving average; log.
+
+        Where memory runs out and the run is to go on, the batch goes through in twice as many pieces.
+        """
+        learner, at = self.learner, self.position
+        # the last batch of an epoch may be smaller: compiling once more for it would cost more than it saves
+        forward = self.forward if len(batch) * world_size() == stage.batch_size else learner.model
+        while True:
+            try:
+                losses = learner.forward_backward(batch, forward, at.pieces)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not (is_out_of_memory(error) and self._may_halve(batch)):
+                    raise
+            at.pieces *= 2  # here, where the error no longer holds what the forward pass kept
+            learner.optimizer.zero_grad(set_to_none=True)
+            free_memory()
+        losses |= learner.update()
+        if self.ema_model is not None:
+            self.ema_model.update_parameters(learner.model)
+        at.step += 1
+        at.step_in_epoch += 1
+        self._log(losses, len(batch))
 
     def _stop_if_asked(self) -> None:
-        if self.seconds is not None and anywhere(self._seconds() > self.seconds):
+        if self.options.seconds is not None and any_rank(self._seconds() > self.options.seconds):
             raise TimedOut
-        if anywhere(self.stop.caught is not None):
+        if any_rank(self.stop.caught is not None):
             raise Interrupted(self.stop.caught or "a signal")
 
     def _waited(self, batches: Iterable[Batch], grace: float | None = None) -> Iterable[Batch]:
         """The batches, of which each is waited for; several processes stop after the same step only."""
-        return self.stop.waited(batches, grace) if processes() == 1 else batches
-
-    def _gradients(self, batch: Batch, forward: Forward) -> dict[str, Tensor]:
-        """As `Learner.gradients`; where memory runs out and the run is to go on, in twice as many pieces."""
-        while True:
-            try:
-                return self.learner.gradients(batch, forward, self.at.pieces)
-            except (RuntimeError, MemoryError) as error:
-                if not (is_out_of_memory(error) and self._may_halve(batch)):
-                    raise
-            self.at.pieces *= 2
-            self.learner.optimizer.zero_grad(set_to_none=True)
-            free()
+        return self.stop.waited(batches, grace) if world_size() == 1 else batches
 
     def _may_halve(self, batch: Batch) -> bool:
         """Some weightings need the losses of the whole batch, and all processes the same number of pieces."""
-        divides = processes() == 1 and self.learner.loss.weighting.divides
-        return self.settings.on_oom == "halve" and divides and len(batch) >= 4 * self.at.pieces
+        divides = world_size() == 1 and self.learner.loss.weighting.divides
+        return self.config.training.on_oom == "halve" and divides and len(batch) >= 4 * self.position.pieces
 
     def _log(self, losses: dict[str, Tensor], samples: int) -> None:
         """Put a point on the training curves every `log_every` steps: only then is the device waited for."""
-        if self.at.step % self.settings.log_every:
-            self.progress.step(samples, None)
+        if self.position.step % self.config.training.log_every:
+            self.options.progress.step(samples, None)
             return
         names = list(losses)
         together = torch.stack([losses[name].float() for name in names])
-        average([together])
+        all_reduce_mean([together])
         values = dict(zip(names, together.tolist(), strict=True))
         bad = [name for name, value in values.items() if not abs(value) < float("inf") and name != "gradient_norm"]
         if bad:
             raise DivergedError(f"{', '.join(bad)} is not finite")
         weights = {f"weight/{task}": w for task, w in self.learner.loss.weighting.weights().items()}
         values |= {"learning_rate": self.learner.optimizer.param_groups[0]["lr"], **weights}
-        if self.at.pieces > 1:
-            values["pieces"] = self.at.pieces
-        self.tracker.log(self.at.step, {f"train/{name}": value for name, value in values.items()})
-        self.progress.step(samples, values["loss"])
+        if self.position.pieces > 1:
+            values["pieces"] = self.position.pieces
+        self.tracker.log(self.position.step, {f"train/{name}": value for name, value in values.items()})
+        self.options.progress.step(samples, values["loss"])
 
     def _validate(self, epochs: int) -> dict[str, float | None]:
-        """Validate, log, keep the weights if they are the best so far; gives all metrics."""
-        model = self.average.module if self.average is not None else self.learner.model
+        """Validate, log, keep the weights if they are the best so far.
+
+        Returns:
+            All metrics by name.
+        """
+        model = self.ema_model.module if self.ema_model is not None else self.learner.model
         found, spread, picture = validate(
-            model, self._waited(self.loaders.val(), GRACE), self.spec, self.learner.execution
+            model, self._waited(self.loaders.val(), GRACE), self.spec, self.learner.device_config
         )
         named = {f"val/{name}": value for name, value in found.compute().items()}
-        value = named[self.objective.metric]
+        value = named[self.config.objective.metric]
         known = {name: value for name, value in named.items() if value is not None}
-        self.tracker.log(self.at.step, {**known, "epoch": self.at.epoch + 1})
-        self.tracker.image(self.at.step, "val", picture)
-        self.tracker.curve(self.at.step, "val/mask", *spread.curve())
-        whole = all(named[metric] is not None for metric in self.also)
-        best = self.at.best
-        if value is not None and whole and (best is None or self.objective.better(value, than=best.value)):
+        self.tracker.log(self.position.step, {**known, "epoch": self.position.epoch + 1})
+        self.tracker.image(self.position.step, "val", picture)
+        self.tracker.curve(self.position.step, "val/mask", *spread.curve())
+        whole = all(named[metric] is not None for metric in self.options.required_metrics)
+        best = self.position.best
+        if value is not None and whole and (best is None or self.config.objective.better(value, than=best.value)):
             save_weights(self.folder / BEST_WEIGHTS, model)
             found.samples(self.loaders.groups).save(self.folder / BEST_SAMPLES)
-            self.at.best = Best(self.at.epoch + 1, self.at.step, value, named)
-        self.progress.epoch(self.at.epoch + 1, epochs, named)
+            self.position.best = Best(self.position.epoch + 1, self.position.step, value, named)
+        self.options.progress.epoch(self.position.epoch + 1, epochs, named)
         return named
 
-    def _average(self) -> AveragedModel | None:
-        decay = self.settings.ema_decay
-        if decay is None:
-            return None
-        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch has no types there
-        return AveragedModel(self.learner.model, multi_avg_fn=average, use_buffers=True)
-
     def _seconds(self) -> float:
-        return self.at.seconds + time.monotonic() - self.started
+        return self.position.seconds + time.monotonic() - self.started
 
     def _checkpoint(self) -> None:
         self.saved = time.monotonic()
-        if number():
+        if rank():
             return
-        position = {**self.at.to_dict(), "seconds": self._seconds()}
+        position = {**self.position.to_dict(), "seconds": self._seconds()}
         state = {name: part.state_dict() for name, part in self._parts().items()}
         save_state(self.folder / CHECKPOINT, {"position": position, "random": random_states(), **state})
 
     def _resume(self) -> Position:
-        state, self.state = self.state, None  # which takes as much memory as all that it is about
+        state, self.checkpoint = self.checkpoint, None  # which takes as much memory as all that it is about
         if state is None:
             return Position()
         with intact(self.folder / CHECKPOINT, AGAIN):
             at = Position.from_dict(state["position"])
             best = (self.folder / BEST_WEIGHTS, self.folder / BEST_SAMPLES)
             if at.best is not None and not all(path.is_file() for path in best):
-                return Position()  # without the best weights, that somebody removed, it would end without any
+                return Position()  # the best weights were removed: going on, it might end without any
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])
             restore_random_states(state["random"])
-        return replace(at, pruned="") if at.epoch <= self.passed else at
+        return replace(at, pruned="") if at.epoch <= self.options.resume_past_epoch else at
 
     def _parts(self) -> dict[str, Any]:
         """Everything whose state a run needs to go on as if it had never stopped."""
@@ -256,4 +293,12 @@ class Trainer:
             "schedule": learner.schedule,
             "scaler": learner.scaler,
         }
-        return parts if self.average is None else {**parts, "average": self.average}
+        return parts if self.ema_model is None else {**parts, "average": self.ema_model}
+
+
+def moving_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
+    """An exponential moving average of the weights and buffers; None without a decay."""
+    if decay is None:
+        return None
+    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch has no types there
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)

@@ -12,13 +12,13 @@ from torch import nn
 from dmx.metrics import Evaluator, Probabilities
 from dmx.quartet import Batch, DepthSpec
 from dmx.tracking.panel import panel
-from dmx.training.execution import Execution
+from dmx.training.device import DeviceConfig
 from dmx.training.step import DivergedError
 
 
 @torch.no_grad()
 def validate(
-    model: nn.Module, batches: Iterable[Batch], spec: DepthSpec, execution: Execution
+    model: nn.Module, batches: Iterable[Batch], spec: DepthSpec, device_config: DeviceConfig
 ) -> tuple[Evaluator, Probabilities, UInt8[np.ndarray, "H W 3"]]:
     """The metrics of `model` over all `batches`, how its mask is spread, and a panel of the first samples.
 
@@ -30,9 +30,9 @@ def validate(
     evaluator = Evaluator(spec)
     spread: list[Probabilities] = []
     picture: np.ndarray | None = None
-    finite = torch.ones(2, dtype=torch.bool, device=execution.device)
+    finite = torch.ones(2, dtype=torch.bool, device=device_config.device)
     for batch in batches:
-        with execution.autocast():
+        with device_config.autocast():
             prediction = model(batch.image, batch.background)
         finite &= torch.stack([prediction.mask_logits.isfinite().all(), prediction.depth.isfinite().all()])
         evaluator.update(prediction, batch)

@@ -19,7 +19,7 @@ class Weighting(nn.Module):
     """What both kinds have in common.
 
     Args:
-        tasks: The names of the tasks; all that is told for each task is in their order.
+        tasks: The names of the tasks; every list with one value for each task is in this order.
 
     Attributes:
         divides: Whether a batch's total is the mean of its parts' totals, so that parts may go through one by one.
@@ -60,7 +60,7 @@ class LossWeighting(Weighting):
 
 
 class GradientWeighting(Weighting):
-    """Gives the weights α of the tasks' gradients: what is shared moves along d = Σ_t α_t g_t.
+    """Computes the weights α of the tasks' gradients: what is shared moves along d = Σ_t α_t g_t.
 
     What belongs to one task alone moves along its own gradient, or where the method weighs `whole` losses, along α_t
     times that.

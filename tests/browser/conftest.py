@@ -14,9 +14,9 @@ from urllib.request import urlopen
 
 import pytest
 import yaml
+from helpers.serving import wait_until
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
-from serving import wait_until
 
 from dmx.tracking import Home
 from dmx.tracking.mlflow_client import connect

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
-from dmx.tracking.mlflow_view import KEY, NAME
+from dmx.tracking.mlflow_forms import KEY, NAME
 from tests.browser.conftest import TRIALS, Shown, dmx, look_at
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]

@@ -15,7 +15,7 @@ import yaml
 from dmx.cli import COMMANDS, cli
 from dmx.cli.data import data
 from dmx.cli.lazy import LazyGroup
-from dmx.config.slots import SLOTS
+from dmx.config.components import COMPONENT_PATHS
 from dmx.registry import REGISTRIES, load
 
 Run = Callable[..., Any]
@@ -70,7 +70,7 @@ def test_list_and_describe_know_every_component(dmx: Run) -> None:
 def test_the_schema_is_json_that_knows_the_components(dmx: Run, kind: str) -> None:
     schema = json.loads(dmx("schema", kind).out)
     text = json.dumps(schema)
-    for registry in SLOTS.values():
+    for registry in COMPONENT_PATHS.values():
         for name in registry:
             assert f'"{name}"' in text
 
@@ -88,7 +88,7 @@ def test_train_goes_to_its_end_once_and_is_on_the_leaderboard(dmx: Run, tiny: Ma
     board = dmx("leaderboard", "--home", home)
     assert run in board.out
     assert "lower is better" in board.out
-    deadline = time.monotonic() + 90  # on a busy machine the feeder of `train` may still be at it
+    deadline = time.monotonic() + 90  # on a busy machine the forwarder of `train` may still be at it
     while (told := dmx("sync", "--home", home)).out != "1 runs are whole.\n":
         assert time.monotonic() < deadline, told
     assert dmx("train", "--resume", run, "--home", home).code == 0

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from dmx.config.reading import read_yaml
-from dmx.data.synth import synth
+from dmx.datatools.synth import synth
 
 Run = Callable[..., Any]
 FILES = sorted((Path(__file__).parents[2] / "experiments").iterdir())

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweeping import execute
+from helpers.sweeping import execute
 
 from dmx.cli.sweep import conclude
 from dmx.cli.watch import Watch
 from dmx.config import parse_study
 from dmx.errors import UserError
-from dmx.sweep.best import train_best
-from dmx.sweep.engine import Summary
+from dmx.sweep.retrain import train_best
+from dmx.sweep.study import StudySummary
 from dmx.tracking import Home
 
 Dmx = Callable[..., Any]
@@ -184,9 +184,9 @@ def test_results_that_are_gone_are_counted_at_the_end_of_a_sweep(
     study: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study.without("runs/tiny-0001")
-    assert conclude("tiny", Home(study.home), Summary(2, 2, 2, 0, "", 0), "more") is None
+    assert conclude("tiny", Home(study.home), StudySummary(2, 2, 2, 0, "", 0), "more") is None
     said = capsys.readouterr().out
     assert f"The results of 1 of 2 complete trials are not in {study.home / 'runs'}, because they were removed" in said
     study.without("runs/tiny-study")
-    assert conclude("tiny", Home(study.home), Summary(2, 2, 2, 0, "", 0), "more") is None
+    assert conclude("tiny", Home(study.home), StudySummary(2, 2, 2, 0, "", 0), "more") is None
     assert "complete trials are not in" not in capsys.readouterr().out

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
+from helpers.sweeping import execute, optuna_trials
 from optuna.trial import TrialState
-from sweeping import execute, optuna_trials
 
 from dmx.config import parse_study
 

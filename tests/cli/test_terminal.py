@@ -13,7 +13,7 @@ import click
 import pytest
 
 from dmx.cli import paths, terminal
-from dmx.data.synth import synth
+from dmx.datatools.synth import synth
 from dmx.errors import UserError
 
 Run = Callable[..., Any]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmx.compare.difference import Seeds, left_out
-from dmx.sums import FINISHES
+from dmx.sample_table import FINISHES
 
 
 @dataclass(frozen=True)

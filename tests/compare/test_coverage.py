@@ -8,7 +8,7 @@ from compare.simulated import Regime, drawn
 from scipy.special import stdtrit
 
 from dmx.compare.difference import difference, uncertainty
-from dmx.sums import Meaning, Samples
+from dmx.sample_table import Meaning, SampleTable
 
 REGIMES = {
     "seeds alone": Regime(seeds=(0.1, 0.1)),
@@ -78,9 +78,9 @@ def test_equals_are_seldom_called_different(seeds: int) -> None:
     ids, groups = [str(i) for i in range(24)], [str(i // 2) for i in range(24)]
     meaning = {"depth/mae": Meaning("ratio", higher_is_better=False)}
 
-    def candidate(hard: np.ndarray) -> list[Samples]:
+    def candidate(hard: np.ndarray) -> list[SampleTable]:
         each = 5 + hard + rng.normal(0, 0.1, (seeds, 1)) + rng.normal(0, 0.2, (seeds, 24))
-        return [Samples(ids, groups, {"depth/mae": np.stack([x, np.ones(24)], axis=1)}, meaning) for x in each]
+        return [SampleTable(ids, groups, {"depth/mae": np.stack([x, np.ones(24)], axis=1)}, meaning) for x in each]
 
     for _ in range(600):
         hard = rng.normal(0, 1, 24)

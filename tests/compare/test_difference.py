@@ -16,18 +16,18 @@ from dmx.compare.difference import (
     over_groups,
     without_each,
 )
-from dmx.sums import Meaning, Samples, ratio
+from dmx.sample_table import Meaning, SampleTable, ratio
 
 MEANING = {"depth/mae": Meaning("ratio", higher_is_better=False)}
 
 
-def made(values: np.ndarray, groups: list[str] | None = None) -> Samples:
+def made(values: np.ndarray, groups: list[str] | None = None) -> SampleTable:
     """Samples of one pixel each whose absolute errors are these."""
     ids = [str(i) for i in range(len(values))]
-    return Samples(ids, groups or ids, {"depth/mae": np.stack([values, np.ones_like(values)], axis=1)}, MEANING)
+    return SampleTable(ids, groups or ids, {"depth/mae": np.stack([values, np.ones_like(values)], axis=1)}, MEANING)
 
 
-def found(first: list[Samples], second: list[Samples], metric: str = "depth/mae_pooled") -> Difference:
+def found(first: list[SampleTable], second: list[SampleTable], metric: str = "depth/mae_pooled") -> Difference:
     one = difference(first, second, metric)
     assert one is not None
     return one
@@ -163,9 +163,9 @@ def test_of_one_group_seeds_alone_tell_and_two_networks_nothing() -> None:
 def test_an_undefined_sample_is_left_out_per_image_and_an_undefined_metric_is_none() -> None:
     sums = np.array([[1.0, 1.0], [0.0, 0.0], [3.0, 1.0], [5.0, 1.0]])
     ids = ["a", "b", "c", "d"]
-    samples = Samples(ids, ids, {"depth/mae": sums}, MEANING)
-    nothing = Samples(ids, ids, {"depth/mae": np.zeros((4, 2))}, MEANING)
-    more = Samples(ids, ids, {"depth/mae": sums + np.array([[1.0, 0], [0, 0], [2, 0], [3, 0]])}, MEANING)
+    samples = SampleTable(ids, ids, {"depth/mae": sums}, MEANING)
+    nothing = SampleTable(ids, ids, {"depth/mae": np.zeros((4, 2))}, MEANING)
+    more = SampleTable(ids, ids, {"depth/mae": sums + np.array([[1.0, 0], [0, 0], [2, 0], [3, 0]])}, MEANING)
     assert difference([samples], [nothing], "depth/mae_per_image") is None
     one = found([samples], [more], "depth/mae_per_image")
     assert one.value == 2.0
@@ -176,7 +176,7 @@ def test_an_undefined_sample_is_left_out_per_image_and_an_undefined_metric_is_no
 def test_where_one_network_is_defined_in_one_group_only_nothing_is_known() -> None:
     ids = ["a", "b", "c"]
     first, second = np.array([[1.0, 1], [2, 1], [3, 1]]), np.array([[1.0, 1], [0, 0], [0, 0]])
-    one, other = (Samples(ids, ids, {"depth/mae": sums}, MEANING) for sums in (first, second))
+    one, other = (SampleTable(ids, ids, {"depth/mae": sums}, MEANING) for sums in (first, second))
     assert found([one], [other]).error == np.inf
     assert found([one, one], [other, other]).verdict == "unclear"
 
@@ -190,7 +190,7 @@ def test_leaving_out_leaves_exactly_nothing_where_nothing_is_left() -> None:
 def test_other_samples_are_refused() -> None:
     first = made(np.arange(3.0))
     with pytest.raises(ValueError, match="different samples"):
-        difference([first], [Samples(["0", "2", "1"], first.groups, first.sums, MEANING)], "depth/mae_pooled")
+        difference([first], [SampleTable(["0", "2", "1"], first.groups, first.sums, MEANING)], "depth/mae_pooled")
 
 
 def test_holm_by_hand() -> None:

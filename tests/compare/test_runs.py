@@ -18,19 +18,18 @@ from dmx.compare.pictures import most_different
 from dmx.compare.runs import compare
 from dmx.config import parse_experiment
 from dmx.errors import UserError
-from dmx.experiment import prepare, run
+from dmx.experiment import Tracking, prepare, run
 from dmx.results.ranking import rank, results
 from dmx.results.records import read_result
-from dmx.sums import Samples
+from dmx.sample_table import SampleTable
 from dmx.tracking import Home
-from dmx.training.progress import Silent
 
 Make = Callable[..., dict[str, Any]]
 
 
 def trained(home: Path, name: str, data: dict[str, Any]) -> None:
     prepared = prepare(parse_experiment(data, name), Home(home))
-    run(prepared, Home(home), name, experiment="e", tags={"dmx.role": "run"}, progress=Silent(), stores=False)
+    run(prepared, Home(home), name, Tracking("e", {"dmx.role": "run"}, stores=False))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ def test_sums_of_samples_give_the_metrics_of_the_run(home: Path) -> None:
     found = read_result(home / "runs/good0")
     assert found is not None
     assert found[0].best is not None
-    samples = Samples.load(home / "runs/good0/val_samples.parquet")
+    samples = SampleTable.load(home / "runs/good0/val_samples.parquet")
     assert len(samples.ids) == len(set(samples.ids)) == 12
     assert len(set(samples.groups)) == 3
     comparison = compare(Home(home), ["good0", "still0"])
@@ -142,7 +141,7 @@ def test_one_metric_alone_has_a_narrower_interval_than_among_all(home: Path) -> 
     assert other is not None
     assert one.value == other.value
     assert one.high - one.low < other.high - other.low
-    assert "at once" not in alone.told
+    assert "at once" not in alone.message
     with pytest.raises(UserError, match="no metric 'depth/rmse'; did you mean 'depth/rmse_pooled'"):
         compare(Home(home), names, ["depth/rmse"])
 

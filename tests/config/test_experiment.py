@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from dmx.config import ExperimentConfig, Objective, parse_experiment
-from dmx.config.flat import flatten
+from dmx.config.experiment import flatten
 from dmx.errors import ConfigError
 
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from dmx.config import StudyConfig, parse_experiment, parse_study
-from dmx.config.flat import flatten
+from dmx.config.experiment import flatten
 from dmx.config.space import Space, build_space
 from dmx.errors import ConfigError
 from dmx.registry import Choice, Range, depth_losses, mask_losses, models, optimizers

@@ -39,13 +39,13 @@ def test_what_only_looks_like_a_number_is_a_text(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: 2\na: 3\n", "line 3: key 'a' stands twice"),
-        ("a: {b: 1, b: 2}\n", "line 1: key 'b' stands twice"),
-        ("- a: 1\n  b: 2\n  a: 3\n", "line 3: key 'a' stands twice"),
-        ("1: a\n0x1: b\n", "line 2: key '1' stands twice"),
+        ("a: 1\nb: 2\na: 3\n", "line 3: key 'a' is given twice"),
+        ("a: {b: 1, b: 2}\n", "line 1: key 'b' is given twice"),
+        ("- a: 1\n  b: 2\n  a: 3\n", "line 3: key 'a' is given twice"),
+        ("1: a\n0x1: b\n", "line 2: key '1' is given twice"),
         ("a: 1\n\tb: 2\n", "line 2, column 1: while scanning for the next token, found character '\\t' that"),
         ("a: [1\n", "line 2, column 1: while parsing a flow sequence, expected ',' or ']'"),
-        ("x: &a [*a]", "line 1: an alias names what it stands in"),
+        ("x: &a [*a]", "line 1: an alias contains itself"),
         (BILLION, "line 5: comes to more than 100,000 values"),
         ("[" * 5000, "is nested too deeply"),
         ("? [1, 2]\n: 3", "line 1: a list or a mapping cannot be a key"),
@@ -110,7 +110,7 @@ def test_the_home_folder_is_the_only_thing_filled_in(monkeypatch: pytest.MonkeyP
     assert place("a/~/b") == Path("a/~/b")
     assert place("./~") == Path("~")
     assert place("$WHERE/a") == Path("$WHERE/a")
-    assert not_filled_in(Path("a/${WHERE}/b")) == " (${WHERE} is taken as it stands: variables are not filled in)"
+    assert not_filled_in(Path("a/${WHERE}/b")) == " (${WHERE} is taken literally: variables are not filled in)"
     assert not_filled_in(Path("a/b")) == not_filled_in(Path("a/$")) == ""
 
 

@@ -13,11 +13,11 @@ from dmx.losses.l1 import l1
 from dmx.models import DepthMaskModel, make_link
 from dmx.quartet import Batch, DepthSpec
 from dmx.registry import models
-from dmx.training.execution import Execution
+from dmx.training.device import DeviceConfig
 from dmx.training.precision import wrong_part
 
 SIZE = 64
-BFLOAT16 = Execution(torch.device("cpu"), torch.bfloat16, torch.channels_last, compile=False)
+BFLOAT16 = DeviceConfig(torch.device("cpu"), torch.bfloat16, torch.channels_last, compile=False)
 MODELS = [pytest.param(component, id=name) for name, component in models.items()]
 FORMS = [
     pytest.param(component, {name: value}, id=f"{model}-{name}={value}")

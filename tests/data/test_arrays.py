@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dmx.data.arrays import channel_axis
 from dmx.data.decoding import plane
-from dmx.data.importers.header import UNREADABLE, look
+from dmx.datatools.importers.tree import UNREADABLE, picture_size
 from dmx.errors import DataError
 
 VALUES = np.arange(48).reshape(6, 8)
@@ -44,7 +44,7 @@ def test_every_form_of_every_type_is_one_value_for_each_pixel(tmp_path: Path, fo
         assert found.dtype.kind in "uif"
         np.testing.assert_array_equal(found, values)
     with path.open("rb") as file:
-        assert look(file) == (6, 8)
+        assert picture_size(file) == (6, 8)
 
 
 @pytest.mark.parametrize(
@@ -110,4 +110,4 @@ def test_a_header_that_lies_is_not_believed(tmp_path: Path, claimed: str) -> Non
         plane(path, "depth")
     path.write_bytes(data[:20])
     with path.open("rb") as file_:
-        assert look(file_) == UNREADABLE
+        assert picture_size(file_) == UNREADABLE

@@ -8,11 +8,11 @@ import OpenEXR
 import pytest
 import yaml
 
-from dmx.data.check import check
 from dmx.data.decoding import plane
-from dmx.data.importers.header import look
 from dmx.data.layout import read
 from dmx.data.reading import read_quartet
+from dmx.datatools.check import check
+from dmx.datatools.importers.tree import picture_size
 from dmx.errors import DataError
 
 DEPTH = np.random.default_rng(0).uniform(1, 5, (6, 8)).astype(np.float32)
@@ -150,7 +150,7 @@ def test_a_data_window_is_placed_in_the_display_window(tmp_path: Path, left: int
     np.testing.assert_array_equal(plane(path, "depth").pixels, expected)
     np.testing.assert_array_equal(plane(path, "mask").pixels, np.nan_to_num(expected))
     with path.open("rb") as file:
-        assert look(file) == (7, 10)
+        assert picture_size(file) == (7, 10)
 
 
 @pytest.mark.parametrize("window", [(0, 0, 59_999, 59_999), (0, 0, 2**30, 2**30), (-(2**31), 0, 2**31 - 1, 5)])

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from dmx.data.compose.sources import find
 from dmx.data.folders import escaped, inside, is_data, listable, walk
-from dmx.data.importers.tree import Folder, opened
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.reading import read_quartet
+from dmx.datatools.compose.plan import find_sources
+from dmx.datatools.importers.tree import Folder, open_source
 from dmx.errors import DataError
 
 LITTER = (".DS_Store", "Thumbs.db", "thumbs.DB", "desktop.ini", "._s0.png", ".s0.png", "Icon\r")
@@ -210,7 +210,7 @@ def test_importers_see_the_same_files(rooms: DatasetIndex, tmp_path: Path) -> No
     assert len(tree.listing("linked")) == 27
     assert list(tree.walk()) == ["bg/a.png", *tree.listing("linked")]
     packed = shutil.make_archive(str(tmp_path / "packed"), "zip", root, "bg")
-    with opened(Path(packed), tmp_path / "out") as members:
+    with open_source(Path(packed), tmp_path / "out") as members:
         assert members.folders() == ["bg"]
         assert members.listing("bg") == ["bg/a.png"]
 
@@ -224,7 +224,7 @@ def pictures(folder: Path, names: list[str], channels: int) -> Path:
 
 
 def sources(scenes: Path, figures: Path) -> list[str]:
-    found = find(scenes, figures, part=None, val=0, test=0, seed=0)
+    found = find_sources(scenes, figures, part=None, val=0, test=0, seed=0)
     return [str(one.image.relative_to(scenes)) for one in found.backgrounds]
 
 

@@ -114,7 +114,7 @@ def test_range_must_suit_the_kind(folder: Path, depth: dict[str, object], messag
     ("text", "message"),
     [
         ("depth: [", "is not readable YAML: line 1, column 9: while parsing a flow node"),
-        ("name: a\nname: b\n", "is not readable YAML: line 2: key 'name' stands twice"),
+        ("name: a\nname: b\n", "is not readable YAML: line 2: key 'name' is given twice"),
         ("", "must hold a mapping of keys to values, but holds nothing."),
         ("- 1\n", "must hold a mapping of keys to values, but holds list."),
     ],
@@ -139,7 +139,7 @@ def test_pictures_in_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPat
     assert read(folder).pictures == folder.parent / "elsewhere"
     text = (folder / "dataset.yaml").read_text().replace("~/elsewhere", "$HOME/elsewhere")
     (folder / "dataset.yaml").write_text(text)
-    with pytest.raises(DataError, match=r"7 pictures are missing \(\$HOME is taken as it stands: variables are not f"):
+    with pytest.raises(DataError, match=r"7 pictures are missing \(\$HOME is taken literally: variables are not f"):
         read(folder).check_files()
 
 

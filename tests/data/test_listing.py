@@ -24,7 +24,7 @@ from dmx.errors import DataError
         ),
         (
             "id,group,image,image,mask,depth\n",
-            ": the column 'image' stands twice in the first line; take one of the two away.",
+            ": the column 'image' is twice in the first line; take one of the two away.",
         ),
         ("id;group;image;mask;depth\n", ": has semicolons between its cells; save it with commas."),
         ("id\tgroup\timage\tmask\tdepth\n", ": has tabs between its cells; save it with commas."),
@@ -56,7 +56,7 @@ from dmx.errors import DataError
         ),
         (
             "id,group,image,mask,depth,split\na,g,i,m,d,train\na,g,i,m,d,\n",
-            ": mend these:\n  id 'a' stands there 2 times; ids must be unique"
+            ": mend these:\n  id 'a' is there 2 times; ids must be unique"
             "\n  `split` is given in 1 of 2 rows; give it in all or in none",
         ),
         (
@@ -109,7 +109,7 @@ def test_blanks_around_cells_are_no_part_of_them(folder: Path) -> None:
     with pytest.raises(DataError) as caught:
         read(folder)
     assert str(caught.value) == (
-        f"{path}: mend these:\n  line 3: image is empty\n  id '000' stands there 2 times; ids must be unique"
+        f"{path}: mend these:\n  line 3: image is empty\n  id '000' is there 2 times; ids must be unique"
     )
 
 

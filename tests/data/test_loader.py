@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dmx.data.dataset import QuartetDataset, collate
 from dmx.data.layout import DatasetIndex, read
-from dmx.data.loader import make_loader, order
+from dmx.data.loader import LoaderOptions, Sampling, make_loader
 from dmx.errors import DataError
 from dmx.quartet import Batch, HostBatch, Quartet
 
@@ -27,7 +27,7 @@ def same(one: HostBatch, other: HostBatch) -> bool:
 
 
 def test_shapes_and_types_of_a_batch(rooms: DatasetIndex) -> None:
-    host = next(iter(make_loader(dataset_of(rooms), batch_size=5, seed=0, epoch=0, shuffle=False)))
+    host = next(iter(make_loader(dataset_of(rooms), Sampling(batch_size=5, seed=0, epoch=0, shuffle=False))))
     batch = host.to(torch.device("cpu"))
     assert isinstance(batch, Batch)
     assert len(batch) == 5
@@ -46,7 +46,7 @@ def test_shapes_and_types_of_a_batch(rooms: DatasetIndex) -> None:
 
 
 def test_pictures_are_in_0_to_1_in_either_memory_format(rooms: DatasetIndex) -> None:
-    host = next(iter(make_loader(dataset_of(rooms), batch_size=5, seed=0, epoch=0, shuffle=False)))
+    host = next(iter(make_loader(dataset_of(rooms), Sampling(batch_size=5, seed=0, epoch=0, shuffle=False))))
     assert host.image.dtype == torch.uint8
     expected = host.image.double().permute(0, 3, 1, 2) / 255
     for memory_format in (torch.contiguous_format, torch.channels_last):
@@ -63,8 +63,9 @@ def brighter(quartet: Quartet, seed: int) -> Quartet:
 def test_what_is_drawn_for_a_sample_depends_on_seed_epoch_and_number_alone(rooms: DatasetIndex) -> None:
     dataset = dataset_of(rooms, memory=True)
 
-    def epoch(seed: int, epoch: int, **how: int) -> dict[str, float]:
-        loader = make_loader(dataset, batch_size=4, seed=seed, epoch=epoch, shuffle=True, augment=brighter, **how)
+    def epoch(seed: int, epoch: int, skip: int = 0, workers: int = 0) -> dict[str, float]:
+        sampling = Sampling(4, seed, epoch, shuffle=True, skip=skip)
+        loader = make_loader(dataset, sampling, brighter, LoaderOptions(workers))
         return {one: float(batch.image[i].double().sum()) for batch in loader for i, one in enumerate(batch.ids)}
 
     first = epoch(0, 0)
@@ -80,7 +81,11 @@ def test_what_is_drawn_for_a_sample_depends_on_seed_epoch_and_number_alone(rooms
 def test_the_same_batches_for_0_2_and_4_workers(rooms: DatasetIndex) -> None:
     dataset = dataset_of(rooms)
     runs = [
-        list(make_loader(dataset, batch_size=4, seed=7, epoch=3, shuffle=True, workers=workers))
+        list(
+            make_loader(
+                dataset, Sampling(batch_size=4, seed=7, epoch=3, shuffle=True), options=LoaderOptions(workers=workers)
+            )
+        )
         for workers in (0, 2, 4)
     ]
     assert len(runs[0]) == 7
@@ -93,7 +98,10 @@ def test_kept_samples_are_the_same_and_share_their_background(rooms: DatasetInde
     told: list[tuple[int, int]] = []
     loaded.preload(lambda done, total: told.append((done, total)))
     assert told == [(n, 27) for n in range(1, 28)]
-    runs = [list(make_loader(one, batch_size=8, seed=0, epoch=0, shuffle=True)) for one in (lazy, kept, kept, loaded)]
+    runs = [
+        list(make_loader(one, Sampling(batch_size=8, seed=0, epoch=0, shuffle=True)))
+        for one in (lazy, kept, kept, loaded)
+    ]
     for other in runs[1:]:
         assert all(same(a, b) for a, b in zip(runs[0], other, strict=True))
     assert loaded[0] is loaded[0]
@@ -103,16 +111,20 @@ def test_kept_samples_are_the_same_and_share_their_background(rooms: DatasetInde
 
 def test_skipping_goes_on_where_it_was(rooms: DatasetIndex) -> None:
     dataset = dataset_of(rooms, memory=True)
-    whole = list(make_loader(dataset, batch_size=4, seed=1, epoch=2, shuffle=True))
-    rest = make_loader(dataset, batch_size=4, seed=1, epoch=2, shuffle=True, skip=3)
+    whole = list(make_loader(dataset, Sampling(batch_size=4, seed=1, epoch=2, shuffle=True)))
+    rest = make_loader(dataset, Sampling(batch_size=4, seed=1, epoch=2, shuffle=True, skip=3))
     assert len(rest) == 4
     assert all(same(a, b) for a, b in zip(whole[3:], rest, strict=True))
-    assert len(list(make_loader(dataset, batch_size=4, seed=1, epoch=2, shuffle=True, skip=7))) == 0
+    assert len(list(make_loader(dataset, Sampling(batch_size=4, seed=1, epoch=2, shuffle=True, skip=7)))) == 0
 
 
 def test_a_share_is_part_of_a_larger_one_and_the_same_in_every_epoch() -> None:
     def chosen(share: float, epoch: int) -> list[int]:
-        return [i for batch in order(40, 8, seed=3, epoch=epoch, shuffle=True, share=share) for i in batch]
+        return [
+            i
+            for batch in Sampling(8, seed=3, epoch=epoch, shuffle=True, train_fraction=share).batches(40)
+            for i in batch
+        ]
 
     tenth, half, whole = (set(chosen(share, 0)) for share in (0.1, 0.5, 1.0))
     assert (len(tenth), len(half), len(whole)) == (4, 20, 40)
@@ -126,17 +138,17 @@ def test_the_global_random_state_is_neither_used_nor_changed(rooms: DatasetIndex
     dataset = dataset_of(rooms, memory=True)
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    first = [batch.ids for batch in make_loader(dataset, batch_size=4, seed=0, epoch=0, shuffle=True)]
+    first = [batch.ids for batch in make_loader(dataset, Sampling(batch_size=4, seed=0, epoch=0, shuffle=True))]
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    assert [batch.ids for batch in make_loader(dataset, batch_size=4, seed=0, epoch=0, shuffle=True)] == first
+    assert [batch.ids for batch in make_loader(dataset, Sampling(batch_size=4, seed=0, epoch=0, shuffle=True))] == first
 
 
 @given(st.integers(1, 80), st.integers(1, 20), st.integers(0, 99), st.integers(0, 99), st.booleans())
 def test_every_sample_once_and_none_alone(count: int, size: int, seed: int, epoch: int, shuffle: bool) -> None:
-    batches = order(count, size, seed=seed, epoch=epoch, shuffle=shuffle)
+    batches = Sampling(size, seed=seed, epoch=epoch, shuffle=shuffle).batches(count)
     assert sorted(one for batch in batches for one in batch) == list(range(count))
-    assert batches == order(count, size, seed=seed, epoch=epoch, shuffle=shuffle)
+    assert batches == Sampling(size, seed=seed, epoch=epoch, shuffle=shuffle).batches(count)
     if not shuffle:
         assert [one for batch in batches for one in batch] == list(range(count))
         assert len(batches) == math.ceil(count / size)
@@ -145,21 +157,21 @@ def test_every_sample_once_and_none_alone(count: int, size: int, seed: int, epoc
 
 
 def test_a_lone_last_sample_joins_the_batch_before_in_training_only() -> None:
-    assert [len(batch) for batch in order(9, 4, seed=0, epoch=0, shuffle=True)] == [4, 5]
-    assert [len(batch) for batch in order(9, 4, seed=0, epoch=0, shuffle=False)] == [4, 4, 1]
-    assert [len(batch) for batch in order(3, 1, seed=0, epoch=0, shuffle=True)] == [1, 1, 1]
-    assert [len(batch) for batch in order(1, 4, seed=0, epoch=0, shuffle=True)] == [1]
+    assert [len(batch) for batch in Sampling(4, seed=0, epoch=0, shuffle=True).batches(9)] == [4, 5]
+    assert [len(batch) for batch in Sampling(4, seed=0, epoch=0, shuffle=False).batches(9)] == [4, 4, 1]
+    assert [len(batch) for batch in Sampling(1, seed=0, epoch=0, shuffle=True).batches(3)] == [1, 1, 1]
+    assert [len(batch) for batch in Sampling(4, seed=0, epoch=0, shuffle=True).batches(1)] == [1]
 
 
 def test_epochs_and_seeds_give_different_orders() -> None:
-    orders = [order(50, 50, seed=seed, epoch=epoch, shuffle=True)[0] for seed in (0, 1) for epoch in (0, 1)]
+    orders = [Sampling(50, seed=seed, epoch=epoch, shuffle=True).batches(50)[0] for seed in (0, 1) for epoch in (0, 1)]
     assert len({tuple(one) for one in orders}) == 4
 
 
 def test_triplets_have_no_background(folder: Path) -> None:
     text = (folder / "samples.csv").read_text()
     (folder / "samples.csv").write_text(text.replace(",background/b.png", "").replace(",background", ""))
-    batch = next(iter(make_loader(dataset_of(read(folder)), batch_size=2, seed=0, epoch=0, shuffle=False)))
+    batch = next(iter(make_loader(dataset_of(read(folder)), Sampling(batch_size=2, seed=0, epoch=0, shuffle=False))))
     assert batch.background is None
 
 

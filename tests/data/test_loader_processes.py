@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from deeds import AtSample, asleep, killed, nothing, stopped, wrong
+from helpers.faults import AtSample, asleep, killed, nothing, stopped, wrong
 
 from dmx.data import loader as loader_module
 from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import DatasetIndex
-from dmx.data.loader import attended, in_shared_memory, make_loader
+from dmx.data.loader import LoaderOptions, Sampling, attended, in_shared_memory, make_loader
 from dmx.errors import MachineError
 from dmx.quartet import HostBatch
 
@@ -26,8 +26,8 @@ def loaded(
     ids = [record.id for record in index.samples]
     dataset = QuartetDataset(index, ids, (16, 24), memory=False)
     augment = AtSample(ids[sample], deed, os.getpid(), mark)
-    given = {"batch_size": 4, "seed": 0, "epoch": 0, "shuffle": False, "workers": 2, "augment": augment, **how}
-    return attended(make_loader(dataset, **given))  # type: ignore[arg-type]
+    options = LoaderOptions(**{"workers": 2, **how})  # type: ignore[arg-type]
+    return attended(make_loader(dataset, Sampling(4), augment, options))
 
 
 def batches(index: DatasetIndex, deed: Callable[[], None] = nothing, **how: object) -> list[HostBatch]:

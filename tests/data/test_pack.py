@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from packing import SIZE, contents, quartets, same
+from helpers.packing import SIZE, contents, quartets, same
 
 from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import DatasetIndex, read
-from dmx.data.loader import make_loader
+from dmx.data.loader import Sampling, make_loader
 from dmx.data.pack import write
 from dmx.data.pack.form import Encoding
 from dmx.data.pack.write import pack
@@ -43,7 +43,11 @@ def test_a_pack_gives_what_the_folder_gives(
         assert same(found, resize(read_quartet(rooms, record), SIZE))
     batches = [
         next(
-            iter(make_loader(QuartetDataset(i, ids, SIZE, memory=memory), batch_size=9, seed=0, epoch=0, shuffle=True))
+            iter(
+                make_loader(
+                    QuartetDataset(i, ids, SIZE, memory=memory), Sampling(batch_size=9, seed=0, epoch=0, shuffle=True)
+                )
+            )
         )
         for ids in [rooms.samples.column("id")]
         for i, memory in ((rooms, False), (index, False), (index, True))

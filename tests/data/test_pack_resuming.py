@@ -12,9 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from helpers.packing import SIZE, contents
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from packing import SIZE, contents
 
 from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import DatasetIndex, read

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -57,7 +58,7 @@ from dmx.data.chunks import in_order
 from dmx.data.layout import read
 from dmx.data.pack import write
 from dmx.data.pack.write import pack
-from dmx.data.synth import synth
+from dmx.datatools.synth import synth
 import dmx.cli
 
 def wait(index, job):
@@ -92,9 +93,10 @@ def started(parent: "subprocess.Popen[str]") -> list[psutil.Process]:
     """The two processes of a pool, once both are there."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        children = psutil.Process(parent.pid).children()
-        pool = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-        if len(pool) == 2:
-            return pool
+        with suppress(psutil.NoSuchProcess):  # a child that has ended between the two looks
+            children = psutil.Process(parent.pid).children()
+            pool = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+            if len(pool) == 2:
+                return pool
         time.sleep(0.05)
     raise AssertionError("there is no pool")

@@ -7,14 +7,14 @@ import pytest
 import yaml
 from PIL import Image, ImageOps
 
-from dmx.data.check import check
 from dmx.data.dataset import QuartetDataset
 from dmx.data.decoding import colour, photograph
 from dmx.data.headers import header
-from dmx.data.importers.mapping import mapping
 from dmx.data.layout import read
 from dmx.data.pack.write import pack
 from dmx.data.reading import read_quartet
+from dmx.datatools.check import check
+from dmx.datatools.importers.mapping import mapping
 from dmx.errors import DataError
 from dmx.quartet import Quartet
 

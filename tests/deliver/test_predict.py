@@ -14,17 +14,16 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from serving import wait_until
+from helpers.serving import wait_until
 
 from dmx.cli.predict import predict as command
 from dmx.config import parse_experiment
 from dmx.deliver.champion import register
 from dmx.errors import UserError
-from dmx.experiment import prepare, run
+from dmx.experiment import Tracking, prepare, run
 from dmx.tracking import Home
 from dmx.tracking.syncing import sync
 from dmx.training.checkpoint import load_weights
-from dmx.training.progress import Silent
 
 pytestmark = pytest.mark.filterwarnings("ignore:The `noload` loader strategy:DeprecationWarning")  # inside MLflow
 
@@ -39,7 +38,7 @@ def train(home: Home, data: Path, name: str, inputs: str, *, stores: bool) -> No
         "stages": [{"epochs": 1, "size": 32, "batch_size": 8}],
     }
     prepared = prepare(parse_experiment(config, name), home)
-    run(prepared, home, name, experiment="tiny", tags={"dmx.role": "run"}, progress=Silent(), stores=stores)
+    run(prepared, home, name, Tracking("tiny", {"dmx.role": "run"}, stores=stores))
     if stores:
         wait_until(lambda: sync(home, name) == 0)  # under load the feeder may take longer than a run waits for it
         load_weights(home.run(name) / "best.safetensors", prepared.model)

@@ -11,8 +11,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from dmx.data.synth import synth
-from dmx.sweep.designs import grid
+from dmx.datatools.synth import synth
+from dmx.sweep.suggest import grid
 from dmx.tracking import Home
 
 ROOT = Path(__file__).parent.parent.parent / "benchmarks"
@@ -25,7 +25,7 @@ SMOKE: dict[str, tuple[str, ...]] = {
     "outage.py": ("--rounds", "1", "--seconds", "20"),
     "overhead.py": ("--stored", "3", "--trials", "1"),
     "search.py": ("--table", "curves.jsonl", "--seeds", "1", "--without-ray"),
-    "shelf.py": ("upsampling", "--data", "data", "--results", "shelf.jsonl", "--write", "shelf.md"),
+    "model_comparison.py": ("upsampling", "--data", "data", "--results", "results.jsonl", "--write", "tables.md"),
     "startup.py": ("--calls", "1"),
     "training.py": ("--rounds", "1", "--batch", "2"),
     "workers.py": ("--trials", "2", "--rounds", "1"),
@@ -58,16 +58,16 @@ def curves(folder: Path, monkeypatch: pytest.MonkeyPatch, missing: int) -> None:
     write(folder / "curves.jsonl", rows[missing:])
 
 
-def shelf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Results of the shelf, in which one cost and one quality are missing."""
-    made = benchmark("shelf", monkeypatch)
+def comparison(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of the comparison, in which one cost and one quality are missing."""
+    made = benchmark("model_comparison", monkeypatch)
     costs = {"parameters": 1, "multiply_adds": 1, "forward_ms": 1.0, "backward_ms": 1.0}
     keys = [key for key, _ in made.todo(["upsampling"], folder / "data", Home(folder))]
     write(
-        folder / "shelf.jsonl", [{**key, **costs, "rmse": 1.0, "iou": 0.5, "checkerboard": 0.0} for key in keys[1:-1]]
+        folder / "results.jsonl", [{**key, **costs, "rmse": 1.0, "iou": 0.5, "checkerboard": 0.0} for key in keys[1:-1]]
     )
     synth(folder / "data", count=32, size=64, seed=0, per_room=4, workers=1)
-    (folder / "shelf.md").write_text("<!-- upsampling -->\n<!-- /upsampling -->\n")
+    (folder / "tables.md").write_text("<!-- upsampling -->\n<!-- /upsampling -->\n")
 
 
 def test_every_benchmark_has_a_smoke_run() -> None:
@@ -81,8 +81,8 @@ def test_every_benchmark_has_a_smoke_run() -> None:
 def test_a_benchmark_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name in ("curves.py", "search.py"):
         curves(tmp_path, monkeypatch, missing=int(name == "curves.py"))
-    elif name == "shelf.py":
-        shelf(tmp_path, monkeypatch)
+    elif name == "model_comparison.py":
+        comparison(tmp_path, monkeypatch)
     command = [sys.executable, ROOT / name, *SMOKE[name]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=800, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -91,7 +91,7 @@ def test_a_benchmark_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
         made = benchmark("curves", monkeypatch)
         *_, last = map(json.loads, (tmp_path / "curves.jsonl").read_text().splitlines())
         assert (last["outcome"], len(last["epochs"])) == ("complete", made.EPOCHS)
-    if name == "shelf.py":
-        table = (tmp_path / "shelf.md").read_text().splitlines()
+    if name == "model_comparison.py":
+        table = (tmp_path / "tables.md").read_text().splitlines()
         assert table[2].startswith("| upsampling | parameters |")
         assert len(table) == 2 + 2 + 5 + 2

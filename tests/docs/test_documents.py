@@ -7,6 +7,7 @@ they say; `...` stands for anything. `dmx train` and `dmx sweep` are not run as 
 """
 
 import ast
+import importlib
 import re
 import shlex
 import shutil
@@ -26,17 +27,16 @@ from dmx.cli import COMMANDS, cli, main
 from dmx.config import load_experiment, load_study
 from dmx.config.space import build_space
 from dmx.data.declaration import read_declaration
-from dmx.experiment import prepare, run
+from dmx.experiment import Tracking, prepare, run
 from dmx.outcome import Outcome
 from dmx.registry import REGISTRIES
 from dmx.sweep.worker import STATES
 from dmx.tracking import Home
 from dmx.tracking.mlflow_store import STATUS
-from dmx.training.progress import Silent
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = ("add_a_loss", "add_a_model", "conventions", "search", "your_data")
-README = ROOT / "README.md"
+GUIDE = ROOT / "docs" / "guide.md"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 READ_ONLY = ("list", "describe", "schema")
 
 
@@ -137,7 +137,7 @@ class Reader:
     def train(self, file: Path) -> str:
         home = Home(self.folder / "mlruns")
         prepared = prepare(load_experiment(file), home)
-        result, _ = run(prepared, home, "one", experiment="page", tags={}, progress=Silent(), stores=False)
+        result, _ = run(prepared, home, "one", Tracking("page", stores=False))
         assert result.outcome is Outcome.COMPLETE, result.reason
         return str(result.outcome)
 
@@ -161,23 +161,30 @@ def reader(
     assert all(before[kind].items() <= registry.items() for kind, registry in REGISTRIES.items())
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_block_of_a_page_does_what_it_says(page: str, reader: Callable[[Block], None]) -> None:
-    found = blocks(ROOT / "docs" / f"{page}.md")
-    assert found
-    for block in found:
+# The guide's configurations extend each other and have a test of their own.
+WITH_BLOCKS = [page for page in PAGES if page != GUIDE and blocks(page)]
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.stem) for page in WITH_BLOCKS])
+def test_every_block_of_a_page_does_what_it_says(page: Path, reader: Callable[[Block], None]) -> None:
+    for block in blocks(page):
         reader(block)
 
 
-def typed_in_readme() -> Iterator[tuple[str, ...]]:
-    """The arguments of every `dmx` line of the README; `a|b` stands for one line each, two blanks end it."""
-    for line in re.findall(r"^ {4}dmx (.+)$", README.read_text(encoding="utf-8"), re.MULTILINE):
+def test_there_are_pages_with_blocks() -> None:
+    assert {"add_a_loss", "add_a_model", "conventions", "search", "your_data"} <= {page.stem for page in WITH_BLOCKS}
+
+
+def typed() -> Iterator[tuple[str, ...]]:
+    """The arguments of every `dmx` line of all pages; `a|b` stands for one line each, two blanks end it."""
+    lines = {line for page in PAGES for line in re.findall(r"^ {4}dmx (.+)$", page.read_text("utf-8"), re.MULTILINE)}
+    for line in sorted(lines):
         words = re.split(r" {2,}| > ", line)[0].split()
         yield from product(*(word.split("|") for word in words))
 
 
-@pytest.mark.parametrize("arguments", [pytest.param(words, id=" ".join(words)) for words in typed_in_readme()])
-def test_what_the_readme_types_is_understood(arguments: Sequence[str], reader: Callable[[Block], None]) -> None:
+@pytest.mark.parametrize("arguments", [pytest.param(words, id=" ".join(words)) for words in sorted({*typed()})])
+def test_what_the_pages_type_is_understood(arguments: Sequence[str], reader: Callable[[Block], None]) -> None:
     """Those commands that only look are run; of the others the arguments are parsed."""
     if arguments[0] in READ_ONLY:
         reader(Block("console", f"$ dmx {' '.join(arguments)}\n"))
@@ -190,9 +197,9 @@ def test_what_the_readme_types_is_understood(arguments: Sequence[str], reader: C
         command.make_context(command.name, list(arguments))
 
 
-def test_the_configurations_of_the_readme_are_legal(tmp_path: Path) -> None:
-    assert {"train", "sweep", "list"} <= {words[0] for words in typed_in_readme()}
-    named = {re.match(r"# (\S+)\n", block.text)[1]: block.text for block in blocks(README) if block.language == "yaml"}
+def test_the_configurations_of_the_guide_are_legal(tmp_path: Path) -> None:
+    assert {"train", "sweep", "list"} <= {words[0] for words in typed()}
+    named = {re.match(r"# (\S+)\n", block.text)[1]: block.text for block in blocks(GUIDE) if block.language == "yaml"}
     assert set(named) == {"dataset.yaml", "experiments/mine.yaml", "experiments/mine_study.yaml"}
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
     for name, text in named.items():
@@ -205,11 +212,17 @@ def test_the_configurations_of_the_readme_are_legal(tmp_path: Path) -> None:
     assert {"model", "model.depthmasknet.width", "stages.0.batch_size", "optimizer.sgd.lr"} <= paths
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_the_commands_and_files_that_a_page_mentions_are_there(page: str) -> None:
-    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"`dmx ([a-z-]+)", text)) <= set(COMMANDS)
-    assert [path for path in re.findall(r"`((?:dmx|tests)/[\w./]+)`", text) if not exists(path)] == []
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.stem) for page in PAGES])
+def test_the_commands_files_and_pages_that_a_page_mentions_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert set(re.findall(r"`dmx ([a-z][a-z-]*)", text)) <= set(COMMANDS)
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", text)
+    assert [link for link in links if not (page.parent / link).exists()] == []
+    if page.name != "CHANGELOG.md":  # which names what has been
+        assert [path for path in re.findall(PATHS, text) if not exists(path)] == []
+
+
+PATHS = r"`((?:dmx|tests|docs|benchmarks|experiments)/[\w./]+)`"
 
 
 def exists(path: str) -> bool:
@@ -217,11 +230,17 @@ def exists(path: str) -> bool:
     return (ROOT / path).exists() or "cauchy" in path
 
 
+def test_the_drawing_of_the_layers_is_that_of_the_contracts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    module = importlib.import_module("layers")
+    assert (ROOT / "docs/layers.svg").read_text() == module.drawing(module.layers()), "run `python docs/layers.py`"
+
+
 def test_outcomes_map_to_what_the_table_says() -> None:
     text = (ROOT / "docs/conventions.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([a-z-]+) \| ([A-Z]+) \| ([A-Z]+) \|$", text, re.MULTILINE)
     optuna = {outcome: STATES[outcome].name if outcome in STATES else "FAIL" for outcome in Outcome}
-    optuna[Outcome.INTERRUPTED] = "WAITING"  # `dmx.sweep.engine.wait` puts it back into the queue
+    optuna[Outcome.INTERRUPTED] = "WAITING"  # `TrialQueue.release` puts it back into the queue
     assert rows == [(str(outcome), optuna[outcome], STATUS.get(outcome, "FAILED")) for outcome in Outcome]
 
 

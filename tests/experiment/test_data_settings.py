@@ -17,12 +17,11 @@ from dmx.config import parse_experiment
 from dmx.data.layout import read
 from dmx.data.pack.form import VERSION
 from dmx.data.pack.write import pack
-from dmx.data.synth import synth
+from dmx.datatools.synth import synth
 from dmx.errors import ConfigError, DataError
-from dmx.experiment import Prepared, loaders, prepare, run
+from dmx.experiment import Prepared, Tracking, loaders, prepare, run
 from dmx.experiment.trained import trained
 from dmx.tracking import Home
-from dmx.training.progress import Silent
 
 Make = Callable[..., dict[str, Any]]
 
@@ -160,7 +159,7 @@ def test_colours_without_a_deviation_cannot_be_divided_by(tiny: Make, tmp_path: 
 def test_a_run_records_its_normalisation_and_goes_by_it(tiny: Make, tmp_path: Path) -> None:
     home = Home(tmp_path)
     found = prepared(tiny(), tmp_path, normalisation="data")
-    run(found, home, "r", experiment="e", tags={}, progress=Silent(), stores=False)
+    run(found, home, "r", Tracking("e", stores=False))
     recorded = json.loads((home.run("r") / "normalisation.json").read_text())
     assert recorded["of"] == f"{len(found.split.train)} training samples of {found.index.name}"
     assert recorded["mean"] == found.model.mean.flatten().tolist()
@@ -178,7 +177,7 @@ def test_a_folder_of_data_in_the_home_folder(tiny: Make, tmp_path: Path, monkeyp
     found = prepared(tiny(), tmp_path, root=f"~/{root.name}")
     assert found.index.root == root
     assert found.config.data.root == f"~/{root.name}"  # the record holds wherever that home folder is
-    with pytest.raises(DataError, match=r"\$HOME/x: no such folder of data \(\$HOME is taken as it stands"):
+    with pytest.raises(DataError, match=r"\$HOME/x: no such folder of data \(\$HOME is taken literally"):
         prepared(tiny(), tmp_path, root="$HOME/x")
 
 

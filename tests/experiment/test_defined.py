@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from running import execute
+from helpers.running import execute
 
 from dmx.config import parse_experiment, parse_study
 from dmx.data.layout import read
@@ -111,7 +111,7 @@ def test_the_best_epoch_has_all_that_it_is_judged_by(tiny: Make, tmp_path: Path)
     data = blind(tiny, objective="val/depth/rmse_pooled")
     assert execute(data, tmp_path / "one").outcome is Outcome.COMPLETE
     several = ("val/depth/rmse_pooled", "val/depth/rmse_log_pooled")
-    result = execute(data, tmp_path / "two", also=several)
+    result = execute(data, tmp_path / "two", required_metrics=several)
     assert (result.outcome, result.best) == (Outcome.UNDEFINED, None)
     assert result.reason == (
         "val/depth/rmse_pooled and val/depth/rmse_log_pooled had values together in none of 2 epochs"

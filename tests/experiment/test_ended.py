@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from running import StopAt
-from running import execute as kept_whole
+from helpers.running import StopAt
+from helpers.running import execute as kept_whole
 
 from dmx.cli.train import train
 from dmx.config import parse_experiment
-from dmx.experiment import prepare, run, tidy
+from dmx.experiment import RunOptions, Tracking, prepare, run, tidy
 from dmx.outcome import Outcome
 from dmx.tracking import Home
 from dmx.training.progress import Silent
@@ -27,7 +27,7 @@ def left(folder: Path) -> set[str]:
 def execute(data: dict[str, Any], home: Path, progress: Silent | None = None) -> Outcome:
     prepared = prepare(parse_experiment(data, "test"), Home(home))
     tags, told = {"dmx.role": "run"}, progress or Silent()
-    result, _ = run(prepared, Home(home), "r", experiment="e", tags=tags, progress=told, stores=False)
+    result, _ = run(prepared, Home(home), "r", Tracking("e", tags, stores=False), RunOptions(progress=told))
     return result.outcome
 
 

@@ -13,19 +13,18 @@ from click.testing import CliRunner
 
 from dmx.cli.evaluate import evaluate as command
 from dmx.config import parse_experiment
-from dmx.data.synth import synth
+from dmx.datatools.synth import synth
 from dmx.errors import UserError
-from dmx.experiment import prepare, run
+from dmx.experiment import Tracking, prepare, run
 from dmx.experiment.evaluate import evaluate
 from dmx.experiment.evaluations import read_on_test, stored
-from dmx.experiment.strata import ranges_of, size_of
+from dmx.experiment.gathered import ranges_of, size_of
 from dmx.experiment.trained import trained
 from dmx.quartet import DepthSpec
 from dmx.results.records import read_result
-from dmx.sums import Samples
+from dmx.sample_table import SampleTable
 from dmx.tracking import Home
 from dmx.tracking.journal import Measured, read
-from dmx.training.progress import Silent
 
 Make = Callable[..., dict[str, Any]]
 
@@ -43,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Home:
             "stages": [{"epochs": 3, "size": 32, "batch_size": 8}],
         }
         prepared = prepare(parse_experiment(data, name), home)
-        run(prepared, home, name, experiment="e", tags={"dmx.role": "run"}, progress=Silent(), stores=False)
+        run(prepared, home, name, Tracking("e", {"dmx.role": "run"}, stores=False))
     return home
 
 
@@ -56,7 +55,7 @@ def test_on_validation_it_gives_what_training_gave(home: Home, tiny_data: Path) 
         assert found.values[name.removeprefix("val/")] == pytest.approx(value, rel=1e-6), name
     assert found.threshold == found.probabilities.best_threshold
     assert (found.own, found.where) == (True, "val")
-    before = Samples.load(home.run("both") / "val_samples.parquet")
+    before = SampleTable.load(home.run("both") / "val_samples.parquet")
     assert (before.ids, before.groups) == (list(found.samples.ids), list(found.samples.groups))
 
 
@@ -106,7 +105,7 @@ def test_the_command_keeps_all_of_it_with_the_run(home: Home, tiny_data: Path) -
         "worst_mask_iou.png",
     ]
     kept = stored(home, "both", "test")
-    assert len(Samples.load(folder / "samples.parquet").ids) == 12
+    assert len(SampleTable.load(folder / "samples.parquet").ids) == 12
     logged = {
         k: v
         for e, _ in read(home.run("both") / "journal.jsonl")
@@ -194,7 +193,7 @@ def test_the_page_needs_nothing_but_itself(home: Home, tiny_data: Path) -> None:
     page = (home.run("both") / "evaluations/val/evaluation.html").read_text()
     assert "<script" not in page
     assert "://" not in page
-    for title in ("All metrics", "By depth", "By size of the object", "The mask&#x27;s threshold", "The worst samples"):
+    for title in ("All metrics", "By depth", "By size of the object", "The mask&#39;s threshold", "The worst samples"):
         assert title in page
     worst = cv2.imread(str(home.run("both") / "evaluations/val/worst_mask_iou.png"))
     assert worst.shape[1] > 6 * 128

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
-from running import StopAt, assert_same_bits, execute, state
+from helpers.running import StopAt, assert_same_bits, execute, state
 from torch import Tensor, nn
 
 from dmx.cli.train import train
 from dmx.config import parse_experiment
 from dmx.errors import UserError
-from dmx.experiment import prepare, run
+from dmx.experiment import Tracking, prepare, run
 from dmx.experiment.evaluate import evaluate
 from dmx.experiment.evaluations import record
 from dmx.experiment.trained import trained
@@ -24,8 +24,7 @@ from dmx.models import JointNet
 from dmx.outcome import Outcome
 from dmx.registry import models
 from dmx.tracking import Home
-from dmx.training.execution import Execution, choose
-from dmx.training.progress import Silent
+from dmx.training.device import DeviceConfig, resolve_device
 
 Make = Callable[..., dict[str, Any]]
 
@@ -66,9 +65,9 @@ def made() -> Net:
     return Net()
 
 
-def low(*args: Any, **kwargs: Any) -> Execution:
+def low(*args: Any, **kwargs: Any) -> DeviceConfig:
     """As on a GPU, where `auto` is bfloat16."""
-    return replace(choose(*args, **kwargs), dtype=torch.bfloat16)
+    return replace(resolve_device(*args, **kwargs), dtype=torch.bfloat16)
 
 
 @pytest.fixture
@@ -96,7 +95,7 @@ def test_what_is_asked_for_and_wrong_is_refused_before_anything_is_written(
     assert not (tmp_path / "home").exists()
     monkeypatch.setattr(Crooked, "wrong", False)
     prepared = prepare(parse_experiment(data("bfloat16"), "test"), Home(tmp_path / "home"))
-    assert prepared.execution.facts()["precision"] == "bfloat16"
+    assert prepared.device_config.facts()["precision"] == "bfloat16"
 
 
 def test_every_stage_is_looked_at(data: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +105,7 @@ def test_every_stage_is_looked_at(data: Make, tmp_path: Path, monkeypatch: pytes
         with pytest.raises(UserError, match=r"training\.precision is bfloat16, but in bfloat16 first"):
             prepare(parse_experiment({**data("bfloat16"), "stages": stages}, "test"), Home(tmp_path))
     right = prepare(parse_experiment({**data("bfloat16"), "stages": sizes[1:]}, "test"), Home(tmp_path))
-    assert right.execution.facts()["precision"] == "bfloat16"
+    assert right.device_config.facts()["precision"] == "bfloat16"
 
 
 @pytest.mark.parametrize("full", [2, 0])
@@ -122,7 +121,7 @@ def test_what_nobody_asked_for_gives_way_to_float32_and_the_record_says_so(
     data: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execute(data("float32"), tmp_path / "plain")
-    monkeypatch.setattr(sys.modules["dmx.experiment.prepare"], "choose", low)
+    monkeypatch.setattr(sys.modules["dmx.experiment.prepare"], "resolve_device", low)
     assert execute(data(), tmp_path / "auto").outcome is Outcome.COMPLETE
     assert on_record(tmp_path / "auto")["precision"] == "float32"
     assert on_record(tmp_path / "auto")["precision_refused"] == "bfloat16: wrong in first (Crooked)"
@@ -135,7 +134,7 @@ def test_a_run_goes_on_in_the_precision_in_which_it_began(
     data: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as right:
-        right.setattr(sys.modules["dmx.experiment.prepare"], "choose", low)
+        right.setattr(sys.modules["dmx.experiment.prepare"], "resolve_device", low)
         right.setattr(Crooked, "wrong", False)
         execute(data(), tmp_path / "whole")
         for home in ("low", "lost"):
@@ -151,7 +150,7 @@ def test_a_run_goes_on_in_the_precision_in_which_it_began(
 def test_what_began_in_float32_because_lower_was_wrong_stays_there(
     data: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["dmx.experiment.prepare"], "choose", low)
+    monkeypatch.setattr(sys.modules["dmx.experiment.prepare"], "resolve_device", low)
     execute(data(), tmp_path / "whole")
     assert execute(data(), tmp_path / "parts", StopAt(2)).outcome is Outcome.INTERRUPTED
     monkeypatch.setattr(Crooked, "wrong", False)
@@ -167,8 +166,7 @@ def test_an_evaluation_is_held_to_the_same(
     monkeypatch.setattr(Crooked, "wrong", False)
     for precision in ("auto", "bfloat16"):
         prepared = prepare(parse_experiment(data(precision), "test"), home)
-        where: dict[str, Any] = {"experiment": "e", "tags": {"dmx.role": "run"}, "progress": Silent(), "stores": False}
-        run(prepared, home, precision, **where)
+        run(prepared, home, precision, Tracking("e", {"dmx.role": "run"}, stores=False))
     exact = evaluate(trained(home, "auto"), tiny_data, "val", home)
     assert record(exact)["execution"]["precision"] == "float32"
     assert record(evaluate(trained(home, "bfloat16"), tiny_data, "val", home))["execution"]["precision"] == "bfloat16"
@@ -176,7 +174,7 @@ def test_an_evaluation_is_held_to_the_same(
     with pytest.raises(UserError, match="the precision that run bfloat16 asks for is bfloat16, but in bf") as caught:
         evaluate(trained(home, "bfloat16"), tiny_data, "val", home)
     assert str(caught.value).endswith("more than rounding explains; take another machine or version of torch.")
-    monkeypatch.setattr(sys.modules["dmx.experiment.trained"], "choose", low)
+    monkeypatch.setattr(sys.modules["dmx.experiment.trained"], "resolve_device", low)
     found = evaluate(trained(home, "auto"), tiny_data, "val", home)
     assert record(found)["execution"]["precision_refused"] == "bfloat16: wrong in first (Crooked)"
     assert found.values == exact.values

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deeds import AtSample, asleep, killed, nothing
-from running import assert_same_bits, execute, state
+from helpers.faults import AtSample, asleep, killed, nothing
+from helpers.running import assert_same_bits, execute, state
 
 from dmx.config import parse_experiment
 from dmx.errors import MachineError

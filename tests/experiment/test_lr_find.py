@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from dmx.config import parse_experiment
 from dmx.errors import UserError
 from dmx.experiment import prepare
-from dmx.experiment.lr_find import MEMORY, Curve, exploded, find, range_test, rate, smooth
-from dmx.experiment.lr_plot import view
+from dmx.experiment.lr_find import MEMORY, Curve, exploded, find, range_test, rate, smooth, view
 from dmx.experiment.prepare import Prepared
 from dmx.experiment.run import learner_of
 from dmx.outcome import Outcome

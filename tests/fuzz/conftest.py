@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from homes import PLACE, make_home
+from helpers.homes import PLACE, make_home
 
 
 @pytest.fixture(scope="session")

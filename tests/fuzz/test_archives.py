@@ -7,8 +7,8 @@ from typing import ClassVar
 import cv2
 import h5py
 import numpy as np
-from fuzzing import COUNTS, Door, command, fuzz
-from mutating import mutated_bytes, mutated_csv, one_of
+from helpers.fuzzing import COUNTS, Door, command, fuzz
+from helpers.mutating import mutated_bytes, mutated_csv, one_of
 
 NAMES = ("../out.png", "/etc/x.png", "a/../../x.png", "C:\\x.png", "n" * 300, "a\0b.png", "ä/🙂.png", "./x")
 ZEROS = 2**29

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzzing import COUNTS, Door, fuzz
-from homes import EXPERIMENT
-from mutating import FLOATS, NUMBERS, one_of
+from helpers.fuzzing import COUNTS, Door, fuzz
+from helpers.homes import EXPERIMENT
+from helpers.mutating import FLOATS, NUMBERS, one_of
 
 PLACES: tuple[tuple[str | int, ...], ...] = (
     *(("stages", 0, "epochs"), ("stages", 0, "size"), ("stages", 0, "batch_size"), ("stages", 0, "share"), ("seed",)),
@@ -35,7 +35,7 @@ class Beginnings(Door):
     few, many = 100, 10_000
 
     def make(self) -> None:
-        from dmx.data.synth import synth
+        from dmx.datatools.synth import synth
 
         synth(self.folder / "data", count=12, size=16, seed=0, workers=1)
         self.data = self.experiment = {

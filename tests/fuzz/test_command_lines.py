@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 import yaml
-from fuzzing import COUNTS, ROOT, Door, command, fuzz
-from homes import EXPERIMENT, copy_home
-from mutating import mutated_arguments, one_of
+from helpers.fuzzing import COUNTS, ROOT, Door, command, fuzz
+from helpers.homes import EXPERIMENT, copy_home
+from helpers.mutating import mutated_arguments, one_of
 
 from dmx.cli import COMMANDS
 from dmx.cli.data import COMMANDS as DATA_COMMANDS

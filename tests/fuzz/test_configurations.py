@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import yaml
-from fuzzing import COUNTS, Door, fuzz
-from mutating import mutated_bytes, mutated_text, one_of
-from mutating_values import mutated_value, mutated_yaml
+from helpers.fuzzing import COUNTS, Door, fuzz
+from helpers.mutating import mutated_bytes, mutated_text, one_of
+from helpers.mutating_values import mutated_value, mutated_yaml
 
 from dmx.config import load_experiment, load_study
 from dmx.config.space import build_space

@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
-from fuzzing import COUNTS, Door, command, fuzz
-from mutating import mutated_bytes, mutated_csv, one_of
-from mutating_values import mutated_json, mutated_value, mutated_yaml
+from helpers.fuzzing import COUNTS, Door, command, fuzz
+from helpers.mutating import mutated_bytes, mutated_csv, one_of
+from helpers.mutating_values import mutated_json, mutated_value, mutated_yaml
 
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.split import Split, split
-from dmx.data.stats import current_stats, stats, write_stats
-from dmx.data.synth import synth
+from dmx.datatools.stats import current_stats, stats, write_stats
+from dmx.datatools.synth import synth
 from dmx.results.records import kept_text
 
 

@@ -3,14 +3,14 @@
 import json
 
 import numpy as np
-from fuzzing import COUNTS, Door, fuzz
-from mutating import mutated_bytes, one_of
-from mutating_values import mutated_json
+from helpers.fuzzing import COUNTS, Door, fuzz
+from helpers.mutating import mutated_bytes, one_of
+from helpers.mutating_values import mutated_json
 
 from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import read
 from dmx.data.pack.write import pack
-from dmx.data.synth import synth
+from dmx.datatools.synth import synth
 
 
 class Packs(Door):

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from fuzzing import command
-from homes import EXPERIMENT, copy_home
+from helpers.fuzzing import command
+from helpers.homes import EXPERIMENT, copy_home
 
 from dmx.data.layout import read
 from dmx.data.pack.write import pack

@@ -7,15 +7,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import OpenEXR
-from fuzzing import COUNTS, Door, fuzz
-from mutating import Rng, mutated_bytes, mutated_text, one_of
+from helpers.fuzzing import COUNTS, Door, fuzz
+from helpers.mutating import Rng, mutated_bytes, mutated_text, one_of
 from PIL import Image
 
-from dmx.data.check.sample import opened
 from dmx.data.declaration import Declaration, DepthDeclaration, MaskDeclaration
 from dmx.data.decoding import Decoded
-from dmx.data.importers.header import look
 from dmx.data.reading import decoded
+from dmx.datatools.check.sample import read_or_fault
+from dmx.datatools.importers.tree import picture_size
 from dmx.errors import DataError
 
 ROLES = ("image", "background", "mask", "depth")
@@ -129,9 +129,9 @@ class Pictures(Door):
 
     def enter(self) -> None:
         with self.path.open("rb") as file:
-            seen = look(file)
+            seen = picture_size(file)
         assert isinstance(seen, str) or min(seen) > 0
-        told = opened(self.path, self.role, self.declared)
+        told = read_or_fault(self.path, self.role, self.declared)
         assert isinstance(told, Decoded) or (len(told[1]) > 10 and "Traceback" not in told[1])
         try:
             found = decoded(self.path, self.role, self.declared)

@@ -9,14 +9,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import yaml
-from fuzzing import COUNTS, Door, command, fuzz
-from homes import PLACE, copy_home
-from mutating import mutated_bytes, mutated_text, one_of
-from mutating_values import mutated_json, mutated_value
+from helpers.fuzzing import COUNTS, Door, command, fuzz
+from helpers.homes import PLACE, copy_home
+from helpers.mutating import mutated_bytes, mutated_text, one_of
+from helpers.mutating_values import mutated_json, mutated_value
 
-from dmx.sums import Samples
+from dmx.sample_table import SampleTable
 from dmx.tracking import Home
-from dmx.tracking.journal import JOURNAL, read
+from dmx.tracking.home import JOURNAL
+from dmx.tracking.journal import read
 from dmx.tracking.run import last_steps
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -75,7 +76,7 @@ class Tables(Results):
         return self.arguments, self.table.parent.name
 
     def enter(self) -> tuple[int, str] | None:
-        found = Samples.load(self.table)
+        found = SampleTable.load(self.table)
         for name in found.sums:
             found.values(name)
         return None
@@ -200,7 +201,7 @@ class Resumed(Results):
         return path.name
 
     def enter(self) -> None:
-        from running import execute
+        from helpers.running import execute
 
         execute(yaml.safe_load((Path(os.environ[PLACE]) / "home/runs/r/config.yaml").read_text()), self.home)
 

@@ -120,7 +120,7 @@ def test_there_data_are_made_checked_and_packed(elsewhere: dict[str, str], tmp_p
 
 @pytest.mark.slow
 def test_there_a_study_is_swept(elsewhere: dict[str, str], tmp_path: Path, tiny) -> None:
-    """The supervisor, its workers, the feeder and loader processes, all of them started anew."""
+    """The pool, its workers, the forwarder and loader processes, all of them started anew."""
     experiment = tiny(data={**tiny()["data"], "workers": 1, "cache": "none"})
     experiment["stages"][0]["epochs"] = 1
     study = {"name": "s", "experiment": experiment, "search": {"optimizer.adamw.lr": [1e-3, 1e-2]}, "trials": 2}

@@ -15,32 +15,33 @@ from optuna.trial import FrozenTrial, Trial
 
 ROOT = Path(__file__).parent.parent.parent
 SEEN = {
-    "dmx/sweep/claims.py": {
-        "optuna.storages._heartbeat.BaseHeartbeat",
-        "self.storage._get_stale_trial_ids",
-        "t._trial_id",
-        "trial._trial_id",
+    "dmx/sweep/optuna_private.py": {
+        "optuna.storages._cached_storage._CachedStorage",
+        "storage._get_stale_trial_ids",
+        "study._storage",
+        "self._thread_local",
+        "self._directions",
+        "super()._get_trials",
     },
-    "dmx/sweep/database.py": {"optuna.storages._cached_storage._CachedStorage"},
-    "dmx/tracking/mlflow_inputs.py": {"part._to_mlflow_entity"},
-    "dmx/training/execution.py": {"torch._subclasses.fake_tensor.FakeTensorMode"},
+    "dmx/tracking/mlflow_forms.py": {"part._to_mlflow_entity"},
+    "dmx/training/device.py": {"torch._subclasses.fake_tensor.FakeTensorMode"},
     "dmx/training/step.py": {"torch._functorch"},
 }
 """Private names in the code, by file. Whoever adds one adds it here, and below what must be there for it."""
 PARTS = [
-    ("optuna", "optuna.storages._heartbeat", "BaseHeartbeat", "dmx/sweep/claims.py"),
-    ("optuna", "optuna.storages", "RDBStorage._get_stale_trial_ids", "dmx/sweep/claims.py"),
-    ("optuna", "optuna.storages", "RDBStorage._get_trials", "dmx/sweep/database.py"),
-    ("optuna", "optuna.storages", "RDBStorage.record_heartbeat", "dmx/sweep/database.py"),
-    ("optuna", "optuna.storages._cached_storage", "_CachedStorage", "dmx/sweep/database.py"),
-    ("optuna", "optuna.storages", "BaseStorage.set_trial_system_attr", "dmx/sweep/suggest.py"),
-    ("optuna", "optuna.trial", "FrozenTrial.system_attrs", "dmx/sweep/judging.py"),
-    ("mlflow", "mlflow.data.dataset", "Dataset._to_mlflow_entity", "dmx/tracking/mlflow_inputs.py"),
-    ("mlflow", "mlflow.data.dataset", "Dataset._compute_digest", "dmx/tracking/mlflow_inputs.py"),
-    ("torch", "torch._subclasses.fake_tensor", "FakeTensorMode", "dmx/training/execution.py"),
+    ("optuna", "optuna.storages._cached_storage", "_CachedStorage", "dmx/sweep/optuna_private.py"),
+    ("optuna", "optuna.storages", "RDBStorage._get_stale_trial_ids", "dmx/sweep/optuna_private.py"),
+    ("optuna", "optuna.storages", "RDBStorage._get_trials", "dmx/sweep/optuna_private.py"),
+    ("optuna", "optuna.storages", "RDBStorage.record_heartbeat", "dmx/sweep/optuna_private.py"),
+    ("optuna", "optuna.storages", "BaseStorage.set_trial_system_attr", "dmx/sweep/optuna_private.py"),
+    ("optuna", "optuna.trial", "FrozenTrial.system_attrs", "dmx/sweep/optuna_private.py"),
+    ("optuna", "optuna", "Study._get_trials", "dmx/sweep/optuna_private.py"),
+    ("mlflow", "mlflow.data.dataset", "Dataset._to_mlflow_entity", "dmx/tracking/mlflow_forms.py"),
+    ("mlflow", "mlflow.data.dataset", "Dataset._compute_digest", "dmx/tracking/mlflow_forms.py"),
+    ("torch", "torch._subclasses.fake_tensor", "FakeTensorMode", "dmx/training/device.py"),
     ("torch", "torch._functorch.config", "donated_buffer", "dmx/training/step.py"),
-    ("torch", "torch._dynamo", "__name__", "dmx/sweep/supervisor.py"),
-    ("tensorboard", "tensorboard.compat.proto.event_pb2", "Event", "dmx/tracking/tensorboard_plugins.py"),
+    ("torch", "torch._dynamo", "__name__", "dmx/sweep/process.py"),
+    ("tensorboard", "tensorboard.compat.proto.event_pb2", "Event", "dmx/tracking/tensorboard_store.py"),
     ("tensorboard", "tensorboard.plugins.hparams.plugin_data_pb2", "HParamsPluginData", "dmx/tracking"),
     ("tensorboard", "tensorboard.plugins.pr_curve.plugin_data_pb2", "PrCurvePluginData", "dmx/tracking"),
     ("tensorboard", "tensorboard.summary.writer.record_writer", "RecordWriter", "dmx/tracking"),
@@ -93,15 +94,15 @@ def test_each_part_is_there(library: str, module: str, name: str, user: str) -> 
 
 
 def test_what_is_given_to_a_trial_stands_where_dmx_puts_it() -> None:
-    """`dmx.sweep.suggest` writes what a trial is given as `Study.enqueue_trial` does, into a trial that is there."""
-    from dmx.sweep.suggest import GIVEN
+    """`set_fixed_params` writes the values of a trial as `Study.enqueue_trial` does, into a trial that is there."""
+    from dmx.sweep.optuna_private import FIXED_PARAMS
 
     study = optuna.create_study()
     study.enqueue_trial({"x": 0.25})
     (queued,) = study.get_trials()
-    assert queued.system_attrs[GIVEN] == {"x": 0.25}
+    assert queued.system_attrs[FIXED_PARAMS] == {"x": 0.25}
     storage, trial = study._storage, study.ask()
-    storage.set_trial_system_attr(trial._trial_id, GIVEN, {"x": 0.75})
+    storage.set_trial_system_attr(trial._trial_id, FIXED_PARAMS, {"x": 0.75})
     assert Trial(study, trial._trial_id).suggest_float("x", 0.0, 1.0) == 0.75
 
 
@@ -110,6 +111,26 @@ def test_the_ways_in_take_what_dmx_gives() -> None:
     assert {"heartbeat_interval", "grace_period", "engine_kwargs"} <= {*inspect.signature(RDBStorage).parameters}
     assert "get_all_trials" in BaseStorage.__abstractmethods__
     assert isinstance(FrozenTrial.system_attrs, property) or "system_attrs" in inspect.getsource(FrozenTrial)
+
+
+def test_a_study_has_the_attributes_that_a_ranked_study_sets() -> None:
+    study = optuna.create_study()
+    assert study._thread_local.cached_all_trials is None
+    assert study._directions == study.directions
+    given = [*inspect.signature(optuna.Study._get_trials).parameters]
+    assert given == ["self", "deepcopy", "states", "use_cache"]
+
+
+def test_optuna_is_private_in_one_file() -> None:
+    """A private name of Optuna stands in `dmx/sweep/optuna_private.py` alone."""
+    outside = {
+        (path.name, name)
+        for path in sorted((ROOT / "dmx").rglob("*.py"))
+        if path.name != "optuna_private.py"
+        for name in names(path)
+        if name.startswith("optuna") or "trial_id" in name or name.endswith(("._storage", "._get_trials"))
+    }
+    assert outside == set()
 
 
 def test_ray_can_be_kept_to_this_machine() -> None:

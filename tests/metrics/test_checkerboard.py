@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmx.metrics import Evaluator
-from dmx.metrics.checkerboard import checkerboard, excess
+from dmx.metrics.checkerboard import checkerboard
 from dmx.metrics.pixels import DepthPixels
+from dmx.sample_table import excess
 
 K = (1 / 8, 1 / 4, 1 / 4, 1 / 4, 1 / 8)
 H, W = 40, 52  # where all 5x5 are known: 36 x 48, whole periods of 2, 3 and 4

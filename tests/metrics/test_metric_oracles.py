@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from helpers.oracles import DEPTH, MASK, both
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import DEPTH, MASK, both
 
 from dmx.metrics import Evaluator
 from dmx.registry import depth_metrics, mask_metrics

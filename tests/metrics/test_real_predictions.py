@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from oracles import DEPTH, MASK, ORACLES, both
+from helpers.oracles import DEPTH, MASK, ORACLES, both
 from scipy.ndimage import distance_transform_cdt
 from sklearn.metrics import brier_score_loss, jaccard_score
 
 from dmx.config import parse_experiment
-from dmx.data.importers.nyuv2 import nyuv2
-from dmx.experiment import prepare, run
+from dmx.datatools.importers.nyuv2 import nyuv2
+from dmx.experiment import Tracking, prepare, run
 from dmx.experiment.evaluate import seen
 from dmx.experiment.trained import trained
 from dmx.metrics import Evaluator
 from dmx.quartet import Batch, Prediction
 from dmx.tracking import Home
-from dmx.training.progress import Silent
 
 pytestmark = pytest.mark.realdata
 
@@ -40,7 +39,7 @@ def spoken(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[A
     }
     home = Home(folder / "home")
     prepared = prepare(parse_experiment(data, "real"), home)
-    run(prepared, home, "real", experiment="e", tags={"dmx.role": "run"}, progress=Silent(), stores=False)
+    run(prepared, home, "real", Tracking("e", {"dmx.role": "run"}, stores=False))
     network = trained(home, "real")
     ids = prepared.split.test[::27][:24]
     return network.spec, [*seen(network, prepared.index, ids, lambda done, of: None)]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from helpers.oracles import ORACLES
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import ORACLES
 from scipy.ndimage import distance_transform_cdt
 from sklearn.metrics import average_precision_score, brier_score_loss
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from reaching import reach
+from helpers.receptive_field import reach
 from torch.nn.functional import conv2d, relu
 
 from dmx.models import DepthMaskModel, describe_parameters, make_link

@@ -2,8 +2,8 @@ from typing import get_args
 
 import pytest
 import torch
+from helpers.receptive_field import reach
 from pydantic import ValidationError
-from reaching import reach
 from torch.nn.functional import conv2d, gelu
 
 from dmx.models import DepthMaskModel, describe_parameters, make_link

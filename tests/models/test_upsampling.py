@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from dmx.metrics.checkerboard import checkerboard, excess
+from dmx.metrics.checkerboard import checkerboard
 from dmx.metrics.pixels import DepthPixels
 from dmx.models.upsampling import Mode, blur, upsampler
+from dmx.sample_table import excess
 
 MODES = get_args(Mode)
 

@@ -49,13 +49,12 @@ TRAIN = """
 import sys
 from pathlib import Path
 from dmx.config import load_experiment
-from dmx.experiment import prepare, run
+from dmx.experiment import Tracking, prepare, run
 from dmx.tracking import Home
-from dmx.training.progress import Silent
 
 home = Home(Path(sys.argv[2]))
 prepared = prepare(load_experiment(Path(sys.argv[1])), home)
-result, _ = run(prepared, home, "one", experiment="plug-in", tags={}, progress=Silent(), stores=False)
+result, _ = run(prepared, home, "one", Tracking("plug-in", stores=False))
 print(result.outcome, result.steps, sys.modules["depth_extras"].CALLS)
 """
 

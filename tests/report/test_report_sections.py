@@ -13,10 +13,10 @@ from dmx.config import StudyConfig
 from dmx.config.objective import Goal
 from dmx.errors import UserError
 from dmx.report import gather, page
-from dmx.report.account import planned, unbeaten
-from dmx.report.figure import view
+from dmx.report.figures import view
 from dmx.report.html import count, duration, number, table, tag
 from dmx.report.reading import importances
+from dmx.report.study_data import planned, unbeaten
 from dmx.tracking.home import Home
 
 Make = Callable[..., optuna.Study]
@@ -140,7 +140,7 @@ def test_the_range_shown_leaves_out_who_went_astray() -> None:
 
 
 def test_small_words() -> None:
-    assert tag("a", "<&>", title='"') == '<a title="&quot;">&lt;&amp;&gt;</a>'
+    assert tag("a", "<&>", title='"') == '<a title="&#34;">&lt;&amp;&gt;</a>'
     assert "<td>&lt;b&gt;</td>" in table(("x",), [("<b>",)])
     assert [number(v) for v in (None, 1.02, 1234.5, 0.00012345)] == ["–", "1.020", "1234", "0.0001234"]
     assert [duration(s) for s in (5, 119.6, 600, 7260)] == ["5 s", "120 s", "10 min", "2 h 01 min"]

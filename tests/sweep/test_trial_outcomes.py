@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from helpers.sweeping import execute, mlflow_runs, optuna_trials
 from optuna.trial import TrialState
-from sweeping import execute, mlflow_runs, optuna_trials
 
 from dmx.cli.explain import explain
 from dmx.cli.leaderboard import leaderboard
@@ -136,17 +136,23 @@ def test_each_outcome_has_its_state_and_its_status(tmp_path: Path, tiny_study: M
 
 
 def test_what_may_pass_is_tried_again_and_goes_on(tmp_path: Path, tiny_study: Make, tiny: Make, deeds: Any) -> None:
-    """In one process the error passes through; a supervisor counts it and puts another worker there."""
+    """The error ends the worker; the pool counts that, and another worker goes on in the same run."""
     own = tiny(loss={"mask": "bce", "depth": "away"}, training={"log_every": 1, "checkpoint_seconds": 0})
     data = tiny_study(experiment=own, search={"model.depthmasknet.width": [4]}, trials=1)
-    config = parse_study(data, "study")
-    with pytest.raises(ConnectionResetError):
-        execute(data, tmp_path)
-    before = mlflow_runs(tmp_path)["tiny-0000"]
-    assert (optuna_trials(config, tmp_path)[0].state, before.info.status) == (TrialState.WAITING, "KILLED")
-    assert before.data.tags["dmx.reason"] == "ConnectionResetError: the file server is away"
-    assert execute(data, tmp_path).complete == 1
-    assert mlflow_runs(tmp_path)["tiny-0000"].info.run_id == before.info.run_id
+    ends: list[tuple[str, str, str]] = []
+
+    def look(reason: str) -> None:
+        (trial,) = optuna_trials(parse_study(data, "study"), tmp_path)
+        run = mlflow_runs(tmp_path)["tiny-0000"]
+        assert run.data.tags["dmx.reason"] == reason
+        ends.append((trial.state.name, run.info.status, run.info.run_id))
+
+    summary = execute(data, tmp_path, on_death=look)
+    assert (summary.complete, summary.failed, summary.stopped) == (1, False, "")
+    (trial,) = optuna_trials(parse_study(data, "study"), tmp_path)
+    assert trial.user_attrs["error"] == "ConnectionResetError: the file server is away"
+    assert trial.user_attrs["died"][1] == 1
+    assert ends == [("WAITING", "KILLED", mlflow_runs(tmp_path)["tiny-0000"].info.run_id)]
 
 
 def test_costs_can_be_objectives_and_limits(tmp_path: Path, tiny_study: Make) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.sweeping import execute, mlflow_runs, optuna_trials
 from optuna.trial import TrialState
-from sweeping import execute, mlflow_runs, optuna_trials
 
 from dmx.config import parse_study
 from dmx.registry import models

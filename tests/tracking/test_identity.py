@@ -8,7 +8,7 @@ import pytest
 from dmx.outcome import Outcome
 from dmx.tracking import sync
 from dmx.tracking.journal import started
-from dmx.tracking.mlflow_runs import IDENTITY_TAG, REPLACED_TAG, named
+from dmx.tracking.mlflow_client import IDENTITY_TAG, REPLACED_TAG, runs_named
 
 # MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 calls deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 def runs(stored, run_id):
     """MLflow's runs of this name, the one that began first first."""
     group = stored.client.get_experiment_by_name("study one").experiment_id
-    return sorted(named(stored.client, group, run_id), key=lambda run: run.info.start_time)
+    return sorted(runs_named(stored.client, group, run_id), key=lambda run: run.info.start_time)
 
 
 def curve(stored, run, key="train/loss"):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from serving import TrackingServer, tracking_server, wait_until
+from helpers.serving import TrackingServer, tracking_server, wait_until
 
 from dmx.tracking import Home
 from dmx.tracking.journal import Measured, read

@@ -8,12 +8,12 @@ from threading import Thread
 
 import pytest
 from click.testing import CliRunner
-from serving import wait_until
+from helpers.serving import wait_until
 
 from dmx.cli.sync import sync as sync_command
 from dmx.outcome import Outcome
 from dmx.tracking import Home, RunStart, open_run, sync
-from dmx.tracking.mlflow_refusals import refusal
+from dmx.tracking.mlflow_client import refusal
 
 # MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 calls deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
@@ -170,7 +170,7 @@ def answering() -> Iterator[HTTPServer]:
     ("code", "words"),
     [
         (401, "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"),
-        (403, "have its keeper give you the right to write"),
+        (403, "have the server's administrator allow it"),
         (404, "MLflow refuses this and will again (API request to"),
         (413, "a file is larger than the server"),
         (429, None),

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from serving import wait_until
+from helpers.serving import wait_until
 from tensorboard.util.tensor_util import make_ndarray
 
 from dmx.outcome import Outcome

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dmx.training.execution import forward_flops
+from dmx.training.device import forward_flops
 
 
 class Net(nn.Module):

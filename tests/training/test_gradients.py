@@ -14,15 +14,14 @@ from dmx.models.depthmasknet import depthmasknet
 from dmx.quartet import Batch, DepthSpec
 from dmx.registry import weightings
 from dmx.training.checkpoint import load_state, save_state
-from dmx.training.execution import Execution
+from dmx.training.device import DeviceConfig
+from dmx.training.distributed import join_process_group
 from dmx.training.gradients import gram, shared_parameters
-from dmx.training.joint_loss import JointLoss
-from dmx.training.processes import joined
-from dmx.training.step import Learner
+from dmx.training.step import JointLoss, Learner
 from dmx.weighting.fixed import fixed
 from dmx.weighting.kinds import GradientWeighting
 
-CPU = Execution(torch.device("cpu"), torch.float32, torch.contiguous_format, compile=False)
+CPU = DeviceConfig(torch.device("cpu"), torch.float32, torch.contiguous_format, compile=False)
 
 
 class Noted(GradientWeighting):
@@ -79,7 +78,8 @@ def learner_with(weighting, scaler=None, lr=0.1, weight=1.0) -> Learner:
 
 
 def gradients_of(learner: Learner, batch: Batch) -> dict[str, torch.Tensor]:
-    learner.step(batch, learner.model)
+    learner.forward_backward(batch, learner.model)
+    learner.update()
     return {name: p.grad.clone() for name, p in learner.model.named_parameters() if p.grad is not None}
 
 
@@ -178,7 +178,8 @@ def test_no_weighting_sees_the_scale_of_half_precision(name):
         torch.manual_seed(0)
         learner = learner_with(weightings[name].params().bind()(("mask", "depth")), scaler)
         for seed in range(4):
-            learner.step(batch_of(seed=seed), learner.model)
+            learner.forward_backward(batch_of(seed=seed), learner.model)
+            learner.update()
         seen.append((learner.loss.weighting.weights(), [*learner.model.parameters(), *learner.loss.parameters()]))
     (plain, one), (scaled, other) = seen
     assert scaled == pytest.approx(plain, rel=1e-5)
@@ -196,7 +197,8 @@ def test_a_weighting_goes_on_from_a_checkpoint_to_the_same_bits(name, tmp_path):
 
     def steps(learner, seeds):
         for seed in seeds:
-            learner.step(batch_of(seed=seed), learner.model)
+            learner.forward_backward(batch_of(seed=seed), learner.model)
+            learner.update()
 
     whole = begun()
     steps(whole, range(5))
@@ -231,7 +233,8 @@ def test_the_scale_of_half_precision_is_neither_in_the_gram_matrix_nor_in_the_st
         for scaler in (None, torch.amp.GradScaler("cpu", init_scale=2.0**10, enabled=True))
     )
     for learner in (plain, scaled):
-        learner.step(batch_of(), learner.model)
+        learner.forward_backward(batch_of(), learner.model)
+        learner.update()
     torch.testing.assert_close(plain.loss.weighting.asked[1], scaled.loss.weighting.asked[1])
     for one, other in zip(plain.model.parameters(), scaled.model.parameters(), strict=True):
         torch.testing.assert_close(one, other)
@@ -241,7 +244,8 @@ def test_the_scale_of_half_precision_is_neither_in_the_gram_matrix_nor_in_the_st
 def test_a_step_that_overflows_is_left_out():
     learner = learner_with(Noted(), torch.amp.GradScaler("cpu", init_scale=2.0**127, enabled=True), weight=100.0)
     before = [p.clone() for p in learner.model.parameters()]
-    learner.step(batch_of(), learner.model)
+    learner.forward_backward(batch_of(), learner.model)
+    learner.update()
     assert not learner.loss.weighting.asked[1].isfinite().all()
     assert all(torch.equal(p, q) for p, q in zip(learner.model.parameters(), before, strict=True))
     assert learner.scaler.get_scale() < 2.0**127
@@ -261,7 +265,7 @@ def in_a_group(rank: int, folder: str, port: int) -> None:
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "TORCHELASTIC_USE_AGENT_STORE": "True"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    with joined("cpu"):
+    with join_process_group("cpu"):
         learn(rank, folder)
 
 
@@ -272,7 +276,8 @@ def learn(rank: int, folder: str) -> None:
     for name in WEIGHTED:
         learner = weighted(name)
         for _ in range(3):
-            learner.step(Batch(**tensors, background=None), learner.model)
+            learner.forward_backward(Batch(**tensors, background=None), learner.model)
+            learner.update()
         asked = getattr(learner.loss.weighting, "asked", None)
         torch.save([learner.model.state_dict(), asked], f"{folder}/{name}-{rank}.pt")
 
@@ -284,7 +289,8 @@ def test_two_processes_learn_as_one_does(tmp_path):
     for name, rank in product(WEIGHTED, range(2)):
         learner = weighted(name)
         for _ in range(3):
-            learner.step(batch_of(), learner.model)
+            learner.forward_backward(batch_of(), learner.model)
+            learner.update()
         state, asked = torch.load(tmp_path / f"{name}-{rank}.pt", weights_only=True)
         for key, value in learner.model.state_dict().items():
             torch.testing.assert_close(state[key], value, rtol=1e-5, atol=1e-6)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import dmx.training.optimizers  # noqa: F401  registers
-from dmx.config.groups import GroupsConfig
+from dmx.config.experiment import GroupsConfig
 from dmx.errors import UserError
 from dmx.models import DepthMaskModel, make_link
 from dmx.models.depthmasknet import depthmasknet

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from running import StopAt, execute
+from helpers.running import StopAt, execute
 from torch import nn
 
 from dmx.data.writing import write_picture
 from dmx.errors import FullError, MachineError, full
 from dmx.outcome import Outcome
-from dmx.sums import Meaning, Samples
+from dmx.sample_table import Meaning, SampleTable
+from dmx.stored import replace_bytes, replace_text
 from dmx.sweep.storage import open_journal
-from dmx.tracking.files import replace_bytes, replace_text
 from dmx.tracking.journal import Journal, Measured
 from dmx.training.checkpoint import save_state, save_weights
 
@@ -38,10 +38,10 @@ def no_room() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def samples() -> Samples:
+def samples() -> SampleTable:
     sums = np.random.default_rng(0).random((2000, 2))
     names = [f"{i}" for i in range(2000)]
-    return Samples(names, names, {"depth/mae": sums}, {"depth/mae": Meaning("ratio", higher_is_better=False)})
+    return SampleTable(names, names, {"depth/mae": sums}, {"depth/mae": Meaning("ratio", higher_is_better=False)})
 
 
 NOISE = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)

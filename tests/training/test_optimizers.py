@@ -4,12 +4,12 @@ from torch import nn
 
 import dmx.training.optimizers  # noqa: F401  registers
 from dmx.registry import optimizers
-from dmx.training.optimizers.adams import adam, adamw, lion, nadam, nadamw
-from dmx.training.optimizers.by_gradient import sgd
-from dmx.training.optimizers.by_history import rmsprop
-from dmx.training.optimizers.muon import muon
-from dmx.training.optimizers.without_schedule import sgd_schedulefree
-from dmx.training.trainer import averaged_weights
+from dmx.training.optimizers import sgd, sgd_schedulefree
+from dmx.training.validation import averaged_weights
+
+adam, adamw, lion, nadam, nadamw, rmsprop, muon = (
+    optimizers[name].function for name in ("adam", "adamw", "lion", "nadam", "nadamw", "rmsprop", "muon")
+)
 
 ADAM = {"beta1": 0.9, "beta2": 0.95, "weight_decay": 0.0}
 """What timm's Muon has for what it leaves to AdamW."""

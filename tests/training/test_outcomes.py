@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from running import execute
+from helpers.running import execute
 
 from dmx.config import parse_experiment
 from dmx.experiment import prepare
@@ -74,7 +74,7 @@ def test_an_infinite_weight_is_named_as_the_first_cause(tiny: Make, tmp_path: Pa
     with torch.no_grad():
         next(iter(dict(learner.model.named_parameters()).values()))[0] = float("inf")
     with pytest.raises(Exception, match=r"parameter net\..* is not finite"):
-        learner.step(batch, learner.model)
+        learner.forward_backward(batch, learner.model)
 
 
 def test_memory_that_runs_out_is_an_outcome_of_its_own(tiny: Make, tmp_path: Path, bad_loss: Any) -> None:

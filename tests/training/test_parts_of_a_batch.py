@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 import yaml
-from running import StopAt, assert_same_bits, execute, points, state
+from helpers.running import StopAt, assert_same_bits, execute, points, state
 from torch import Tensor
 
 from dmx.config import parse_experiment
@@ -33,7 +33,7 @@ HALVE = {"log_every": 1, "on_oom": "halve"}
 def without_the_plug_in() -> Iterator[None]:
     yield
     models.pop("plain", None)
-    sys.modules.pop("plain_net", None)
+    sys.modules.pop("helpers.plain_net", None)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def plain(tiny: Make, tiny_data: Path) -> Make:
     def make(**changes: Any) -> dict[str, Any]:
         losses = {"mask": "bce", "depth": "l1"}
         sgd = {"name": "sgd", "lr": 1e-2}
-        return tiny(**{"plugins": ["plain_net"], "model": "plain", "loss": losses, "optimizer": sgd, **changes})
+        return tiny(**{"plugins": ["helpers.plain_net"], "model": "plain", "loss": losses, "optimizer": sgd, **changes})
 
     return make
 
@@ -74,7 +74,7 @@ def test_the_gradient_of_a_batch_is_the_sum_of_its_pieces(plain: Make, tmp_path:
     parameters = [*learner.model.parameters(), *learner.loss.parameters()]
     losses = {}
     for pieces in (1, 3):
-        losses[pieces] = learner.gradients(batch, learner.model, pieces)
+        losses[pieces] = learner.forward_backward(batch, learner.model, pieces)
         gradients = [parameter.grad.clone() for parameter in parameters if parameter.grad is not None]
         if pieces == 1:
             whole = gradients
@@ -147,11 +147,11 @@ def test_the_threads_of_the_group_end_with_it(tmp_path: Path) -> None:
     script.write_text(
         "import os, torch\n"
         "from pathlib import Path\n"
-        "from dmx.training.processes import average, joined\n"
+        "from dmx.training.distributed import all_reduce_mean, join_process_group\n"
         "def threads(): return [path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')]\n"
-        "with joined('cpu'):\n"
+        "with join_process_group('cpu'):\n"
         "    import torch.distributed.nn.functional\n"
-        "    average([torch.ones(3)])\n"
+        "    all_reduce_mean([torch.ones(3)])\n"
         "    assert 'pt_gloo_runloop' in threads()\n"
         "assert not [name for name in threads() if 'gloo' in name], threads()\n"
     )

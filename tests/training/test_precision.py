@@ -12,14 +12,14 @@ import dmx.models  # noqa: F401  registers
 from dmx.errors import UserError
 from dmx.models import DepthMaskModel, EncoderDecoder, make_link
 from dmx.quartet import Batch, DepthSpec
-from dmx.training.execution import Execution
+from dmx.training.device import DeviceConfig
 from dmx.training.precision import checked, wrong_part
 
 SPEC = DepthSpec("metric", 0.5, 10.0)
 
 
-def execution(dtype: torch.dtype = torch.bfloat16) -> Execution:
-    return Execution(torch.device("cpu"), dtype, torch.contiguous_format, compile=False)
+def execution(dtype: torch.dtype = torch.bfloat16) -> DeviceConfig:
+    return DeviceConfig(torch.device("cpu"), dtype, torch.contiguous_format, compile=False)
 
 
 class Wrong(nn.Conv2d):

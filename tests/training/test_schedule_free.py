@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from dmx.training.optimizers.without_schedule import sgd_schedulefree
+from dmx.training.optimizers import sgd_schedulefree
 from dmx.training.validation import averaged_weights
 
 

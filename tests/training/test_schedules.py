@@ -15,10 +15,18 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
 )
 
-from dmx.training.schedules import Timeline
-from dmx.training.schedules.cosines import cosine, cosine_restarts, one_cycle
-from dmx.training.schedules.decays import constant, exponential, multi_step, polynomial, step_decay
-from dmx.training.schedules.plateau import plateau
+from dmx.training.schedules import (
+    Timeline,
+    constant,
+    cosine,
+    cosine_restarts,
+    exponential,
+    multi_step,
+    one_cycle,
+    plateau,
+    polynomial,
+    step_decay,
+)
 
 TIMELINE = Timeline((4, 6, 10))  # epochs of 4, 2 and 4 steps
 

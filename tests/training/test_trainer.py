@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from running import StopAt, Values, assert_same_bits, execute, points, state
+from helpers.running import StopAt, Values, assert_same_bits, execute, points, state
 from safetensors.torch import load_file
 
 from dmx.config import parse_experiment
@@ -14,7 +14,7 @@ from dmx.data.pack.form import VERSION
 from dmx.experiment import prepare
 from dmx.outcome import Outcome
 from dmx.tracking import Home
-from dmx.training.trainer import BEST_WEIGHTS
+from dmx.tracking.home import BEST_WEIGHTS
 
 Make = Callable[..., dict[str, Any]]
 

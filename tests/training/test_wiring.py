@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from running import StopAt, assert_same_bits, execute, points, state
+from helpers.running import StopAt, assert_same_bits, execute, points, state
 from safetensors.torch import load_file
 
 from dmx.outcome import Outcome
-from dmx.training.trainer import BEST_WEIGHTS
+from dmx.tracking.home import BEST_WEIGHTS
 
 Make = Callable[..., dict[str, Any]]
 STAGES = [{"epochs": 5, "size": 32, "batch_size": 12}]  # 2 steps an epoch

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from scipy.integrate import quad
 from scipy.stats import kstest, norm
 
 from dmx.weighting.rlw import rlw
@@ -28,10 +27,22 @@ def test_ratios_are_those_of_normal_numbers():
     assert abs(np.corrcoef(difference[1:], difference[:-1])[0, 1]) < 4 / 1000**0.5
 
 
-def test_is_spread_as_it_should_be():
-    """For two tasks λ = 1 / (1 + e^-δ) with δ normal of variance 2: mean 1/2, and the variance by quadrature."""
+def test_each_task_has_a_normal_number_of_its_own():
+    """Of three tasks, ln λ_a / λ_c and ln λ_b / λ_c share one number of three: their correlation is 1/2."""
     torch.manual_seed(0)
-    seen = draws(2000)
-    variance = quad(lambda x: (1 / (1 + np.exp(-x)) - 0.5) ** 2 * norm.pdf(x, scale=2**0.5), -12, 12)[0]
-    assert seen.mean() == pytest.approx(0.5, abs=4 * (variance / 2000) ** 0.5)
-    assert seen.var() == pytest.approx(variance, rel=4 * 2000**-0.5)
+    tasks, seen = ("a", "b", "c"), []
+    weighting = rlw(tasks)
+    for _ in range(2000):
+        weighting({task: torch.tensor(1.0) for task in tasks})
+        seen.append([weighting.weights()[task] for task in tasks])
+    a, b, c = np.array(seen).T
+    assert np.corrcoef(np.log(a / c), np.log(b / c))[0, 1] == pytest.approx(0.5, abs=4 * 0.75 / 2000**0.5)
+    assert [a.mean(), b.mean(), c.mean()] == pytest.approx([1 / 3] * 3, abs=0.02)
+
+
+def test_the_weights_that_are_shown_are_those_of_the_sum():
+    torch.manual_seed(1)
+    weighting = rlw(("mask", "depth"))
+    total = weighting({"mask": torch.tensor(3.0), "depth": torch.tensor(50.0)})
+    shown = weighting.weights()
+    assert total.item() == pytest.approx(3 * shown["mask"] + 50 * shown["depth"])

@@ -1,4 +1,4 @@
-"""`dmx data`: one file for each of its commands."""
+"""`dmx data`: commands that make a data set, look at one, and pack one."""
 
 import click
 
@@ -6,28 +6,28 @@ from dmx.cli.lazy import LazyGroup
 
 COMMANDS = {
     "check": (
-        "dmx.cli.data.check:check",
+        "dmx.cli.data.look:check",
         "Find what is wrong with the data set ROOT; exit code 1 where errors were found.",
     ),
     "compose": (
-        "dmx.cli.data.compose:compose",
+        "dmx.cli.data.make:compose",
         "Compose quartets of CUTOUTS before BACKGROUNDS into OUT, with metric depth where these have it.",
     ),
-    "import": ("dmx.cli.data.importing:import_", "Bring the data set at SOURCE into the canonical folder OUT."),
+    "import": ("dmx.cli.data.make:import_", "Bring the data set at SOURCE into the canonical folder OUT."),
     "pack": (
         "dmx.cli.data.pack:pack",
         "Decode and resize DATASET once into memory-mapped Arrow files in OUT.",
     ),
     "show": (
-        "dmx.cli.data.show:show",
+        "dmx.cli.data.look:show",
         "Draw samples of the data set ROOT into the picture OUT (PNG), spread over its groups.",
     ),
     "stats": (
-        "dmx.cli.data.stats:stats",
+        "dmx.cli.data.look:stats",
         "Tell colours, depth, coverage and counts of the data set ROOT, and keep them in its stats.json.",
     ),
     "synth": (
-        "dmx.cli.data.synth:synth",
+        "dmx.cli.data.make:synth",
         "Ray-cast quartets of procedural rooms into OUT, with exact depth, mask and background.",
     ),
 }

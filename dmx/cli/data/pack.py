@@ -23,16 +23,22 @@ from dmx.cli.paths import UserPath
 def pack(dataset: Path, out: Path, size: str, encoding: str) -> None:
     """Decode and resize DATASET once into memory-mapped Arrow files in OUT.
 
-    Training takes OUT as `data.root` like any data set. Stopped, the same command goes on.
+    Training takes OUT as `data.root` like any data set. Stopped, the same command goes on. Where
+    DATASET has statistics (`dmx data stats`), OUT gets them.
     """
     from typing import Literal, cast
 
     from dmx.data.layout import read
     from dmx.data.pack.write import pack as write
+    from dmx.datatools.stats import copy_stats, current_stats
 
+    index = read(dataset)
+    statistics = current_stats(index)
     with bar("packing", goes_on=True) as progress:
         kind = cast("Literal['raw', 'png']", encoding)
-        summary = write(read(dataset), out, size=height_width(size), encoding=kind, progress=progress)
+        summary = write(index, out, size=height_width(size), encoding=kind, progress=progress)
+    if statistics is not None:
+        copy_stats(statistics, out)
     click.echo(str(summary))
 
 

@@ -1,6 +1,6 @@
 """Augmentation that keeps the context: one draw for all pictures of a quartet, on the CPU or on the device.
 
-A registered augmentation is a function of its parameters that gives a light description (`dmx.data.augment.steps`).
+A registered augmentation is a function of its parameters that returns a light description (`dmx.data.augment.steps`).
 Two back ends carry descriptions out: `dmx.data.augment.cpu` sample by sample and `dmx.data.augment.device` by batches.
 Importing this package loads neither of them, and so neither torch, albumentations nor kornia.
 """

@@ -16,7 +16,7 @@ from dmx.errors import DataError
 FILE = "pack.json"
 VERSION = 2
 UNKNOWN = 255
-"""Of a mask's pixels: nobody knows."""
+"""A mask's pixel that is unknown."""
 
 Encoding = Literal["raw", "png"]
 Side = Annotated[int, Field(ge=8, le=4096)]
@@ -61,12 +61,15 @@ class PackInfo:
 
 
 def again(root: Path) -> str:
-    """What a user does where a pack is of no use."""
+    """Say what to do about a pack that cannot be used."""
     return f"remove {root} and pack the data set again."
 
 
 def read_info(root: Path) -> PackInfo | None:
-    """The `pack.json` in `root`; None where there is none.
+    """Read the `pack.json` of a pack.
+
+    Returns:
+        What it says; None where there is none.
 
     Raises:
         DataError: It is of another version, or damaged, or a file of the pack is missing or cut.
@@ -108,12 +111,12 @@ def schema_of(columns: dict[str, pa.DataType], cells: dict[str, Cell]) -> pa.Sch
 
 
 def cells_of(schema: pa.Schema) -> dict[str, Cell]:
-    """What `schema_of` noted."""
+    """Read the cells that `schema_of` noted."""
     return TypeAdapter(dict[str, Cell]).validate_json(schema.metadata[b"dmx"])
 
 
 def open_shard(path: Path) -> pa.Table:
-    """The table in one file of a pack, memory-mapped; all in it but the pictures themselves is looked through.
+    """Open one file of a pack, memory-mapped; all of it but the pictures themselves is validated.
 
     Raises:
         DataError: The file is damaged. In the pixels of raw pictures that does not show: only SHA-256 would tell.
@@ -129,12 +132,12 @@ def open_shard(path: Path) -> pa.Table:
 
 
 def damaged(path: Path, what: str) -> DataError:
-    """What is said of a file that is no longer what was written."""
+    """Make the error for a file that is no longer what was written."""
     return DataError(f"{path}: is damaged ({' '.join(what.split())[:200]}); {again(path.parent)}")
 
 
 def read_packed_samples(root: Path, info: PackInfo) -> Samples:
-    """The list of samples of a pack; where a folder has the path of a picture, it has the name of a file."""
+    """Read the list of samples of a pack; where a folder has the path of a picture, it has the name of a file."""
     tables = []
     for shard in info.samples:
         table = open_shard(root / shard.file)

@@ -17,12 +17,11 @@ import pyarrow as pa
 from dmx.data.chunks import in_order
 from dmx.data.declaration import FILE as DECLARATION
 from dmx.data.declaration import MaskDeclaration
-from dmx.data.layout import DatasetIndex, read
+from dmx.data.layout import DatasetIndex
 from dmx.data.pack.form import FILE, UNKNOWN, VERSION, Cell, Encoding, PackInfo, Shard, read_info, schema_of
 from dmx.data.reading import check_depth, decoded, read_raw, to_depth, to_mask
 from dmx.data.resize import resize_known, resize_picture, resize_plane
 from dmx.data.samples import Record
-from dmx.data.stats import Stats, current_stats, write_stats
 from dmx.data.writing import Progress, Summary, resumable, settle
 from dmx.machine import cores, flush
 
@@ -44,9 +43,8 @@ def pack(
 ) -> Summary:
     """Write the samples of a data set, decoded and resized, into the new folder `out`.
 
-    What a pack gives is what the folder gives at that size, bit for bit. The same data set gives the same bytes,
-    whatever the number of workers and however often packing was stopped. Where the data set has its statistics beside
-    it, the pack gets them, even one that is there already.
+    The pack holds what the folder holds, read at that size, bit for bit. The same data set gives the same bytes,
+    whatever the number of workers and however often packing was stopped.
 
     Args:
         index: The data set.
@@ -54,16 +52,15 @@ def pack(
         size: (height, width) of all pictures.
         encoding: `raw` reads fastest; `png` takes about a third of the space.
         workers: Processes; None takes one for each core.
-        progress: Told how many samples of how many are packed.
+        progress: Called with how many samples of how many are packed.
 
     Raises:
         DataError: A sample cannot be read, or `out` is there already, or the data set is a pack itself.
     """
     index.refuse_pack("pack")
-    source, found = index.fingerprint(), current_stats(index)
+    source = index.fingerprint()
     info = read_info(out)
     if info is not None and (info.source, info.size, info.encoding) == (source, size, encoding):
-        _bring(found, out)
         return Summary(out, len(index.samples), len(index.samples.distinct("group")), existed=True)
     with resumable(out, _plan(index, source, size, encoding)) as stage:
         if not (stage / FILE).exists():
@@ -72,14 +69,7 @@ def pack(
             shards = _shards(stage, index, jobs, processes, progress)
             _finish(stage, index, PackInfo(size, encoding, source, shards["samples"], shards["backgrounds"]))
         shutil.rmtree(stage / NOTES, ignore_errors=True)
-    _bring(found, out)
     return Summary(out, len(index.samples), len(index.samples.distinct("group")))
-
-
-def _bring(found: Stats | None, out: Path) -> None:
-    """Bring the statistics of the data set into its pack, which are of the same pictures before they were resized."""
-    if found is not None and current_stats(packed := read(out)) is None:
-        write_stats(out, found.model_copy(update={"fingerprint": packed.fingerprint(), "stamp": packed.stamp}))
 
 
 def _plan(index: DatasetIndex, source: str, size: tuple[int, int], encoding: Encoding) -> str:

@@ -37,7 +37,7 @@ def build(architecture: Architecture, encoder: str, form: Form, inputs: AnyInput
 
 
 class Unused(nn.Module):
-    """Stands where a module was whose outputs nobody looks at; some encoders call it none the less."""
+    """Takes the place of a module whose outputs are not used; some encoders still call it."""
 
     def forward(self, x: Tensor, *others: object) -> Tensor:
         """Give `x` back."""

@@ -32,7 +32,7 @@ class Architecture:
         least: H and W must be at least this. Encoders end at a 32nd, where a norm then sees more than one place.
         least_batch: How many pictures a batch needs in training: 2 where a norm looks at features pooled to one place.
         tokens: Whether its decoder takes tokens of the whole picture beside features of places.
-        arguments: What the library is told beside the encoder.
+        arguments: The library's arguments besides the encoder.
     """
 
     library: str
@@ -61,8 +61,8 @@ class Architecture:
 class CrossStitch(nn.Module):
     """A learned mixture of two tasks' features, channel by channel.
 
-    [x~_A]   [α_AA α_AB] [x_A]
-    [x~_B] = [α_BA α_BB] [x_B]
+        [x~_A]   [α_AA α_AB] [x_A]
+        [x~_B] = [α_BA α_BB] [x_B]
 
     Source: Misra et al. 2016, "Cross-stitch networks for multi-task learning", eq. 1. As there, each channel has an α
     of its own, which starts near the identity: 0.9 from its own task and 0.1 from the other. Theirs are between the

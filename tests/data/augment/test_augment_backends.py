@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from augmenting import BACKENDS, GEOMETRIC, batch_of, legal, on_cpu, on_device, quartet, step
+from helpers.augmenting import BACKENDS, GEOMETRIC, batch_of, legal, on_cpu, on_device, quartet, step
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import InterpolationMode

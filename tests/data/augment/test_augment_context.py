@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from augmenting import BACKENDS, GEOMETRIC, PHOTOMETRIC, UNKNOWN, batch_of, legal, quartet, same, searched, step
+from helpers.augmenting import BACKENDS, GEOMETRIC, PHOTOMETRIC, UNKNOWN, batch_of, legal, quartet, same, searched, step
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation

@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from augmenting import BACKENDS, PHOTOMETRIC, quartet, step
+from helpers.augmenting import BACKENDS, PHOTOMETRIC, quartet, step
 from scipy import stats
 
 from dmx.data.augment.device import sample_seeds

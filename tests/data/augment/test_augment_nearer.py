@@ -6,7 +6,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from augmenting import BACKENDS, quartet, same, step
+from helpers.augmenting import BACKENDS, quartet, same, step
 
 from dmx.data.augment.steps import Geometric, Warp, enlargement, plan, stages
 from dmx.quartet import DepthSpec

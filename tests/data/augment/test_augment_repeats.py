@@ -9,7 +9,7 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 import torch
-from augmenting import (
+from helpers.augmenting import (
     BACKENDS,
     GEOMETRIC,
     PHOTOMETRIC,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from augmenting import BACKENDS, GEOMETRIC, legal, quartet, step
+from helpers.augmenting import BACKENDS, GEOMETRIC, legal, quartet, step
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

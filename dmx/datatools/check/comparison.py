@@ -1,0 +1,258 @@
+"""Comparing: image with background in each quartet, and all samples of a set with each other.
+
+A quartet is in context where image and background are the same scene outside of the mask and differ inside it. Two
+JPEGs of one scene are never the same pixels. So both are blurred a little, a band along the mask's edge is left out
+(masks are anti-aliased), and four figures are judged; d is the greatest difference of the three channels at a pixel, in
+grey levels:
+
+    outside      mean d outside of the mask
+    likeness     correlation of image and background outside of the mask, all channels together
+    found        share of the mask's inside that differs, d > max(8, 2 * median d outside)
+    explained    share of the clearly differing pixels that lie in the mask, d > max(24, Otsu's threshold of d)
+
+What these were in whole quartets (192 synthetic ones of 32x32 to 128x128, 22 real ones of EVA4; also after JPEG of
+quality 50 and 25 on both or one) and in spoilt ones is said beside each limit. JPEG of quality 25 at 64x64 takes so
+much of a fine coloured texture away that it may be reported as a difference.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from dmx.data.layout import DatasetIndex
+from dmx.datatools.check.report import Finding
+
+Picture = UInt8[np.ndarray, "H W 3"]
+Plane = UInt8[np.ndarray, "H W"]
+Where = Bool[np.ndarray, "H W"]
+
+LEAST = 16
+"""Pixels on either side of the mask's edge below which nothing is judged."""
+OUTSIDE = 12.0
+"""Greatest mean difference outside of the mask. Whole: at most 5.4 (EVA4), 11.4 with JPEG of quality 25. Spoilt:
+background of another scene at least 31, flipped 13, shifted by an eighth 16, image brighter by 20 levels 15."""
+ALIKE, ALIKE_FROM = 0.92, 6.0
+"""Least correlation outside of the mask, where the mean difference is above the second. Whole: at least 0.967, with
+JPEG of quality 25 at 64x64 and more 0.957. Spoilt, at 64x64: background shifted by a twentieth or flipped at most 0.91.
+"""
+FOUND = 0.6
+"""Least share of the mask's inside that differs. Whole: at least 0.88, with JPEG of quality 50 0.70. Spoilt: mask
+shifted by its width at 64x64 at most 0.33, the mask of another sample 0.03 at the 5th percentile."""
+EXPLAINED = 0.5
+"""Least share of what differs clearly that lies in the mask. Whole: 0.99, with JPEG of quality 50 0.86."""
+SMOOTH = 6.0
+"""The median difference outside of the mask up to which image and background are one scene, in grey levels."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """How image and background agree; see the head of this module.
+
+    Attributes:
+        outside: Mean difference outside of the mask, in grey levels from 0 to 255.
+        middle: The median of the same.
+        likeness: Correlation outside of the mask, from -1 to 1; 1 where both are flat.
+        found: Share of the inside that differs, from 0 to 1.
+        explained: Share of what differs that lies in the mask, from 0 to 1; 1 where nothing differs clearly.
+    """
+
+    outside: float
+    middle: float
+    likeness: float
+    found: float
+    explained: float
+
+    def figures(self) -> dict[str, float]:
+        """For a report."""
+        return {name: round(value, 3) for name, value in asdict(self).items()}
+
+
+def difference(image: Picture, background: Picture) -> Plane:
+    """The greatest difference of the three channels, after a blur of 3x3 that takes the noise of compression down."""
+    return np.asarray(cv2.absdiff(_smooth(image), _smooth(background)).max(axis=2), np.uint8)
+
+
+def compare_background(image: Picture, background: Picture, mask: Plane, known: Where) -> Context | None:
+    """Compare image and background in view of the mask.
+
+    Args:
+        image: The scene with the object.
+        background: The scene without it, of the same size.
+        mask: 1 on the object.
+        known: Where the mask is known; other pixels are left out.
+
+    Returns:
+        The figures; None where inside or outside have too few pixels to judge.
+    """
+    band = 2 * max(1, round(min(mask.shape) / 64)) + 1
+    kernel = np.ones((band, band), np.uint8)
+    near = (cv2.dilate(mask, kernel) > 0) & known
+    core = (cv2.erode(mask, kernel) > 0) & known
+    if np.count_nonzero(core) < LEAST:  # a thin object
+        core = (mask > 0) & known
+    out = known & ~near
+    if min(np.count_nonzero(core), np.count_nonzero(out)) < LEAST:
+        return None
+    d = difference(image, background)
+    away = d[out]
+    middle = float(np.median(away))
+    otsu, _ = cv2.threshold(d, 0, 255, cv2.THRESH_OTSU)
+    clear = (d > max(24.0, otsu)) & known
+    return Context(
+        outside=float(away.mean()),
+        middle=middle,
+        likeness=_correlation(_smooth(image)[out], _smooth(background)[out]),
+        found=float((d[core] > max(8.0, 2 * middle)).mean()),
+        explained=float((clear & near).sum() / max(1, clear.sum())) if clear.any() else 1.0,
+    )
+
+
+def verdict(context: Context) -> tuple[str, str, float] | None:
+    """The kind of the finding, its text and how bad it is; None where the quartet is in context.
+
+    Where the inside of the mask does not differ although the scene is the same, the mask is blamed, else the background
+    (or image), of which it is open which one is wrong.
+    """
+    strange = context.outside > OUTSIDE or (context.outside > ALIKE_FROM and context.likeness < ALIKE)
+    if context.found < FOUND and context.middle <= SMOOTH:
+        return (
+            "mask-misplaced",
+            f"only {context.found:.0%} of the mask's inside differs between image and background, and "
+            f"{context.explained:.0%} of what differs lies in the mask; the mask is shifted, flipped or another "
+            "sample's: restore it or take the sample out",
+            1 - context.found,
+        )
+    if strange or context.found < FOUND or context.explained < EXPLAINED:
+        return (
+            "background-differs",
+            f"outside of the mask image and background differ by {context.outside:.1f} grey levels on average "
+            f"(correlation {context.likeness:.2f}), and {context.explained:.0%} of what differs lies in the mask; the "
+            "background is another scene, shifted or flipped, or the mask leaves out part of the object: restore them "
+            "or take the sample out",
+            context.outside,
+        )
+    return None
+
+
+def _smooth(picture: Picture) -> Picture:
+    return np.asarray(cv2.GaussianBlur(picture, (3, 3), 0), np.uint8)
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's correlation of all values; 1 where either has none of its own (a flat picture)."""
+    x, y = a.astype(np.float32).ravel(), b.astype(np.float32).ravel()
+    x -= x.mean()
+    y -= y.mean()
+    norm = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / norm if norm > len(x) else 1.0  # below one grey level there is only noise
+
+
+USUAL = 0.9
+"""The share of samples that must have one size for the others to be unusual."""
+
+
+def compare_samples(index: DatasetIndex, summaries: np.ndarray) -> Iterator[Finding]:
+    """Findings about samples in view of all others.
+
+    Args:
+        index: The data set.
+        summaries: What `check_sample` kept of each sample, in their order.
+    """
+    groups = [str(group) for group in index.samples.column("group")]
+    yield from _copies(index, summaries, groups)
+    yield from _leaks(index, summaries["background"], groups)
+    yield from _depths(index, summaries)
+    yield from _torn(index, groups)
+    yield from _odd_sizes(index, summaries)
+
+
+def _copies(index: DatasetIndex, summaries: np.ndarray, groups: Sequence[str]) -> Iterator[Finding]:
+    """Images that are listed under two ids; the one with the lower id is taken for the original."""
+    for first, row in _repeats(summaries["image"]):
+        one, other = index.samples[first], index.samples[row]
+        same = summaries["mask"][first] == summaries["mask"][row] != 0
+        apart = groups[first] != groups[row]
+        where = f"in group '{one.group}' and here in '{other.group}'" if apart else f"in the same group '{one.group}'"
+        text = f"its image has the same pixels as that of '{one.id}', {where}"
+        if same:
+            yield Finding(other.id, "sample", None, "duplicate", f"{text}, and so has its mask; take one out", apart)
+        elif apart:
+            yield Finding(other.id, "image", other.image, "leak", f"{text}; give both one group, or take one out")
+        else:
+            yield Finding(other.id, "image", other.image, "image-repeated", f"{text}; take one out if it is a mistake")
+
+
+def _leaks(index: DatasetIndex, digests: np.ndarray, groups: Sequence[str]) -> Iterator[Finding]:
+    """A background that several groups show; those but the one that shows it most often are reported, once each."""
+    users: dict[int, Counter[str]] = defaultdict(Counter)
+    for made, group in zip(digests.tolist(), groups, strict=True):
+        users[made][group] += 1
+    shared = {made: found for made, found in users.items() if made and len(found) > 1}
+    reported: set[tuple[int, str]] = set()
+    for row, (made, group) in enumerate(zip(digests.tolist(), groups, strict=True)):
+        if made not in shared or (made, group) in reported:
+            continue
+        reported.add((made, group))
+        owner = max(shared[made], key=lambda name: shared[made][name])
+        if group != owner:
+            record = index.samples[row]
+            text = (
+                f"group '{group}' shows the background of group '{owner}', so that a split by group leaks; give both "
+                "one group, or restore the background"
+            )
+            count = shared[made][group]
+            yield Finding(record.id, "background", record.background, "leak", text, count, affected=count)
+
+
+def _depths(index: DatasetIndex, summaries: np.ndarray) -> Iterator[Finding]:
+    for first, row in _repeats(summaries["depth"]):
+        if summaries["image"][first] != summaries["image"][row]:
+            other = index.samples[row]
+            text = f"the depth of '{index.samples[first].id}', of which the image differs; look whose depth it is"
+            yield Finding(other.id, "depth", other.depth, "depth-repeated", text)
+
+
+def _torn(index: DatasetIndex, groups: Sequence[str]) -> Iterator[Finding]:
+    """Groups that the official split has in several parts; reported at the parts with fewer samples of them."""
+    parts = index.samples.column("split")
+    counts: dict[str, Counter[str | None]] = defaultdict(Counter)
+    for group, part in zip(groups, parts, strict=True):
+        counts[group][part] += 1
+    reported: set[tuple[str, str | None]] = set()
+    for row, (group, part) in enumerate(zip(groups, parts, strict=True)):
+        home = max(counts[group], key=lambda name: counts[group][name])
+        if part == home or (group, part) in reported:
+            continue
+        reported.add((group, part))
+        count = counts[group][part]
+        text = (
+            f"group '{group}' stands in {home} ({counts[group][home]} samples) and in {part} ({count}); mend `split` "
+            "or `group` in samples.csv"
+        )
+        yield Finding(index.samples[row].id, "sample", None, "group-torn", text, count, affected=count)
+
+
+def _odd_sizes(index: DatasetIndex, summaries: np.ndarray) -> Iterator[Finding]:
+    sizes = list(zip(summaries["width"].tolist(), summaries["height"].tolist(), strict=True))
+    counts = Counter(size for size in sizes if size != (0, 0))
+    usual, often = counts.most_common(1)[0] if counts else ((0, 0), 0)
+    if often < USUAL * counts.total() or often == counts.total():
+        return
+    for row, size in enumerate(sizes):
+        if size not in (usual, (0, 0)):
+            text = f"is {size[0]}x{size[1]} where {often} of {counts.total()} samples are {usual[0]}x{usual[1]}"
+            yield Finding(
+                index.samples[row].id, "sample", None, "size-unusual", f"{text}; look whether it belongs here"
+            )
+
+
+def _repeats(digests: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Rows whose digest stood in a row before, with the first such row; unknown ones (0) are like no other."""
+    first: dict[int, int] = {}
+    for row, made in enumerate(digests.tolist()):
+        if made and first.setdefault(made, row) != row:
+            yield first[made], row

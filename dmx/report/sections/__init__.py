@@ -1,1 +1,0 @@
-"""The sections of the report: each a function from the account to HTML, none knows of another."""

@@ -1,0 +1,163 @@
+"""All that the report shows of a study, gathered once; the sections only show it."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dmx.config import StudyConfig
+from dmx.errors import UserError
+from dmx.outcome import Outcome
+from dmx.report.reading import Asked, Axis, Importances, Study, asked, axes, directions, importances
+from dmx.results.ranking import Entry, rank, results
+from dmx.results.records import read_chosen
+from dmx.tracking.home import CHAMPION, Home
+
+APART = ("name", "seed", "stages")
+"""In what a seed of `train-best` may differ from its trial."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished trial: what Optuna asked for, and the result of its run where one is stored."""
+
+    asked: Asked
+    entry: Entry | None
+
+    @property
+    def value(self) -> float | None:
+        """The objective: of a complete trial the value that Optuna has, of another one that of its best epoch."""
+        if self.asked.values:
+            return self.asked.values[0]
+        return self.entry.result.best.value if self.entry and self.entry.result.best else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether it came to its planned end with a value."""
+        return self.asked.outcome == Outcome.COMPLETE and bool(self.asked.values)
+
+    @property
+    def planned(self) -> int | None:
+        """The epochs that it would have had; None where its run is not stored."""
+        return planned(self.entry.record["params"]) if self.entry else None
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """A study as it stands.
+
+    Attributes:
+        config: Its configuration.
+        home: The folder of results.
+        directions: `minimize` or `maximize`, one an objective.
+        trials: The finished ones, by number.
+        ranked: The stored results, best first.
+        seeds: The runs of `dmx train-best` with the winner's configuration, best first.
+        others: How many runs of `dmx train-best` were of another trial.
+        champion: The run that was chosen, where it is one of `seeds`, and its metrics on test.
+        axes: What varied.
+        importances: What mattered for each objective.
+    """
+
+    config: StudyConfig
+    home: Home
+    directions: tuple[str, ...]
+    trials: tuple[Trial, ...]
+    ranked: tuple[Entry, ...]
+    seeds: tuple[Entry, ...]
+    others: int
+    champion: tuple[str, Mapping[str, float | None]] | None
+    axes: tuple[Axis, ...]
+    importances: tuple[Importances, ...]
+
+    @property
+    def metric(self) -> str:
+        """What the study is judged by."""
+        return self.config.experiment.objective.metric
+
+    @property
+    def goals(self) -> list[str]:
+        """The names of all objectives, the first one first."""
+        return [goal.metric for goal in self.config.goals]
+
+    @property
+    def front(self) -> list[Trial]:
+        """The complete trials that no other beats in every objective, by the first one."""
+        best = unbeaten([trial.asked.values for trial in self.complete], self.directions)
+        return [trial for i, trial in enumerate(self.complete) if i in best]
+
+    @property
+    def lower_is_better(self) -> bool:
+        """The direction of the (first) objective."""
+        return self.directions[0] == "minimize"
+
+    @property
+    def complete(self) -> list[Trial]:
+        """The complete trials, best first."""
+        return best_first(self.trials, self.directions[0])
+
+
+def gather(config: StudyConfig, study: Study, home: Home) -> StudyData:
+    """Everything about `config.name` in `home`; nothing is written.
+
+    Raises:
+        UserError: No trial of it has ended.
+    """
+    trials = asked(study)
+    if not trials:
+        raise UserError(
+            f"no trial of study '{config.name}' in {home.root} has ended, so there is nothing to report; "
+            "run `dmx sweep` first, or wait for its first trial."
+        )
+    stored = {entry.run: entry for entry in results(home, config.name)}
+    together = tuple(Trial(trial, stored.get(trial.run)) for trial in trials)
+    winner = next((trial.entry for trial in best_first(together, directions(study)[0])), None)
+    retrained = results(home, config.name, role="best")
+    seeds = rank([entry for entry in retrained if winner and same_but_seed(entry.record, winner.record)])
+    return StudyData(
+        config=config,
+        home=home,
+        directions=directions(study),
+        trials=together,
+        ranked=tuple(rank(list(stored.values()))),
+        seeds=tuple(seeds),
+        others=len(retrained) - len(seeds),
+        champion=_champion(home.study(config.name) / CHAMPION, {entry.run for entry in seeds}),
+        axes=axes(study),
+        importances=tuple(importances(study, i) for i in range(len(study.directions))),
+    )
+
+
+def best_first(trials: Iterable[Trial], direction: str) -> list[Trial]:
+    """The complete trials by their (first) objective."""
+    sign = 1.0 if direction == "minimize" else -1.0
+    return sorted((trial for trial in trials if trial.complete), key=lambda trial: sign * trial.asked.values[0])
+
+
+def unbeaten(values: Sequence[Sequence[float]], directions: Sequence[str]) -> set[int]:
+    """The places of those that none other matches in all objectives and beats in one."""
+    signs = [1 if direction == "minimize" else -1 for direction in directions]
+    turned = [tuple(sign * value for sign, value in zip(signs, each, strict=True)) for each in values]
+
+    def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+        return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+    return {i for i, each in enumerate(turned) if not any(beats(other, each) for other in turned)}
+
+
+def same_but_seed(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two records are of one configuration, but for name, seed and budget."""
+    first, second = ({k: v for k, v in record["params"].items() if k not in APART} for record in (one, other))
+    return first == second
+
+
+def planned(params: Mapping[str, Any]) -> int:
+    """The epochs in a record's stages, as in `4x64@16, 2x(96, 128)@16`."""
+    return sum(int(epochs) for epochs in re.findall(r"(?:^|, )(\d+)x", params["stages"]))
+
+
+def _champion(path: Path, seeds: set[str]) -> tuple[str, Mapping[str, float | None]] | None:
+    """What `train-best` chose among `seeds`."""
+    stored = read_chosen(path)
+    return (stored.champion, stored.test or {}) if stored is not None and stored.champion in seeds else None

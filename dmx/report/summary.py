@@ -1,0 +1,195 @@
+"""The sections of the report in words, tables and pictures: the search, the best ten, failures, pruning, samples."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from markupsafe import Markup
+
+from dmx.compare.leads import Leads, leads
+from dmx.outcome import Outcome
+from dmx.report.html import count, duration, figure, inline, join, number, table, tag, text
+from dmx.report.reading import Axis
+from dmx.report.study_data import StudyData, Trial
+from dmx.results.ranking import Entry
+
+TOP = 10
+SECOND = ("val/mask/iou_pooled", "val/depth/rmse_pooled", "val/depth/delta1_pooled")
+SHEETS = Path("images") / "val"
+"""Where a run keeps its validation sheets, called after their step."""
+
+
+def searched(study: StudyData) -> Markup:
+    """The study in a paragraph and its space in a table."""
+    config, trials = study.config, study.trials
+    ended = Counter(trial.asked.outcome for trial in trials)
+    outcomes = ", ".join(f"{amount} {outcome}" for outcome, amount in ended.most_common())
+    ways = ["lower" if direction == "minimize" else "higher" for direction in study.directions]
+    judged = ", ".join(f"{goal} ({way} is better)" for goal, way in zip(study.goals, ways, strict=True))
+    waiting = f" of {config.trials} wanted" if len(trials) < config.trials else ""
+    varied = [axis for axis in study.axes if len(axis.choices) != 1]
+    fixed = [axis for axis in study.axes if len(axis.choices) == 1]
+    pruning = f"{config.pruner.name} pruning" if config.pruner.name != "none" else "no pruning"
+    lines = [
+        text(
+            f"{count(len(trials), 'trial')}{waiting} ended: {outcomes}. Judged by ",
+            tag("code", judged),
+            " on validation, each run at its best epoch. "
+            f"Sampler {config.sampler.name} with seed {config.seed}, {pruning}.",
+        ),
+        text(_time(study)),
+        text(f"{count(len(varied), 'place')} of the experiment varied:"),
+        table(("place", "tried", "drawn in"), [_place(axis) for axis in varied], numbers=(2,)),
+    ]
+    if fixed:
+        held = ", ".join(f"{axis.path} = {axis.choices[0]}" for axis in fixed)
+        lines.append(text(f"Held fixed: {held}."))
+    return join(*lines)
+
+
+def _place(axis: Axis) -> tuple[str, ...]:
+    return axis.path, axis.words, count(axis.drawn, "trial")
+
+
+def _time(study: StudyData) -> str:
+    """The time that training took, and that passed."""
+    trained = sum(trial.entry.result.seconds for trial in study.trials if trial.entry)
+    began = [trial.asked.began for trial in study.trials if trial.asked.began]
+    ended = [trial.asked.ended for trial in study.trials if trial.asked.ended]
+    said = f"Training took {duration(trained)} in all"
+    if not began or not ended:
+        return f"{said}."
+    passed = (max(ended) - min(began)).total_seconds()
+    return (
+        f"{said}; from the first trial's start ({min(began):%Y-%m-%d %H:%M}) to the last one's end {duration(passed)}."
+    )
+
+
+def board(study: StudyData) -> Markup:
+    """The leaderboard's first ten."""
+    entries = study.ranked
+    if not entries:
+        return text("No run has left a result.")
+    named = [study.metric, *(name for name in SECOND if name != study.metric)]
+    metrics = [name for name in named if any(e.result.best and name in e.result.best.metrics for e in entries)]
+    stand = leads(study.home, entries[:TOP]) if len(study.directions) == 1 else Leads({}, "")
+    to_first = ["to 1st"] if stand.by_run else []
+    head = [
+        "#",
+        "run",
+        "outcome",
+        *map(_short, metrics),
+        *to_first,
+        "model",
+        "losses",
+        "optimizer",
+        "parameters",
+        "time",
+    ]
+    rows = [_entry(place, entry, metrics, stand) for place, entry in enumerate(entries[:TOP], start=1)]
+    aligned = (0, *range(3, 3 + len(metrics)), len(head) - 2, len(head) - 1)
+    left = len(entries) - TOP
+    more = text(f"{count(left, 'run')} more: dmx leaderboard {study.config.name}") if left > 0 else Markup()
+    note = text(f"To 1st: {stand.message}") if stand.by_run else Markup()
+    return join(table(head, rows, numbers=aligned, kind="wide tight"), more, note)
+
+
+def _short(metric: str) -> str:
+    return metric.removeprefix("val/").removesuffix("_pooled")
+
+
+def _entry(place: int, entry: Entry, metrics: list[str], stand: Leads) -> tuple[str, ...]:
+    best, params = entry.result.best, entry.record["params"]
+    found = stand.by_run.get(entry.run)
+    to_first = [found.verdict if found else "" if place == 1 else "–"] if stand.by_run else []
+    return (
+        str(place) if best else "–",
+        entry.run,
+        str(entry.result.outcome),
+        *(number(best.metrics.get(name) if best else None) for name in metrics),
+        *to_first,
+        str(params["model"]),
+        f"{params['loss.mask']}, {params['loss.depth']}",
+        f"{params['optimizer']} {number(params.get('optimizer.lr'))}",
+        f"{entry.record['parameters'] / 1e6:.2f} M",
+        duration(entry.result.seconds),
+    )
+
+
+def failures(study: StudyData) -> Markup:
+    """How the trials ended, and the reasons of those that came to no value."""
+    ended = Counter(trial.asked.outcome for trial in study.trials)
+    counts = table(("outcome", "trials"), [(name, str(n)) for name, n in ended.most_common()], numbers=(1,))
+    bad = [trial for trial in study.trials if not (trial.complete or trial.asked.outcome == Outcome.PRUNED)]
+    if not bad:
+        return join(text("Nothing failed."), counts)
+    rows = [_group(reason, alike) for reason, alike in grouped(bad).items()]
+    note = text(
+        f"{count(len(bad), 'trial')} of {len(study.trials)} came to no value; equal but for numbers counts as one:"
+    )
+    return join(counts, note, table(("outcome", "trials", "which", "reason, of the first"), rows, numbers=(1,)))
+
+
+def grouped(trials: list[Trial]) -> dict[tuple[str, str], list[Trial]]:
+    """Trials by outcome and reason, whatever the numbers in it, the most frequent first."""
+    found: dict[tuple[str, str], list[Trial]] = {}
+    for trial in trials:
+        alike = re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", trial.asked.reason)
+        found.setdefault((trial.asked.outcome, alike), []).append(trial)
+    return dict(sorted(found.items(), key=lambda group: -len(group[1])))
+
+
+def _group(reason: tuple[str, str], alike: list[Trial]) -> tuple[str, ...]:
+    numbers = ", ".join(str(trial.asked.number) for trial in alike[:8]) + (", …" if len(alike) > 8 else "")
+    return reason[0], str(len(alike)), numbers, alike[0].asked.reason or "none was noted"
+
+
+def pruning(study: StudyData) -> Markup:
+    """The epochs that pruned trials did not need."""
+    if study.config.pruner.name == "none":
+        return text("The study prunes nothing.")
+    pruned = [t for t in study.trials if t.asked.outcome == Outcome.PRUNED]
+    if not pruned:
+        return text("No trial was pruned.")
+    stored = [(trial.entry, trial.planned) for trial in pruned if trial.entry and trial.planned]
+    saved = sum(epochs - entry.result.epochs for entry, epochs in stored)
+    whole = sum(trial.planned or 0 for trial in study.trials)
+    times = [
+        (e.result.seconds / e.result.epochs) * (epochs - e.result.epochs) for e, epochs in stored if e.result.epochs
+    ]
+    return text(
+        f"{count(len(pruned), 'trial')} of {len(study.trials)} ended early, which saved {count(saved, 'epoch')} of "
+        f"{whole} planned ({saved / whole:.0%}), about {duration(sum(times))} at their own pace."
+        if whole
+        else f"{count(len(pruned), 'trial')} ended early; their runs are not stored, so the epochs are not known."
+    )
+
+
+def pictures(study: StudyData) -> Markup:
+    """What the objective's values look like."""
+    complete = study.complete
+    if not complete:
+        return text("None: no trial is complete.")
+    chosen = {"Best": complete[0], "Median": complete[len(complete) // 2], "Worst": complete[-1]}
+    shown: list[str] = []
+    parts: list[Markup] = []
+    for which, trial in chosen.items():
+        if trial.asked.run in shown:
+            continue
+        shown.append(trial.asked.run)
+        caption = f"{which} complete trial: {trial.asked.run}, {study.metric} = {number(trial.value)}"
+        parts.append(_picture(study.home.run(trial.asked.run) / SHEETS, caption))
+    return join(*parts)
+
+
+def _picture(folder: Path, caption: str) -> Markup:
+    sheet = last(folder)
+    if sheet is None:
+        return text(f"{caption}. It has left no sheet.")
+    says = f"{caption}. The sheet of its last validation, step {int(sheet.stem)}."
+    return figure(inline(sheet.read_bytes(), caption), says)
+
+
+def last(folder: Path) -> Path | None:
+    """The sheet of the latest step."""
+    return max(folder.glob("*.png"), key=lambda path: path.stem.zfill(20), default=None)

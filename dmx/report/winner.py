@@ -1,0 +1,180 @@
+"""What won, by how much, and whether the noise of seeds could have done it."""
+
+import statistics
+from math import sqrt
+
+from markupsafe import Markup
+
+from dmx.compare.difference import quantile
+from dmx.compare.leads import CHOSEN, leads
+from dmx.report.html import count, join, number, shown, table, tag, text
+from dmx.report.study_data import StudyData, Trial
+from dmx.report.summary import TOP
+
+
+def winner(study: StudyData) -> Markup:
+    """The best complete trial, its parameters, its lead, its seeds, and its champion on test."""
+    complete = study.complete
+    if not complete:
+        return text("Nothing: no trial is complete.")
+    if len(study.directions) > 1:
+        return _front(study)
+    best = complete[0]
+    parts = [_named(study, best), *_lead(study, complete), *_seeds(study), _champion(study)]
+    rows = [(path, shown(value)) for path, value in best.asked.params.items()]
+    parts += [text("What the search chose for it:"), table(("place", "value"), rows)]
+    if best.entry:
+        whole = [(key, shown(value)) for key, value in best.entry.record["params"].items()]
+        summary = tag("summary", f"The whole configuration ({len(whole)} values)")
+        parts.append(tag("details", summary, table(("place", "value"), whole)))
+    return join(*parts)
+
+
+def _front(study: StudyData) -> Markup:
+    """Those that no other beats, with what they came to and what the search chose for them."""
+    best = study.front
+    runs = [trial.asked.run or str(trial.asked.number) for trial in best]
+    rows = [(run, *map(number, trial.asked.values)) for run, trial in zip(runs, best, strict=True)]
+    note = (
+        f"With several objectives none is the best: no other trial beats {count(len(rows), 'trial')} in all of them. "
+        "Each was chosen for its values, so it is lucky, too: trained anew it will on average do worse."
+    )
+    head = ("run", *study.goals)
+    parts = [text(note), table(head, rows, numbers=range(1, len(head)))]
+    paths = dict.fromkeys(path for trial in best for path in trial.asked.params)
+    chosen = [(path, *(shown(trial.asked.params.get(path, "–")) for trial in best)) for path in paths]
+    return join(*parts, text("What the search chose for them:"), table(("place", *runs), chosen))
+
+
+def _named(study: StudyData, best: Trial) -> Markup:
+    described = ""
+    if best.entry and best.entry.result.best:
+        record, result = best.entry.record, best.entry.result
+        epoch = result.best.epoch if result.best else 0
+        described = f" ({record['params']['model']}, {record['parameters'] / 1e6:.2f} M parameters, epoch {epoch})"
+    name = best.asked.run or f"trial {best.asked.number}"
+    value = tag("strong", number(best.value))
+    return text(tag("strong", name), f"{described} with ", tag("code", study.metric), " = ", value, ".")
+
+
+def _lead(study: StudyData, complete: list[Trial]) -> list[Markup]:
+    """The distance to the next, whether it is more than chance, and, where seeds tell the noise, what it is worth."""
+    if len(complete) == 1:
+        return [text("It is the only complete trial, so there is nothing to compare it with.")]
+    best, values = complete[0].asked.values[0], [trial.asked.values[0] for trial in complete]
+    lead = abs(values[1] - best)
+    next_one = complete[1].asked.run or f"trial {complete[1].asked.number}"
+    said = (
+        f"It leads the next ({next_one}, {number(values[1])}) by {number(lead)} and the median of the "
+        f"{len(values)} complete trials by {number(abs(statistics.median(values) - best))}."
+    )
+    return [text(said), *_by_sample(study, complete, next_one), _by_seed(study, lead, values), text(CHOSEN)]
+
+
+def _by_sample(study: StudyData, complete: list[Trial], next_one: str) -> list[Markup]:
+    """How the next ones stand to it on the validation samples."""
+    found = leads(study.home, [trial.entry for trial in complete[:TOP] if trial.entry])
+    if next_one not in found.by_run:
+        return [text("Whether that is more than chance on these samples is not known: they are not on record.")]
+    one = found.by_run[next_one]
+    unclear = sum(not other.clear for other in found.by_run.values())
+    return [
+        text(
+            f"On the validation samples the next against it is {one.value:+.3g} [{one.low:+.2g}, {one.high:+.2g}]: ",
+            tag("strong", one.verdict),
+            f"; {unclear} of the {len(found.by_run)} next ones cannot be told apart from it. {found.message}",
+        )
+    ]
+
+
+def _by_seed(study: StudyData, lead: float, values: list[float]) -> Markup:
+    """What the lead is worth where trials of equals differ by their seeds."""
+    noise = noise_of(study)
+    if noise is None:
+        return text(tag("strong", "How much of that is the noise of seeds is not known"), *_how(study))
+    if noise == 0:
+        return text("The seeds of its retraining do not differ at all.")
+    seeds = len(_values(study))
+    limit = quantile(seeds - 1) * sqrt(2) * noise
+    verdict = "beyond the noise of seeds" if lead > limit else "within the noise of seeds"
+    close = sum(abs(value - values[0]) <= limit for value in values[1:])
+    rest = f" {count(close, 'other complete trial')} cannot be told apart from it so." if close else ""
+    return text(
+        f"One seed from another of the same configuration differs by a standard deviation of {number(noise)} "
+        f"({seeds} seeds). Where others scatter alike, two single runs of equals are up to {number(limit)} apart in "
+        "95 % of all cases: the lead is ",
+        tag("strong", verdict),
+        f".{rest}{_caution(study)}",
+    )
+
+
+def _how(study: StudyData) -> tuple[str, ...]:
+    """The command that measures the noise."""
+    ended = len(_values(study))
+    name = study.config.name
+    if ended == 1:
+        why = ": only one seed of it is complete. List several under `train_best.seeds`; then "
+    elif study.others:
+        why = ": the seeds that were retrained are of another trial, which led then. To measure it: "
+    else:
+        why = ": each trial ran with one seed. To measure it: "
+    return why, tag("code", f"dmx train-best {name}"), "."
+
+
+def _caution(study: StudyData) -> str:
+    budgets = {entry.record["params"]["stages"] for entry in study.seeds}
+    trial = study.complete[0].entry
+    had = trial.record["params"]["stages"] if trial else ""
+    if budgets == {had}:
+        return ""
+    return f" The seeds had the full budget ({', '.join(sorted(budgets))}), the trials {had}."
+
+
+def _values(study: StudyData) -> list[float]:
+    """The objective of the complete seeds."""
+    return [
+        entry.result.best.value for entry in study.seeds if entry.result.outcome == "complete" and entry.result.best
+    ]
+
+
+def noise_of(study: StudyData) -> float | None:
+    """The sample deviation of the objective over the seeds of the winner; None where fewer than two are complete."""
+    values = _values(study)
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def _seeds(study: StudyData) -> list[Markup]:
+    if not study.seeds:
+        return []
+    values = _values(study)
+    rows = [
+        (
+            entry.run,
+            str(entry.record["params"]["seed"]),
+            str(entry.result.outcome),
+            number(entry.result.best.value if entry.result.best else None),
+        )
+        for entry in study.seeds
+    ]
+    spread = f": {number(statistics.mean(values))} ± {number(statistics.stdev(values))}" if len(values) > 1 else ""
+    return [
+        text(f"Retrained at full budget over {count(len(rows), 'seed')}{spread}."),
+        table(("run", "seed", "outcome", study.metric), rows, numbers=(1, 3)),
+    ]
+
+
+def _champion(study: StudyData) -> Markup:
+    """The champion on test, and for which networks test was read."""
+    from dmx.experiment.evaluations import read_on_test, told_of_test  # imports torch
+
+    if study.champion is None:
+        return Markup()
+    run, test = study.champion
+    if not test:
+        return text(f"The champion is {run}; the split has no test part.")
+    name = study.metric.replace("val/", "test/", 1)
+    return text(
+        f"The champion is {run}. On test: ",
+        tag("code", name),
+        f" = {number(test.get(name))}. {told_of_test(read_on_test(study.home, run))}",
+    )

@@ -1,0 +1,67 @@
+"""All that dmx uses of Optuna beyond its documented interface, in one place.
+
+`optuna>=5,<6` in pyproject.toml bounds it, and `tests/house/test_private_parts.py` names each use.
+"""
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any, TypeGuard
+
+import optuna
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+FIXED_PARAMS = "fixed_params"
+"""The system attribute in which `Study.enqueue_trial` keeps the values that `Trial.suggest_*` returns."""
+RDB_METHODS = (*BaseStorage.__abstractmethods__, "record_heartbeat", "_get_stale_trial_ids", "_get_trials")
+"""Every method of `RDBStorage` that queries the database and is called from outside."""
+
+
+def set_fixed_params(storage: BaseStorage, trial_id: int, values: Mapping[str, Any]) -> None:
+    """Fix what the `suggest` methods of a queued trial return, as `Study.enqueue_trial` does for a new one."""
+    storage.set_trial_system_attr(trial_id, FIXED_PARAMS, dict(values))
+
+
+def fixed_params(trial: FrozenTrial) -> Mapping[str, Any]:
+    """The values that were fixed before the trial began."""
+    found: Mapping[str, Any] = trial.system_attrs.get(FIXED_PARAMS, {})
+    return found
+
+
+def cached(storage: RDBStorage) -> BaseStorage:
+    """A database's storage with a cache of finished trials, as `optuna.storages.get_storage` makes it of a URL."""
+    return _CachedStorage(storage)
+
+
+def has_heartbeat(storage: BaseStorage) -> TypeGuard[_CachedStorage]:
+    """Whether trials give signs of life in this storage: a database that `cached` opens takes them, a journal not."""
+    return isinstance(storage, _CachedStorage)
+
+
+def stale_trials(storage: BaseStorage, study_name: str) -> set[int]:
+    """The numbers of the running trials without a heartbeat for longer than the storage's grace period."""
+    if not has_heartbeat(storage):
+        return set()
+    stale = storage._get_stale_trial_ids(storage.get_study_id_from_name(study_name))
+    return {storage.get_trial_number_from_id(trial_id) for trial_id in stale}
+
+
+class RankedStudy(optuna.Study):
+    """A study in which a sampler sees the trials as `rank` returns them, each with one value to be minimised.
+
+    It is made as `_BracketStudy` of Optuna's Hyperband pruner is: a study whose trials are filtered on reading.
+    """
+
+    def __init__(self, study: optuna.Study, rank: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]) -> None:
+        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
+        self._directions = [StudyDirection.MINIMIZE]
+        self._rank = rank
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        """The ranked trials; they are ranked once where the sampler allows a cache."""
+        if not use_cache or self._thread_local.cached_all_trials is None:
+            self._thread_local.cached_all_trials = self._rank(super()._get_trials(deepcopy=False))
+        return super()._get_trials(deepcopy, states, use_cache=True)

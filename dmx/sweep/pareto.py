@@ -1,0 +1,179 @@
+"""Several objectives: dominance, ranks, hypervolume and knee, of points and of runs.
+
+Points `F` have one row each and one column for each objective; all objectives are minimised (`to_minimize`).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from dmx.config.objective import COSTS, Goal
+from dmx.outcome import Outcome
+from dmx.results.ranking import Entry, rank
+
+Values = Float[np.ndarray, "N M"]
+
+
+def dominates(F: Values) -> Bool[np.ndarray, "N N"]:
+    """Whether point i dominates point j: it is nowhere worse, and somewhere better."""
+    a, b = F[:, None], F[None]
+    return np.asarray((a <= b).all(2) & (a < b).any(2))
+
+
+def ranks(F: Values) -> Int[np.ndarray, "N"]:
+    """The non-dominated rank of each point: 0 for those that none dominates, 1 for those that only these do, ...
+
+    A point with a value that is no finite number is behind all others: a missing value is never best.
+
+    Source: Deb et al. 2002, "A fast and elitist multiobjective genetic algorithm: NSGA-II", section III-A.
+    """
+    finite = np.isfinite(F).all(1)
+    found = np.zeros(len(F), dtype=int)
+    found[finite] = ranks_of_finite(F[finite])
+    found[~finite] = found[finite].max(initial=-1) + 1
+    return found
+
+
+def ranks_of_finite(F: Values) -> Int[np.ndarray, "N"]:
+    """As `ranks`, of finite numbers."""
+    if F.shape[1] == 1:
+        return np.unique(F[:, 0], return_inverse=True)[1]
+    over, found = dominates(F), np.full(len(F), -1)
+    rank = 0
+    while (left := found < 0).any():
+        found[left & ~over[left].any(0)] = rank
+        rank += 1
+    return found
+
+
+def hypervolume(F: Values, reference: Float[np.ndarray, "M"]) -> float:
+    """The volume between the points and a reference that is worse than they are; points beyond it add nothing.
+
+    Source: Zitzler and Thiele 1999, "Multiobjective evolutionary algorithms: a comparative case study". Slices along
+    the last objective, each the volume of the points before it in one dimension less: exact, for some hundred points.
+
+    >>> hypervolume(np.array([[1.0, 2.0], [2.0, 1.0]]), np.array([3.0, 3.0]))
+    3.0
+    """
+    inside = F[(reference > F).all(1)]
+    if not len(inside):
+        return 0.0
+    if F.shape[1] == 1:
+        return float(reference[0] - inside.min())
+    inside = inside[np.argsort(inside[:, -1], kind="stable")]
+    edges = np.append(inside[:, -1], reference[-1])
+    depths = np.diff(edges)
+    return float(
+        sum(depth * hypervolume(inside[: i + 1, :-1], reference[:-1]) for i, depth in enumerate(depths) if depth > 0)
+    )
+
+
+def contributions(F: Values, reference: Float[np.ndarray, "M"]) -> Float[np.ndarray, "N"]:
+    """How much of the hypervolume is each point's alone."""
+    whole = hypervolume(F, reference)
+    return np.array([whole - hypervolume(np.delete(F, i, 0), reference) for i in range(len(F))])
+
+
+def scaled(F: Values) -> Values:
+    """Each objective from 0, its least value, to 1, its greatest; 0 where all are equal."""
+    low, high = F.min(0), F.max(0)
+    return np.asarray((F - low) / np.where(high > low, high - low, 1))
+
+
+def order(F: Values) -> list[int]:
+    """The points, best first: by rank, and within a rank by their contribution to its scaled hypervolume.
+
+    Each rank is scaled by its own points, so that those of other ranks, however bad, do not change it; the reference is
+    1.1 in every objective. Of equal points the first one counts; those that repeat it contribute nothing.
+
+    Source: ranks as in Deb et al. 2002 (NSGA-II); within a rank as Beume et al. 2007, "SMS-EMOA: multiobjective
+    selection based on dominated hypervolume", choose.
+    """
+    rank, alone = ranks(F), np.zeros(len(F))
+    for level in np.unique(rank) if F.shape[1] > 1 else ():
+        here = np.flatnonzero(rank == level)
+        if np.isfinite(F[here]).all():
+            first = here[np.sort(np.unique(F[here], axis=0, return_index=True)[1])]
+            shares = contributions(scaled(F[first]), np.full(F.shape[1], 1.1))
+            alone[first] = shares.round(9)  # of equal ones the first is first, whatever rounding left
+    return sorted(range(len(F)), key=lambda i: (rank[i], -alone[i], i))
+
+
+HOPELESS = 5.0
+"""In typical distances from the best: what is further behind in one objective is no candidate for the knee."""
+
+
+def behind(F: Values) -> Values:
+    """How far each point is behind the best one in each objective, in units of the median of those that are behind.
+
+    The median is that of all points, so a few that are far off do not change the unit; 0 where all are equal.
+    """
+    gap = F - F.min(0)
+    unit = [np.median(column[column > 0]) if (column > 0).any() else 1.0 for column in gap.T]
+    return np.asarray(gap / np.array(unit))
+
+
+def knee(F: Values) -> int:
+    """The point of the front that is nearest to the best value of every objective at once.
+
+    Of all points, those are left out that are hopeless in one objective; those that stay give the unit of each
+    objective anew (`behind`), and of their front the one with the least Σ_m behind_m² is taken. Where that is equal, as
+    of two points, each of which is the other's unit, gaps count as shares of the best value.
+
+    Source: the compromise solution of Zeleny 1973, "Compromise programming", p = 2. The unit is ours: the front's own
+    range, which is common there, is decided by its worst point.
+
+    >>> knee(np.array([[0.0, 10.0], [1.0, 2.5], [4.0, 0.0], [-0.1, 1000.0]]))
+    1
+    >>> knee(np.array([[3.148, 0.185], [0.9, 0.2]]))
+    1
+    """
+    points = np.flatnonzero(np.isfinite(F).all(1))
+    if not len(points):
+        return 0
+    hopeful = points[(behind(F[points]) <= HOPELESS).all(1)]
+    points = hopeful if len(hopeful) else points
+    on_front = ranks(F[points]) == 0
+    distance = np.where(on_front, np.square(behind(F[points])).sum(1).round(9), np.inf)
+    best = F[points].min(0)
+    share = np.square((F[points] - best) / np.where(best == 0, 1, best)).sum(1).round(9)
+    return int(points[np.lexsort((share, distance))[0]])
+
+
+def to_minimize(values: Sequence[Sequence[float]], directions: Sequence[str]) -> Values:
+    """Values of objectives with these directions as points: what is to be maximised is negated."""
+    signs = np.array([-1.0 if direction == "maximize" else 1.0 for direction in directions])
+    return np.asarray(np.asarray(values, dtype=float).reshape(-1, len(signs)) * signs)
+
+
+def objective_values(goals: Sequence[Goal], metrics: Mapping[str, float | None]) -> list[float] | None:
+    """One value for each objective; None where one is missing: a missing value is never 0 and never best."""
+    found = [metrics.get(goal.metric) for goal in goals]
+    return None if any(value is None for value in found) else [float(value) for value in found if value is not None]
+
+
+def run_values(entry: Entry, goals: Sequence[Goal]) -> list[float] | None:
+    """A run's values of the objectives at its best epoch; None where one is missing."""
+    metrics = entry.result.best.metrics if entry.result.best else {}
+    return objective_values(goals, {**metrics, **{cost: entry.record.get(cost) for cost in COSTS}})
+
+
+def rank_runs(entries: Sequence[Entry], goals: Sequence[Goal]) -> tuple[list[Entry], int, str]:
+    """Order runs by several objectives: complete ones by `order`, then the others.
+
+    Returns:
+        The runs, best first; the size of the front; and the run at its knee.
+
+    Raises:
+        UserError: Data, split or metric definitions differ between the runs.
+    """
+    by_one = rank(entries)
+    judged = [(entry, run_values(entry, goals)) for entry in by_one if entry.result.outcome is Outcome.COMPLETE]
+    complete = [(entry, values) for entry, values in judged if values is not None]
+    if not complete:
+        return by_one, 0, ""
+    F = to_minimize([values for _, values in complete], [str(goal.direction) for goal in goals])
+    runs = {entry.run for entry, _ in complete}
+    ordered = [complete[i][0] for i in order(F)] + [entry for entry in by_one if entry.run not in runs]
+    return ordered, int((ranks(F) == 0).sum()), complete[knee(F)][0].run

@@ -1,0 +1,103 @@
+"""Whether a trial goes on after an epoch, why not, and how that is told afterwards.
+
+Pruners are Optuna's; steps are epochs, counted from 1. Halving is dmx's own, in `dmx.sweep.halving`.
+"""
+
+import statistics
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+
+from optuna import Trial
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, PatientPruner, PercentilePruner
+from optuna.trial import FrozenTrial, TrialState
+
+from dmx.config import StudyConfig
+from dmx.config.study import (
+    HalvingConfig,
+    HyperbandConfig,
+    MedianConfig,
+    PatientConfig,
+    PercentileConfig,
+    PrunerConfig,
+)
+from dmx.sweep.halving import EPOCH, decide, decisions_of, describe
+from dmx.sweep.optuna_private import fixed_params
+from dmx.sweep.pareto import objective_values
+from dmx.sweep.trial_queue import TrialQueue
+
+
+def make_pruner(config: PrunerConfig, epochs: int) -> BasePruner:
+    """Optuna's pruner for trials of so many epochs."""
+    match config:
+        case MedianConfig():
+            return MedianPruner(n_startup_trials=config.startup_trials, n_warmup_steps=config.warmup_epochs + 1)
+        case PercentileConfig():
+            warmup = config.warmup_epochs + 1
+            return PercentilePruner(config.percentile, n_startup_trials=config.startup_trials, n_warmup_steps=warmup)
+        case PatientConfig():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                return PatientPruner(None, patience=config.patience, min_delta=config.min_delta)
+        case HyperbandConfig():
+            return HyperbandPruner(min_resource=config.min_epochs, max_resource=epochs, reduction_factor=config.factor)
+        case _:
+            return NopPruner()
+
+
+def report_epoch(
+    trial: Trial,
+    queue: TrialQueue,
+    config: StudyConfig,
+    costs: Mapping[str, float],
+    epoch: int,
+    metrics: Mapping[str, float | None],
+) -> str:
+    """Report a trial's values after an epoch.
+
+    Returns:
+        Why the trial is to be pruned or paused; empty where it goes on.
+    """
+    values = objective_values(config.goals, {**metrics, **costs})
+    if values is None:
+        return ""
+    if config.objectives:
+        trial.set_user_attr(f"{EPOCH}{epoch}", values)
+        return decide(trial, queue, config, epoch)
+    if epoch not in queue.storage.get_trial(queue.trial_id(trial.number)).intermediate_values:
+        trial.report(values[0], epoch)
+    if isinstance(config.pruner, HalvingConfig):
+        return decide(trial, queue, config, epoch)
+    return prune_reason(queue, config, epoch, values[0]) if trial.should_prune() else ""
+
+
+def prune_reason(queue: TrialQueue, config: StudyConfig, epoch: int, value: float) -> str:
+    """How the value of a pruned trial compares with the others' at its epoch."""
+    there = [t.intermediate_values[epoch] for t in queue.trials() if epoch in t.intermediate_values]
+    objective = config.experiment.objective
+    best = max(there) if objective.direction == "maximize" else min(there)
+    return (
+        f"{objective.metric} = {value:.4g} after epoch {epoch}; of {len(there)} trials there the median has "
+        f"{statistics.median(there):.4g}, the best {best:.4g} ({config.pruner.name})"
+    )
+
+
+def explain_trial(trials: Sequence[FrozenTrial], number: int, config: StudyConfig) -> Iterator[str]:
+    """How a trial went, line by line: its outcome, values, epochs and what was decided after them."""
+    trial = trials[number]
+    outcome = trial.user_attrs.get("outcome", trial.state.name.lower())
+    yield f"trial {number}: {outcome}" + (f" ({reason})" if (reason := trial.user_attrs.get("reason")) else "")
+    for path, value in trial.params.items():
+        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+        yield f"  {path} = {shown}" + (" (given, not drawn)" if path in fixed_params(trial) else "")
+    metric, better = config.experiment.objective.metric, config.experiment.objective.better
+    for epoch, value in sorted(trial.intermediate_values.items()):
+        there = [t.intermediate_values[epoch] for t in trials if epoch in t.intermediate_values]
+        ahead = sum(better(other, than=value) for other in there)
+        median = statistics.median(there)
+        yield f"  epoch {epoch}: {metric} {value:.4g}, place {ahead + 1} of {len(there)} there (median {median:.4g})"
+    for _, taken in sorted(decisions_of(trial.user_attrs).items()):
+        yield from (f"  {describe(decision)}" for decision in taken)
+    if trial.values and trial.state is TrialState.COMPLETE:
+        shown = ", ".join(f"{goal.metric} {v:.4g}" for goal, v in zip(config.goals, trial.values, strict=True))
+        yield f"  at its best epoch: {shown}"

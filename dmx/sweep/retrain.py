@@ -1,0 +1,180 @@
+"""The best trial trained again at full budget: with several seeds, compared on validation, read once on test."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from dmx.config import ExperimentConfig, StudyConfig, parse_experiment
+from dmx.errors import UserError, did_you_mean
+from dmx.experiment import UNFINISHED, Prepared, RunOptions, Tracking, prepare, run, run_id_of, tidy
+from dmx.experiment.evaluate import Evaluation, evaluate
+from dmx.experiment.evaluations import keep, read_on_test, told_of_test
+from dmx.experiment.trained import best_weights, trained
+from dmx.outcome import Outcome
+from dmx.results.ranking import Entry, rank, results
+from dmx.results.records import Chosen, kept_yaml, read_chosen, read_result
+from dmx.stored import replace_text
+from dmx.sweep.definition import load_config
+from dmx.sweep.events import SweepObserver
+from dmx.sweep.pareto import rank_runs, run_values
+from dmx.sweep.study import exclusive
+from dmx.tracking.home import CHAMPION, CONFIG, Home
+from dmx.training.checkpoint import load_weights
+
+
+@dataclass(frozen=True)
+class BestReport:
+    """What `train-best` found.
+
+    Attributes:
+        study: The study.
+        trial: The run of the best trial.
+        seeds: The run of each seed, best first, as far as it has ended.
+        interrupted: Whether it was interrupted; the rest is empty then.
+        champion: The best seed's run on validation.
+        test: Its metrics on test, read once for it; None where the split has no test part.
+        readings: For which networks test was read, as a sentence.
+        prepared: Its configuration, data and model with the best weights.
+    """
+
+    study: str
+    trial: str
+    seeds: tuple[Entry, ...]
+    interrupted: bool
+    champion: str = ""
+    test: dict[str, float | None] | None = None
+    readings: str = ""
+    prepared: Prepared | None = None
+
+    def spread(self, metric: str) -> tuple[float, float] | None:
+        """Mean and sample deviation of a validation metric over the complete seeds; None where one lacks it."""
+        complete = [entry.result.best for entry in self.seeds if entry.result.outcome is Outcome.COMPLETE]
+        known = [value for best in complete if best and (value := best.metrics.get(metric)) is not None]
+        if not known or len(known) < len(complete):
+            return None
+        return statistics.mean(known), statistics.stdev(known) if len(known) > 1 else 0.0
+
+
+def train_best(
+    name: str,
+    home: Home,
+    observer: SweepObserver,
+    pick: str | None = None,
+    page: Callable[[Evaluation], str] = lambda found: "",
+) -> BestReport:
+    """Train the study's best complete trial with the study's seeds at full budget, choose, and read test once.
+
+    Args:
+        name: The study.
+        home: Where results are.
+        observer: Told what happens.
+        pick: Of several objectives the one that decides, or `knee`; None: the knee.
+        page: Makes a page of the champion's evaluation on test.
+
+    Raises:
+        UserError: The study is not there, or none of its trials is complete.
+    """
+    study = load_config(home, name)
+    ended = [entry for entry in results(home, name) if entry.result.outcome is Outcome.COMPLETE]
+    complete = [entry for entry in ended if entry.result.best is not None]
+    if not complete:
+        raise UserError(
+            f"{home.root / 'runs'} holds no complete trial of study '{name}'; run `dmx sweep` first, or bring back the "
+            "runs' folders where they were removed."
+        )
+    trial = pick_trial(study, complete, pick)
+    with exclusive(home.study(name)):
+        runs: list[Entry] = []
+        for i, seed in enumerate(study.train_best.seeds):
+            config = full_budget(study, trial, home, seed)
+            observer.trial_started(i, len(study.train_best.seeds), {"model": f"{trial} at full budget, seed {seed}"})
+            entry, interrupted = _train(config, study, home, observer)
+            if interrupted:
+                return BestReport(name, trial, tuple(runs), interrupted=True)
+            runs.append(entry)
+        ranked = rank(runs)
+        if ranked[0].result.outcome is not Outcome.COMPLETE or ranked[0].result.best is None:
+            raise UserError(f"no seed of {trial} came to an end: {ranked[0].run} {ranked[0].result.reason}.")
+        champion = prepare(full_budget(study, trial, home, seed_of(ranked[0])), home, observer.loading)
+        load_weights(best_weights(home, ranked[0].run), champion.model)
+        test = _test(champion, ranked[0], home, page)
+        readings = told_of_test(read_on_test(home, ranked[0].run)) if test else ""
+        return BestReport(name, trial, tuple(ranked), False, ranked[0].run, test, readings, champion)
+
+
+def pick_trial(study: StudyConfig, complete: Sequence[Entry], pick: str | None) -> str:
+    """The run of the trial that is to be trained.
+
+    Raises:
+        UserError: The study has no such objective.
+    """
+    known = {goal.metric: goal for goal in study.goals}
+    if pick not in (None, "knee", *known) or (pick == "knee" and len(known) == 1):
+        legal = [*known, "knee"] if len(known) > 1 else [*known]
+        raise UserError(f"--pick {pick}: study '{study.name}' has no such objective; {did_you_mean(str(pick), legal)}")
+    if len(known) == 1:
+        return rank(complete)[0].run
+    if pick in (None, "knee"):
+        return rank_runs(complete, study.goals)[2]
+    goal = known[str(pick)]
+    judged = [(found[0], entry.run) for entry in complete if (found := run_values(entry, [goal])) is not None]
+    return (max if goal.direction == "maximize" else min)(judged)[1]
+
+
+def seed_of(entry: Entry) -> int:
+    """The seed that a run was trained with."""
+    return int(entry.record["params"]["seed"])
+
+
+def full_budget(study: StudyConfig, trial: str, home: Home, seed: int) -> ExperimentConfig:
+    """The trial's configuration with another seed and the study's full budget."""
+    path = home.run(trial) / CONFIG
+    data: dict[str, Any] = kept_yaml(path)
+    data |= {"name": f"{study.name}-best-s{seed}", "seed": seed}
+    if study.train_best.stages is not None:
+        data["stages"] = [stage.model_dump(mode="json") for stage in study.train_best.stages]
+    return parse_experiment(data, str(path))
+
+
+def _train(config: ExperimentConfig, study: StudyConfig, home: Home, observer: SweepObserver) -> tuple[Entry, bool]:
+    run_id = run_id_of(config)
+    found = read_result(home.run(run_id))
+    if found is None or found[0].outcome in UNFINISHED:
+        tags = {"dmx.role": "best", "dmx.study": study.name}
+        prepared = prepare(config, home, observer.loading, measure=study.measured)
+        options = RunOptions(progress=observer, required_metrics=study.metrics)
+        result, _ = run(prepared, home, run_id, Tracking(study.name, tags), options)
+        observer.trial_finished(config.seed, result)
+        found = read_result(home.run(run_id))
+        assert found is not None  # `run` has just written it
+    tidy(home.run(run_id), found[0].outcome, config)
+    return Entry(run_id, *found), found[0].outcome is Outcome.INTERRUPTED
+
+
+def _test(
+    prepared: Prepared, entry: Entry, home: Home, page: Callable[[Evaluation], str]
+) -> dict[str, float | None] | None:
+    """The champion's metrics on test; earlier readings, of it or of an earlier champion, stay in best.json."""
+    path = home.study(entry.record["tags"]["dmx.study"]) / CHAMPION
+    before = read_chosen(path)
+    readings = [] if before is None else [*before.earlier, before.model_copy(update={"earlier": []})]
+    who = {key: str(entry.record.get(key, "")) for key in ("data", "split", "fingerprint")}
+    known = [one for one in readings if one.champion == entry.run and one.identity in (None, who)]
+    now = known[0] if known else _read(prepared, entry, home, page, who)
+    others = [one for one in readings if one is not now]
+    replace_text(path, now.model_copy(update={"earlier": others}).model_dump_json(indent=1))
+    return now.test
+
+
+def _read(
+    prepared: Prepared, entry: Entry, home: Home, page: Callable[[Evaluation], str], who: dict[str, str]
+) -> Chosen:
+    """The champion's metrics on test, and when they were read."""
+    test: dict[str, float | None] | None = None
+    if prepared.split.test:
+        found = evaluate(trained(home, entry.run), prepared.index.root, "test", home)
+        keep(found, page(found), home)
+        test = {f"test/{name}": value for name, value in found.values.items()}
+    return Chosen(champion=entry.run, identity=who, test=test, when=datetime.now(UTC).isoformat(timespec="seconds"))

@@ -1,0 +1,322 @@
+"""A study from its start to its end: checked and prepared, or joined; its status; and its own run in MLflow."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from optuna.trial import TrialState
+
+from dmx.config import StudyConfig
+from dmx.config.experiment import flat_name
+from dmx.config.space import Space, build_space
+from dmx.errors import UserError
+from dmx.experiment import check, check_equal, check_identity, identity_of, tidy
+from dmx.outcome import Outcome
+from dmx.registry import Choice
+from dmx.stored import make_folder, replace_text
+from dmx.sweep.definition import (
+    check_storage,
+    check_unchanged,
+    load_shared,
+    share_definition,
+    store_config,
+    store_storage,
+)
+from dmx.sweep.halving import paused_at
+from dmx.sweep.pareto import hypervolume, ranks, to_minimize
+from dmx.sweep.storage import without_password
+from dmx.sweep.suggest import first_trials
+from dmx.sweep.trial_queue import TrialQueue, check_runs, open_queue
+from dmx.tracking import RunStart, RunTracker, open_run
+from dmx.tracking.forwarder import unsent
+from dmx.tracking.forwarder_client import forwarder
+from dmx.tracking.home import IDENTITY, JOURNAL, OPTUNA_JOURNAL, STUDY, Home
+from dmx.tracking.journal import Finished, Reopened, read
+from dmx.tracking.mlflow_forms import View
+from dmx.written import read_yaml
+
+Artifacts = Callable[[StudyConfig, TrialQueue], Iterable[Path]]
+RESUMABLE = "the same command goes on"
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """How far a study is.
+
+    Attributes:
+        outcomes: How many trials have finished with each outcome.
+        paused: The numbers of the paused trials.
+        best: The first objective's best value, and the number of its trial.
+    """
+
+    outcomes: Mapping[str, int]
+    paused: frozenset[int]
+    best: tuple[float, int] | None
+
+
+def study_status(queue: TrialQueue) -> StudyStatus:
+    """The status of a study now."""
+    trials = queue.trials()
+    outcomes = Counter(str(t.user_attrs.get("outcome", t.state.name.lower())) for t in trials if t.state.is_finished())
+    paused = (t.number for t in trials if t.state is TrialState.WAITING and paused_at(t.user_attrs))
+    values = [(t.values[0], t.number) for t in trials if t.state is TrialState.COMPLETE]
+    lower = queue.load_study().directions[0].name == "MINIMIZE"
+    return StudyStatus(outcomes, frozenset(paused), (min if lower else max)(values, default=None))
+
+
+def status_metrics(queue: TrialQueue) -> dict[str, float]:
+    """The status as metrics of the study's run: trials by state, and the best value, or size and volume of the front.
+
+    The hypervolume's reference is the first trial, the study's own experiment: it is what the front gains over that, as
+    a share of its values.
+    """
+    trials = queue.trials()
+    counts = {
+        f"trials/{state.name.lower()}": float(sum(trial.state is state for trial in trials))
+        for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    }
+    directions = [direction.name.lower() for direction in queue.load_study().directions]
+    complete = [trial.values for trial in trials if trial.state is TrialState.COMPLETE]
+    if not complete:
+        return counts
+    if len(directions) == 1:
+        return {**counts, "trials/best_value": (max if directions == ["maximize"] else min)(complete)[0]}
+    F = to_minimize(complete, directions)
+    F = F[np.isfinite(F).all(1)]
+    front = F[ranks(F) == 0]
+    counts["trials/front"] = float(len(front))
+    if not trials[0].values:
+        return counts
+    reference = to_minimize([trials[0].values], directions)[0]
+    unit = np.where(reference == 0, 1, np.abs(reference))
+    return {**counts, "trials/hypervolume": hypervolume(front / unit, reference / unit)}
+
+
+def complete_trials(queue: TrialQueue) -> int:
+    """How many trials are complete."""
+    return sum(trial.state is TrialState.COMPLETE for trial in queue.trials())
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """How far a study is when the command ends.
+
+    Attributes:
+        finished: How many of the `trials` have finished.
+        trials: How many there are in all.
+        complete: How many of the finished ones are complete.
+        ran: How many finished since the command began.
+        stopped: Why it was stopped before its last trial; empty where it was not.
+        unsent: How many events MLflow and TensorBoard still lack.
+        failed: Whether it was stopped because too many trials failed.
+    """
+
+    finished: int
+    trials: int
+    complete: int
+    ran: int
+    stopped: str
+    unsent: int
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A study whose trials can be run.
+
+    Attributes:
+        config: Its configuration.
+        home: Where results are.
+        queue: Its trials.
+        space: What varies in them.
+        depth_kind: The kind of depth in its data.
+        has_background: Whether its data have backgrounds.
+        record: The study's own run in MLflow, beside those of its trials; None where another machine keeps it.
+        finished_before: How many trials had finished.
+    """
+
+    config: StudyConfig
+    home: Home
+    queue: TrialQueue
+    space: Space
+    depth_kind: str
+    has_background: bool
+    record: RunTracker | None
+    finished_before: int
+
+    def log_status(self) -> None:
+        """Log the status to the study's own run."""
+        if self.record is not None:
+            self.record.log(self.queue.finished(), status_metrics(self.queue))
+
+    def close(
+        self, stopped: str, runs: Collection[str], artifacts: Artifacts = lambda config, queue: ()
+    ) -> StudySummary:
+        """Close the study's own run.
+
+        Args:
+            stopped: Why the study was stopped; empty where it was not.
+            runs: The runs of the trials that were worked on.
+            artifacts: Makes the files that are kept with the run of a study whose trials have all finished.
+        """
+        after = self.queue.finished()
+        if self.record is not None:
+            self.record.artifact(self.home.study(self.config.name) / STUDY)
+            whole = after >= self.config.trials and not stopped
+            for path in artifacts(self.config, self.queue) if whole else ():
+                self.record.artifact(path)
+            self.record.finish(Outcome.COMPLETE if whole else Outcome.INTERRUPTED, stopped)  # waits for the stores
+            runs = {*runs, self.record.folder.name}
+        ran, missing = after - self.finished_before, sum(count_unsent(self.home, run) for run in runs)
+        return StudySummary(after, self.config.trials, complete_trials(self.queue), ran, stopped, missing)
+
+
+@contextmanager
+def prepare_study(config: StudyConfig, home: Home, url: str | None = None) -> Iterator[PreparedStudy | StudySummary]:
+    """Check everything, then create the study or go on with it; a summary where all trials have finished already.
+
+    Args:
+        config: The study.
+        home: Where results are.
+        url: The database that workers of several machines share; None: the study is in `home`, and only one process may
+            run its worker pool.
+
+    Raises:
+        UserError: The configuration does not fit the data, or the study in `home` was made by another configuration.
+    """
+    folder = home.study(config.name)
+    if url is None and not (folder / OPTUNA_JOURNAL).is_file():
+        check_runs(home, config.name, range(config.trials), list)
+    if (folder / STUDY).exists():
+        check_unchanged(config, read_yaml(folder / STUDY), str(folder))
+        check_storage(folder, url)
+        queue = open_queue(config, folder, url)
+        if is_closed(queue, home):
+            store_config(folder, config)
+            yield StudySummary(queue.finished(), config.trials, complete_trials(queue), 0, "", 0)
+            return
+    base = check(config.experiment, config.metrics)
+    space = build_space(config, base.index.depth.kind, base.index.has_background)
+    first_trials(config, space)  # a mistake in the queue shows before anything is written
+    with exclusive(folder):
+        check_identity(folder / IDENTITY, base, f"study '{config.name}'")
+        replace_text(folder / IDENTITY, json.dumps(identity_of(base), indent=1))
+        store_storage(folder, url)
+        queue = open_queue(config, folder, url)
+        check_runs(home, config.name, range(config.trials), queue.trials)
+        share_definition(queue, config, identity_of(base))
+        store_config(folder, config)
+        if url is None:
+            queue.release_all()  # this process has the study's lock, so there are no workers
+        tidy_finished(queue, config, home)
+        queue.fill()
+        send_unsent(queue, home)
+        yield _prepared(config, home, queue, space, base.index.depth.kind, base.index.has_background)
+
+
+def _prepared(
+    config: StudyConfig, home: Home, queue: TrialQueue, space: Space, kind: str, has_background: bool
+) -> PreparedStudy:
+    record = _open_record(config, home, space)
+    return PreparedStudy(config, home, queue, space, kind, has_background, record, queue.finished())
+
+
+def join_study(name: str, home: Home, url: str) -> PreparedStudy:
+    """A study that `dmx sweep --storage` has begun on some machine.
+
+    Raises:
+        UserError: There is no such study, or the data here are others than those that it began with.
+    """
+    queue, config, identity = load_shared(name, url)
+    base = check(config.experiment, config.metrics)
+    check_equal(identity, identity_of(base), f"study '{name}' at {without_password(url)}", base.index.root)
+    kind, has_background = base.index.depth.kind, base.index.has_background
+    space = build_space(config, kind, has_background)
+    return PreparedStudy(config, home, queue, space, kind, has_background, None, queue.finished())
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Lock the study in `folder` for this process; the operating system releases the lock when the process dies.
+
+    Raises:
+        UserError: Another process has the lock.
+    """
+    make_folder(folder)
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            yield
+    except Timeout:
+        raise UserError(
+            f"another process works on the study in {folder}; wait until it has ended, or stop it."
+        ) from None
+
+
+def is_closed(queue: TrialQueue, home: Home) -> bool:
+    """Whether all trials have finished and MLflow and TensorBoard have everything, so that nothing is left to do."""
+    if queue.finished() < queue.n_trials:
+        return False
+    record = home.run(f"{queue.study_name}-study")
+    if not (record / JOURNAL).is_file():  # removed by hand
+        return False
+    ends = [event for event, _ in read(record / JOURNAL) if isinstance(event, Finished | Reopened)]
+    if not ends or not isinstance(ends[-1], Finished) or ends[-1].outcome != Outcome.COMPLETE.value:
+        return False
+    runs = (str(trial.user_attrs.get("run", "")) for trial in queue.trials())
+    return not any(run and count_unsent(home, run) for run in (record.name, *runs))
+
+
+def send_unsent(queue: TrialQueue, home: Home) -> None:
+    """Have the events sent that MLflow and TensorBoard lack of finished trials, as where a worker pool was killed."""
+    for trial in queue.trials():
+        run_id = str(trial.user_attrs.get("run", ""))
+        if trial.state.is_finished() and run_id and count_unsent(home, run_id):
+            forwarder().finish(home, run_id, 0.0)
+
+
+def count_unsent(home: Home, run_id: str) -> int:
+    """How many events of a run MLflow and TensorBoard lack; 0 where its folder was removed."""
+    return unsent(home, run_id) if (home.run(run_id) / JOURNAL).is_file() else 0
+
+
+def tidy_finished(queue: TrialQueue, config: StudyConfig, home: Home) -> None:
+    """Remove what a killed worker left of finished trials."""
+    for trial in queue.trials():
+        run_id, outcome = trial.user_attrs.get("run"), trial.user_attrs.get("outcome")
+        if trial.state.is_finished() and run_id and outcome:
+            tidy(home.run(run_id), Outcome(outcome), config.experiment, trial=True)
+
+
+def study_view(config: StudyConfig, space: Space) -> View:
+    """MLflow's saved view of the study: its objectives, and the parameters that every trial has a value of."""
+    places = [flat_name(dimension.path) for dimension in space.dimensions]
+    choices = {d.path: len(d.search.values) for d in space.dimensions if isinstance(d.search, Choice)}
+    drawn = [
+        name
+        for name, d in zip(places, space.dimensions, strict=True)
+        if d.when is None or places.count(name) == choices.get(d.when[0])
+    ]
+    objective = config.experiment.objective
+    metrics = dict.fromkeys((*config.metrics, "val/mask/iou_pooled", "val/depth/rmse_pooled"))
+    return View(
+        objective=objective.metric,
+        ascending=objective.direction == "minimize",
+        metrics=(*metrics,),
+        params=(*dict.fromkeys(drawn),),
+    )
+
+
+def _open_record(config: StudyConfig, home: Home, space: Space) -> RunTracker:
+    start = RunStart(
+        experiment=config.name,
+        name=f"{config.name} (study)",
+        tags={"dmx.role": "study", "dmx.study": config.name},
+        params={f"search.{d.path}": str(d.search) for d in space.dimensions},
+        view=study_view(config, space),
+    )
+    return open_run(home, f"{config.name}-study", start)

@@ -1,0 +1,188 @@
+"""The device of a run: how it is used, what a network costs on it, and what to do when its memory runs out."""
+
+import gc
+import shutil
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from dmx.errors import UserError
+from dmx.models import DepthMaskModel
+
+# A run must spend this many floating-point operations before compilation (40 to 60 s) pays: some 10 minutes at the
+# speed that the baseline was seen to reach (two CPU cores: 0.1 TFLOP/s) or is assumed to (one data-centre GPU: 50).
+COMPILE_FROM_FLOPS = {"cpu": 6e13, "cuda": 3e16}
+
+LATENCY_SECONDS = 0.3
+"""How long a latency is measured, after its first call."""
+FLOAT32_BYTES = 4
+M = TypeVar("M", bound=nn.Module)
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """How a run uses its device: what each `auto` of the settings was resolved to on this machine."""
+
+    device: torch.device
+    dtype: torch.dtype
+    memory_format: torch.memory_format
+    compile: bool
+    refused: str = ""
+    """The precision that `auto` would have taken, and the part of the network that it computes wrongly."""
+
+    def place(self, model: M) -> M:
+        """Move a model onto the device, in the memory format."""
+        return model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload,no-any-return]
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The context of the forward pass."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """The gradient scaler: at work for float16 only."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+
+    def facts(self) -> dict[str, str]:
+        """The settings as plain texts, for the record of the run."""
+        return {
+            "device": str(self.device),
+            "precision": str(self.dtype).removeprefix("torch."),
+            "channels_last": str(self.memory_format == torch.channels_last).lower(),
+            "compile": str(self.compile).lower(),
+            **({"precision_refused": self.refused} if self.refused else {}),
+        }
+
+
+def resolve_device(
+    device: Literal["auto", "cpu", "cuda", "mps"],
+    precision: Literal["auto", "float32", "bfloat16", "float16"],
+    channels_last: Literal["auto"] | bool,
+    compile: Literal["auto"] | bool,
+    flops: float,
+) -> DeviceConfig:
+    """Resolve the settings of a run that will spend `flops` floating-point operations.
+
+    `auto` precision is bfloat16 on CUDA cards that compute in it and float32 elsewhere: on a CPU without native
+    support bfloat16 was measured 24 times slower. `auto` compiles where the run is long enough and a C++ compiler is
+    at hand. The choice depends on the configuration and the machine alone, never on a clock, so that a resumed run
+    makes the same one.
+
+    Raises:
+        UserError: The device is not there.
+    """
+    check_device(device)
+    where = torch.device(_best_device() if device == "auto" else device)
+    native = where.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    dtype = (torch.bfloat16 if native else torch.float32) if precision == "auto" else DTYPES[precision]
+    last = where.type != "mps" if channels_last == "auto" else channels_last
+    long_enough = flops > COMPILE_FROM_FLOPS.get(where.type, float("inf"))
+    worth = long_enough and shutil.which("g++") is not None if compile == "auto" else compile
+    return DeviceConfig(where, dtype, torch.channels_last if last else torch.contiguous_format, worth)
+
+
+def check_device(device: Literal["auto", "cpu", "cuda", "mps"]) -> None:
+    """Make sure that the device is there.
+
+    Raises:
+        UserError: It is not.
+    """
+    if (device == "cuda" and not torch.cuda.is_available()) or (
+        device == "mps" and not torch.backends.mps.is_available()
+    ):
+        raise UserError(f"training.device is {device}, but torch finds none on this machine; use auto or cpu.")
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def forward_flops(net: nn.Module, size: tuple[int, int], with_background: bool) -> int:
+    """Floating-point operations of one sample's forward pass (a multiply-add counts as two).
+
+    Shapes alone are computed, which takes no memory; but all of it where values decide what a network does.
+    """
+
+    def counted(mode: AbstractContextManager[Any]) -> int:
+        with torch.no_grad(), mode, FlopCounterMode(display=False) as counter:
+            image = torch.zeros(1, 3, *size)
+            net(image, image if with_background else None)
+        return int(counter.get_total_flops())
+
+    was_training = net.training
+    net.eval()
+    try:
+        return counted(FakeTensorMode(allow_non_fake_inputs=True))
+    except RuntimeError:  # of values; or a defect, which is told by its own name then
+        return counted(nullcontext())
+    finally:
+        net.train(was_training)
+
+
+def memory_mb(model: DepthMaskModel, size: tuple[int, int], batch_size: int) -> float:
+    """MiB that training a batch takes in float32: weights, gradients and what the forward pass keeps for the backward.
+
+    Counted on one sample, so that it is the same on every machine; what the optimizer, kernels and the allocator add is
+    not in it.
+    """
+    kept: dict[int, int] = {}
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+            alive.append(tensor)  # else its memory, and so its address, may serve another
+        return tensor
+
+    alive: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        prediction = model.look(size)
+    del prediction
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    return (2 * FLOAT32_BYTES * weights + batch_size * sum(kept.values())) / 2**20
+
+
+@torch.no_grad()
+def latency_ms(
+    model: DepthMaskModel, size: tuple[int, int], with_background: bool, device_config: DeviceConfig
+) -> float:
+    """Milliseconds from one picture to its prediction on the device, as trained: the median of many."""
+    from torch.utils.benchmark import Timer  # looks for compilers, and says so: only who uses it waits
+
+    model = device_config.place(model)
+    was_training = model.training
+    model.eval()
+    image = torch.zeros(1, 3, *size, device=device_config.device).contiguous(memory_format=device_config.memory_format)
+    timer = Timer(
+        "with autocast():\n    model(image, background)",
+        globals={
+            "autocast": device_config.autocast,
+            "model": model,
+            "image": image,
+            "background": image if with_background else None,
+        },
+        num_threads=torch.get_num_threads(),
+    )
+    found = timer.blocked_autorange(min_run_time=LATENCY_SECONDS).median * 1000
+    model.train(was_training)
+    return float(found)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: on a GPU torch has a class for it, on a CPU only a text."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def free_memory() -> None:
+    """Return memory that is no longer used to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,324 @@
+"""The optimizers: torch's and timm's as a table, and those that need more than a row; importing this registers them.
+
+Weight decay starts at 0 but for AdamW, which is named for it. The class of a row is imported when it is built:
+importing timm takes seconds. The learning rates of a family are searched where that family works: steps scaled to the
+size of the gradient's history (`AdaptiveRate`), steps as long as the gradient (`GradientRate`), steps of the
+gradient's sign (`SignRate`).
+
+Muon, as its authors advise, is for the kernels and matrices of hidden layers alone: AdamW, with the same learning rate,
+learns the first layers and the last ones, biases, norms and embeddings (`hidden_layers`, see `dmx.training.groups`).
+Deviations, all timm's: that AdamW has Nesterov's momentum (NAdamW); it also learns what is hardly a matrix, as kernels
+of one channel, with a side below 4, or 128 times as long as wide; and the five Newton-Schulz steps have coefficients of
+their own each, which come nearer to an orthogonal matrix than the authors' one set of them.
+"""
+
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from importlib import import_module
+from inspect import Parameter, Signature
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from pydantic import Field
+from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
+
+from dmx.registry import Range, optimizers
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.98)]
+HighMomentum = Annotated[float, Field(ge=0, lt=1), Range(0.8, 0.98)]
+AdaptiveRate = Annotated[float, Field(gt=0, le=10), Range(1e-5, 1e-2, log=True)]
+GradientRate = Annotated[float, Field(gt=0, le=10), Range(1e-4, 1.0, log=True)]
+SignRate = Annotated[float, Field(gt=0, le=1), Range(3e-6, 3e-3, log=True)]
+WeightDecay = Annotated[float, Field(ge=0, le=1), Range(1e-6, 1e-2, log=True)]
+"""Added to the gradient: an L2 penalty."""
+DecoupledDecay = Annotated[float, Field(ge=0, le=10), Range(1e-4, 0.3, log=True)]
+"""Taken from the weights apart from the gradient, in proportion to the learning rate."""
+ITS_OWN_AVERAGE = {"schedule": ("constant",), "training.ema_decay": (None,)}
+"""A falling rate or a second average would only shorten the average that it makes itself."""
+ONE_RATE = {"groups.encoder_lr": (1.0,), "groups.layer_decay": (1.0,)}
+"""It learns one rate for all parameters, and refuses groups of several."""
+
+
+class Setting(NamedTuple):
+    """A parameter of an optimizer: its type with legal and searched range, its default, and what it is."""
+
+    type: Any
+    default: float
+    what: str
+
+
+def lr(default: float, type: Any = AdaptiveRate, what: str = "Learning rate.") -> Setting:
+    """A learning rate."""
+    return Setting(type, default, what)
+
+
+def memory(default: float, of: str = "the gradient") -> Setting:
+    """The factor of a running mean."""
+    return Setting(Beta, default, f"Memory of {of}.")
+
+
+def momentum(default: float, type: Any = Momentum) -> Setting:
+    """The factor of the last step."""
+    return Setting(type, default, "The share of the last step that goes on.")
+
+
+def decoupled(
+    default: float = 0.0,
+    type: Any = DecoupledDecay,
+    what: str = "The share of the weights that each step of learning rate 1 takes away.",
+) -> Setting:
+    """Weight decay apart from the gradient."""
+    return Setting(type, default, what)
+
+
+L2 = Setting(WeightDecay, 0.0, "L2 penalty, added to the gradient.")
+SQUARES = memory(0.999, "the squared gradient")
+NO_FACTS: Mapping[str, Any] = {}
+
+
+def made(target: str, parameters: ParamsT, **options: Any) -> Optimizer:
+    """An optimizer of the class `target`, which is imported here, for importing timm takes seconds."""
+    module, _, name = target.rpartition(".")
+    optimizer: Optimizer = getattr(import_module(module), name)(parameters, **options)
+    return optimizer
+
+
+def row(
+    name: str,
+    target: str,
+    paper: str,
+    summary: str,
+    fixed: Mapping[str, Any] = NO_FACTS,
+    facts: Mapping[str, Any] = NO_FACTS,
+    **settings: Setting,
+) -> None:
+    """Register the optimizer class `target` under `name`.
+
+    Args:
+        name: Its name in the registry.
+        target: Module and name of the class.
+        paper: Where it comes from.
+        summary: What it does, in one line.
+        fixed: Arguments of the class that are no parameters here.
+        facts: What else must be known of it, see `Component.facts`.
+        settings: Its parameters; `beta1`, `beta2`, ... become the argument `betas`.
+    """
+
+    def build(parameters: ParamsT, **given: Any) -> Optimizer:
+        values = {key: setting.default for key, setting in settings.items()} | given
+        betas = tuple(values.pop(key) for key in settings if key.startswith("beta"))
+        options = values | ({"betas": betas} if betas else {}) | dict(fixed)
+        return made(target, parameters, **options)
+
+    own = [Parameter("parameters", Parameter.POSITIONAL_OR_KEYWORD, annotation=ParamsT)]
+    own += [Parameter(k, Parameter.KEYWORD_ONLY, default=s.default, annotation=s.type) for k, s in settings.items()]
+    build.__name__ = build.__qualname__ = name
+    build.__doc__ = "\n    ".join(
+        [f"{summary}\n\nArgs:", "parameters: What is learned.", *(f"{key}: {s.what}" for key, s in settings.items())]
+    )
+    build.__signature__ = Signature(own)  # type: ignore[attr-defined]
+    build.__annotations__ = {one.name: one.annotation for one in own}
+    optimizers.register(name, source=f"{paper}; {target}", **facts)(build)
+
+
+# fmt: off
+row("adam", "torch.optim.Adam", "Kingma and Ba 2015",
+    "Adam: steps scaled by running means of gradient and squared gradient.",
+    lr=lr(1e-3), beta1=memory(0.9), beta2=SQUARES, weight_decay=L2)
+row("adamw", "torch.optim.AdamW", "Loshchilov and Hutter 2019",
+    "Adam with weight decay apart from the gradient.",
+    lr=lr(1e-3), beta1=memory(0.9), beta2=SQUARES, weight_decay=decoupled(0.01))
+row("nadam", "torch.optim.NAdam", "Dozat 2016",
+    "Adam with Nesterov's momentum.",
+    lr=lr(2e-3), beta1=memory(0.9), beta2=SQUARES, weight_decay=L2)
+row("nadamw", "timm.optim.NAdamW", "Dozat 2016, Loshchilov and Hutter 2019",
+    "AdamW with Nesterov's momentum.",
+    lr=lr(1e-3), beta1=memory(0.9), beta2=SQUARES, weight_decay=decoupled(0.01))
+row("radam", "torch.optim.RAdam", "Liu et al. 2020",
+    "Adam that holds back until its mean of squares can be trusted.",
+    lr=lr(1e-3), beta1=memory(0.9), beta2=SQUARES, weight_decay=L2)
+row("adamax", "torch.optim.Adamax", "Kingma and Ba 2015, section 7.1",
+    "Adam with the greatest gradient of late in place of the mean of squares.",
+    lr=lr(2e-3), beta1=memory(0.9), beta2=memory(0.999, "the greatest gradient"), weight_decay=L2)
+row("lamb", "timm.optim.Lamb", "You et al. 2020",
+    "Adam whose steps are a share of the length of each layer's weights, for large batches.",
+    fixed={"always_adapt": True, "max_grad_norm": None},
+    lr=lr(3e-3), beta1=memory(0.9), beta2=SQUARES,
+    weight_decay=decoupled(what="As in the paper, added to the step before that is scaled."))
+row("lion", "timm.optim.Lion", "Chen et al. 2023",
+    "Steps of one length, by the sign of a mixture of gradient and momentum.",
+    lr=lr(1e-4, SignRate, "Learning rate; a third to a tenth of Adam's."),
+    beta1=Setting(Beta, 0.9, "The momentum's share in that mixture."), beta2=memory(0.99, "the momentum"),
+    weight_decay=decoupled(type=Annotated[float, Field(ge=0, le=100), Range(1e-3, 3.0, log=True)]))
+row("adagrad", "torch.optim.Adagrad", "Duchi et al. 2011",
+    "Steps divided by the root of the sum of all squared gradients.",
+    lr=lr(0.01, GradientRate), weight_decay=L2)
+row("adadelta", "torch.optim.Adadelta", "Zeiler 2012",
+    "Steps in proportion to the steps of late, without a unit.",
+    lr=lr(1.0, Annotated[float, Field(gt=0, le=10), Range(0.1, 10.0, log=True)]),
+    rho=memory(0.9, "squared gradients and steps"), weight_decay=L2)
+row("rmsprop", "torch.optim.RMSprop", "Hinton 2012, lecture 6e",
+    "RMSprop: steps scaled by a running mean of the squared gradient.",
+    lr=lr(1e-3), alpha=memory(0.99, "the squared gradient"), momentum=momentum(0.0), weight_decay=L2)
+row("adafactor", "torch.optim.Adafactor", "Shazeer and Stern 2018",
+    "Squared gradients by row and column only, which saves memory.",
+    lr=lr(0.01, what="Learning rate, relative to the size of the weights."), weight_decay=decoupled())
+row("madgrad", "timm.optim.MADGRAD", "Defazio and Jelassi 2022",
+    "Dual averaging with momentum and the cube root of summed squares.",
+    lr=lr(1e-3), momentum=momentum(0.9, Annotated[float, Field(ge=0, lt=1), Range(0.5, 0.98)]), weight_decay=L2)
+row("novograd", "timm.optim.NvNovoGrad", "Ginsburg et al. 2019",
+    "Adam with one mean of squares for each layer.",
+    fixed={"decoupled_decay": True},
+    lr=lr(1e-3), beta1=memory(0.95), beta2=memory(0.98, "the layer's squared gradient"), weight_decay=decoupled())
+row("adabelief", "timm.optim.AdaBelief", "Zhuang et al. 2020",
+    "Adam whose steps are scaled by how far the gradient is from what was expected.",
+    fixed={"rectify": False},
+    lr=lr(1e-3), beta1=memory(0.9), beta2=memory(0.999, "the squared surprise"), weight_decay=decoupled())
+row("adamp", "timm.optim.AdamP", "Heo et al. 2021",
+    "Adam with Nesterov momentum, without the part of a step that only makes scale-invariant weights longer.",
+    fixed={"nesterov": True},
+    lr=lr(1e-3), beta1=memory(0.9), beta2=SQUARES, weight_decay=decoupled())
+row("adan", "timm.optim.Adan", "Xie et al. 2024",
+    "Adam with Nesterov's momentum from the change of the gradient.",
+    lr=lr(1e-3), beta1=memory(0.98), beta2=memory(0.92, "the gradient's change"), beta3=memory(0.99, "the squares"),
+    weight_decay=decoupled())
+row("adopt", "timm.optim.Adopt", "Taniguchi et al. 2024",
+    "Adam that scales a gradient by those before it, so that it converges for any beta2.",
+    fixed={"decoupled": True},
+    lr=lr(1e-3), beta1=memory(0.9), beta2=memory(0.9999, "the squared gradient"), weight_decay=decoupled())
+row("laprop", "timm.optim.LaProp", "Ziyin et al. 2020",
+    "Adam that takes the momentum of scaled gradients instead of scaling the momentum.",
+    lr=lr(4e-4), beta1=memory(0.9, "the scaled gradient"), beta2=SQUARES, weight_decay=decoupled())
+row("mars", "timm.optim.Mars", "Yuan et al. 2024",
+    "AdamW on gradients whose noise is lowered by the change since the last step.",
+    lr=lr(3e-3), beta1=memory(0.9), beta2=memory(0.99, "the squared gradient"),
+    gamma=Setting(Annotated[float, Field(ge=0, le=1)], 0.025, "How much of the change is added."),
+    weight_decay=decoupled())
+row("muon", "timm.optim.Muon", "Jordan et al. 2024, Liu et al. 2025 (scale)",
+    "Momentum made orthogonal, hidden layer by hidden layer; AdamW for the first and last layers, biases and norms.",
+    fixed={"nesterov": True}, facts={"hidden_layers": True},
+    lr=lr(2e-3, what="Learning rate, of AdamW's size: steps are scaled to the length of its steps."),
+    momentum=momentum(0.95, HighMomentum), weight_decay=decoupled())
+# fmt: on
+
+
+@optimizers.register("sgd", source="Sutskever et al. 2013; torch.optim.SGD")
+def sgd(
+    parameters: ParamsT,
+    *,
+    lr: GradientRate = 0.01,
+    momentum: Momentum = 0.9,
+    weight_decay: WeightDecay = 0.0,
+    nesterov: bool = False,
+) -> Optimizer:
+    """Stochastic gradient descent with momentum.
+
+    Args:
+        parameters: What is learned.
+        lr: Learning rate.
+        momentum: The share of the last step that goes on.
+        weight_decay: L2 penalty, added to the gradient.
+        nesterov: Look ahead along the momentum; without momentum it changes nothing.
+    """
+    return torch.optim.SGD(
+        parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov and momentum > 0
+    )
+
+
+@optimizers.register("sgdp", source="Heo et al. 2021 (AdamP); timm.optim.SGDP")
+def sgdp(
+    parameters: ParamsT,
+    *,
+    lr: GradientRate = 0.01,
+    momentum: Momentum = 0.9,
+    weight_decay: WeightDecay = 0.0,
+) -> Optimizer:
+    """SGD without the part of a step that only makes scale-invariant weights longer.
+
+    Args:
+        parameters: What is learned.
+        lr: Learning rate.
+        momentum: The share of the last step that goes on.
+        weight_decay: Taken from the weights apart from the gradient.
+    """
+    options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": momentum > 0}
+    return made("timm.optim.SGDP", parameters, **options)
+
+
+def training(optimizer: Optimizer) -> Optimizer:
+    """The schedule-free `optimizer`, ready for steps: between `eval()` and `train()` the weights are their averages."""
+    optimizer.train()  # type: ignore[attr-defined]
+    return optimizer
+
+
+@optimizers.register("adamw_schedulefree", source="Defazio et al. 2024; schedulefree", needs=ITS_OWN_AVERAGE)
+def adamw_schedulefree(
+    parameters: ParamsT,
+    *,
+    lr: AdaptiveRate = 2.5e-3,
+    beta1: Annotated[float, Field(gt=0, lt=1)] = 0.9,
+    beta2: Beta = 0.999,
+    weight_decay: DecoupledDecay = 0.0,
+) -> Optimizer:
+    """AdamW that averages its weights so that no schedule is needed; use it with `schedule: constant`.
+
+    Args:
+        parameters: What is learned.
+        lr: Learning rate.
+        beta1: How near the average the gradient is taken.
+        beta2: Memory of the squared gradient.
+        weight_decay: The share of the weights that each step of learning rate 1 takes away.
+    """
+    from schedulefree import AdamWScheduleFree
+
+    optimizer: Optimizer = AdamWScheduleFree(parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
+    return training(optimizer)
+
+
+@optimizers.register("sgd_schedulefree", source="Defazio et al. 2024; schedulefree", needs=ITS_OWN_AVERAGE)
+def sgd_schedulefree(
+    parameters: ParamsT,
+    *,
+    lr: GradientRate = 0.1,
+    momentum: Annotated[float, Field(gt=0, lt=1), Range(0.8, 0.98)] = 0.9,
+    weight_decay: WeightDecay = 0.0,
+) -> Optimizer:
+    """SGD that averages its weights so that no schedule is needed; use it with `schedule: constant`.
+
+    Args:
+        parameters: What is learned.
+        lr: Learning rate.
+        momentum: How near the average the gradient is taken.
+        weight_decay: L2 penalty, added to the gradient.
+    """
+    from schedulefree import SGDScheduleFree
+
+    optimizer: Optimizer = SGDScheduleFree(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    return training(optimizer)
+
+
+@optimizers.register("prodigy", source="Mishchenko and Defazio 2024; prodigyopt", needs=ONE_RATE)
+def prodigy(
+    parameters: ParamsT,
+    *,
+    lr: Annotated[float, Field(gt=0, le=10), Range(0.3, 3.0, log=True)] = 1.0,
+    beta1: Beta = 0.9,
+    beta2: Beta = 0.999,
+    weight_decay: DecoupledDecay = 0.0,
+) -> Optimizer:
+    """Adam that finds its learning rate by itself.
+
+    Args:
+        parameters: What is learned.
+        lr: What that learning rate is multiplied by.
+        beta1: Memory of the gradient.
+        beta2: Memory of the squared gradient.
+        weight_decay: The share of the weights that each step of learning rate 1 takes away.
+    """
+    from prodigyopt import Prodigy
+
+    with redirect_stdout(None):  # it prints how it decays
+        optimizer: Optimizer = Prodigy(parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
+    return optimizer
