@@ -78,7 +78,9 @@ class Hasty:
 def test_what_stores_lack_is_counted_when_the_sweep_ends(
     tmp_path: Path, tiny_study: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hasty = Hasty()
+    hasty, before = Hasty(), forwarder()
+    assert isinstance(before, ForwarderClient)
+    before.stop()  # nobody else could once it is out of the cache
     monkeypatch.setattr(forwarder_client, "_instead", [hasty])
     forwarder.cache_clear()
     try:
