@@ -31,10 +31,10 @@ from rich.console import Console
 from rich.table import Table
 
 from dmx.outcome import Outcome
+from dmx.results.pareto import hypervolume
 from dmx.stored import replace_text
 from dmx.sweep.events import SweepObserver
 from dmx.sweep.halving import last_passed
-from dmx.sweep.pareto import hypervolume
 from dmx.sweep.pruning import report_epoch
 from dmx.sweep.suggest import first_trials, suggest_value
 from dmx.sweep.trial_queue import open_queue

@@ -65,8 +65,8 @@ def ranked(study: str | None, home: Home) -> "Ranked":
     entries = results(home, study)
     if study is None or not (home.study(study) / STUDY).is_file() or not several(home, study):
         return rank(entries), (), 0, ""
+    from dmx.results.pareto import rank_runs
     from dmx.sweep.definition import load_config
-    from dmx.sweep.pareto import rank_runs
 
     goals = load_config(home, study).goals
     ordered, front, knee = rank_runs(entries, goals)

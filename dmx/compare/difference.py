@@ -80,7 +80,7 @@ class Difference:
 
     @property
     def p(self) -> float:
-        """How often equals would differ as much (two-sided)."""
+        """The two-sided p-value: how often equal candidates would differ as much."""
         if self.value == 0:
             return 1.0
         return float(2 * stdtr(self.freedom, -abs(self.value) / self.error)) if self.error else 0.0
@@ -136,7 +136,7 @@ def difference(first: Sequence[SampleTable], second: Sequence[SampleTable], metr
     """
     if any(list(one.ids) != list(first[0].ids) for one in (*first, *second)):
         raise ValueError("candidates were measured on different samples, or in another order")
-    one, other = (seen(seeds, metric) for seeds in (first, second))
+    one, other = (per_seed(seeds, metric) for seeds in (first, second))
     values = float(one.whole.mean()), float(other.whole.mean())
     if not np.isfinite(values).all():
         return None
@@ -205,7 +205,7 @@ def places_of(groups: tuple[str, ...]) -> tuple[np.ndarray, int]:
     return places, len(names)
 
 
-def seen(seeds: Sequence[SampleTable], metric: str) -> Seeds:
+def per_seed(seeds: Sequence[SampleTable], metric: str) -> Seeds:
     """A metric of each seed, with all groups and without each."""
     name, pooled = base(metric), metric.endswith(FORMS[0])
     places, count = places_of(tuple(seeds[0].groups))
@@ -232,7 +232,7 @@ def defined(values: Float64[np.ndarray, "N"]) -> Float64[np.ndarray, "N 2"]:
 
 
 def without_each(sums: Float64[np.ndarray, "*B groups K"]) -> Float64[np.ndarray, "*B groups K"]:
-    """The sum over all groups but one, for each; added up, for subtracting would leave crumbs where 0 is due."""
+    """The sum over all groups but one, for each; by sums alone: subtraction would leave rounding errors for 0."""
     none = np.zeros_like(sums[..., :1, :])
     before = np.concatenate([none, sums[..., :-1, :].cumsum(-2)], axis=-2)
     behind = np.concatenate([none, sums[..., :0:-1, :].cumsum(-2)], axis=-2)[..., ::-1, :]
@@ -289,12 +289,21 @@ def over_groups(change: Numbers, share: Numbers) -> tuple[Numbers, Numbers]:
 def added(a: Numbers, fa: Numbers | int, b: Numbers, fb: Numbers | int) -> Numbers:
     """The degrees of freedom of a sum of two variances, each with its own.
 
-    Satterthwaite's equation is that with k = 0; Welch 1947 has k = 2. Neither holds for two seeds: with 2 seeds each,
-    of like spread, k = 0 gives intervals that hold the truth in 97.7 % instead of 95 %, and with 2 seeds against 5 of
-    half the spread in 90 %. The k here was found by computing the coverage for 2 to 10 seeds and many ratios of
-    variances: up to three times the spread it is within 93 to 97 %.
+    With w_i each one's share of the sum and q the ratio of their degrees of freedom, the lesser to the greater,
+
+        f = 1 / Σ w_i³ / (f_i + k_i)  -  Σ w_i k_i
+        k = -0.98 f_i^0.65 (1 - 0.68 q^1.75) for the lesser,  -0.98 · 0.32 f_i^0.65 q³ for the greater
+
+    Satterthwaite's equation has w² and k = 0, Welch 1947 has w² and k = 2. Neither holds for two seeds: with 2 seeds
+    each, of like spread, Satterthwaite's intervals hold the truth in 97.7 % instead of 95 %, and with 2 seeds against
+    5 of half the spread in 90 %. The numbers here were found by computing the coverage for 1 to 200 degrees of freedom
+    and ratios of the variances from 1/16 to 16: it is 92.9 to 96.9 % there.
     """
-    k = 2 * (np.minimum(fa, fb) / np.maximum(fa, fb)) ** 1.75 - 1
+    few, many = np.minimum(fa, fb), np.maximum(fa, fb)
+    q = few / many
+    k_few, k_many = -0.98 * few**0.65 * (1 - 0.68 * q**1.75), -0.98 * 0.32 * many**0.65 * q**3
+    ka, kb = np.where(fa <= fb, k_few, k_many), np.where(fb <= fa, k_few, k_many)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = (a + b) ** 2 / (a**2 / (fa + k) + b**2 / (fb + k)) - k
-    return np.where(a + b > 0, np.maximum(found, 1), np.minimum(fa, fb))
+        wa, wb = a / (a + b), b / (a + b)
+        found = 1 / (wa**3 / (fa + ka) + wb**3 / (fb + kb)) - wa * ka - wb * kb
+    return np.where(a + b > 0, np.maximum(found, 1), few)

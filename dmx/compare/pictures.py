@@ -49,13 +49,13 @@ def pairs(home: Home, first: Candidate, second: Candidate, metric: str, count: i
         UserError: The data are not there any more, or others; or weights are gone.
     """
     chosen = most_different(first, second, metric, count)
-    rows = [seen(home, candidate.runs[0].run, [id for id, *_ in chosen]) for candidate in (first, second)]
+    rows = [rows_of_run(home, candidate.runs[0].run, [id for id, *_ in chosen]) for candidate in (first, second)]
     for id, one, other in chosen:
         cells = stack([rows[0][id], rows[1][id]], axis=0)
         yield Pair(id, (one, other), np.concatenate([header(cells.shape[1]), cells], axis=0))
 
 
-def seen(home: Home, run: str, ids: Sequence[str]) -> dict[str, np.ndarray]:
+def rows_of_run(home: Home, run: str, ids: Sequence[str]) -> dict[str, np.ndarray]:
     """A panel's row of each of these validation samples, as a run's best weights see it."""
     path = home.run(run) / CONFIG
     prepared = prepare(parse_experiment(kept_yaml(path), str(path)), home, load=False)

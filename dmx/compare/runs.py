@@ -25,7 +25,7 @@ class Candidate:
     Attributes:
         name: Its run, or how many there are.
         runs: The runs.
-        samples: What each validation sample came to, for each run.
+        samples: Per-sample metrics on validation, of each run.
     """
 
     name: str

@@ -31,7 +31,7 @@ Part = Literal["all", "train", "val", "test"]
 Progress = Callable[[int, int], None]
 
 
-def unseen(done: int, total: int) -> None:
+def no_progress(done: int, total: int) -> None:
     """Observe nothing."""
 
 
@@ -75,7 +75,9 @@ class Evaluation:
         return self.part if self.own else self.data if self.part == "all" else f"{self.data}-{self.part}"
 
 
-def evaluate(network: Trained, root: Path, part: Part | None, home: Home, progress: Progress = unseen) -> Evaluation:
+def evaluate(
+    network: Trained, root: Path, part: Part | None, home: Home, progress: Progress = no_progress
+) -> Evaluation:
     """Evaluate a run's network.
 
     Args:
@@ -99,9 +101,9 @@ def evaluate(network: Trained, root: Path, part: Part | None, home: Home, progre
     check_fits(network, index)
     settings = network.config.data.split.model_dump()
     ids = ids_of(index, part, lambda: own_split(home, network) if own else split(index, **settings))
-    network = exact(network, index, ids)
+    network = check_precision(network, index, ids)
     gathered = Gathered(network, index)
-    for batch, prediction in seen(network, index, ids, progress):
+    for batch, prediction in predictions(network, index, ids, progress):
         gathered.take(batch, prediction)
     if own and part == "val":
         threshold, why_none = gathered.probabilities.best_threshold, ""
@@ -129,8 +131,8 @@ def evaluate(network: Trained, root: Path, part: Part | None, home: Home, progre
     )
 
 
-def exact(network: Trained, index: DatasetIndex, ids: tuple[str, ...]) -> Trained:
-    """The network in a precision in which it says what it says in float32.
+def check_precision(network: Trained, index: DatasetIndex, ids: tuple[str, ...]) -> Trained:
+    """The network in a precision in which its outputs match float32's.
 
     Raises:
         UserError: The run asks for another one.
@@ -141,7 +143,7 @@ def exact(network: Trained, index: DatasetIndex, ids: tuple[str, ...]) -> Traine
     return replace(network, device_config=checked(network.model, batches, device_config, explicit, who))
 
 
-def seen(
+def predictions(
     network: Trained, index: DatasetIndex, ids: tuple[str, ...], progress: Progress
 ) -> Iterator[tuple[Batch, Prediction]]:
     """Each batch of these samples, and what the network says of it.
@@ -177,7 +179,7 @@ def own_threshold(network: Trained, home: Home, fingerprint: str) -> tuple[float
         ids = ids_of(index, "val", lambda: own_split(home, network))
     except UserError as error:
         return None, str(error)
-    parts = [Probabilities.of(p, batch) for batch, p in seen(network, index, ids, unseen)]
+    parts = [Probabilities.of(p, batch) for batch, p in predictions(network, index, ids, no_progress)]
     return sum(parts[1:], parts[0]).best_threshold, ""
 
 

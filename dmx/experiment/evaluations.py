@@ -106,7 +106,7 @@ def told_of_test(readings: Mapping[str, str]) -> str:
     >>> told_of_test({"a": "2026-05-01T10:00:00+00:00"})
     'Test has been read for this network alone.'
     >>> told_of_test({"a": "2026-05-01T10:00:00+00:00", "b": "2026-05-02T10:00:00+00:00"})
-    'Test has been read for 2 networks: a (2026-05-01), b (2026-05-02). Who chooses among them has no test left.'
+    'Test has been read for 2 networks: a (2026-05-01), b (2026-05-02). Choosing among them by it biases the result.'
     """
     if len(readings) < 2:
         return "Test has been read for this network alone."
@@ -114,7 +114,7 @@ def told_of_test(readings: Mapping[str, str]) -> str:
     more = f" and {len(readings) - LISTED} more" if len(readings) > LISTED else ""
     return (
         f"Test has been read for {len(readings)} networks: {', '.join(named)}{more}. "
-        "Who chooses among them has no test left."
+        "Choosing among them by it biases the result."
     )
 
 

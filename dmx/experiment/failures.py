@@ -1,4 +1,4 @@
-"""What an exception that ends a run says: whether the same would come again, and in which words."""
+"""Whether an exception that ends a run is transient, and how it is described."""
 
 from pathlib import Path
 

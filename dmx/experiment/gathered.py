@@ -21,7 +21,7 @@ from dmx.sample_table import FINISHES, SampleTable
 from dmx.tracking.panel import header, row, stack
 
 SIZES = {"no object": 0.0, "under 1 %": 0.01, "1 to 5 %": 0.05, "5 to 20 %": 0.2, "over 20 %": float("inf")}
-"""Shares of the picture, each up to and with its end (the last but one row without)."""
+"""The largest share of the picture of each size."""
 WHOLE = ("checkerboard",)
 """Looks at neighbours, so that a range of depth cuts it to pieces."""
 

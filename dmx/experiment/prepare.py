@@ -136,7 +136,7 @@ def prepare(
         settings.compile,
         flops=TRAINING_TO_FORWARD * forward * len(parts.train),
     )
-    device_config = exact(config, model, index, parts.train, device_config)
+    device_config = check_precision(config, model, index, parts.train, device_config)
     fingerprint = checked.data_fingerprint
     loaders = StageLoaders(
         index, fingerprint, parts, config.stages, config.data, config.augment, config.seed, device_config, home.packs
@@ -194,7 +194,7 @@ def colours_of(checked: Checked, home: Home, progress: Callable[[int, int], None
     return mean, deviation
 
 
-def exact(
+def check_precision(
     config: ExperimentConfig,
     model: DepthMaskModel,
     index: DatasetIndex,

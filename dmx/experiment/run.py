@@ -14,7 +14,7 @@ from dmx.config import ExperimentConfig
 from dmx.config.experiment import flatten
 from dmx.errors import FullError, full
 from dmx.experiment.failures import crashed, no_room, reason, transient
-from dmx.experiment.prepare import Prepared, begun, exact
+from dmx.experiment.prepare import Prepared, begun, check_precision
 from dmx.experiment.start import Tracking, check_identity, costs, identity_of, start_of
 from dmx.outcome import Outcome
 from dmx.stored import replace_text
@@ -91,12 +91,14 @@ def as_begun(prepared: Prepared, folder: Path) -> Prepared:
     device_config = replace(device_config, dtype=before[0], refused=before[1])
     if device_config.dtype != prepared.device_config.dtype:
         who = f"the precision in which run {folder.name} began"
-        device_config = exact(prepared.config, prepared.model, prepared.index, prepared.split.train, device_config, who)
+        device_config = check_precision(
+            prepared.config, prepared.model, prepared.index, prepared.split.train, device_config, who
+        )
     return replace(prepared, device_config=device_config)
 
 
 def _broken_off(error: Exception, prepared: Prepared, folder: Path, tracking: Tracking, tracker: RunTracker) -> None:
-    """Put on record why a run was broken off.
+    """Record why a run failed.
 
     Raises:
         FullError: There was no room for something.
@@ -165,7 +167,7 @@ def _close(prepared: Prepared, folder: Path, tracking: Tracking, result: RunResu
 def tidy(folder: Path, outcome: Outcome, config: ExperimentConfig, *, trial: bool = False) -> None:
     """Remove the checkpoint of a run that has ended, and a pruned trial's weights, unless its configuration keeps them.
 
-    It is called when the end is on record, and again wherever that record is met: whatever a kill left goes then.
+    It may be called again: after a kill it removes what was left over.
 
     Args:
         folder: The run's folder.

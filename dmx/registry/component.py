@@ -10,7 +10,7 @@ default is the default. Parameters without a search range are never searched unl
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, get_type_hints
@@ -75,13 +75,19 @@ class Component:
 class Registry(dict[str, Component], Generic[T]):
     """The components of one kind by name: a dict that also takes functions in.
 
+    Args:
+        kind: What its components are.
+        required: The facts that each component must be registered with.
+
     Raises:
-        ValueError: A name is taken already by another function, or a default or search range is not legal.
+        ValueError: A name is taken already by another function, a required fact is missing, or a default or search
+            range is not legal.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, required: Collection[str] = ()) -> None:
         super().__init__()
         self.kind = kind
+        self.required = required
 
     def register(self, name: str, *, source: str, **facts: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Take the decorated function in under `name`; it stays an ordinary function."""
@@ -91,6 +97,10 @@ class Registry(dict[str, Component], Generic[T]):
                 raise ValueError(
                     f"{self.kind} '{name}' is registered by {self[name].function.__module__} already; "
                     f"choose another name in {function.__module__}."
+                )
+            if missing := [fact for fact in self.required if fact not in facts]:
+                raise ValueError(
+                    f"{self.kind} '{name}' is registered without {', '.join(missing)}; give every {self.kind} its own."
                 )
             params = params_of(function)
             params.component = Component(self.kind, name, function, params, source, facts)

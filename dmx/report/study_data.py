@@ -1,7 +1,7 @@
 """All that the report shows of a study, gathered once; the sections only show it."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,13 @@ from dmx.config import StudyConfig
 from dmx.errors import UserError
 from dmx.outcome import Outcome
 from dmx.report.reading import Asked, Axis, Importances, Study, asked, axes, directions, importances
+from dmx.results.pareto import rank_runs, ranks, to_minimize
 from dmx.results.ranking import Entry, rank, results
 from dmx.results.records import read_chosen
 from dmx.tracking.home import CHAMPION, Home
 
 APART = ("name", "seed", "stages")
-"""In what a seed of `train-best` may differ from its trial."""
+"""Keys of the configuration in which a run of `train-best` may differ from its trial."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,9 @@ class StudyData:
     @property
     def front(self) -> list[Trial]:
         """The complete trials that no other beats in every objective, by the first one."""
-        best = unbeaten([trial.asked.values for trial in self.complete], self.directions)
-        return [trial for i, trial in enumerate(self.complete) if i in best]
+        complete = self.complete
+        first = ranks(to_minimize([trial.asked.values for trial in complete], self.directions)) == 0
+        return [trial for trial, unbeaten in zip(complete, first, strict=True) if unbeaten]
 
     @property
     def lower_is_better(self) -> bool:
@@ -113,6 +115,8 @@ def gather(config: StudyConfig, study: Study, home: Home) -> StudyData:
     stored = {entry.run: entry for entry in results(home, config.name)}
     together = tuple(Trial(trial, stored.get(trial.run)) for trial in trials)
     winner = next((trial.entry for trial in best_first(together, directions(study)[0])), None)
+    entries = [*stored.values()]
+    ranked = rank_runs(entries, config.goals)[0] if config.objectives else rank(entries)
     retrained = results(home, config.name, role="best")
     seeds = rank([entry for entry in retrained if winner and same_but_seed(entry.record, winner.record)])
     return StudyData(
@@ -120,7 +124,7 @@ def gather(config: StudyConfig, study: Study, home: Home) -> StudyData:
         home=home,
         directions=directions(study),
         trials=together,
-        ranked=tuple(rank(list(stored.values()))),
+        ranked=tuple(ranked),
         seeds=tuple(seeds),
         others=len(retrained) - len(seeds),
         champion=_champion(home.study(config.name) / CHAMPION, {entry.run for entry in seeds}),
@@ -133,17 +137,6 @@ def best_first(trials: Iterable[Trial], direction: str) -> list[Trial]:
     """The complete trials by their (first) objective."""
     sign = 1.0 if direction == "minimize" else -1.0
     return sorted((trial for trial in trials if trial.complete), key=lambda trial: sign * trial.asked.values[0])
-
-
-def unbeaten(values: Sequence[Sequence[float]], directions: Sequence[str]) -> set[int]:
-    """The places of those that none other matches in all objectives and beats in one."""
-    signs = [1 if direction == "minimize" else -1 for direction in directions]
-    turned = [tuple(sign * value for sign, value in zip(signs, each, strict=True)) for each in values]
-
-    def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-        return one != other and all(a <= b for a, b in zip(one, other, strict=True))
-
-    return {i for i, each in enumerate(turned) if not any(beats(other, each) for other in turned)}
 
 
 def same_but_seed(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

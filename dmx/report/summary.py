@@ -6,15 +6,14 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from dmx.compare.columns import Value, columns
 from dmx.compare.leads import Leads, leads
 from dmx.outcome import Outcome
 from dmx.report.html import count, duration, figure, inline, join, number, table, tag, text
 from dmx.report.reading import Axis
 from dmx.report.study_data import StudyData, Trial
-from dmx.results.ranking import Entry
 
 TOP = 10
-SECOND = ("val/mask/iou_pooled", "val/depth/rmse_pooled", "val/depth/delta1_pooled")
 SHEETS = Path("images") / "val"
 """Where a run keeps its validation sheets, called after their step."""
 
@@ -66,54 +65,34 @@ def _time(study: StudyData) -> str:
 
 
 def board(study: StudyData) -> Markup:
-    """The leaderboard's first ten."""
+    """The ten best runs."""
     entries = study.ranked
     if not entries:
         return text("No run has left a result.")
-    named = [study.metric, *(name for name in SECOND if name != study.metric)]
-    metrics = [name for name in named if any(e.result.best and name in e.result.best.metrics for e in entries)]
     stand = leads(study.home, entries[:TOP]) if len(study.directions) == 1 else Leads({}, "")
-    to_first = ["to 1st"] if stand.by_run else []
-    head = [
-        "#",
-        "run",
-        "outcome",
-        *map(_short, metrics),
-        *to_first,
-        "model",
-        "losses",
-        "optimizer",
-        "parameters",
-        "time",
+    wanted = columns(entries, study.goals, stand)
+    rows = [
+        [_written(column.kind, column.value(place, entry)) for column in wanted]
+        for place, entry in enumerate(entries[:TOP], start=1)
     ]
-    rows = [_entry(place, entry, metrics, stand) for place, entry in enumerate(entries[:TOP], start=1)]
-    aligned = (0, *range(3, 3 + len(metrics)), len(head) - 2, len(head) - 1)
+    numbers = [i for i, column in enumerate(wanted) if column.kind not in ("name", "text")]
     left = len(entries) - TOP
     more = text(f"{count(left, 'run')} more: dmx leaderboard {study.config.name}") if left > 0 else Markup()
     note = text(f"To 1st: {stand.message}") if stand.by_run else Markup()
-    return join(table(head, rows, numbers=aligned, kind="wide tight"), more, note)
+    return join(table([column.name for column in wanted], rows, numbers=numbers, kind="wide tight"), more, note)
 
 
-def _short(metric: str) -> str:
-    return metric.removeprefix("val/").removesuffix("_pooled")
-
-
-def _entry(place: int, entry: Entry, metrics: list[str], stand: Leads) -> tuple[str, ...]:
-    best, params = entry.result.best, entry.record["params"]
-    found = stand.by_run.get(entry.run)
-    to_first = [found.verdict if found else "" if place == 1 else "–"] if stand.by_run else []
-    return (
-        str(place) if best else "–",
-        entry.run,
-        str(entry.result.outcome),
-        *(number(best.metrics.get(name) if best else None) for name in metrics),
-        *to_first,
-        str(params["model"]),
-        f"{params['loss.mask']}, {params['loss.depth']}",
-        f"{params['optimizer']} {number(params.get('optimizer.lr'))}",
-        f"{entry.record['parameters'] / 1e6:.2f} M",
-        duration(entry.result.seconds),
-    )
+def _written(kind: str, value: Value) -> str:
+    if value is None or isinstance(value, str):
+        return "–" if value is None else value
+    match kind:
+        case "metric":
+            return number(value)
+        case "parameters":
+            return f"{value / 1e6:.2f} M"
+        case "seconds":
+            return duration(value)
+    return str(value)
 
 
 def failures(study: StudyData) -> Markup:

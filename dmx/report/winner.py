@@ -88,7 +88,7 @@ def _by_sample(study: StudyData, complete: list[Trial], next_one: str) -> list[M
 
 
 def _by_seed(study: StudyData, lead: float, values: list[float]) -> Markup:
-    """What the lead is worth where trials of equals differ by their seeds."""
+    """The lead compared with the noise of seeds."""
     noise = noise_of(study)
     if noise is None:
         return text(tag("strong", "How much of that is the noise of seeds is not known"), *_how(study))

@@ -11,7 +11,7 @@ from dmx.training.result import RunResult
 
 @dataclass(frozen=True)
 class SamplesLoaded:
-    """So many of all samples are in memory."""
+    """`done` of `total` samples are loaded into memory."""
 
     done: int
     total: int

@@ -9,10 +9,10 @@ from pathlib import Path
 from dmx.data.layout import read
 from dmx.errors import UserError
 from dmx.outcome import Outcome
+from dmx.results.pareto import rank_runs
 from dmx.results.ranking import Entry, rank, results
 from dmx.results.records import read_result
 from dmx.sweep.definition import load_config, load_trials
-from dmx.sweep.pareto import rank_runs
 from dmx.tracking.home import BEST_WEIGHTS, CHECKPOINT, CONFIG, STUDY, Home
 from dmx.tracking.mlflow_store import artifact_copies, pinned
 from dmx.tracking.run import take_lock
@@ -149,7 +149,7 @@ def remove(home: Home, garbage: list[Garbage]) -> int:
 
 
 def has_ended(home: Home, study: str) -> bool:
-    """Whether a study has all its trials; one whose trials are in a database elsewhere is not known to."""
+    """Whether all trials of a study have finished; False if they are in a database elsewhere."""
     try:
         config, queue = load_trials(home, study, None)
     except UserError:

@@ -24,7 +24,7 @@ from dmx.config import StudyConfig
 from dmx.config.objective import Goal
 from dmx.config.study import HalvingConfig
 from dmx.outcome import Outcome
-from dmx.sweep.pareto import order, ranks, to_minimize
+from dmx.results.pareto import order, ranks, to_minimize
 from dmx.sweep.trial_queue import TrialQueue
 
 EPOCH = "epoch "
@@ -34,7 +34,7 @@ DUPLICATE_OF = "same as"
 DECISION = "decision "
 """Before an epoch's number: the user attribute with the decisions made there, the latest last."""
 Decision = Mapping[str, Any]
-"""As it is stored: trial, epoch, values, rank, place of so many trials, how many are kept, and whether it goes on."""
+"""As it is stored: trial, epoch, values, rank, place, how many trials there, how many promoted, whether it goes on."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def rungs(config: StudyConfig) -> list[int]:
 
 
 def values_at(trial: FrozenTrial, epoch: int, own: Goal) -> list[float] | None:
-    """A trial's values at a rung, one for each objective: those of its best epoch so far, as they count at its end.
+    """A trial's values at a rung, one for each objective: those of its best epoch so far, as in its final result.
 
     Returns:
         None where it did not reach the rung.

@@ -35,7 +35,7 @@ def cached(storage: RDBStorage) -> BaseStorage:
 
 
 def has_heartbeat(storage: BaseStorage) -> TypeGuard[_CachedStorage]:
-    """Whether trials give signs of life in this storage: a database that `cached` opens takes them, a journal not."""
+    """Whether the storage supports heartbeats: a database that `cached` opens does, a journal does not."""
     return isinstance(storage, _CachedStorage)
 
 

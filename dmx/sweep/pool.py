@@ -45,14 +45,14 @@ from dmx.sweep.study import (
     send_unsent,
     study_status,
 )
-from dmx.sweep.trial_queue import new_owner, open_queue, run_id_of
+from dmx.sweep.trial_queue import new_owner, open_queue, trial_run_id
 from dmx.sweep.worker import Worker, record_death, record_overdue
 from dmx.tracking.forwarder_client import forwarder
 from dmx.tracking.home import Home
 from dmx.training.result import RunResult
 
 FAILURES = (Outcome.CRASHED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
-"""Outcomes that speak of the machine or the code; divergence speaks of the values tried."""
+"""Outcomes caused by machine or code, which count towards `max_failures`; divergence is caused by the values."""
 TICK = 0.25
 """Seconds between two looks at the clock."""
 GRACE = 60.0
@@ -109,7 +109,7 @@ class RunningWorker:
 
 @dataclass
 class WorkerSlot:
-    """A place for one worker at a time; the observer is told of all workers that have it."""
+    """A place for one worker at a time; the observer receives the events of each."""
 
     number: int
     spec: WorkerSpec
@@ -170,7 +170,7 @@ class WorkerPool(ABC):
         """End a worker at once."""
 
     def _close(self) -> None:  # noqa: B027  # most pools have nothing to close
-        """Give up what `_prepare` took."""
+        """Release the resources that `_prepare` acquired."""
 
     def sweep(self, config: StudyConfig, home: Home) -> StudySummary:
         """Run trials until `config.trials` in all have finished.
@@ -253,7 +253,7 @@ class WorkerPool(ABC):
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: object) -> None:
-        """First the workers finish their step, the second time they leave it, the third time they are killed."""
+        """The first signal lets workers finish their step, the second aborts it, the third kills them."""
         self.interrupts += 1
         self.stopped = self.stopped or RESUMABLE
         self.kill_at = min(self.kill_at, time.monotonic() + GRACE)
@@ -282,7 +282,7 @@ class WorkerPool(ABC):
             self.left = self.study.config.trials - self.study.queue.finished()
 
     def _handle(self, slot: WorkerSlot, event: Event) -> None:
-        """Take note of an event, and tell the observer."""
+        """Handle an event and notify the observer."""
         with suppress(OSError):  # the terminal may be gone
             notify(slot.observer, event)
         worker, config = slot.worker, self.study.config
@@ -294,7 +294,7 @@ class WorkerPool(ABC):
                 forwarder().finish(self.study.home, run_id, 0.0)  # only the study's own run, the last, is waited for
             case TrialClaimed(number):
                 worker.trial = number
-                self.runs.add(run_id_of(config.name, number))
+                self.runs.add(trial_run_id(config.name, number))
             case TrainingStarted() if config.trial_timeout is not None:
                 worker.deadline = time.monotonic() + config.trial_timeout + GRACE
             case TrialPaused(_, result) | TrialFinished(_, result):

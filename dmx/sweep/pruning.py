@@ -1,4 +1,4 @@
-"""Whether a trial goes on after an epoch, why not, and how that is told afterwards.
+"""Pruning decisions after each epoch, and their explanation.
 
 Pruners are Optuna's; steps are epochs, counted from 1. Halving is dmx's own, in `dmx.sweep.halving`.
 """
@@ -21,9 +21,9 @@ from dmx.config.study import (
     PercentileConfig,
     PrunerConfig,
 )
+from dmx.results.pareto import objective_values
 from dmx.sweep.halving import EPOCH, decide, decisions_of, describe
 from dmx.sweep.optuna_private import fixed_params
-from dmx.sweep.pareto import objective_values
 from dmx.sweep.trial_queue import TrialQueue
 
 

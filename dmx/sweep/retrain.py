@@ -13,12 +13,12 @@ from dmx.experiment.evaluate import Evaluation, evaluate
 from dmx.experiment.evaluations import keep, read_on_test, told_of_test
 from dmx.experiment.trained import best_weights, trained
 from dmx.outcome import Outcome
+from dmx.results.pareto import rank_runs, run_values
 from dmx.results.ranking import Entry, rank, results
 from dmx.results.records import Chosen, kept_yaml, read_chosen, read_result
 from dmx.stored import replace_text
 from dmx.sweep.definition import load_config
 from dmx.sweep.events import SweepObserver
-from dmx.sweep.pareto import rank_runs, run_values
 from dmx.sweep.study import exclusive
 from dmx.tracking.home import CHAMPION, CONFIG, Home
 from dmx.training.checkpoint import load_weights

@@ -25,7 +25,7 @@ HEARTBEAT_INTERVAL = 15
 GRACE_PERIOD = 60
 """Seconds without a heartbeat after which a trial is stale."""
 RETRY_SECONDS = 600.0
-"""For so long a database may be away: restarts and failovers take minutes. Training waits only where it asks."""
+"""How long a database may be away: restarts and failovers take minutes. Training waits only for its own queries."""
 RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def read_journal(folder: Path) -> BaseStorage:
 
 
 def cut_torn_line(path: Path) -> None:
-    """Remove what a loss of power left of a last line: Optuna could not read the journal once more is appended."""
+    """Remove an incomplete last line, left by a kill or a loss of power: Optuna could not read it later."""
     if path.exists() and not (data := path.read_bytes()).endswith(b"\n"):
         with path.open("r+b") as file:
             file.truncate(data.rfind(b"\n") + 1)

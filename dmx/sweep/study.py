@@ -18,6 +18,7 @@ from dmx.errors import UserError
 from dmx.experiment import check, check_equal, check_identity, identity_of, tidy
 from dmx.outcome import Outcome
 from dmx.registry import Choice
+from dmx.results.pareto import hypervolume, ranks, to_minimize
 from dmx.stored import make_folder, replace_text
 from dmx.sweep.definition import (
     check_storage,
@@ -28,7 +29,6 @@ from dmx.sweep.definition import (
     store_storage,
 )
 from dmx.sweep.halving import paused_at
-from dmx.sweep.pareto import hypervolume, ranks, to_minimize
 from dmx.sweep.storage import without_password
 from dmx.sweep.suggest import first_trials
 from dmx.sweep.trial_queue import TrialQueue, check_runs, open_queue

@@ -88,7 +88,7 @@ def distribution(dimension: Dimension) -> BaseDistribution:
 
 
 def make_sampler(config: SamplerConfig, seed: int) -> BaseSampler:
-    """The sampler with a seed; for designs the one that samples what they leave open.
+    """The sampler with a seed; for a design a random sampler of the parameters that it does not set.
 
     Each dimension of each trial gets a new sampler, so that all its knowledge comes from the storage. CMA-ES is left
     out: it knows no choices, and a space with registries in it is mostly choices.

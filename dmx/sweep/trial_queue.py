@@ -178,7 +178,7 @@ def open_queue(config: StudyConfig, folder: Path, url: str | None = None, owner:
     return TrialQueue(storage, config.name, config.trials, owner or new_owner(), lock)
 
 
-def run_id_of(study: str, number: int) -> str:
+def trial_run_id(study: str, number: int) -> str:
     """The name of a trial's run."""
     return f"{study}-{number:04d}"
 
@@ -186,17 +186,17 @@ def run_id_of(study: str, number: int) -> str:
 def check_runs(home: Home, study: str, numbers: Iterable[int], trials: Callable[[], Sequence[FrozenTrial]]) -> None:
     """Make sure that every run that is named like one of these trials of a study is that trial's.
 
-    Trials are asked after folders: each is given its run before the run's folder is made.
+    Folders are listed before trials are read: a trial is assigned its run before the run's folder is made.
 
     Raises:
         UserError: One is not: the trials are elsewhere, or were removed.
     """
-    there = [number for number in numbers if home.run(run_id_of(study, number)).exists()]
+    there = [number for number in numbers if home.run(trial_run_id(study, number)).exists()]
     begun = {trial.number for trial in trials() if RUN in trial.user_attrs} if there else set()
     for number in there:
         if number not in begun:
             raise UserError(
-                f"{home.run(run_id_of(study, number))} is there, but is no run of this study as its trials stand: "
+                f"{home.run(trial_run_id(study, number))} is there, but is no run of this study as its trials stand: "
                 f"these are elsewhere, or were removed from {home.study(study)}. Bring them back from a copy, or "
                 "remove the folders of the old runs as well to begin anew, or give the study another `name`, or "
                 "another --home."

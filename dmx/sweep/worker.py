@@ -22,15 +22,15 @@ from dmx.errors import DataError, FullError, full
 from dmx.experiment import Prepared, RunOptions, Tracking, costs, prepare, run, run_known, tidy
 from dmx.experiment.failures import crashed, no_room, reason, transient
 from dmx.outcome import Outcome
+from dmx.results.pareto import run_values
 from dmx.results.ranking import Entry
 from dmx.results.records import read_result
 from dmx.sweep.events import SweepObserver
 from dmx.sweep.halving import DUPLICATE_OF, EPOCH, Turn, last_passed, paused_at, record, turns
-from dmx.sweep.pareto import run_values
 from dmx.sweep.pruning import report_epoch
 from dmx.sweep.storage import HEARTBEAT_INTERVAL
 from dmx.sweep.suggest import first_trials, suggest
-from dmx.sweep.trial_queue import RUN, TrialQueue, check_runs, run_id_of
+from dmx.sweep.trial_queue import RUN, TrialQueue, check_runs, trial_run_id
 from dmx.tracking import RunStart, open_run, sync
 from dmx.tracking.home import CHECKPOINT, Home
 from dmx.training.result import RunResult
@@ -38,9 +38,9 @@ from dmx.training.result import RunResult
 STATES = {Outcome.COMPLETE: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
 """Every other outcome that ends a trial is FAIL; an interrupted trial waits for the next worker that claims it."""
 REPEATABLE = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED, Outcome.UNDEFINED)
-"""Outcomes that the same configuration would have again."""
+"""Outcomes that are the same for the same configuration, so that a duplicate need not train."""
 MAX_DEATHS = 8
-"""So often a trial may end its worker's process, without a new checkpoint between, before it counts as crashed."""
+"""Deaths of a trial's worker without a new checkpoint in between, after which the trial counts as crashed."""
 DIED, OVERDUE, FINGERPRINT, ERROR = "died", "overdue", "fingerprint", "error"
 """User attributes of a trial."""
 PAUSE = 0.5
@@ -56,7 +56,7 @@ class Worker:
         home: Where results are.
         queue: The study's trials.
         space: What varies in them.
-        observer: Told what happens.
+        observer: Receives the worker's events.
         interrupted: Whether a trial was interrupted, so that no further one is begun.
     """
 
@@ -86,9 +86,9 @@ class Worker:
                 yield result
 
     def _release_stale(self) -> None:
-        """Let trials wait again that have been stale at each look for longer than a heartbeat takes.
+        """Requeue the trials that have been stale for longer than a heartbeat interval.
 
-        One look is not enough: while the database was away no worker could give a heartbeat.
+        Stale once is not enough: while the database was away no worker could record a heartbeat.
         """
         now = time.monotonic()
         self.stale_since = {number: self.stale_since.get(number, now) for number in self.queue.stale()}
@@ -129,7 +129,7 @@ class Worker:
         return result
 
     def _check_run(self, trial: Trial) -> None:
-        """Give a trial its run.
+        """Assign the trial its run.
 
         Raises:
             UserError: A run of that name is another study's.
@@ -223,7 +223,7 @@ class Worker:
 
     def run_id(self, number: int) -> str:
         """The name of a trial's run."""
-        return run_id_of(self.config.name, number)
+        return trial_run_id(self.config.name, number)
 
 
 def too_large(prepared: Prepared, limits: LimitsConfig) -> RunResult | None:
@@ -238,12 +238,12 @@ def too_large(prepared: Prepared, limits: LimitsConfig) -> RunResult | None:
 
 def duplicate_result(trial: Trial, fingerprint: str, queue: TrialQueue, home: Home) -> RunResult | None:
     """The result of another trial of the same configuration, which this one would have again."""
-    if checkpoint_id(home, run_id_of(queue.study_name, trial.number)):
+    if checkpoint_id(home, trial_run_id(queue.study_name, trial.number)):
         return None  # it has begun to train already
     for other in queue.trials():
         if other.number == trial.number or other.user_attrs.get(FINGERPRINT) != fingerprint:
             continue
-        found = read_result(home.run(run_id_of(queue.study_name, other.number)))
+        found = read_result(home.run(trial_run_id(queue.study_name, other.number)))
         if found is None or found[0].outcome not in REPEATABLE:
             continue
         same = f"the same as trial {other.number}"
@@ -274,7 +274,7 @@ def checkpoint_id(home: Home, run_id: str) -> int:
 
 def record_death(queue: TrialQueue, home: Home, number: int) -> None:
     """Record that a trial's process has died, and how often it has at the same checkpoint."""
-    trial_id, at = queue.trial_id(number), checkpoint_id(home, run_id_of(queue.study_name, number))
+    trial_id, at = queue.trial_id(number), checkpoint_id(home, trial_run_id(queue.study_name, number))
     before, times = queue.storage.get_trial(trial_id).user_attrs.get(DIED, (0, 0))
     with suppress(UpdateFinishedTrialError):
         queue.storage.set_trial_user_attr(trial_id, DIED, (at, times + 1 if before == at else 1))

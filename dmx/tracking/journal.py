@@ -1,4 +1,4 @@
-"""The journal of a run: what happened, one JSON object a line, in the order it happened. It is the truth.
+"""The journal of a run: what happened, one JSON object a line, in the order it happened: the authoritative record.
 
 A line is given to the operating system before `append` returns, so SIGKILL loses nothing. Loss of power loses what the
 disk has not got yet; the forwarder waits for the disk before it sends anything to a store, so no store ever knows more

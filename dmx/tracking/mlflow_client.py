@@ -1,4 +1,4 @@
-"""The way to MLflow: its address, its client, the runs that it has, and what it means when it says no.
+"""The way to MLflow: its address, its client, the runs that it has, and what its errors mean.
 
 With `mlflow_store` and `mlflow_forms` the only place that imports it.
 """
@@ -58,7 +58,7 @@ class RefusedError(Exception):
 
     Args:
         text: What is refused, why, and the way out.
-        unwanted: Whether the run was deleted there, so that what the store lacks of it is not missed.
+        unwanted: Whether the run was deleted there, so that events it lacks are not counted.
     """
 
     def __init__(self, text: str, *, unwanted: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The picture of a validation: what the network was shown, what it should have said, what it said."""
+"""The picture of a validation: inputs, targets and predictions side by side."""
 
 import cv2
 import numpy as np

@@ -73,7 +73,7 @@ class RunTracker:
         self._journal.append(Kept(file=path.relative_to(self.folder).as_posix(), folder=folder))
 
     def finish(self, outcome: Outcome, reason: str, patience: float = 30.0) -> int:
-        """Close the run with its outcome and wait for the stores as long as they take something.
+        """Close the run with its outcome, and wait as long as events get through to MLflow and TensorBoard.
 
         Args:
             outcome: How it ended; a run may be opened again whatever the outcome.
@@ -121,7 +121,7 @@ def open_run(home: Home, run_id: str, start: RunStart, *, stores: bool = True) -
 
 
 def begin(journal: Journal, folder: Path, start: RunStart, stores: bool) -> None:
-    """Write the files of the start, then the journal's first line: what it names is there."""
+    """Write the first files, then the journal's first line, so that every file that it names exists."""
     for name, text in start.files.items():
         replace_text(folder / name, text)
     head = Started(

@@ -183,7 +183,7 @@ def _opened(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
 
 @dataclass(frozen=True)
 class Layers:
-    """The parameters of the layers that none is before, and of those that none is behind.
+    """The parameters of the first layers, which no layer precedes, and of the last ones, which none follows.
 
     A layer is an operation of autograd that what comes from the input goes through, together with a matrix or kernel.
     """

@@ -101,7 +101,7 @@ class _Found(Exception):  # noqa: N818 - not an error
 def _first_wrong(
     model: DepthMaskModel, parts: dict[str, nn.Module], batch: Batch, device_config: DeviceConfig
 ) -> str | None:
-    """The name of the first of `parts` to come to a wrong end."""
+    """The name of the first of `parts` whose output is wrong."""
     inside = False
 
     def look(name: str) -> Callable[..., None]:

@@ -52,7 +52,7 @@ class RunOptions:
         report: Called with the epoch (counted from 1) and all metrics after each validation in which the objective has
             a value; returns why the run is to be pruned, or an empty text.
         seconds: How long the run may train, over every start; None: without a limit.
-        resume_past_epoch: A run that was pruned at this epoch or before goes on after all.
+        resume_past_epoch: Resume a run that was pruned at this epoch or before.
         required_metrics: Metrics that the best epoch must have a value of, beside the objective.
     """
 

@@ -1,4 +1,4 @@
-"""What a run came to."""
+"""The result of a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -73,7 +73,7 @@ class Position:
 
 
 def without_value(metrics: Sequence[str], epochs: int) -> str:
-    """That no epoch had what makes one the best, in words.
+    """The message that no epoch had a value of the required metrics.
 
     >>> without_value(["val/mask/iou_pooled"], 3)
     'val/mask/iou_pooled had a value in none of 3 epochs'

@@ -83,9 +83,9 @@ class Learner:
     def compiled(self) -> Forward:
         """The compiled model, which a weighting by gradients may differentiate once for each task.
 
-        Donated, what the forward pass kept serves one backward pass only. That is off for all weightings: a backward
-        graph compiled with it comes again from torch's caches for the same network, and gives wrong gradients without
-        a word.
+        Donated activation buffers allow one backward pass only. They are off for all weightings: torch's caches would
+        return a backward graph that was compiled with them for the same network, and its gradients would be wrong
+        without any error.
         """
         torch._functorch.config.donated_buffer = False
         return torch.compile(self.model, dynamic=False)
@@ -106,7 +106,7 @@ class Learner:
             The losses by name, still on the device.
 
         Raises:
-            DivergedError: The total loss is not finite; found on a CPU only, for on a GPU asking would wait for it.
+            DivergedError: The total loss is not finite; checked on a CPU only, since on a GPU it would synchronize.
         """
         self.optimizer.zero_grad(set_to_none=True)
         found: dict[str, Tensor] = {}
@@ -162,7 +162,7 @@ class Learner:
         return total
 
     def culprit(self, batch: Batch, prediction: Prediction, parts: dict[str, Tensor]) -> str:
-        """The first tensor that is not finite, in the order in which one spoils the next, or a loss below 0."""
+        """The first tensor that is not finite, in the order of the data flow, or a loss below 0."""
         negative = [name for name, value in parts.items() if name.count("/") == 1 and value < 0]
         if negative and self.loss.weighting.logarithmic:
             return f"{negative[0]} is below 0 (the weighting takes losses of 0 or more)"

@@ -24,7 +24,7 @@ class Interrupted(Exception):  # noqa: N818 - not an error
 class StopOnSignal:
     """Notes SIGINT and SIGTERM while it is entered, so that the loop stops after its step; the second acts at once.
 
-    While a batch is waited for, which may never come, the first acts too, and so does the clock.
+    While waiting for a batch, which may never come, the first signal or the time limit interrupts at once.
 
     Args:
         seconds: How long batches of the training are waited for, from the entering on; None: without an end.

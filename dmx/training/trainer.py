@@ -37,7 +37,7 @@ from dmx.training.stopping import Interrupted, StopOnSignal, TimedOut
 from dmx.training.validation import averaged_weights, validate
 
 GRACE = 5.0
-"""Seconds that a batch is still waited for when the time is over, and one of the validation when a signal came."""
+"""Grace period, in seconds, for a batch after the time limit, and for a batch of the validation after a signal."""
 
 
 @runtime_checkable
@@ -60,7 +60,7 @@ class Loaders(Protocol):
 
 @dataclass
 class Trainer:
-    """Trains one model to one outcome; knows no store.
+    """Trains one model to one outcome; independent of logging backends.
 
     Attributes:
         config: The experiment: stages, training settings and objective.
@@ -69,7 +69,7 @@ class Trainer:
         spec: How depth is to be read.
         folder: Where the checkpoint and the best weights go.
         options: What the caller decides: time, pruning, an observer.
-        checkpoint: The checkpoint that is gone on from, until it is restored.
+        checkpoint: The checkpoint to resume from; None once it is restored.
         ema_model: The moving average of the weights, if there is to be one.
         forward: The model, or its compiled form.
         tracker: Takes metrics, curves and pictures.

@@ -20,7 +20,7 @@ from dmx.training.step import DivergedError
 def validate(
     model: nn.Module, batches: Iterable[Batch], spec: DepthSpec, device_config: DeviceConfig
 ) -> tuple[Evaluator, Probabilities, UInt8[np.ndarray, "H W 3"]]:
-    """The metrics of `model` over all `batches`, how its mask is spread, and a panel of the first samples.
+    """Metrics of `model` over all `batches`, the histogram of its mask probabilities, and a panel of the first samples.
 
     Raises:
         DivergedError: A prediction is not finite. It is never repaired.

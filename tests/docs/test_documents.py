@@ -69,7 +69,7 @@ def lines_of_code(text: str) -> int:
     return sum(bool(line.split("#")[0].strip()) and number not in inside for number, line in code)
 
 
-@pytest.mark.parametrize("page", ["add_a_loss", "add_a_model"])
+@pytest.mark.parametrize("page", ["add_a_loss", "add_a_metric", "add_a_model"])
 def test_a_component_takes_less_than_thirty_lines(page):
     first = next(block for block in blocks(ROOT / "docs" / f"{page}.md") if block.file)
     assert 10 < lines_of_code(first.text) < 30
@@ -172,7 +172,9 @@ def test_every_block_of_a_page_does_what_it_says(page: Path, reader: Callable[[B
 
 
 def test_there_are_pages_with_blocks() -> None:
-    assert {"add_a_loss", "add_a_model", "conventions", "search", "your_data"} <= {page.stem for page in WITH_BLOCKS}
+    assert {"add_a_loss", "add_a_metric", "add_a_model", "conventions", "search", "your_data"} <= {
+        page.stem for page in WITH_BLOCKS
+    }
 
 
 def typed() -> Iterator[tuple[str, ...]]:

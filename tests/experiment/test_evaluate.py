@@ -140,7 +140,7 @@ def test_test_is_read_where_it_is_named_and_how_often_is_said(home: Home, tiny_d
     assert read_on_test(copy, "both") == {"both": "2026-01-02T03:04:05+00:00"}  # the first time counts
     told = " ".join(said("alone", "--part", "all").split())
     assert f"Test has been read for 2 networks: both (2026-01-02), alone ({first[:10]})." in told
-    assert "Who chooses among them has no test left." in told
+    assert "Choosing among them by it biases the result." in told
 
 
 def test_other_data_of_another_kind(home: Home, tmp_path: Path) -> None:

@@ -19,8 +19,6 @@ SEEN = {
         "optuna.storages._cached_storage._CachedStorage",
         "storage._get_stale_trial_ids",
         "study._storage",
-        "self._thread_local",
-        "self._directions",
         "super()._get_trials",
     },
     "dmx/tracking/mlflow_forms.py": {"part._to_mlflow_entity"},

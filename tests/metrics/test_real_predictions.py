@@ -15,7 +15,7 @@ from sklearn.metrics import brier_score_loss, jaccard_score
 from dmx.config import parse_experiment
 from dmx.datatools.importers.nyuv2 import nyuv2
 from dmx.experiment import Tracking, prepare, run
-from dmx.experiment.evaluate import seen
+from dmx.experiment.evaluate import predictions
 from dmx.experiment.trained import trained
 from dmx.metrics import Evaluator
 from dmx.quartet import Batch, Prediction
@@ -42,7 +42,7 @@ def spoken(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[A
     run(prepared, home, "real", Tracking("e", {"dmx.role": "run"}, stores=False))
     network = trained(home, "real")
     ids = prepared.split.test[::27][:24]
-    return network.spec, [*seen(network, prepared.index, ids, lambda done, of: None)]
+    return network.spec, [*predictions(network, prepared.index, ids, lambda done, of: None)]
 
 
 def gathered(pairs: list[tuple[Batch, Prediction]], get: Callable[[Batch, Prediction], torch.Tensor]) -> np.ndarray:

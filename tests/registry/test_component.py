@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from dmx.registry import Choice, Component, Range, Registry
+from dmx.registry import Choice, Component, Range, Registry, depth_metrics, mask_metrics
 
 
 def resize(
@@ -140,3 +140,13 @@ def test_an_illegal_default_is_refused_when_it_is_registered() -> None:
             """Odd."""
 
     assert "odd" not in registry
+
+
+def test_a_metric_says_all_that_is_asked_of_it() -> None:
+    """When it is registered; else `dmx evaluate` would find out after a training."""
+    registry: Registry[object] = Registry("mask metric", ("finish", "version"))
+    with pytest.raises(ValueError, match="mask metric 'half' is registered without finish"):
+        registry.register("half", source="a test", version=1)(resize)
+    assert not registry
+    for metrics in (mask_metrics, depth_metrics):
+        assert {"finish", "higher_is_better", "equation", "version"} <= set(metrics.required)

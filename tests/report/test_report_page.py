@@ -75,8 +75,8 @@ def test_the_page_says_what_the_files_say(swept: Path, tmp_path: Path, parse: Pa
     found = leads(Home(swept), [Entry(run["run"], *read_result(swept / "runs" / run["run"])) for run in complete])
     one = found.by_run[second["run"]]
     assert f"the next against it is {one.value:+.3g} [{one.low:+.2g}, {one.high:+.2g}]: {one.verdict};" in won.said
-    assert sections["the-best-ten"].rows[0][6] == "to 1st"
-    assert {row[6] for row in board[1:]} <= {"unclear", "network worse"}
+    assert sections["the-best-ten"].rows[0][4] == "to 1st"
+    assert {row[4] for row in board[1:]} <= {"unclear", "network worse"}
 
 
 def ranked(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

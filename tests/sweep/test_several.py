@@ -13,9 +13,9 @@ from optuna.trial import TrialState
 from dmx.cli.watch import Watch
 from dmx.config import parse_study
 from dmx.errors import ConfigError, UserError
+from dmx.results.pareto import rank_runs, ranks, to_minimize
 from dmx.results.ranking import results
 from dmx.sweep.halving import paused_at
-from dmx.sweep.pareto import rank_runs, ranks, to_minimize
 from dmx.sweep.pruning import explain_trial
 from dmx.sweep.retrain import pick_trial, train_best
 from dmx.tracking import Home

@@ -22,7 +22,7 @@ def dominates(F: Values) -> Bool[np.ndarray, "N N"]:
 
 
 def ranks(F: Values) -> Int[np.ndarray, "N"]:
-    """The non-dominated rank of each point: 0 for those that none dominates, 1 for those that only these do, ...
+    """The non-dominated rank of each point: 0 where no point dominates it, 1 where only points of rank 0 do, ...
 
     A point with a value that is no finite number is behind all others: a missing value is never best.
 
@@ -101,7 +101,7 @@ def order(F: Values) -> list[int]:
 
 
 HOPELESS = 5.0
-"""In typical distances from the best: what is further behind in one objective is no candidate for the knee."""
+"""Median distances from the best: a point further away in one objective is no candidate for the knee."""
 
 
 def behind(F: Values) -> Values:

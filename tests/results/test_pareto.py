@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dmx.sweep.pareto import behind, contributions, hypervolume, knee, order, ranks, scaled, to_minimize
+from dmx.results.pareto import behind, contributions, hypervolume, knee, order, ranks, scaled, to_minimize
 
 cells = st.integers(1, 3).flatmap(
     lambda m: st.integers(1, 8).flatmap(lambda n: arrays(float, (n, m), elements=st.integers(0, 5).map(float)))

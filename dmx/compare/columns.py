@@ -1,0 +1,76 @@
+"""The columns of a leaderboard: the same in the terminal (`dmx.cli.table`) and in the report (`dmx.report.summary`)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dmx.compare.leads import Leads
+from dmx.results.ranking import Entry
+
+METRICS = ("val/mask/iou_pooled", "val/depth/rmse_pooled", "val/depth/delta1_pooled")
+"""Shown behind those that the runs are ranked by."""
+Value = str | float | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column.
+
+    Attributes:
+        name: Its head.
+        kind: How its values are written: a name is never cut, a text may be, all others are numbers.
+        value: Its value for an entry and its place, counted from 1; None where there is none.
+    """
+
+    name: str
+    kind: Literal["place", "name", "text", "metric", "parameters", "seconds"]
+    value: Callable[[int, Entry], Value]
+
+
+def columns(entries: Sequence[Entry], first: Sequence[str], leads: Leads) -> list[Column]:
+    """The columns for these entries.
+
+    Args:
+        entries: Ranked runs.
+        first: What they are ranked by; of that, metrics are shown first, costs are not.
+        leads: How they differ from the first run.
+    """
+    best = [entry.result.best.metrics for entry in entries if entry.result.best]
+    metrics = [name for name in dict.fromkeys((*first, *METRICS)) if any(name in values for values in best)]
+    shown = [_metric(name) for name in metrics]
+    if leads.by_run:
+        shown.insert(1, Column("to 1st", "name", lambda place, entry: _verdict(place, entry, leads)))
+    return [
+        Column("#", "place", lambda place, entry: place if entry.result.best else None),
+        Column("run", "name", lambda _, entry: entry.run),
+        Column("outcome", "name", lambda _, entry: str(entry.result.outcome)),
+        *shown,
+        Column("model", "text", lambda _, entry: str(entry.record["params"]["model"])),
+        Column("losses", "text", lambda _, entry: _losses(entry)),
+        Column("weighting", "text", lambda _, entry: entry.record["params"].get("weighting")),
+        Column("optimizer", "text", lambda _, entry: _optimizer(entry)),
+        Column("parameters", "parameters", lambda _, entry: entry.record["parameters"]),
+        Column("time", "seconds", lambda _, entry: entry.result.seconds),
+    ]
+
+
+def _metric(name: str) -> Column:
+    def value(place: int, entry: Entry) -> Value:
+        return entry.result.best.metrics.get(name) if entry.result.best else None
+
+    return Column(name.removeprefix("val/").removesuffix("_pooled"), "metric", value)
+
+
+def _verdict(place: int, entry: Entry, leads: Leads) -> Value:
+    found = leads.by_run.get(entry.run)
+    return found.verdict if found else "" if place == 1 else None
+
+
+def _losses(entry: Entry) -> str:
+    params = entry.record["params"]
+    return f"{params['loss.mask']}, {params['loss.depth']}"
+
+
+def _optimizer(entry: Entry) -> str:
+    params = entry.record["params"]
+    return f"{params['optimizer']} {params['optimizer.lr']:.2g}" if "optimizer.lr" in params else params["optimizer"]
