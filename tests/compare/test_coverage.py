@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from compare.simulated import Regime, drawn
-from scipy.special import stdtrit
+from scipy.special import ndtr, stdtrit
+from scipy.stats import chi2, qmc
 
-from dmx.compare.difference import difference, uncertainty
+from dmx.compare.difference import added, difference, uncertainty
 from dmx.sample_table import Meaning, SampleTable
 
 REGIMES = {
@@ -20,6 +21,7 @@ REGIMES = {
     "the first one's seeds twice as wide": Regime(seeds=(0.4, 0.2), groups=0.3, own=0.1, samples=0.3),
     "the second one's seeds twice as wide": Regime(seeds=(0.2, 0.4), groups=0.3, own=0.1, samples=0.3),
 }
+FREEDOMS = np.array([1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0, 19.0, 59.0, 200.0])
 COUNTS = ((2, 2), (3, 3), (5, 5), (10, 10), (2, 3), (2, 5), (3, 10), (2, 10))
 MANY = [
     (metric, groups)
@@ -39,6 +41,18 @@ def coverage(regime: Regime, counts: tuple[int, int], groups: int, metric: str =
         found = second.whole.mean(-1) - first.whole.mean(-1)
         held += int((np.abs(found) <= stdtrit(freedom, 0.975) * error).sum())
     return 100 * held / repeats
+
+
+@pytest.mark.parametrize("fa", FREEDOMS)
+def test_of_a_sum_of_two_variances(fa: np.float64) -> None:
+    """By quadrature: z = N(0, 1) against t_f √(share · χ²_fa / fa + (1 - share) · χ²_fb / fb), f as `added` has it."""
+    u = qmc.Sobol(2, seed=0).random(2**14).T
+    for fb in FREEDOMS:
+        for odds in np.logspace(-1.2, 1.2, 13):  # of the two true variances
+            share = odds / (1 + odds)
+            a, b = share * chi2.ppf(u[0], fa) / fa, (1 - share) * chi2.ppf(u[1], fb) / fb
+            half = stdtrit(added(a, fa, b, fb), 0.975) * np.sqrt(a + b)
+            assert 93 <= 100 * (2 * ndtr(half) - 1).mean() <= 97, (fa, fb, odds)
 
 
 @pytest.mark.parametrize("counts", COUNTS, ids=lambda counts: f"{counts[0]} and {counts[1]} seeds")

@@ -61,7 +61,8 @@ def test_where_seeds_alone_differ_it_is_welch_s_interval_but_for_the_freedom(cou
     assert one.value / one.error == pytest.approx(theirs.statistic)
     a, b = (each.var(ddof=1) / len(each) for each in values)
     n = counts[0] - 1
-    assert one.freedom == pytest.approx((a + b) ** 2 / (a**2 / (n + 1) + b**2 / (n + 1)) - 1)  # k = 1 for equal counts
+    k = -0.28 * n**1.1  # of `added`, for equal counts
+    assert one.freedom == pytest.approx(min((a + b) ** 3 * (n + k) / (a**3 + b**3) - k, 2 * n + 1))
 
 
 def test_the_variance_is_put_together_as_worked_out_by_hand() -> None:
