@@ -36,7 +36,7 @@ def replacing(path: Path, part: Path | None = None, *, durable: bool = False) ->
         Where to write.
 
     Raises:
-        OSError: As the system says; where there was no room, with `path`, whichever library was told so.
+        OSError: As the system says; where there was no room, with `path`, whichever library raised it.
     """
     part = part or path.with_name(f".{path.name}.part")
     try:
@@ -89,8 +89,8 @@ def intact(path: Path, advice: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise UserError(f"{path}: is gone; {advice}") from error
     except Exception as error:  # readers of damaged files raise anything, RecursionError and MemoryError among it
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{path}: is damaged ({told[:LONGEST]}); {advice}") from error
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{path}: is damaged ({cause[:LONGEST]}); {advice}") from error
 
 
 def read_json(path: Path, advice: str) -> Any:

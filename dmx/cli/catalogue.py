@@ -127,7 +127,7 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
 def describe(words: tuple[str, ...], plugins: tuple[str, ...]) -> None:
     """Tell all about one component.
 
-    Where a name stands in several kinds, all of them are told of, unless KIND (as in `dmx list`) is given.
+    Components of all kinds with this name are described, unless KIND (as in `dmx list`) is given.
     """
     from dmx.errors import UserError, did_you_mean
     from dmx.registry import REGISTRIES, load

@@ -45,9 +45,9 @@ class Split:
             parts = json.loads(text)
             return TypeAdapter(cls).validate_python(parts)
         except (ValueError, RecursionError) as error:
-            told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise DataError(
-                f"{where}: cannot be read ({told}); it must be what `to_json` wrote, "
+                f"{where}: cannot be read ({cause}); it must be what `to_json` wrote, "
                 "so restore it or make the split anew."
             ) from error
 

@@ -11,7 +11,7 @@ from dmx.data.reading import read_quartet
 from dmx.quartet import Quartet
 
 BINS = 4096
-"""Bins of depth over the declared range; quantiles are told to one of them."""
+"""Bins of depth over the declared range; quantiles are exact to one bin."""
 BARS = 32
 """Bins of depth and of coverage that are stored."""
 

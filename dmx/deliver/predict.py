@@ -36,7 +36,7 @@ def predict(
         backgrounds: The scene without the object, one for all pictures or a folder with one of each picture's name; for
             networks that take it.
         out: A folder that is not there yet.
-        progress: Told how many of how many pictures are done.
+        progress: Called with how many of how many pictures are done.
 
     Raises:
         UserError: There are no pictures, backgrounds are missing or not wanted, or one cannot be read.

@@ -127,7 +127,7 @@ class WorkerPool(ABC):
         per_device: How many of them share a GPU.
         url: The study's database; None: a journal in the results' home.
         timeout: Seconds after which the sweep stops.
-        on_start: Told the status of the study before the first worker starts.
+        on_start: Called with the status of the study before the first worker starts.
         artifacts: Makes the files that are kept with the study's own run when all trials have finished.
     """
 

@@ -69,7 +69,7 @@ def train_best(
     Args:
         name: The study.
         home: Where results are.
-        observer: Told what happens.
+        observer: Receives the events.
         pick: Of several objectives the one that decides, or `knee`; None: the knee.
         page: Makes a page of the champion's evaluation on test.
 

@@ -140,7 +140,7 @@ class Worker:
         trial.set_user_attr(RUN, self.run_id(trial.number))
 
     def _stored_result(self, trial: Trial) -> RunResult | None:
-        """The result of a run whose worker was killed after its end and before Optuna was told."""
+        """The result of a run whose worker was killed after the run's end and before it told Optuna."""
         run_id = self.run_id(trial.number)
         found = read_result(self.home.run(run_id))
         if found is None or found[0].outcome is Outcome.INTERRUPTED:

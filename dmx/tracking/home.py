@@ -1,4 +1,4 @@
-"""Where runs and studies write, and what their files are called: one folder, `mlruns/` unless told otherwise."""
+"""Where runs and studies write, and what their files are called: one folder, by default `mlruns/`."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -120,7 +120,7 @@ def forward_flops(net: nn.Module, size: tuple[int, int], with_background: bool) 
     net.eval()
     try:
         return counted(FakeTensorMode(allow_non_fake_inputs=True))
-    except RuntimeError:  # of values; or a defect, which is told by its own name then
+    except RuntimeError:  # because of the values; or a defect, which the training will raise
         return counted(nullcontext())
     finally:
         net.train(was_training)

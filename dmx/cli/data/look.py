@@ -28,7 +28,7 @@ WIDE = 160
 @click.option("--json", "report_path", type=UserPath(dir_okay=False), help="All, for programs.")
 @click.option("--picture", type=UserPath(dir_okay=False), help="The worst samples as a PNG.")
 @click.option("--worst", "rows", default=12, show_default=True, type=click.IntRange(min=1), help="Samples in it.")
-@click.option("--workers", type=PROCESSES, help="Processes; one per core unless told.")
+@click.option("--workers", type=PROCESSES, help="How many processes. [one per core]")
 @click.pass_context
 def check(
     context: click.Context, root: Path, report_path: Path | None, picture: Path | None, rows: int, workers: int | None
@@ -90,7 +90,7 @@ def _show_report(report: "Report") -> None:
 
 @click.command()
 @click.argument("root", type=UserPath(file_okay=False))
-@click.option("--workers", type=PROCESSES, help="Processes; one per core unless told.")
+@click.option("--workers", type=PROCESSES, help="How many processes. [one per core]")
 def stats(root: Path, workers: int | None) -> None:
     """Tell colours, depth, coverage and counts of the data set ROOT, and keep them in its stats.json."""
     from dmx.data.layout import read

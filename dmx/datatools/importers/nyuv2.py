@@ -109,8 +109,8 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise not_nyuv2(path, f"it is damaged ({told[:200]})") from error
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise not_nyuv2(path, f"it is damaged ({cause[:200]})") from error
 
 
 def _strings(file: Any, name: str) -> list[str]:
