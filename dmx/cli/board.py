@@ -31,11 +31,10 @@ class Row:
     value: float | None = None
     place: int = 0
     steps: int = 0
-    trial_number: int | None = None
 
     def trial_claimed(self, number: int) -> None:
         """See `SweepObserver`."""
-        self.title, self.trial_number = f"trial {number}", number
+        self.title = f"trial {number}"
         self.values, self.epoch_of, self.value, self.place, self.steps = "proposing", "", None, 0, 0
 
     def trial_started(self, number: int, trials: int, values: Mapping[str, Any]) -> None:

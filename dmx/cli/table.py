@@ -1,11 +1,11 @@
 """The leaderboard as a table in the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from dmx.compare.columns import Value, columns
+from dmx.compare.columns import Column, Kind, Value, columns
 from dmx.compare.leads import Leads
 from dmx.config import Objective
 from dmx.results.ranking import Entry
@@ -33,23 +33,34 @@ def show(
     """
     objective = Objective(**entries[0].record["objective"])
     wanted = columns(entries, (objective.metric, *goals), leads)
-    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False, box=None)
-    for column in wanted:
-        cut = column.kind == "text"
-        number = column.kind not in ("name", "text")
-        table.add_column(
-            column.name, justify="right" if number else "left", overflow="ellipsis" if cut else "fold", no_wrap=True
-        )
-    for place, entry in enumerate(entries[:top], start=1):
-        table.add_row(*(written(column.kind, column.value(place, entry)) for column in wanted))
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDE)
+    shown = list(enumerate(entries[:top], start=1))
+    cells = {one: [written(one.kind, one.value(place, entry)) for place, entry in shown] for one in wanted}
+    wanted = fitting(wanted, cells, console.width)
+    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False, box=None)
+    for column in wanted:
+        justify: JustifyMethod = "left" if column.kind in ("name", "text") else "right"
+        table.add_column(column.name, justify=justify, no_wrap=True)
+    for row in zip(*(cells[column] for column in wanted), strict=True):
+        table.add_row(*row)
     console.print(table)
     if top is not None and len(entries) > top:
         console.print(f"... and {len(entries) - top:,} more; `--top` shows them.", highlight=False)
     if not goals:
         explain(console, objective, leads)
+
+
+def fitting(wanted: Sequence[Column], cells: Mapping[Column, Sequence[str]], width: int) -> list[Column]:
+    """The columns without the last texts that a terminal has no room for: half a number would be another number."""
+    fitted = list(wanted)
+    for column in reversed(wanted):
+        if sum(max(map(len, (one.name, *cells[one]))) + 1 for one in fitted) <= width + 1:
+            break
+        if column.kind == "text":
+            fitted.remove(column)
+    return fitted
 
 
 def explain(console: Console, objective: Objective, leads: Leads) -> None:
@@ -60,7 +71,7 @@ def explain(console: Console, objective: Objective, leads: Leads) -> None:
         console.print(f"To 1st: {leads.message}", highlight=False)
 
 
-def written(kind: str, value: Value) -> str:
+def written(kind: Kind, value: Value) -> str:
     """A value as text; a dash where there is none."""
     if value is None or isinstance(value, str):
         return "-" if value is None else value

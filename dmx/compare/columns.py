@@ -10,6 +10,7 @@ from dmx.results.ranking import Entry
 METRICS = ("val/mask/iou_pooled", "val/depth/rmse_pooled", "val/depth/delta1_pooled")
 """Shown behind those that the runs are ranked by."""
 Value = str | float | None
+Kind = Literal["place", "name", "text", "metric", "parameters", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,12 @@ class Column:
 
     Attributes:
         name: Its head.
-        kind: How its values are written: a name is never cut, a text may be, all others are numbers.
+        kind: How its values are written: names and texts as they are, all others as numbers.
         value: Its value for an entry and its place, counted from 1; None where there is none.
     """
 
     name: str
-    kind: Literal["place", "name", "text", "metric", "parameters", "seconds"]
+    kind: Kind
     value: Callable[[int, Entry], Value]
 
 
@@ -73,4 +74,4 @@ def _losses(entry: Entry) -> str:
 
 def _optimizer(entry: Entry) -> str:
     params = entry.record["params"]
-    return f"{params['optimizer']} {params['optimizer.lr']:.2g}" if "optimizer.lr" in params else params["optimizer"]
+    return f"{params['optimizer']} {params['optimizer.lr']:.4g}" if "optimizer.lr" in params else params["optimizer"]

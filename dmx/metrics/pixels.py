@@ -14,7 +14,6 @@ from torch import Tensor
 
 from dmx.quartet import Batch, Prediction
 
-Pixels = Float64[Tensor, "B 1 H W"]
 Sums = Float64[Tensor, "B K"]
 
 

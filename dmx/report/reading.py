@@ -28,8 +28,6 @@ class Asked:
     params: Mapping[str, Scalar]
     values: tuple[float, ...]
     """Of a complete trial, one value an objective."""
-    reported: Mapping[int, float]
-    """The objective by epoch."""
     began: datetime | None
     ended: datetime | None
 
@@ -70,7 +68,6 @@ def _asked(trial: FrozenTrial) -> Asked:
         str(attributes.get("run", "")),
         trial.params,
         tuple(trial.values) if trial.state is TrialState.COMPLETE else (),
-        trial.intermediate_values,
         trial.datetime_start,
         trial.datetime_complete,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from dmx.compare.columns import Value, columns
+from dmx.compare.columns import Kind, Value, columns
 from dmx.compare.leads import Leads, leads
 from dmx.outcome import Outcome
 from dmx.report.html import count, duration, figure, inline, join, number, table, tag, text
@@ -82,7 +82,7 @@ def board(study: StudyData) -> Markup:
     return join(table([column.name for column in wanted], rows, numbers=numbers, kind="wide tight"), more, note)
 
 
-def _written(kind: str, value: Value) -> str:
+def _written(kind: Kind, value: Value) -> str:
     if value is None or isinstance(value, str):
         return "–" if value is None else value
     match kind:

@@ -293,7 +293,7 @@ class WorkerPool(ABC):
             case RunFinished(run_id):
                 forwarder().finish(self.study.home, run_id, 0.0)  # only the study's own run, the last, is waited for
             case TrialClaimed(number):
-                worker.trial = number
+                worker.trial, worker.deadline = number, inf
                 self.runs.add(trial_run_id(config.name, number))
             case TrainingStarted() if config.trial_timeout is not None:
                 worker.deadline = time.monotonic() + config.trial_timeout + GRACE
@@ -322,7 +322,7 @@ class WorkerPool(ABC):
 
     def _worker_exited(self, slot: WorkerSlot, worker: RunningWorker, event: WorkerExited) -> None:
         """Free the slot; the trial of a worker that died is for the next worker."""
-        if event.died and worker.trial is not None:
+        if event.died and worker.trial is not None and not self.stopped:
             record_death(self.study.queue, self.study.home, worker.trial)  # after too many the trial has crashed
         if event.died or worker.trial is not None:
             self.study.queue.release(worker.owner)
@@ -334,6 +334,9 @@ class WorkerPool(ABC):
         """Stop when the time is up; kill workers that do not stop, and those whose trial is beyond its own time."""
         if now > until and not self.stopped:
             self._stop("the time is up; " + RESUMABLE)
+        if any(now > worker.deadline for worker in self._running()):
+            for slot, event in self._receive(0.0):  # it may have ended while this process waited for the database
+                self._handle(slot, event)
         for worker in self._running():
             if now > worker.deadline and worker.trial is not None:
                 record_overdue(self.study.queue, worker.trial, self.study.config.trial_timeout or 0.0)

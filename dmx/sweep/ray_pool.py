@@ -87,7 +87,7 @@ class RayPool(WorkerPool):
         try:
             self.ray.get(task)
         except self.ray.exceptions.TaskCancelledError:
-            return WorkerExited()
+            return WorkerExited(died=not self.stopped, reason="its task was cancelled")
         except self.ray.exceptions.RayError as error:
             return WorkerExited(died=True, reason=str(error).strip().rpartition("\n")[2])
         return WorkerExited()

@@ -96,8 +96,6 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.checkpoint = load_state(self.folder / CHECKPOINT)  # a damaged one shows before anything is written
-        self.ema_model = moving_average(self.learner.model, self.config.training.ema_decay)
-        self.forward = self.learner.compiled() if self.learner.device_config.compile else self.learner.model
 
     def fit(self, tracker: Tracker) -> RunResult:
         """Train from the checkpoint, or from the start where there is none, to an outcome.
@@ -105,6 +103,8 @@ class Trainer:
         Errors that are not about training (a broken picture, a defect of ours) pass through.
         """
         self.tracker = tracker
+        self.ema_model = moving_average(self.learner.model, self.config.training.ema_decay)
+        self.forward = self.learner.compiled() if self.learner.device_config.compile else self.learner.model
         self.position = self._resume()
         seed_by_rank()
         self.started = self.saved = time.monotonic()

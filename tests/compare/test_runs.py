@@ -13,6 +13,8 @@ from click.testing import CliRunner
 
 from dmx.cli.compare import compare as command
 from dmx.cli.leaderboard import leaderboard
+from dmx.cli.table import fitting
+from dmx.compare.columns import Column, Kind
 from dmx.compare.leads import leads
 from dmx.compare.pictures import most_different
 from dmx.compare.runs import compare
@@ -233,3 +235,13 @@ def test_the_leaderboard_says_which_leads_are_more_than_noise(home: Path, tmp_pa
     few = board("--top", "2")
     assert "... and 3 more; `--top` shows them." in few
     assert len([line for line in few if line.split()[:1] in (["1"], ["2"], ["3"])]) == 2
+
+
+def test_a_narrow_terminal_gets_fewer_columns_never_half_a_number() -> None:
+    kinds: dict[str, Kind] = {"run": "name", "iou": "metric", "model": "text", "optimizer": "text", "time": "seconds"}
+    wanted = [Column(name, kind, lambda place, entry: None) for name, kind in kinds.items()]
+    cells = dict(zip(wanted, (["mine-0017"], ["0.1234"], ["depthmasknet"], ["adamw 0.00093"], ["12s"]), strict=True))
+    shown = {width: [column.name for column in fitting(wanted, cells, width)] for width in (48, 47, 34, 33, 10)}
+    assert shown[48] == [*kinds]  # 9 + 6 + 12 + 13 + 4, and a space between two
+    assert shown[47] == shown[34] == ["run", "iou", "model", "time"]
+    assert shown[33] == shown[10] == ["run", "iou", "time"]
