@@ -1,7 +1,7 @@
-"""What can go wrong by the user's hand, as types.
+"""Exceptions for mistakes of the user and failures of the machine.
 
-A `UserError` ends a command with exit code 2 and its text on stderr, a `MachineError` with exit code 1. Anything else
-that escapes is our own fault: exit code 1 with a traceback.
+A `UserError` ends a command with exit code 2 and its text on stderr, a `MachineError` with exit code 1. Any other
+uncaught exception is a bug in dmx: exit code 1 with a traceback.
 """
 
 import errno
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 LONGEST, LONGEST_WORD, LONGEST_LIST = 1900, 240, 900
-"""Characters of a message, of what stands in it without a blank, and of a list of known names."""
+"""Greatest lengths in characters: of a message, of a word in it, and of a list of known names."""
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:
-    """A text that can be read: without the middle of long values and, where it is still too long, of itself.
+    """Shorten a text for reading: cut the middle of long words and, if it is still too long, of the text.
 
-    The end stays, for there stands what to do.
+    The end is kept, because messages end with the advice.
 
     >>> shortened("x" * 100_000)[190:]
     'xxxxxxxxxx ... (99,760 more characters) ... xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'
@@ -33,14 +33,14 @@ def _without_middle(text: str, longest: int, end: int) -> str:
 
 
 class UserError(Exception):
-    """A mistake that the user can mend; its text says where it is and what to do."""
+    """A mistake that the user can correct; the text says where it is and what to do."""
 
     def __init__(self, text: str) -> None:
         super().__init__(shortened(text))
 
 
 class MachineError(Exception):
-    """Something that was there is gone, as a process that was killed; the same command may well go on."""
+    """A failure outside of dmx, such as a killed process; running the same command again may succeed."""
 
 
 class DataError(UserError):
@@ -48,11 +48,11 @@ class DataError(UserError):
 
 
 class FullError(UserError):
-    """There is no room left where something has to be written."""
+    """No space is left to write to."""
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where there is no room: on the disk, in the user's share of it, in a file."""
+"""Error numbers for no space: on the disk, in the user's quota, or within the limit of file size."""
 
 ELSEWHERE = "give another place (results go to --home or DMX_HOME)"
 ROOM = "make room and call the same command again; it goes on where it was left"
@@ -69,14 +69,14 @@ PLACES = {
     errno.EDQUOT: ROOM,
     errno.EFBIG: "the system allows no larger file (see `ulimit -f`)",
 }
-"""What a user can do about a place that cannot be read or written; any other error of the system is our fault."""
+"""Advice by error number for places that cannot be read or written; any other `OSError` counts as a bug in dmx."""
 
 
 def full(error: BaseException) -> bool:
-    """Whether there was no room to write; libraries that write themselves say it in words, or in what came before."""
+    """Whether an error means that no space was left; some libraries only say so in the text or in a chained error."""
     before = error.__cause__ or error.__context__
     if isinstance(error, UserError | MachineError):
-        return isinstance(error, FullError)  # whoever raised it has looked at what came before: /dev/shm is no disk
+        return isinstance(error, FullError)  # its cause was considered already: /dev/shm is not a disk
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in FULL
     return any(f"os error {number})" in str(error) for number in FULL) or (before is not None and full(before))
@@ -111,7 +111,7 @@ class ConfigError(UserError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Name the known words and, where one is close, propose it.
+    """List the known words and propose one if it is similar.
 
     >>> did_you_mean("unte", ["unet", "fpn"])
     "did you mean 'unet'? Known: fpn, unet"
@@ -124,7 +124,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The names, as many of them as can be read."""
+    """Join the names, up to a readable length."""
     shown, room = 1, LONGEST_LIST - len(names[0])
     while shown < len(names) and (room := room - len(names[shown]) - 2) > 0:
         shown += 1

@@ -1,7 +1,7 @@
-"""What one system has and another has not: the only module that asks which system this is.
+"""Platform differences: the only module that checks which operating system this is.
 
-Linux, macOS and Windows differ in how processes are counted, begun, grouped and ended, and in what can be known of the
-hardware. Every function does what it says wherever it runs, or says what it does instead.
+Linux, macOS and Windows differ in how CPUs are counted, how processes are started, grouped and ended, and in what the
+system reveals about the hardware. Every function works on all of them, or documents what it does instead.
 """
 
 import _thread
@@ -24,29 +24,27 @@ import psutil
 
 POSIX = os.name == "posix"
 ENDING = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""By which users, systems and terminals end a process."""
+"""Signals by which users, systems and terminals end a process."""
 HALTING = [signal.Signals[name] for name in ("SIGTTOU",) if hasattr(signal, name)]
-"""By which a terminal halts a process that writes to it from behind."""
+"""The signal by which a terminal stops a background process that writes to it."""
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""What a container may use of the processors: microseconds in so many, or `max`."""
+"""The CPU quota of a container: microseconds (or `max`) per period in microseconds."""
 SHARED_MEMORY = Path("/dev/shm")
-"""The file system in which Linux keeps what processes share; containers often have 64 MB of it."""
+"""Linux's file system for shared memory; containers often have 64 MB of it."""
 CPUS = Path("/proc/cpuinfo")
 BINARY: int = getattr(os, "O_BINARY", 0)
-"""For `os.open`: Windows would change the ends of lines."""
+"""Flag for `os.open`: without it Windows converts line ends."""
 
 
 def cores() -> int:
-    """How many cores this process may use: of the machine's, those it is bound to and its container has."""
+    """Return how many cores this process may use, given its CPU affinity and its container's quota."""
     return max(1, min(_bound(), _quota()))
 
 
 def _bound() -> int:
-    if (
-        count := getattr(os, "process_cpu_count", None)
-    ) is not None:  # from Python 3.13 on, with what -X cpu_count says
+    if (count := getattr(os, "process_cpu_count", None)) is not None:  # Python 3.13 and later; respects -X cpu_count
         return int(count() or 1)
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    affinity = getattr(os, "sched_getaffinity", None)  # only on Linux
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
@@ -59,19 +57,19 @@ def _quota() -> int:
 
 
 def processor() -> str:
-    """The processor's name; Linux tells it in a file only."""
+    """Return the processor's name; on Linux it is only found in a file."""
     lines = CPUS.read_text().splitlines() if CPUS.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 
 def shared_memory() -> int | None:
-    """Bytes that are free for what processes share; None where nothing but the memory bounds it."""
+    """Return the free bytes of shared memory; None if only the RAM limits it."""
     return shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else None
 
 
 def interrupt(pid: int) -> None:
-    """Ask another process to finish what it does, as ctrl-C would; on Windows, which cannot, it is ended."""
+    """Interrupt another process, as ctrl-C would; on Windows, which has no equivalent, the process is terminated."""
     if POSIX:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGINT)
@@ -80,13 +78,13 @@ def interrupt(pid: int) -> None:
 
 
 def kill(pid: int) -> None:
-    """End another process at once, whatever it does."""
+    """Kill another process immediately."""
     with suppress(psutil.NoSuchProcess):
         psutil.Process(pid).kill()
 
 
 def wake() -> None:
-    """From a thread, have the main thread's handler of SIGINT run; where signals are, even while it waits."""
+    """Trigger the main thread's SIGINT handler from another thread; with POSIX signals, even while it blocks."""
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
     else:
@@ -94,12 +92,12 @@ def wake() -> None:
 
 
 def apart() -> dict[str, Any]:
-    """Options with which `subprocess.Popen` starts a process that ctrl-C in the terminal does not reach."""
+    """Return options for `subprocess.Popen` that shield the new process from ctrl-C in the terminal."""
     return {"process_group": 0} if POSIX else {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
 
 
 def leave_group() -> None:
-    """From here on ctrl-C in the terminal does not reach this process."""
+    """Leave the terminal's process group, so that ctrl-C no longer reaches this process."""
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
     else:
@@ -107,7 +105,7 @@ def leave_group() -> None:
 
 
 def end_group(pid: int) -> None:
-    """Ask a process that was started `apart`, and all that it has started, to end."""
+    """Ask a process that was started with `apart`, and all its children, to end."""
     if POSIX and hasattr(os, "killpg"):
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGTERM)
@@ -119,7 +117,7 @@ def end_group(pid: int) -> None:
 
 
 def give_way() -> None:
-    """Let other processes have the processor first."""
+    """Lower this process's scheduling priority."""
     if hasattr(os, "nice"):
         os.nice(10)
     else:
@@ -127,13 +125,13 @@ def give_way() -> None:
 
 
 def after_fork(call: Callable[[], None]) -> None:
-    """Have `call` run in processes that are forked from this one, where processes can be forked."""
+    """Register `call` to run in every child forked from this process, on systems with fork."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=call)
 
 
 def starting(preload: Sequence[str]) -> BaseContext:
-    """How to start processes: forked from a server that imports `preload` from now on; else each imports it anew."""
+    """Return the multiprocessing context: a fork server that preloads `preload` now, otherwise spawned processes."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     from multiprocessing import forkserver
@@ -146,9 +144,9 @@ def starting(preload: Sequence[str]) -> BaseContext:
 
 @contextmanager
 def deaths_as_meant() -> Iterator[None]:
-    """Without torch's handler of SIGCHLD, which takes any death for an accident, and raises wherever we are.
+    """Suspend torch's SIGCHLD handler, which treats any exit of a worker as a failure and raises at any point.
 
-    Within `Process.join` that would be between the end of a process and the note of it: it would count as alive.
+    Raised within `Process.join`, before the exit is recorded, it would leave a dead process marked as alive.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
         yield
@@ -156,7 +154,7 @@ def deaths_as_meant() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGCHLD)
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    except RuntimeError:  # it had still to say that one has ended
+    except RuntimeError:  # the handler ran for a process that has just ended
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         yield
@@ -165,7 +163,7 @@ def deaths_as_meant() -> Iterator[None]:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file, or what a folder lists, is on the disk; a folder of Windows cannot be waited for."""
+    """Flush (fsync) a file or a folder to disk; does nothing for folders on Windows."""
     if path.is_dir() and not POSIX:
         return
     opened = os.open(path, os.O_RDONLY if POSIX else os.O_RDWR)

@@ -1,7 +1,7 @@
-"""The words of the problem as types: quartet, batch, prediction and how depth is to be read.
+"""Core types: quartet, batch, prediction and depth specification.
 
 Conventions: pictures are RGB; arrays of one sample are (H, W, C) in numpy, batches are (B, C, H, W) in torch. The four
-pictures of a quartet come from the same camera in the same place and stay geometrically aligned always.
+pictures of a quartet come from one camera in one place and are always geometrically aligned.
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class DepthSpec:
-    """How the depth of a data set is to be read.
+    """How the depth values of a data set are to be interpreted.
 
     Attributes:
         kind: `metric` in metres, or `relative` without a unit.
@@ -37,11 +37,11 @@ class DepthSpec:
 
 @dataclass(frozen=True)
 class Quartet:
-    """One sample as arrays, before or after the paired transform.
+    """One sample as arrays, before or after augmentation.
 
-    `background` is None where the data set has none (a triplet). `mask` is 1 on the object and 0 elsewhere; where
-    `mask_valid` is False it is unknown. `depth` is in the unit of the data set's `DepthSpec`; where `valid` is False it
-    is unknown and its value means nothing.
+    `background` is None if the data set has none (a triplet). `mask` is 1 on the object and 0 elsewhere; it is unknown
+    where `mask_valid` is False. `depth` is in the unit of the data set's `DepthSpec`; where `valid` is False it is
+    unknown and its value has no meaning.
     """
 
     id: str
@@ -70,7 +70,7 @@ class Batch:
         return len(self.ids)
 
     def split(self, pieces: int) -> list["Batch"]:
-        """The batch in so many pieces of almost equal size, or fewer where they would have less than two samples."""
+        """Split into `pieces` of almost equal size, or into fewer so that each has at least two samples."""
         pieces = max(1, min(pieces, len(self) // 2))
         if pieces == 1:
             return [self]
@@ -83,7 +83,7 @@ class Batch:
         return [piece(start, end) for start, end in pairwise(ends)]
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on `device`."""
+        """Copy the batch to `device`."""
         moved: dict[str, Any] = {
             name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
@@ -92,7 +92,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class HostBatch:
-    """B quartets as loader processes hand them over: bytes, a third of the memory that the tensors of `Batch` take."""
+    """B quartets in the compact form that loader processes return: bytes, a third of the memory of a `Batch`."""
 
     ids: tuple[str, ...]
     image: UInt8[Tensor, "B H W 3"]
@@ -103,14 +103,14 @@ class HostBatch:
     valid: Bool[Tensor, "B H W"]
 
     def pin_memory(self) -> "HostBatch":
-        """The same batch in page-locked memory, from which copies to a GPU do not wait."""
+        """Copy the batch to page-locked memory, which allows asynchronous copies to a GPU."""
         pinned: dict[str, Any] = {
             name: value.pin_memory() for name, value in vars(self).items() if isinstance(value, Tensor)
         }
         return replace(self, **pinned)
 
     def to(self, device: torch.device, memory_format: torch.memory_format = torch.contiguous_format) -> Batch:
-        """The batch on `device`: bytes are copied there, and become numbers there."""
+        """Copy the bytes to `device` and convert them there."""
 
         def picture(rgb: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
             there = rgb.to(device, non_blocking=True).permute(0, 3, 1, 2)
@@ -132,9 +132,9 @@ class HostBatch:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of a batch: the mask as logits, the depth in the unit of the data set's `DepthSpec`.
+    """A network's output for a batch: the mask as logits, the depth in the unit of the data set's `DepthSpec`.
 
-    The head's link has been applied to `depth` already. Both are float32.
+    The depth link (sigmoid, exp, ...) has been applied already. Both are float32.
     """
 
     mask_logits: Float[Tensor, "B 1 H W"]

@@ -1,7 +1,7 @@
-"""The metrics of each sample, as sums, and how sums become the values of metrics; nothing here needs torch.
+"""Per-sample metrics as sums, and the functions that turn sums into metric values; does not import torch.
 
-A metric's sums are (..., K), of one sample or of many added up. The last of the K is what is divided by in the end:
-where it is 0, the metric is undefined. The functions take arrays of NumPy and tensors of torch alike.
+A metric's sums have shape (..., K), for one sample or added up over many. The last of the K is the divisor (a count);
+if it is 0, the metric is undefined. The functions accept NumPy arrays and torch tensors.
 """
 
 import json
@@ -19,14 +19,14 @@ from dmx.errors import UserError
 from dmx.stored import intact, replacing
 
 SUMS = "sums/"
-"""Before a metric's name: what is summed over samples before it is divided."""
+"""Prefix of the columns that hold a metric's sums."""
 MEANINGS = b"dmx.meanings"
 FORMS = ("_pooled", "_per_image")
-"""How a metric's full name ends: by how the values of samples become one value."""
+"""Suffixes of a metric's full name, by how samples are aggregated."""
 
 
 def base(name: str) -> str:
-    """A metric's name without its form.
+    """Return a metric's name without the suffix in `FORMS`.
 
     >>> base("depth/rmse_pooled"), base("mask/iou_per_image")
     ('depth/rmse', 'mask/iou')
@@ -35,39 +35,39 @@ def base(name: str) -> str:
 
 
 def ratio(sums: Any) -> Any:
-    """The first sum over the last."""
+    """Divide the first sum by the last."""
     return sums[..., 0] / sums[..., -1]
 
 
 def root(sums: Any) -> Any:
-    """The square root of the first sum over the last."""
+    """Take the square root of the first sum divided by the last."""
     return ratio(sums) ** 0.5
 
 
 def spread(sums: Any) -> Any:
-    """The standard deviation from Σ d², Σ d and n."""
+    """Compute the standard deviation from Σ d², Σ d and n."""
     squares, d, n = (sums[..., i] for i in range(3))
     variance = squares / n - (d / n) ** 2
     return (variance * (variance > 0)) ** 0.5  # rounding may leave a little less than 0; NaN stays NaN
 
 
 def excess(sums: Any) -> Any:
-    """S(y) - S(t) from P(y), E(y), P(t), E(t) and n; a share S = P / E is 0 where there is no energy E, nor P."""
+    """Compute S(y) - S(t) from P(y), E(y), P(t), E(t) and n; a share S = P / E is 0 where the energy E is 0."""
     Py, Ey, Pt, Et, n = (sums[..., i] for i in range(5))
     return (Py / (Ey + (Ey == 0)) - Pt / (Et + (Et == 0))) * (n / n)
 
 
 FINISHES: dict[str, Callable[[Any], Any]] = {"ratio": ratio, "root": root, "spread": spread, "excess": excess}
-"""What turns the sums of a metric into its value. The keys are stored in the tables of runs and must never change."""
+"""Functions from a metric's sums to its value. The keys are stored in the tables of runs and must never change."""
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What must be known of a metric to compare its values.
+    """What is needed to compare values of a metric.
 
     Attributes:
-        finish: What turns its sums into the value, a key of `FINISHES`.
-        higher_is_better: Whether the greater value is the better one.
+        finish: Key in `FINISHES` of the function from sums to value.
+        higher_is_better: Whether greater values are better.
     """
 
     finish: str
@@ -91,12 +91,12 @@ class SampleTable:
     meanings: Mapping[str, Meaning]
 
     def finished(self, name: str, sums: Float64[np.ndarray, "*M K"]) -> Float64[np.ndarray, "*M"]:
-        """The values of a metric for sums of any samples; not finite where it is undefined."""
+        """Compute a metric's values from sums over any samples; not finite where the metric is undefined."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(FINISHES[self.meanings[name].finish](sums))
 
     def values(self, name: str) -> Float64[np.ndarray, "N"]:
-        """Each sample's value; NaN where it is undefined."""
+        """Return each sample's value; NaN where it is undefined."""
         sums = self.sums[name]
         return np.where(sums[:, -1] != 0, self.finished(name, sums), np.nan)
 
@@ -109,11 +109,11 @@ class SampleTable:
         meanings = {name: asdict(meaning) for name, meaning in self.meanings.items()}
         table = pa.table(columns).replace_schema_metadata({MEANINGS: json.dumps(meanings).encode()})
         with replacing(path, path.with_suffix(".partial")) as part, part.open("wb") as file:
-            pq.write_table(table, file)  # of a path, pyarrow takes no bytes that are no UTF-8
+            pq.write_table(table, file)  # pyarrow only takes paths in UTF-8
 
     @classmethod
     def load(cls, path: Path, only: Collection[str] = ()) -> "SampleTable":
-        """Read back what `save` wrote: all metrics, or `only` these.
+        """Read a table that `save` wrote, with all metrics or `only` these.
 
         Raises:
             UserError: Another version of dmx wrote it, or it is damaged.
@@ -132,6 +132,6 @@ class SampleTable:
 
 
 def rows(column: pa.ChunkedArray) -> Float64[np.ndarray, "N K"]:
-    """The lists of a column, all of one length, as an array."""
+    """Convert a column of lists of equal length to an array."""
     lists = column.combine_chunks()
     return np.from_dlpack(lists.flatten()).reshape(len(lists), -1)  # `to_numpy` imports pandas

@@ -1,8 +1,8 @@
-"""Files that dmx writes itself: written whole or not at all, and read back whole or refused.
+"""Atomic writing and validated reading of the files that dmx keeps.
 
-Every file that has to be whole is written with `replacing`, the one place where a file takes another's place. What is
-read back may have been changed by a disk, a copy that was cut, an editor or another version: a damaged file is refused
-in one message that names it and the way out.
+Every file that has to be whole is written with `replacing`, the only place that renames files. A file may since have
+been changed by a failing disk, an incomplete copy, an editor or another version of dmx: a damaged file is refused with
+one message that names it and the remedy.
 """
 
 import errno
@@ -17,26 +17,26 @@ from dmx.errors import UserError, full
 from dmx.machine import flush
 
 LONGEST = 200
-"""Characters of what a reader says of a damaged file."""
+"""Greatest length in characters of a reader's message about a damaged file."""
 
 
 @contextmanager
 def replacing(path: Path, part: Path | None = None, *, durable: bool = False) -> Iterator[Path]:
-    """Write a file under another name, which becomes `path` once all of it is there.
+    """Write a file under another name and rename it to `path` on success.
 
-    A kill at any moment leaves the old file or the new one, never half of one. Where the writing fails, nothing of it
-    is left.
+    A kill at any moment leaves the old file or the new one, never a partial one. If the writing fails, the partial file
+    is removed.
 
     Args:
-        path: The file to make or replace.
-        part: Where to write, on the same disk; None: beside `path`, for files that one process at a time writes.
-        durable: Whether to wait for the disk before renaming, so that a loss of power, too, leaves one or the other.
+        path: The file to create or replace.
+        part: The temporary file, on the same disk; None: beside `path`, for files with one writing process at a time.
+        durable: Whether to fsync before renaming, so that this also holds for a power failure.
 
     Yields:
-        Where to write.
+        The temporary file's path.
 
     Raises:
-        OSError: As the system says; where there was no room, with `path`, whichever library raised it.
+        OSError: As raised by the system; if no space was left, with `path`, whichever library raised the error.
     """
     part = part or path.with_name(f".{path.name}.part")
     try:
@@ -52,10 +52,10 @@ def replacing(path: Path, part: Path | None = None, *, durable: bool = False) ->
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder with those above it, where there is none.
+    """Create a folder with its parents, if it does not exist.
 
     Raises:
-        OSError: As the system says; a file system that takes none, as /proc, says that something is missing.
+        OSError: As raised by the system; file systems without new folders, such as /proc, report a missing path.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,23 +64,23 @@ def make_folder(folder: Path) -> None:
 
 
 def replace_bytes(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Write `path`, and the folders above it, whole or not at all."""
+    """Write bytes to `path` atomically; parent folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, durable=durable) as part:
         part.write_bytes(data)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write `path` in UTF-8, and the folders above it, whole or not at all, whatever happens to the power."""
+    """Write text to `path` in UTF-8, atomically and safe against power failure; parent folders are created."""
     replace_bytes(path, text.encode(), durable=True)
 
 
 @contextmanager
 def intact(path: Path, advice: str) -> Iterator[None]:
-    """Around the reading of a file: whatever a reader raises of a damaged one becomes one message.
+    """Convert any exception from reading a file into a `UserError`.
 
     Raises:
-        UserError: The file is gone, or cannot be read as what it is; `advice` says what to do.
+        UserError: The file is missing or damaged; the message ends with `advice`.
     """
     try:
         yield
@@ -88,13 +88,13 @@ def intact(path: Path, advice: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise UserError(f"{path}: is gone; {advice}") from error
-    except Exception as error:  # readers of damaged files raise anything, RecursionError and MemoryError among it
+    except Exception as error:  # readers may raise anything for damaged files, including RecursionError and MemoryError
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{path}: is damaged ({cause[:LONGEST]}); {advice}") from error
 
 
 def read_json(path: Path, advice: str) -> Any:
-    """The JSON in a file.
+    """Read a JSON file.
 
     Raises:
         UserError: It is damaged.
@@ -104,10 +104,10 @@ def read_json(path: Path, advice: str) -> Any:
 
 
 def read_mapping(path: Path, advice: str, *needed: str) -> dict[str, Any]:
-    """The JSON object in a file, which has these keys.
+    """Read a JSON object that must have the `needed` keys.
 
     Raises:
-        UserError: It is damaged.
+        UserError: The file is damaged.
     """
     with intact(path, advice):
         found = read_json(path, advice)

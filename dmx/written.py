@@ -1,8 +1,8 @@
-"""What people write, read in one way everywhere: YAML (experiments, data sets, mappings, `-s`) and paths.
+"""Parsing of user input: YAML (experiments, data sets, mappings, `-s`) and paths.
 
-PyYAML reads it, with numbers such as 3e-4 added. ruamel.yaml was tried instead: its import takes 135 ms where PyYAML's
-takes 18, it follows aliases without a limit and accepts those that contain themselves, so that the walk through the
-nodes would stay, and `yes`, `010` and `1:30` in the files of users would mean something else.
+YAML is read by PyYAML, extended to numbers such as 3e-4. ruamel.yaml was tried and rejected: its import takes 135 ms
+instead of 18; it expands aliases without a limit and accepts recursive ones, so our walk over the nodes would still be
+needed; and `yes`, `010` and `1:30` in users' files would change their meaning.
 """
 
 import os
@@ -16,11 +16,11 @@ import yaml
 from dmx.errors import UserError
 
 LARGEST = 2**20
-"""Bytes of a YAML file: a hundred times the longest configuration, and what takes the reader some seconds."""
+"""Largest YAML file in bytes: a hundred times the longest configuration; parsing it takes some seconds."""
 MOST = 100_000
-"""Values that a file may have, with its aliases (`*name`) replaced by what they name."""
+"""Most values in a file after expanding its aliases (`*name`)."""
 LONGEST_PATH, LONGEST_NAME = 4095, 255
-"""Bytes of a path and of one name in it, beyond which no file system here knows what to do."""
+"""Longest path, and longest name in it, in bytes, that file systems support."""
 MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -28,7 +28,7 @@ class Loader(yaml.SafeLoader):
     """Safe YAML that reads 3e-4 as a number."""
 
 
-Loader.add_implicit_resolver(  # YAML 1.1 wants a dot and a sign in it, so 3e-4, 1.5e3 and .5e3 would be texts
+Loader.add_implicit_resolver(  # YAML 1.1 requires a dot and a sign, so 3e-4, 1.5e3 and .5e3 would be strings
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),
@@ -40,10 +40,10 @@ def read_yaml(path: Path, named_by: str = "") -> dict[str, Any]:
 
     Args:
         path: The file.
-        named_by: Where the path was written, for messages.
+        named_by: Where the path comes from, for messages.
 
     Raises:
-        UserError: There is no such file, it cannot be read, is not YAML, or holds no mapping.
+        UserError: The file is missing, cannot be read, is not YAML, or is not a mapping.
     """
     try:
         if not path.is_file():
@@ -70,10 +70,10 @@ def _kind(value: Any) -> str:
 
 
 def parsed(text: str) -> Any:
-    """Read a YAML text.
+    """Parse a YAML text.
 
     Raises:
-        ValueError: It is not YAML, has a key twice, or an alias that contains itself; the message begins with the line.
+        ValueError: The text is not YAML, or has a duplicate key or a recursive alias; the message starts with the line.
     """
     loader = Loader("")
     try:
@@ -94,10 +94,10 @@ def parsed(text: str) -> Any:
 
 
 def _count_values(loader: Loader, node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
-    """Count the values of a node, and make sure that no key is there twice and no alias contains itself.
+    """Count the values of a node, and refuse duplicate keys and recursive aliases.
 
-    This is done on the nodes, before anything is made of them: nine aliases of nine aliases and so on are some hundred
-    bytes and would be values without number.
+    This works on the nodes, before they are constructed: nested aliases ("billion laughs") can expand a few hundred
+    bytes to an unbounded number of values.
     """
     if id(node) in above:
         raise _at(node, "an alias contains itself")
@@ -131,12 +131,12 @@ def _refuse_duplicate_keys(loader: Loader, node: yaml.MappingNode) -> None:
 
 
 def _construct(loader: Loader, node: yaml.ScalarNode) -> Any:
-    """Make a plain value; the loader keeps what it made."""
+    """Construct a plain value; the loader caches it."""
     if node.tag == MERGE:
         return node.value
     try:
         return loader.construct_object(node)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:  # of a date without such a day, of `!!bool 3`
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # an impossible date, or `!!bool 3`
         raise _at(node, f"'{node.value}' is no {node.tag.rpartition(':')[2]} ({error})") from None
 
 
@@ -151,12 +151,12 @@ def _describe(error: yaml.MarkedYAMLError) -> ValueError:
 
 
 def place(text: str | Path) -> Path:
-    """Make a path of what a person wrote: `~` is the home folder; variables (`$NAME`) are left to the shell.
+    """Convert user input to a path: `~` is expanded; variables (`$NAME`) are left to the shell.
 
     Raises:
-        UserError: No file can be there: the path holds a zero byte, is too long, or the system has no such letters.
+        UserError: The path is impossible: it has a zero byte, is too long, or cannot be encoded on this system.
     """
-    path = os.path.expanduser(text)  # noqa: PTH111 - pathlib's fails where there is no home folder
+    path = os.path.expanduser(text)  # noqa: PTH111 - pathlib's version fails without a home folder
     if "\0" in path:
         raise UserError(f"{path!r} is no path: it holds a zero byte; check it.")
     try:
@@ -172,7 +172,7 @@ def place(text: str | Path) -> Path:
 
 
 def not_filled_in(path: Path) -> str:
-    """Return what a message about a missing path adds where it holds a variable."""
+    """Return the hint to add to a message about a missing path that contains a variable."""
     found = re.search(r"\$\w+|\$\{\w+\}", str(path))
     return f" ({found[0]} is taken literally: variables are not filled in)" if found else ""
 

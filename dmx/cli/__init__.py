@@ -1,4 +1,4 @@
-"""The command line. Commands are imported when they are called: `dmx --help` loads neither torch, mlflow nor optuna."""
+"""The command line. Commands are imported on use: `dmx --help` loads neither torch, mlflow nor optuna."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from dmx.cli.lazy import LazyGroup
 from dmx.cli.terminal import forgiving
 from dmx.errors import PLACES, MachineError, UserError, shortened
 
-# name -> (module:function, what `dmx --help` says of it; a test holds it against the command's own help)
+# name -> (module:function, summary in `dmx --help`; a test compares it with the command's own help)
 COMMANDS = {
     "compare": ("dmx.cli.compare:compare", "Compare runs sample by sample, and say what is more than chance."),
     "data": ("dmx.cli.data:data", "Make, import and look at data sets."),
@@ -41,17 +41,17 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command; a user's mistake ends in one message on stderr and exit code 2, without a traceback."""
-    os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for processes of ours; libraries' notes are not for users
+    """Run the command and exit; a `UserError` becomes one message on stderr and exit code 2, without a traceback."""
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for our subprocesses: users should not see libraries' warnings
     forgiving()
     sys.exit(run())
 
 
 def run() -> int:
-    """Run the command and give its exit code."""
+    """Run the command and return its exit code."""
     try:
         status = cli(standalone_mode=False)
-        sys.stdout.flush()  # here, where what goes wrong can still be said
+        sys.stdout.flush()  # here, where a write error can still be reported
     except UserError as error:
         click.echo(f"Error: {error}", err=True)
         status = 2

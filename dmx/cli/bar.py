@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def bar(title: str, *, goes_on: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, where that is a terminal.
+    """Show a progress bar on stderr if that is a terminal.
 
     Args:
-        title: What is going on.
-        goes_on: Whether the same command goes on after a stop, which a stopped one then says.
+        title: Label of the bar.
+        goes_on: Whether rerunning the command resumes; if so, an interrupted bar says it.
     """
     from rich.console import Console
     from rich.progress import Progress

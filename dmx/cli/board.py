@@ -1,4 +1,4 @@
-"""The workers of a sweep in one terminal: a live table, or lines where there is no terminal."""
+"""Progress of a sweep's workers: a live table in a terminal, otherwise lines."""
 
 import time
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ SLOTS = ("model", "loss.mask", "loss.depth", "weighting", "optimizer", "schedule
 
 @dataclass
 class Row:
-    """What one worker does: a `dmx.sweep.events.SweepObserver`."""
+    """The state of one worker; a `dmx.sweep.events.SweepObserver`."""
 
     board: "Board"
     number: int
@@ -81,9 +81,9 @@ class Board:
     """All workers of a sweep, and the status of the study.
 
     Attributes:
-        objective: What trials are judged by.
-        trials: How many there are in all.
-        epochs: How many epochs a trial has that is not pruned.
+        objective: The objective of the study.
+        trials: Total number of trials.
+        epochs: Number of epochs of a trial that is not pruned.
     """
 
     objective: Objective
@@ -112,19 +112,19 @@ class Board:
         self.counts = {Outcome(name): number for name, number in status.outcomes.items()}
 
     def row(self, number: int) -> Row:
-        """The row of a worker; the table appears with the first one."""
+        """Return the row of a worker; the table appears with the first one."""
         self.rows.append(Row(self, number))
         if self.console.is_terminal:
             self.live.start()
         return self.rows[-1]
 
     def trial_paused(self, trial: int, result: RunResult) -> None:
-        """A trial waits until it is among the best."""
+        """Count a trial that the pruner has paused."""
         self.paused.add(trial)
         self.line(f"trial {trial} {result.reason}", always=True)
 
     def trial_finished(self, trial: int, result: RunResult) -> None:
-        """A trial has finished."""
+        """Count a finished trial."""
         self.paused.discard(trial)
         self.finished, self.ran = self.finished + 1, self.ran + 1
         self.counts[result.outcome] = self.counts.get(result.outcome, 0) + 1
@@ -137,7 +137,7 @@ class Board:
         self.line(f"trial {trial} {result.outcome}{at} in {result.seconds:.0f} s{reason}", always=True)
 
     def line(self, text: str, always: bool = False) -> None:
-        """A line that stays; in a terminal only what the table will not show any more."""
+        """Print a permanent line; in a terminal only if the table will not show its contents."""
         if always or not self.console.is_terminal:
             self.console.print(text, markup=False)
 
@@ -152,7 +152,7 @@ class Board:
         return table
 
     def status(self) -> str:
-        """How many trials have finished with which outcome, the best, what pruning saved, and the time that is left."""
+        """Format counts of trials by outcome, the best value, savings by pruning, and the remaining time."""
         parts = [f"{self.finished} of {self.trials} trials", *(f"{n} {outcome}" for outcome, n in self.counts.items())]
         if self.paused:
             parts.append(f"{len(self.paused)} paused")
@@ -167,5 +167,5 @@ class Board:
 
 
 def number(value: float | None) -> str:
-    """A value for people."""
+    """Format a value for display."""
     return "-" if value is None else f"{value:.4g}"

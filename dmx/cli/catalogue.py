@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dmx.registry import Component
 
 WIDE = 300
-"""Columns where there is no terminal."""
+"""Width in columns without a terminal."""
 
 GROUPS = {
     "models": ("models",),
@@ -61,7 +61,7 @@ def list_(kind: str, size: int | None, as_json: bool, plugins: tuple[str, ...]) 
 
 
 def components_of(kind: str, size: int) -> list[dict[str, Any]]:
-    """A row for each component of a kind; of models with what they cost."""
+    """Return a row for each component of a kind; rows of models include their cost."""
     from dmx.registry import REGISTRIES
 
     components = [one for registry in GROUPS[kind] for _, one in sorted(REGISTRIES[registry].items())]
@@ -73,9 +73,10 @@ def components_of(kind: str, size: int) -> list[dict[str, Any]]:
 
 
 def measure(components: Sequence["Component"], size: int) -> list[dict[str, Any]]:
-    """What models cost at their defaults, None where they have none: learned parameters, multiply-adds; and licences.
+    """Return learned parameters, multiply-adds and licences of models with their defaults.
 
-    A multiply-add counts as two floating-point operations, of which `torch.utils.flop_counter` tells the number.
+    Costs are None for models with parameters that have no default. A multiply-add counts as two of the floating-point
+    operations that `torch.utils.flop_counter` reports.
     """
     from pydantic import ValidationError
 
@@ -104,7 +105,7 @@ def measure(components: Sequence["Component"], size: int) -> list[dict[str, Any]
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:
-    """Print rows as a table, large numbers in millions and milliards (G)."""
+    """Print rows as a table, with large numbers in millions (M) and billions (G)."""
     from rich.table import Table
 
     units = {"parameters": ("M", 1e6), "multiply_adds": ("G", 1e9)}
@@ -145,7 +146,7 @@ def describe(words: tuple[str, ...], plugins: tuple[str, ...]) -> None:
 
 
 def console() -> "Console":
-    """The terminal; a file or a pipe gets lines as long as they are, in which names stay whole."""
+    """Return the console; output to a file or a pipe is not wrapped, so that names stay whole."""
     from rich.console import Console
 
     screen = Console(highlight=False)
@@ -153,7 +154,7 @@ def console() -> "Console":
 
 
 def tell(component: "Component") -> None:
-    """Print what is known of a component."""
+    """Print the description of a component."""
     from rich.table import Table
 
     screen = console()
@@ -175,7 +176,7 @@ def tell(component: "Component") -> None:
 
 
 def explained(component: "Component") -> str:
-    """The docstring but for what is not up to a user: the arguments that `dmx` itself gives."""
+    """Return the docstring without the arguments that `dmx` itself passes, which users cannot set."""
     import inspect
     import re
 
@@ -186,7 +187,7 @@ def explained(component: "Component") -> str:
 
 
 def legal(schema: dict[str, object]) -> str:
-    """The legal range of a parameter, from its JSON schema."""
+    """Format the legal range of a parameter from its JSON schema."""
     if "anyOf" in schema and isinstance(schema["anyOf"], list):
         return " or ".join(legal(one) for one in schema["anyOf"])
     if "enum" in schema and isinstance(schema["enum"], list):

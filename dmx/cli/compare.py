@@ -63,7 +63,7 @@ def compare(
 
 
 def write_page(found: "Comparison", home: Home, path: Path) -> None:
-    """The page, with pictures where the data are still there."""
+    """Write the HTML page, with pictures if the data still exist."""
     from dmx.compare.pictures import pairs
     from dmx.errors import UserError
     from dmx.report.comparison import comparison_page
@@ -82,7 +82,7 @@ def write_page(found: "Comparison", home: Home, path: Path) -> None:
 
 
 def rows(found: "Comparison") -> Iterator[dict[str, Any]]:
-    """Each metric with every candidate's value and its difference from the first."""
+    """Yield, for each metric and candidate, the value and its difference from the first candidate."""
     for metric in found.metrics:
         each = []
         for i, (candidate, value) in enumerate(zip(found.candidates, found.values[metric], strict=True)):
@@ -95,7 +95,7 @@ def rows(found: "Comparison") -> Iterator[dict[str, Any]]:
 
 
 def show(found: "Comparison") -> None:
-    """Two tables: metrics, and in what the configurations differ."""
+    """Print two tables: metrics, and differences between the configurations."""
     from rich.console import Console
     from rich.table import Table
 
@@ -125,5 +125,5 @@ def show(found: "Comparison") -> None:
 
 
 def number(value: float | None) -> str:
-    """A value for people."""
+    """Format a value for display."""
     return "-" if value is None else f"{value:.4g}"

@@ -60,7 +60,7 @@ def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home) -> None
 
 
 def show(found: "Evaluation") -> None:
-    """Tables of the metrics, by depth and by size."""
+    """Print the metrics overall, by depth and by object size."""
     from rich.console import Console
 
     from dmx.experiment.evaluations import depth_table, mask_table
@@ -99,7 +99,7 @@ def show(found: "Evaluation") -> None:
 
 
 def framed(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> "Table":
-    """A table without lines, the first column to the left."""
+    """Make a table without borders, with the first column left-aligned."""
     from rich.table import Table
 
     made = Table(title=title, title_justify="left", title_style="bold", box=None)
@@ -111,7 +111,7 @@ def framed(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) ->
 
 
 def at_threshold(found: "Evaluation") -> str:
-    """What the best threshold on validation gives."""
+    """Format the metrics at the threshold that is best on validation."""
     from dmx.experiment.evaluations import threshold
 
     best = threshold(found)
@@ -124,5 +124,5 @@ def at_threshold(found: "Evaluation") -> str:
 
 
 def number(value: float | int | str | None) -> str:
-    """A value for people."""
+    """Format a value for display."""
     return "-" if value is None else f"{float(value):.4g}"

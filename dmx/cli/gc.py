@@ -54,7 +54,7 @@ def gc(best: int, yes: bool, home: Home) -> None:
 
 
 def size(amount: float) -> str:
-    """Bytes for people."""
+    """Format a number of bytes for display."""
     for unit in ("B", "kB", "MB"):
         if amount < 1000:
             return f"{amount:.0f} {unit}"

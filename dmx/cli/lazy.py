@@ -1,4 +1,4 @@
-"""Groups of commands that are imported when they are called, so that `--help` is quick."""
+"""Click groups that import their commands on use, so that `--help` is quick."""
 
 import importlib
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ import click
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports the one that is called.
+    """A group that imports a command only when it is called.
 
     Args:
-        lazy: name -> (module:function, what the group's help says of it; a test holds it against the command's own).
+        lazy: name -> (module:function, summary in the group's help; a test compares it with the command's own help).
     """
 
     def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
@@ -33,7 +33,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a proposal where there is no such command."""
+        """Resolve as click does, but propose a similar name for an unknown command."""
         from dmx.errors import did_you_mean
 
         if args and args[0] not in self.lazy and not args[0].startswith("-"):

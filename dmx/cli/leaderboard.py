@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Ranked = tuple[Sequence[Entry], Sequence[Goal], int, str]
 
 SHOWN = 30
-"""Rows of the table without `--top`."""
+"""Default number of rows of the table."""
 
 
 @click.command()
@@ -46,7 +46,7 @@ def leaderboard(study: str | None, top: int | None, form: str | None, home: Home
 
 
 def nothing_to_rank(study: str | None, home: Home) -> "UserError":
-    """Why there is nothing to rank, and what to do."""
+    """Make the error that says why there is nothing to rank, and what to do."""
     from dmx.errors import UserError, did_you_mean
 
     known = sorted(path.name for path in home.studies.glob("*/"))
@@ -59,7 +59,7 @@ def nothing_to_rank(study: str | None, home: Home) -> "UserError":
 
 
 def ranked(study: str | None, home: Home) -> "Ranked":
-    """The runs, best first; what a study judges them by, the size of its front, and its knee."""
+    """Return the runs, best first, and for a study its objectives, the size of its Pareto front and the knee."""
     from dmx.results.ranking import rank, results
 
     entries = results(home, study)
@@ -74,14 +74,14 @@ def ranked(study: str | None, home: Home) -> "Ranked":
 
 
 def several(home: Home, study: str) -> bool:
-    """Whether a study has several objectives; its configuration as a whole takes seconds to check."""
+    """Whether a study has several objectives, without validating its whole configuration, which takes seconds."""
     from dmx.written import read_yaml
 
     return bool(read_yaml(home.study(study) / STUDY).get("objectives"))
 
 
 def write(entries: "Sequence[Entry]", form: str) -> None:
-    """Print everything on record of each run at its best epoch, for programs."""
+    """Print the full record of each run at its best epoch, as JSON or CSV."""
     rows = []
     for place, entry in enumerate(entries, start=1):
         best, result = entry.result.best, entry.result
@@ -93,7 +93,7 @@ def write(entries: "Sequence[Entry]", form: str) -> None:
             | {f"param {key}": value for key, value in entry.record["params"].items()}
         )
     if form == "json":
-        click.echo("[" + ",\n ".join(map(json.dumps, rows)) + "]")  # with `indent`, thousands take a second
+        click.echo("[" + ",\n ".join(map(json.dumps, rows)) + "]")  # `indent` would take a second for thousands of rows
         return
     writer = csv.DictWriter(sys.stdout, list(dict.fromkeys(key for row in rows for key in row)))
     writer.writeheader()
@@ -101,12 +101,12 @@ def write(entries: "Sequence[Entry]", form: str) -> None:
 
 
 def show_study(name: str, home: Home, title: str, top: int | None = None) -> None:
-    """The trials of a study, best first by its objective, or by all of its objectives."""
+    """Print the trials of a study, best first by its objective or objectives."""
     show_ranked(title, home, ranked(name, home), top or SHOWN)
 
 
 def show_ranked(title: str, home: Home, found: "Ranked", top: int) -> None:
-    """Print ranked runs as a table that says which differences are more than chance."""
+    """Print ranked runs as a table that marks which differences are more than chance."""
     from dmx.cli.table import show
     from dmx.compare.leads import leads
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what numbers may be."""
+"""Options and number types that several commands share."""
 
 import math
 from pathlib import Path
@@ -33,17 +33,17 @@ home = click.option(
 )
 
 COUNT = click.IntRange(1, 10_000_000)
-"""Samples."""
+"""Number of samples."""
 SIDE = click.IntRange(8, 4096)
-"""Pixels."""
+"""Side in pixels."""
 PROCESSES = click.IntRange(1, 128)
 
 
 class Finite(click.FloatRange):
-    """A range of numbers without infinity and what is no number: `nan` is neither below nor above anything."""
+    """A range of finite numbers; `nan` would pass click's own check, as it is neither below nor above anything."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it."""
+        """Parse and validate the number."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)

@@ -10,7 +10,7 @@ from dmx.written import place
 
 
 class UserPath(click.Path):
-    """A path in which `~` is the home folder, also where the shell leaves it: behind `=` and in variables."""
+    """A path in which `~` is expanded, also where the shell does not: after `=` and in variables."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(path_type=Path, **given)
@@ -18,5 +18,5 @@ class UserPath(click.Path):
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> str | bytes | os.PathLike[str]:
-        """As click does, of the path that is meant."""
+        """Convert as click does, after expanding `~`."""
         return super().convert(place(os.fspath(value)), param, ctx)

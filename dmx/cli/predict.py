@@ -9,7 +9,7 @@ from dmx.cli.paths import UserPath
 from dmx.tracking.home import Home
 
 SHOWN = 10
-"""Pictures left out that are named."""
+"""Most left-out pictures to name."""
 
 
 @click.command()

@@ -17,5 +17,5 @@ def schema(kind: str, plugins: tuple[str, ...]) -> None:
     model = ExperimentConfig if kind == "experiment" else StudyConfig
     described = model.model_json_schema()
     described["properties"]["extends"] = {"type": "string", "description": "Another file, on which this one is laid."}
-    described["required"] = []  # what `extends` names may bring it
+    described["required"] = []  # required keys may come from the file in `extends`
     click.echo(json.dumps(described, indent=1))

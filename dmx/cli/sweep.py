@@ -16,7 +16,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Seconds of `90s`, `30m`, `2h` or `1.5d`."""
+    """Convert `90s`, `30m`, `2h` or `1.5d` to seconds."""
     if value is None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", value)
@@ -26,7 +26,7 @@ def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 
 
 def pool_options(command: Any) -> Any:
-    """The options of a worker pool."""
+    """Add the options of a worker pool to a command."""
     for option in (
         click.option("--trials-per-device", type=PROCESSES, default=1, show_default=True, help="On a GPU."),
         click.option("--workers", type=PROCESSES, help="Trials at a time. [one for each GPU, or one]"),
@@ -74,20 +74,20 @@ def sweep(
 
 
 def report_maker(home: Home) -> Any:
-    """A function that writes the report of a study and its figures, and returns the files."""
+    """Return a function that writes a study's report with its figures and returns the files."""
     from dmx.report import gather, page, write
 
     return lambda config, queue: write(page(gather(config, queue.load_study(), home)), home.study(config.name))
 
 
 def conclude(name: str, home: Home, summary: Any, more: str) -> int | None:
-    """Show the leaderboard and what to do next.
+    """Print the leaderboard and the next steps.
 
     Args:
         name: The study.
-        home: Where results are.
-        summary: How far the study is.
-        more: How to have more trials.
+        home: The folder of results.
+        summary: The progress of the study.
+        more: How to run more trials.
 
     Returns:
         The exit code.

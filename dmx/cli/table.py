@@ -12,7 +12,7 @@ from dmx.results.ranking import Entry
 
 NOT_COMPARED = Leads({}, "")
 WIDE = 200
-"""Columns where there is no terminal: a file has room."""
+"""Width in columns without a terminal."""
 
 
 def show(
@@ -22,14 +22,14 @@ def show(
     goals: Sequence[str] = (),
     leads: Leads = NOT_COMPARED,
 ) -> None:
-    """Print ranked entries, best first; a value that is missing is shown as a dash.
+    """Print ranked entries, best first; missing values are shown as a dash.
 
     Args:
-        entries: What `rank` gave.
-        title: What stands above.
-        top: How many to show; None: all.
-        goals: Metrics to show first, where there are several objectives.
-        leads: How they stand to the first.
+        entries: The result of `rank`.
+        title: Title of the table.
+        top: Number of entries to show; None: all.
+        goals: Metrics to show first, if there are several objectives.
+        leads: The statistical comparison of each entry with the first.
     """
     objective = Objective(**entries[0].record["objective"])
     wanted = columns(entries, (objective.metric, *goals), leads)
@@ -53,7 +53,7 @@ def show(
 
 
 def fitting(wanted: Sequence[Column], cells: Mapping[Column, Sequence[str]], width: int) -> list[Column]:
-    """The columns without the last texts that a terminal has no room for: half a number would be another number."""
+    """Drop the last text columns that do not fit the terminal, because a truncated number would be a wrong one."""
     fitted = list(wanted)
     for column in reversed(wanted):
         if sum(max(map(len, (one.name, *cells[one]))) + 1 for one in fitted) <= width + 1:
@@ -64,7 +64,7 @@ def fitting(wanted: Sequence[Column], cells: Mapping[Column, Sequence[str]], wid
 
 
 def explain(console: Console, objective: Objective, leads: Leads) -> None:
-    """Say what the order means, and what its differences are worth."""
+    """Print what the order means and how far its differences can be trusted."""
     arrow = "lower" if objective.direction == "minimize" else "higher"
     console.print(f"Ranked by {objective.metric} ({arrow} is better), each run at its best epoch.", highlight=False)
     if leads.by_run:
@@ -72,7 +72,7 @@ def explain(console: Console, objective: Objective, leads: Leads) -> None:
 
 
 def written(kind: Kind, value: Value) -> str:
-    """A value as text; a dash where there is none."""
+    """Format a value; a dash if it is missing."""
     if value is None or isinstance(value, str):
         return "-" if value is None else value
     match kind:

@@ -1,4 +1,4 @@
-"""Output that never fails: whatever the terminal knows, and however early its reader leaves."""
+"""Output that never fails, whatever characters the terminal can encode and however early its reader exits."""
 
 import codecs
 import errno
@@ -20,11 +20,11 @@ PLAIN = {
     **dict.fromkeys("‘’", "'"),
     **dict.fromkeys("“”", '"'),
 }
-"""What stands for signs that a terminal does not know; a question mark stands for the others."""
+"""Replacements for characters that a terminal cannot encode; all others become a question mark."""
 
 
 def plain(error: UnicodeError) -> tuple[str, int]:
-    """The error handler `dmx.plain`: signs by their likes, bytes of file names that are no text by their numbers."""
+    """Encoding error handler `dmx.plain`: replace characters by similar ones, and escape undecodable bytes of paths."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     found = error.object[error.start : error.end]
@@ -40,9 +40,9 @@ codecs.register_error("dmx.plain", plain)
 
 
 class Forgiving(io.TextIOBase):
-    """A stream on which no text fails, and which discards its text once its reader is gone.
+    """A text stream that never raises encoding errors, and discards output once its reader has closed the pipe.
 
-    It hides the bytes below it, which click would take for UTF-8 where they are ASCII.
+    It hides the underlying binary buffer, to which click would write UTF-8 where the encoding is ASCII.
     """
 
     def __init__(self, stream: io.TextIOWrapper) -> None:
@@ -50,37 +50,37 @@ class Forgiving(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # a property there, too
-        """How text becomes bytes."""
+        """The encoding of the stream."""
         return self._stream.encoding
 
     @property
     def errors(self) -> str | None:  # type: ignore[override]
-        """What becomes of signs that are unknown there."""
+        """The handler of encoding errors."""
         return self._stream.errors
 
     def write(self, text: str) -> int:
-        """Write what can be written of a text."""
-        if text != "":  # by which click tries what kind of stream this is; bytes have to fail, too
+        """Write a text, unless the reader is gone."""
+        if text != "":  # click probes the type of stream with "" and b""; the latter must fail
             with self._left():
                 self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Hand on what was written."""
+        """Flush the underlying stream."""
         with self._left():
             self._stream.flush()
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Whether the stream is a terminal."""
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """The number of the file below it."""
+        """The file descriptor of the underlying stream."""
         return self._stream.fileno()
 
     @contextmanager
     def _left(self) -> Iterator[None]:
-        """Where the reader has left (`| head`, a closed terminal), all else goes nowhere and the command goes on.
+        """Once the reader is gone (`| head`, a closed terminal), discard all further output and let the command run.
 
         Raises:
             UserError: The output cannot be written for another reason.
@@ -95,10 +95,10 @@ class Forgiving(io.TextIOBase):
 
 
 def forgiving() -> None:
-    """Make the two streams of this process such that no text fails on them."""
+    """Wrap stdout and stderr of this process as `Forgiving`."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed by who called us
+        if stream is None:  # closed by our caller
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open to the end
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="dmx.plain")

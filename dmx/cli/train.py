@@ -66,7 +66,7 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
 def configured(
     experiment: Path | None, overrides: tuple[str, ...], resume: str | None, home: Home
 ) -> "ExperimentConfig":
-    """The configuration of a file with its overrides, or that of the run to resume."""
+    """Load the configuration from a file with overrides, or from the run to resume."""
     from dmx.config import load_experiment, parse_experiment
     from dmx.errors import UserError
 
@@ -84,10 +84,10 @@ def configured(
 
 
 def refuse_trials(journal: Path) -> None:
-    """Make sure that the run of this journal is a single one, for a study's own command keeps the study's books.
+    """Refuse to resume a run of a study, which must be resumed by `dmx sweep`: only that updates the study's records.
 
     Raises:
-        UserError: It belongs to a study.
+        UserError: The journal is that of a study's run.
     """
     from dmx.errors import UserError
     from dmx.tracking.journal import Started, read

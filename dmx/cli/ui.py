@@ -27,7 +27,7 @@ OTHERS = (
     "MLFLOW_TRACKING_URI",
     "MLFLOW_UVICORN_OPTS",
 )
-"""What `mlflow ui` takes from the environment, and what would be meant for another server."""
+"""Variables that `mlflow ui` reads from the environment and that would be meant for another server."""
 
 
 @click.command()
@@ -53,7 +53,7 @@ def ui(study: str | None, host: str, port: int, home: Home) -> None:
     servers = commands(home, study, host, port)
     ports = {name: port + number for number, name in enumerate(("mlflow", "tensorboard", "optuna"))}
     refuse_taken(host, [ports[name] for name in servers])
-    for number in ENDING:  # a shell's `&` and nohup leave some ignored
+    for number in ENDING:  # `&` in a shell and nohup set some signals to be ignored
         signal.signal(number, lambda *_: sys.exit(130))
     running = {}
     try:
@@ -83,10 +83,10 @@ def ui(study: str | None, host: str, port: int, home: Home) -> None:
 
 
 def commands(home: Home, study: str | None, host: str, port: int) -> dict[str, list[str]]:
-    """The command line of each server that has something to show.
+    """Return the command line of each server that has something to show.
 
     Raises:
-        UserError: Nothing was ever run, or the study is not there.
+        UserError: There are no results, or the study does not exist.
     """
     from dmx.errors import UserError, did_you_mean
     from dmx.tracking.mlflow_client import address, is_local, is_server
@@ -113,10 +113,10 @@ def commands(home: Home, study: str | None, host: str, port: int) -> dict[str, l
 
 
 def refuse_taken(host: str, ports: Sequence[int]) -> None:
-    """Make sure that servers can listen.
+    """Check that servers can listen on these ports.
 
     Raises:
-        UserError: They cannot.
+        UserError: A port cannot be used.
     """
     from dmx.errors import UserError
 
@@ -131,7 +131,7 @@ def refuse_taken(host: str, ports: Sequence[int]) -> None:
 
 
 def obstacle(host: str, port: int) -> int:
-    """The number of the error with which listening fails; 0 where it does not."""
+    """Return the errno with which listening fails; 0 if it succeeds."""
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror:

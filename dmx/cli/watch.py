@@ -1,4 +1,4 @@
-"""Progress of a run or a sweep in a terminal: a bar, or lines."""
+"""Progress of a run or a sweep: a bar in a terminal, otherwise lines."""
 
 import time
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from dmx.config import Objective
 from dmx.training.result import RunResult
 
 LINE_SECONDS = 5.0
-"""Without a terminal, a line of progress at most this often."""
+"""Least seconds between two lines of progress without a terminal."""
 
 
 class Watch:
-    """Draws a bar in a terminal; writes a line after each epoch, and now and then between, elsewhere."""
+    """Draws a bar in a terminal; elsewhere prints a line after each epoch and every few seconds."""
 
     def __init__(self, objective: Objective, *, quiet: bool = False) -> None:
         self.console = Console(highlight=False, soft_wrap=True, quiet=quiet)

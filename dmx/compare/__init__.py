@@ -1,1 +1,1 @@
-"""Which run is better, and whether that is more than chance."""
+"""Comparison of runs, with tests of statistical significance."""

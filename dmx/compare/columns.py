@@ -8,19 +8,19 @@ from dmx.compare.leads import Leads
 from dmx.results.ranking import Entry
 
 METRICS = ("val/mask/iou_pooled", "val/depth/rmse_pooled", "val/depth/delta1_pooled")
-"""Shown behind those that the runs are ranked by."""
+"""Metrics that are shown after those that the runs are ranked by."""
 Value = str | float | None
 Kind = Literal["place", "name", "text", "metric", "parameters", "seconds"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column.
+    """A column of a leaderboard.
 
     Attributes:
-        name: Its head.
-        kind: How its values are written: names and texts as they are, all others as numbers.
-        value: Its value for an entry and its place, counted from 1; None where there is none.
+        name: Its header.
+        kind: How its values are formatted: names and texts verbatim, all others as numbers.
+        value: Returns its value for a place, counted from 1, and an entry; None if there is none.
     """
 
     name: str
@@ -33,8 +33,8 @@ def columns(entries: Sequence[Entry], first: Sequence[str], leads: Leads) -> lis
 
     Args:
         entries: Ranked runs.
-        first: What they are ranked by; of that, metrics are shown first, costs are not.
-        leads: How they differ from the first run.
+        first: The metrics and costs that they are ranked by; only the metrics are moved to the front.
+        leads: The differences from the first run.
     """
     best = [entry.result.best.metrics for entry in entries if entry.result.best]
     metrics = [name for name in dict.fromkeys((*first, *METRICS)) if any(name in values for values in best)]

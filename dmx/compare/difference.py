@@ -1,22 +1,22 @@
-"""The difference of two candidates on the same samples, with a 95 % interval that holds from two seeds on.
+"""The difference of two candidates on the same samples, with a 95 % confidence interval valid from two seeds on.
 
-Two things make a difference uncertain: which groups of samples were looked at (samples of one scene are not
-independent), and which seeds the networks were trained with. With s² the variance of a candidate's n seeds' values, d_g
-what the difference changes by where group g is left out, and w_g the group's share of what is divided by,
+A difference has two sources of uncertainty: the choice of the groups of samples (samples of one scene are not
+independent), and the seeds that the networks were trained with. With s² the variance of a candidate's values over its n
+seeds, d_g the change of the difference if group g is left out, and w_g the group's share of the denominator,
 
     V_seeds  = Σ_candidates s² / n
     V_groups = max(0, Σ_g (1 - w_g) (d_g² - Σ_candidates I_g))
     difference ± t_f √(V_seeds + V_groups)
 
-I_g = Σ_s (d_sg - d̄_g)² / (n (n - 1)), what each seed makes of a group by itself, is in V_seeds already. This is an
-analysis of variance with seeds nested in candidates and crossed with groups, as of readers and cases in radiology
-(Obuchowski and Rockette 1995; Hillis 2007), by the jackknife for any metric that is made of sums. The factor 1 - w_g
-(Bell and McCaffrey 2002) makes it right for few groups of unequal sizes. f is that of `added`.
-tests/compare/test_coverage.py measures how often such intervals hold the truth: 93 to 97 % from two seeds on, in its
-regimes; docs/compare.md says where it is more or less.
+I_g = Σ_s (d_sg - d̄_g)² / (n (n - 1)), the interaction of seeds with group g, is already included in V_seeds. This is
+an analysis of variance with seeds nested in candidates and crossed with groups, as for readers and cases in radiology
+(Obuchowski and Rockette 1995; Hillis 2007), by the jackknife for any metric that is a function of sums. The factor
+1 - w_g (Bell and McCaffrey 2002) corrects it for few groups of unequal sizes. f is computed by `added`.
+tests/compare/test_coverage.py measures the coverage of these intervals: 93 to 97 % from two seeds on, in its regimes;
+docs/compare.md lists the regimes with higher or lower coverage.
 
-With one seed of a candidate it is unknown how much another seed would change. Then the interval is about that network,
-and the verdict says so.
+With one seed of a candidate, the variance over seeds is unknown. The interval is then about that network, not its
+configuration, and the verdict says so.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,17 +37,17 @@ Numbers = Float64[np.ndarray, "..."] | np.float64
 
 @dataclass(frozen=True)
 class Difference:
-    """Second minus first.
+    """The difference of two candidates' values of a metric: second minus first.
 
     Attributes:
-        metric: Its full name.
+        metric: The metric's full name.
         first: The first candidate's value, the mean over its seeds.
-        second: The other one's.
-        error: The standard error of the difference; infinite where nothing is known of it.
+        second: The second candidate's value, likewise.
+        error: The standard error of the difference; infinite if it is unknown.
         freedom: Its degrees of freedom.
-        higher_is_better: Whether the greater value is the better one.
-        networks: Whether a candidate has one seed only, so that nothing follows about configurations.
-        level: How sure the interval is; more than 95 % where many comparisons are made at once.
+        higher_is_better: Whether higher values are better.
+        networks: Whether a candidate has only one seed, so that the result is about networks, not configurations.
+        level: The confidence level of the interval; above 95 % if several comparisons are made at once.
     """
 
     metric: str
@@ -66,12 +66,12 @@ class Difference:
 
     @property
     def low(self) -> float:
-        """The lower end of its interval."""
+        """The lower end of the confidence interval."""
         return self.value - self._half
 
     @property
     def high(self) -> float:
-        """The upper end."""
+        """The upper end of the confidence interval."""
         return self.value + self._half
 
     @cached_property
@@ -80,7 +80,7 @@ class Difference:
 
     @property
     def p(self) -> float:
-        """The two-sided p-value: how often equal candidates would differ as much."""
+        """The two-sided p-value: how often equal candidates would differ by at least as much."""
         if self.value == 0:
             return 1.0
         return float(2 * stdtr(self.freedom, -abs(self.value) / self.error)) if self.error else 0.0
@@ -92,7 +92,7 @@ class Difference:
 
     @property
     def verdict(self) -> Verdict:
-        """What the second is, as the interval says; of networks alone where a candidate has one seed."""
+        """The verdict on the second candidate by the interval; about networks only if a candidate has one seed."""
         if not self.clear:
             return "unclear"
         if (self.value > 0) == self.higher_is_better:
@@ -102,12 +102,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Seeds:
-    """What a metric comes to for each seed of a candidate.
+    """A metric for each seed of a candidate.
 
     Attributes:
-        whole: On all samples.
-        change: What that changes by where a group is left out.
-        share: The group's share of what is divided by.
+        whole: Its value on all samples.
+        change: The change of that value if a group is left out.
+        share: The group's share of the denominator.
     """
 
     whole: Float64[np.ndarray, "*B seeds"]
@@ -116,20 +116,20 @@ class Seeds:
 
 
 def quantile(freedom: float, level: float = LEVEL) -> float:
-    """How many standard errors an interval goes to either side, by Student's t."""
+    """The half-width of an interval in standard errors, by Student's t."""
     return float(stdtrit(freedom, (1 + level) / 2))
 
 
 def difference(first: Sequence[SampleTable], second: Sequence[SampleTable], metric: str) -> Difference | None:
-    """How much the second candidate's metric differs from the first one's.
+    """The difference of the second candidate's metric from the first one's.
 
     Args:
-        first: The samples of each seed of a candidate.
-        second: Those of the other, in the same order of samples.
-        metric: Its full name, as `depth/rmse_pooled`.
+        first: The sample tables of the first candidate, one for each seed.
+        second: Those of the second candidate, with samples in the same order.
+        metric: The metric's full name, such as `depth/rmse_pooled`.
 
     Returns:
-        The difference; None where the metric is undefined.
+        The difference; None if the metric is undefined.
 
     Raises:
         ValueError: The candidates were not measured on the same samples.
@@ -146,31 +146,31 @@ def difference(first: Sequence[SampleTable], second: Sequence[SampleTable], metr
 
 
 def corrected(found: Sequence[Difference | None]) -> list[Difference | None]:
-    """The same differences, their intervals as wide as Holm 1979 tests them where all are looked at at once.
+    """Correct the intervals of differences for multiple comparisons by Holm 1979.
 
-    Of m differences, the one with the least p is tested at 5 % / m, the next at 5 % / (m - 1) and so on, until one is
-    not clear; all others are tested at its level. So at most 5 % of such families hold a single wrong verdict, and 0 is
-    outside of an interval exactly where the verdict is not `unclear`.
+    Of m differences, the one with the smallest p is tested at 5 % / m, the next at 5 % / (m - 1) and so on, until one
+    is not clear; all others are tested at its level. So at most 5 % of such families have any wrong verdict, and an
+    interval excludes 0 exactly if the verdict is not `unclear`.
     """
     order = sorted((i for i, one in enumerate(found) if one is not None), key=lambda i: _p(found[i]))
     made = list(found)
     left = len(order)
     for i in order:
         one = found[i]
-        assert one is not None  # `order` has no other
+        assert one is not None  # `order` has no None
         made[i] = tested = replace(one, level=1 - (1 - LEVEL) / left)
         left -= tested.clear
     return made
 
 
 def explained(found: Sequence[Difference], groups: int, samples: int, seeds: int) -> str:
-    """What the intervals and verdicts of these differences say, and what they do not.
+    """Explain what the intervals and verdicts of these differences mean.
 
     Args:
         found: The differences.
-        groups: How many groups there are.
-        samples: How many samples.
-        seeds: How many seeds the candidate has that has most.
+        groups: The number of groups.
+        samples: The number of samples.
+        seeds: The largest number of seeds of a candidate.
 
     >>> explained([], 30, 120, 1)
     'There is no difference to show: the metric is undefined.'
@@ -200,7 +200,7 @@ def _p(one: Difference | None) -> float:
 
 @lru_cache(maxsize=1)
 def places_of(groups: tuple[str, ...]) -> tuple[np.ndarray, int]:
-    """The place of each sample's group, and how many groups there are; asked for one metric after the other."""
+    """The index of each sample's group, and the number of groups; cached, as it is called for each metric."""
     names, places = np.unique(groups, return_inverse=True)
     return places, len(names)
 
@@ -218,7 +218,7 @@ def per_seed(seeds: Sequence[SampleTable], metric: str) -> Seeds:
 
 
 def left_out(sums: Float64[np.ndarray, "*B seeds groups K"], finish: Callable[[Any], Any]) -> Seeds:
-    """What the sums of groups come to, all together and without each."""
+    """The value from the sums of all groups, and its change without each group."""
     with np.errstate(divide="ignore", invalid="ignore"):
         whole = np.asarray(finish(sums.sum(-2)))
         change = np.asarray(finish(without_each(sums))) - whole[..., None]
@@ -232,7 +232,7 @@ def defined(values: Float64[np.ndarray, "N"]) -> Float64[np.ndarray, "N 2"]:
 
 
 def without_each(sums: Float64[np.ndarray, "*B groups K"]) -> Float64[np.ndarray, "*B groups K"]:
-    """The sum over all groups but one, for each; by sums alone: subtraction would leave rounding errors for 0."""
+    """For each group, the sum over all others, without subtraction, which would turn 0 into rounding errors."""
     none = np.zeros_like(sums[..., :1, :])
     before = np.concatenate([none, sums[..., :-1, :].cumsum(-2)], axis=-2)
     behind = np.concatenate([none, sums[..., :0:-1, :].cumsum(-2)], axis=-2)[..., ::-1, :]
@@ -242,8 +242,8 @@ def without_each(sums: Float64[np.ndarray, "*B groups K"]) -> Float64[np.ndarray
 def uncertainty(first: Seeds, second: Seeds) -> tuple[Numbers, Numbers]:
     """The standard error of the difference of two candidates' means, and its degrees of freedom.
 
-    With one group it is unknown what another one would show: then seeds alone count, and without several seeds nothing
-    is known; nor where all that a metric is defined in is one group for one seed, but not for another.
+    With one group the variance over groups is unknown: then only seeds count, and without several seeds the error is
+    infinite. It is also infinite if a metric is defined in a single group only for one seed but not for another.
     """
     share = np.concatenate([first.share, second.share], axis=-2).mean(-2)
     parts = [over_seeds(one, share) for one in (first, second)]
@@ -259,7 +259,7 @@ def uncertainty(first: Seeds, second: Seeds) -> tuple[Numbers, Numbers]:
 
 
 def over_seeds(seeds: Seeds, share: Float64[np.ndarray, "*B groups"]) -> tuple[Numbers, int, Numbers]:
-    """A candidate's part of V_seeds, its degrees of freedom, and Σ (1 - w_g) I_g; 0 where it has one seed."""
+    """A candidate's part of V_seeds, its degrees of freedom, and Σ (1 - w_g) I_g; 0 with one seed."""
     n = seeds.whole.shape[-1]
     if n == 1:
         nothing = np.zeros(seeds.whole.shape[:-1])
@@ -271,10 +271,10 @@ def over_seeds(seeds: Seeds, share: Float64[np.ndarray, "*B groups"]) -> tuple[N
 
 
 def over_groups(change: Numbers, share: Numbers) -> tuple[Numbers, Numbers]:
-    """Σ (1 - w_g) d_g², and the degrees of freedom that it has where every group's own value scatters alike.
+    """Σ (1 - w_g) d_g², and its degrees of freedom if the values of all groups have equal variance.
 
     With B = diag(w / √(1 - w)) (I - 1 wᵀ) it is |B x|² of the groups' values x, and f = tr(BBᵀ)² / tr((BBᵀ)²): the
-    number of groups less one where all are of one size, fewer where some are much larger than others.
+    number of groups minus one for groups of equal size, fewer if some are much larger than others.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = ((1 - share) * change**2).sum(-1)
@@ -297,9 +297,9 @@ def added(a: Numbers, fa: Numbers | int, b: Numbers, fb: Numbers | int) -> Numbe
     and at most f_1 + f_2 + 1.
 
     Satterthwaite's equation has w² and k = 0, Welch 1947 has w² and k = 2. Neither holds for two seeds: with 2 seeds
-    each, of like spread, Satterthwaite's intervals hold the truth in 97.7 % instead of 95 %, and with 2 seeds against
-    5 of half the spread in 90 %. The numbers here were found by computing the coverage for 1 to 200 degrees of freedom
-    and ratios of the variances from 1/16 to 16: it is 93 to 96.9 % there.
+    each and equal spread, Satterthwaite's intervals have a coverage of 97.7 % instead of 95 %; with 2 seeds against 5
+    of half the spread, 90 %. The constants here were chosen by computing the coverage for 1 to 200 degrees of
+    freedom and variance ratios from 1/16 to 16: it is 93 to 96.9 % there.
     """
     few, many = np.minimum(fa, fb), np.maximum(fa, fb)
     q = few / many

@@ -1,4 +1,4 @@
-"""How each run of a leaderboard differs from the first, and whether the difference is more than chance."""
+"""The difference of each run of a leaderboard from the first, with its statistical significance."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,7 +28,7 @@ class Leads:
 
 
 def leads(home: Home, entries: Sequence[Entry]) -> Leads:
-    """The runs against the first of them, by their objective, corrected for how many they are."""
+    """Compare the runs with the first of them by their objective, corrected for multiple comparisons."""
     if not entries:
         return Leads({}, "")
     metric = entries[0].record["objective"]["metric"].removeprefix("val/")
@@ -37,10 +37,10 @@ def leads(home: Home, entries: Sequence[Entry]) -> Leads:
         return SampleTable.load(home.run(entry.run) / BEST_SAMPLES, only=[base(metric)])
 
     found: dict[str, Difference] = {}
-    with suppress(FileNotFoundError, KeyError, UserError):  # of the first: no samples, or of another version
+    with suppress(FileNotFoundError, KeyError, UserError):  # the first run has no samples, or old ones
         first = load(entries[0])
         for entry in entries[1:]:
-            with suppress(FileNotFoundError, ValueError, KeyError, UserError):  # no samples, or others
+            with suppress(FileNotFoundError, ValueError, KeyError, UserError):  # no samples, or different ones
                 if (one := difference([first], [load(entry)], metric)) is not None:
                     found[entry.run] = one
     if not found:

@@ -1,4 +1,4 @@
-"""The samples on which two runs differ most, as both see them."""
+"""Pictures of the samples on which two runs differ most, with the predictions of both."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from dmx.training.checkpoint import load_weights
 
 @dataclass(frozen=True)
 class Pair:
-    """A sample as two runs see it.
+    """A sample with the predictions of two runs.
 
     Attributes:
         id: The sample.
@@ -34,7 +34,7 @@ class Pair:
 
 
 def most_different(first: Candidate, second: Candidate, metric: str, count: int) -> list[tuple[str, float, float]]:
-    """The samples whose values of `task/name` differ most between the first runs of both, the greatest first."""
+    """The samples whose values of `task/name` differ most between the candidates' first runs, largest first."""
     one, other = (candidate.samples[0].values(metric) for candidate in (first, second))
     apart = np.abs(other - one)
     order = np.argsort(-np.where(np.isnan(apart), -1, apart), kind="stable")[:count]
@@ -46,7 +46,7 @@ def pairs(home: Home, first: Candidate, second: Candidate, metric: str, count: i
     """Pictures of the samples that differ most.
 
     Raises:
-        UserError: The data are not there any more, or others; or weights are gone.
+        UserError: The data are missing or have changed, or weights were removed.
     """
     chosen = most_different(first, second, metric, count)
     rows = [rows_of_run(home, candidate.runs[0].run, [id for id, *_ in chosen]) for candidate in (first, second)]
@@ -56,7 +56,7 @@ def pairs(home: Home, first: Candidate, second: Candidate, metric: str, count: i
 
 
 def rows_of_run(home: Home, run: str, ids: Sequence[str]) -> dict[str, np.ndarray]:
-    """A panel's row of each of these validation samples, as a run's best weights see it."""
+    """The panel row of each of these validation samples, predicted with a run's best weights."""
     path = home.run(run) / CONFIG
     prepared = prepare(parse_experiment(kept_yaml(path), str(path)), home, load=False)
     check_identity(home.run(run) / IDENTITY, prepared, f"run {run}")
@@ -66,7 +66,7 @@ def rows_of_run(home: Home, run: str, ids: Sequence[str]) -> dict[str, np.ndarra
 
 @torch.no_grad()
 def predicted(prepared: Prepared, ids: set[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """The rows of these samples."""
+    """Predict these samples and draw their panel rows."""
     device_config, spec = prepared.device_config, prepared.index.depth
     model = prepared.model.to(device_config.device).eval()
     for batch in prepared.loaders.val():
@@ -78,7 +78,7 @@ def predicted(prepared: Prepared, ids: set[str]) -> Iterator[tuple[str, np.ndarr
 
 
 def rows_of(batch: Batch, prediction: Prediction, ids: set[str], spec: DepthSpec) -> Iterator[tuple[str, np.ndarray]]:
-    """A panel's row of each sample of a batch that is wanted."""
+    """The panel row of each requested sample in a batch."""
     for index, id in enumerate(batch.ids):
         if id in ids:
             yield id, stack(row(batch, prediction, spec, index), axis=1)

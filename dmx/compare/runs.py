@@ -1,4 +1,4 @@
-"""Runs side by side: their metrics, which differences are more than chance, and in what their configurations differ."""
+"""Comparison of runs: their metrics, which differences are significant, and how their configurations differ."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from dmx.sample_table import SampleTable
 from dmx.tracking.home import BEST_SAMPLES, RESULT, Home
 
 MEASURED = ("data", "split", "size", "definitions")
-"""In what runs must agree to be compared; their objectives may differ."""
+"""Keys of the identity in which runs must agree to be compared; their objectives may differ."""
 OWN = ("name", "seed")
-"""In what the runs of one candidate differ."""
+"""The only configuration keys in which the runs of one candidate differ."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One configuration: a run, or several that differ in their seeds alone.
+    """One configuration: a run, or several that differ only in their seeds.
 
     Attributes:
-        name: Its run, or how many there are.
+        name: Its run, or the number of runs.
         runs: The runs.
         samples: Per-sample metrics on validation, of each run.
     """
@@ -40,14 +40,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Candidates against the first of them.
+    """Comparison of candidates with the first of them.
 
     Attributes:
-        candidates: At least two.
-        metrics: What is compared, by full name without `val/`.
-        values: For each metric, the value of each candidate, the mean over its seeds; None where it is undefined.
-        differences: For each metric, those of all but the first candidate, corrected for how many they are.
-        changed: In what configurations differ: each candidate's value by place.
+        candidates: At least two candidates.
+        metrics: The compared metrics, by full name without `val/`.
+        values: For each metric, the value of each candidate, the mean over its seeds; None if it is undefined.
+        differences: For each metric, the other candidates' differences, corrected for multiple comparisons.
+        changed: By configuration path, the value of each candidate, where these differ.
     """
 
     candidates: tuple[Candidate, ...]
@@ -66,15 +66,15 @@ class Comparison:
 
 
 def compare(home: Home, names: Sequence[str], only: Sequence[str] = ()) -> Comparison:
-    """Compare runs; those that differ in their seeds alone are one candidate.
+    """Compare runs; those that differ only in their seeds form one candidate.
 
     Args:
-        home: Where results are.
+        home: The results folder.
         names: The runs.
-        only: The metrics; without any, all. The fewer are looked at, the narrower the intervals.
+        only: The metrics; empty: all. The fewer metrics are compared, the narrower are the intervals.
 
     Raises:
-        UserError: A run is not there or has no value, or they cannot be compared; the message says why.
+        UserError: A run is missing or has no value, or the runs are not comparable; the message says why.
     """
     entries = [entry_of(home, name) for name in dict.fromkeys(names)]
     comparable(entries, MEASURED)
@@ -92,10 +92,10 @@ def compare(home: Home, names: Sequence[str], only: Sequence[str] = ()) -> Compa
 
 
 def chosen(known: tuple[str, ...], only: Sequence[str]) -> tuple[str, ...]:
-    """The metrics that are asked for.
+    """The requested metrics.
 
     Raises:
-        UserError: One is not there.
+        UserError: A metric is unknown.
     """
     for name in only:
         if name not in known:
@@ -104,10 +104,10 @@ def chosen(known: tuple[str, ...], only: Sequence[str]) -> tuple[str, ...]:
 
 
 def entry_of(home: Home, name: str) -> Entry:
-    """A run that has ended with a value.
+    """A finished run with an objective value.
 
     Raises:
-        UserError: There is none of that name, or it has no value.
+        UserError: There is no run of that name, or it has no value.
     """
     folder = home.run(name)
     found = read_result(folder)
@@ -123,7 +123,7 @@ def grouped(home: Home, entries: Sequence[Entry]) -> list[Candidate]:
     """The candidates, in the order in which their first runs are named.
 
     Raises:
-        UserError: Two runs have the same configuration and the same seed, which say no more than one of them.
+        UserError: Two runs have the same configuration and the same seed, so they are not independent.
     """
     found: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -147,10 +147,10 @@ def grouped(home: Home, entries: Sequence[Entry]) -> list[Candidate]:
 
 
 def samples_of(folder: Path) -> SampleTable:
-    """What each validation sample of a run came to.
+    """Load the metrics of each validation sample of a run.
 
     Raises:
-        UserError: It is not on record.
+        UserError: The run has no such file.
     """
     path = folder / BEST_SAMPLES
     if not path.is_file():
@@ -162,14 +162,14 @@ def samples_of(folder: Path) -> SampleTable:
 
 
 def mean(candidate: Candidate, metric: str) -> float | None:
-    """The mean over a candidate's seeds; None where one lacks it."""
+    """The mean over a candidate's seeds; None if one lacks the metric."""
     values = [run.result.best.metrics.get(metric) for run in candidate.runs if run.result.best]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def changed(candidates: Sequence[Candidate]) -> dict[str, list[Any]]:
-    """The places in which configurations differ; `-` where one has no such place."""
+    """The configuration paths in which candidates differ, with their values; `-` if one lacks the path."""
     paths = dict.fromkeys(path for candidate in candidates for path in candidate.params)
     rows = {path: [candidate.params.get(path, "-") for candidate in candidates] for path in paths}
     return {path: row for path, row in rows.items() if any(value != row[0] for value in row)}

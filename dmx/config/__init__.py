@@ -1,4 +1,4 @@
-"""Configurations: read, merged, overridden and validated whole, before anything else is read."""
+"""Read, merge, override and validate whole configurations, before any data are read."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -27,12 +27,12 @@ class Frozen(BaseModel):
 
 
 def once(what: str, remedy: str, name: Callable[[Any], Hashable] = lambda item: item) -> AfterValidator:
-    """Annotate a list whose items must have different names: of two with one name, only one would be found.
+    """Return a validator that refuses duplicate names in a list, since only one item of a name could be looked up.
 
     Args:
-        what: What the list names.
-        remedy: What to do where it names one twice.
-        name: What an item goes by.
+        what: What an item of the list is, for the message.
+        remedy: What to do about a duplicate, for the message.
+        name: Returns the name of an item.
     """
 
     def check(items: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Components of the registries in a configuration: how one is written, where one belongs, and what it needs.
+"""Registry components in a configuration: their notation, their paths and their requirements.
 
 `optimizer: adamw` and `optimizer: {name: adamw, lr: 1e-3}` both become the validated parameters of `adamw`.
 """
@@ -32,15 +32,15 @@ COMPONENT_PATHS: dict[str, Registry[Any]] = {
     "optimizer": optimizers,
     "schedule": schedules,
 }
-"""The paths of an experiment that hold a component, with the registry that it comes from."""
+"""The paths of an experiment that hold a component, with the component's registry."""
 
 
 class ComponentField:
-    """Annotation of a field that holds a component of `registry`, as its validated `Params`.
+    """Annotation of a field that holds a component of `registry` as validated `Params`.
 
     Args:
-        registry: Where it is looked up.
-        beside: Keys that a user may write beside the component's own parameters.
+        registry: The registry to look the name up in.
+        beside: Keys that are allowed beside the component's own parameters.
     """
 
     def __init__(self, registry: Registry[Any], *beside: str) -> None:
@@ -67,8 +67,8 @@ class ComponentField:
         """Validate the parameters of the named component.
 
         Raises:
-            PydanticCustomError: The form is not a name or a mapping with a name, or the name is not registered.
-            ValidationError: Parameters are unknown or not legal.
+            PydanticCustomError: The value is neither a name nor a mapping with a name, or the name is not registered.
+            ValidationError: Parameters are unknown or illegal.
         """
         if isinstance(value, Params):
             return value
@@ -93,12 +93,12 @@ class ComponentField:
 
 
 def dump_component(params: Params) -> dict[str, Any]:
-    """Write a component as the mapping from which `ComponentField` reads it again."""
+    """Dump a component as the mapping that `ComponentField` accepts."""
     return {"name": params.component.name, **params.model_dump(mode="json")}
 
 
 def component_path_of(path: str) -> str | None:
-    """Return the component path that `path` is or lies below, if any."""
+    """Return the component path that equals or contains `path`, if any."""
     return next((one for one in COMPONENT_PATHS if path == one or path.startswith(one + ".")), None)
 
 
@@ -109,22 +109,22 @@ def component_at(data: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 
 def name_or_value_at(data: Mapping[str, Any], path: str) -> Any:
-    """Return the value at a path of a dumped experiment; of a component its name."""
+    """Return the value at a path of a dumped experiment; for a component, its name."""
     found = lookup(data, path)
     return found["name"] if isinstance(found, dict) else found
 
 
 def unmet(component: Component, values: Callable[[str], Collection[Any]]) -> Iterator[str]:
-    """Find the needs of a component that an experiment, or some trial of a study, does not meet.
+    """Find the requirements of a component that an experiment, or some trial of a study, does not meet.
 
     `needs={"schedule": ("constant",)}` of an optimizer says that `schedule` must be `constant`.
 
     Args:
-        component: The component, whose needs are registered with it.
-        values: Returns the values that may occur at a path; of a component its name.
+        component: The component, registered with its `needs`.
+        values: Returns the values that may occur at a path; for a component, its name.
 
     Yields:
-        The beginning of a message for each.
+        The beginning of a message for each unmet requirement.
     """
     needs: Mapping[str, tuple[Any, ...]] = component.facts.get("needs", {})
     for path, legal in needs.items():

@@ -1,4 +1,4 @@
-"""Which data an experiment learns from, how it is divided, kept and changed by chance."""
+"""Configuration of an experiment's data: data set, split, cache, loading and augmentation."""
 
 from typing import Annotated, Any, Literal
 
@@ -61,7 +61,7 @@ class AugmentConfig(Frozen):
 
 
 def as_steps(value: Any) -> Any:
-    """A list of augmentations as the section that holds it."""
+    """Convert a plain list of augmentations to the section `{steps: [...]}`."""
     if isinstance(value, str):
         raise ValueError(f"must be a list of augmentations, but got '{value}'; `auto` is for the search of a study")
     return {"steps": value} if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""One experiment: a complete, validated, frozen configuration. Equal configurations have equal fingerprints."""
+"""The configuration of one experiment: complete, validated, frozen. Equal configurations have equal fingerprints."""
 
 import hashlib
 import json
@@ -28,14 +28,14 @@ Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 
 
 def not_empty(value: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Refuse an empty tuple; checked last, so that a bad item is reported as that alone."""
+    """Refuse an empty tuple; runs after the items are validated, so a bad item is reported as such."""
     if not value:
         raise ValueError("needs at least one item, but got none")
     return value
 
 
 def height_width(value: Any) -> Any:
-    """A side of a square, or height and width, in pixels."""
+    """Validate a size in pixels: the side of a square, or height and width."""
     sides = list(value) if isinstance(value, list | tuple) else [value, value]
     if len(sides) != 2 or not all(type(side) is int and 8 <= side <= 4096 for side in sides):
         raise ValueError(f"must be a side or [height, width] of 8 to 4096 pixels, but got {value!r}")
@@ -57,7 +57,7 @@ class LossTerm(Frozen):
 
 
 def split_weight(value: Any) -> Any:
-    """`{name: ssim, weight: 0.5, ...}` as `{loss: {name: ssim, ...}, weight: 0.5}`."""
+    """Convert `{name: ssim, weight: 0.5, ...}` to `{loss: {name: ssim, ...}, weight: 0.5}`."""
     if isinstance(value, Mapping) and "weight" in value:
         rest = {key: item for key, item in value.items() if key != "weight"}
         return {"loss": rest, "weight": value["weight"]}
@@ -65,7 +65,7 @@ def split_weight(value: Any) -> Any:
 
 
 def as_list(value: Any) -> Any:
-    """One loss as a list of one."""
+    """Wrap a single item in a list."""
     return value if isinstance(value, list | tuple) else [value]
 
 
@@ -184,26 +184,26 @@ class ExperimentConfig(Frozen):
 
     @property
     def epochs(self) -> int:
-        """The epochs of all stages."""
+        """Total number of epochs over all stages."""
         return sum(stage.epochs for stage in self.stages)
 
     def dump(self) -> dict[str, Any]:
-        """Write the whole configuration as plain data, which `parse_experiment` reads as an equal one."""
+        """Dump the whole configuration as plain data; `parse_experiment` restores an equal one."""
         return self.model_dump(mode="json")
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the configuration's canonical JSON, in hexadecimal, cut to 16 digits."""
+        """First 16 hexadecimal digits of the SHA-256 of the configuration's canonical JSON."""
         text = json.dumps(self.dump(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def flatten(config: ExperimentConfig) -> dict[str, Scalar]:
-    """Write an experiment as dotted names and short values, as tables and stores want it.
+    """Flatten an experiment to dotted names and short values, for tables and for MLflow.
 
-    The names are the same for every model, loss and optimizer, so that columns compare: a component has its name at its
-    path (`optimizer`) and its parameters below (`optimizer.lr`). Several losses of one task have their names joined by
-    `+`.
+    Keys do not depend on the chosen model, loss or optimizer, so columns are comparable: a component's name is at its
+    path (`optimizer`) and its parameters are below (`optimizer.lr`). The names of several losses of one task are joined
+    by `+`.
     """
     data = config.dump()
     flat: dict[str, Scalar] = {}
@@ -224,7 +224,7 @@ def flatten(config: ExperimentConfig) -> dict[str, Scalar]:
 
 
 def flat_name(path: str) -> str:
-    """Return the name under which `flatten` has what a study varies at `path`.
+    """Return the key in `flatten` for a place `path` that a study searches.
 
     >>> flat_name("optimizer.adamw.lr"), flat_name("loss.mask.focal.alpha"), flat_name("stages.0.batch_size")
     ('optimizer.lr', 'loss.mask.focal.alpha', 'stages')
@@ -236,7 +236,7 @@ def flat_name(path: str) -> str:
 
 
 def _stage(stage: Stage) -> str:
-    """Epochs, size, batch size and, where it is not all of the data, the share of them: `2x64@16 of 0.5`."""
+    """Format a stage as epochs, size, batch size and, if below 1, share of the data: `2x64@16 of 0.5`."""
     share = f" of {stage.share:g}" if stage.share < 1 else ""
     return f"{stage.epochs}x{stage.size}@{stage.batch_size}{share}"
 

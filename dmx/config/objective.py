@@ -1,4 +1,4 @@
-"""What a run is judged by: one validation metric and its direction."""
+"""The objective of a run: one validation metric and its direction."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -11,10 +11,10 @@ from dmx.registry import depth_metrics, mask_metrics
 
 
 def metric_direction(metric: str, *others: str) -> Literal["minimize", "maximize"]:
-    """Look up which way `metric` gets better; `others` are legal too, for the message.
+    """Look up the direction in which `metric` improves; `others` are further legal names, for the message.
 
     Raises:
-        ValueError: It is not the name of a validation metric.
+        ValueError: `metric` is not the name of a validation metric.
     """
     known = {
         f"val/{task}/{name}_{form}": component
@@ -29,7 +29,7 @@ def metric_direction(metric: str, *others: str) -> Literal["minimize", "maximize
 
 
 COSTS = ("parameters", "multiply_adds", "memory_mb", "latency_ms")
-"""What is known of a network before it is trained; less is better."""
+"""Costs of a network that are known before training; lower is better."""
 
 
 class Goal(Frozen):
@@ -67,7 +67,7 @@ class Objective(Frozen):
         return given
 
     def descending(self, value: float) -> float:
-        """`value` turned so that lower is better."""
+        """Return `value`, negated if higher is better, so that lower is always better."""
         return -value if self.direction == "maximize" else value
 
     def better(self, value: float, than: float) -> bool:

@@ -10,7 +10,7 @@ def lookup(data: Any, path: str) -> Any:
     """Find the value at a path of nested mappings and lists.
 
     Raises:
-        ValueError: There is no such place; the message proposes one.
+        ValueError: The path does not exist; the message proposes a similar one.
     """
     for key in path.split("."):
         keys = [str(i) for i in range(len(data))] if isinstance(data, list) else data if isinstance(data, dict) else []
@@ -21,9 +21,9 @@ def lookup(data: Any, path: str) -> Any:
 
 
 def with_value(data: Any, path: str, value: Any) -> Any:
-    """Copy `data` with another value at `path`; mappings on the way are made where there are none.
+    """Copy `data` with another value at `path`; missing mappings along the path are created.
 
-    A component given by its bare name becomes a mapping, so that its parameters can be set.
+    A component given by its bare name becomes a mapping, so its parameters can be set.
 
     Raises:
         ValueError: The path enters a list at no valid index, or enters a plain value.
@@ -41,17 +41,17 @@ def with_value(data: Any, path: str, value: Any) -> Any:
 
 
 def named(value: Any) -> Any:
-    """A component given by its bare name as a mapping; every other value as it is."""
+    """Convert a component given by its bare name to a mapping; other values are returned unchanged."""
     return {"name": value} if isinstance(value, str) else value
 
 
 def values_by_path(data: Any, prefix: str = "", *, enter_lists: bool = True) -> dict[str, Any]:
-    """Nested plain data as one mapping from dotted path to value.
+    """Flatten nested plain data to a mapping from dotted path to value.
 
     Args:
         data: Mappings, lists and plain values.
         prefix: The path of `data` itself.
-        enter_lists: Whether a list counts as several places; otherwise it is a value.
+        enter_lists: Whether to descend into lists; otherwise a list is one value.
     """
     if not isinstance(data, dict | list) or (isinstance(data, list) and not enter_lists):
         return {prefix: data}

@@ -1,4 +1,4 @@
-"""From YAML and overrides to plain data: `extends:`, merging, `-s a.b=c`, and the parts where YAML surprises."""
+"""Read YAML and overrides as plain data: `extends:`, merging and `-s a.b=c`."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from dmx.errors import ConfigError, Problem, UserError
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read the mapping in a YAML file, merged over the file that it, or a section of it, `extends`.
+    """Read the mapping in a YAML file, merged over the files that it or its sections name in `extends`.
 
     Raises:
         UserError: The file is missing, is not YAML, holds no mapping, or extends itself.
@@ -40,7 +40,7 @@ def _extend(data: dict[str, Any], path: Path, chain: tuple[Path, ...]) -> dict[s
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge `over` into `base`: mappings merge, other values replace, and so does a component of another `name`."""
+    """Merge `over` into `base`: mappings merge; other values, and components of another `name`, replace."""
     merged = dict(base)
     for key, value in over.items():
         old = named(merged.get(key)) if isinstance(value, Mapping) else None
@@ -53,7 +53,7 @@ def override(data: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]
     """Apply every `a.b.0.c=value` to `data`; values are read as YAML.
 
     Raises:
-        ConfigError: An assignment has no `=` or points into something that has no such place; all are reported.
+        ConfigError: An assignment has no `=`, or its path cannot exist; all problems are reported.
     """
     problems = []
     for assignment in assignments:

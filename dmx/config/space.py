@@ -1,8 +1,8 @@
-"""The space of a study: which places of the experiment vary, over what, and when.
+"""The search space of a study: which places of the experiment vary, over which values, and under which condition.
 
-`model: auto` opens the choice among all registered models, each with its own conditional search ranges;
-`model.unet.encoder: [...]` replaces one of those; `augment: auto` opens the ranges of the augmentations that the
-experiment names; any other place of the experiment takes a list, a range or a value.
+`model: auto` searches over all registered models, each with its own conditional search ranges;
+`model.unet.encoder: [...]` replaces one of those ranges; `augment: auto` searches the ranges of the augmentations that
+the experiment names; any other place of the experiment takes a list, a range or a value.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,16 +22,16 @@ AUGMENT = "augment"
 
 @dataclass(frozen=True)
 class Dimension:
-    """One thing that varies: `path` over `search`, only `when` a component path holds a component (None: always)."""
+    """One searched parameter: `path` over `search`, active `when` a component path holds a component (None: always)."""
 
     path: str
     search: Search
     when: tuple[str, str] | None
     whole: bool
-    """Whether a range means whole numbers."""
+    """Whether a range is over integers."""
 
     def applies(self, values: Mapping[str, Any]) -> bool:
-        """Whether it varies in a trial that has drawn `values` so far."""
+        """Whether the dimension is active in a trial that has drawn `values` so far."""
         return self.when is None or values.get(self.when[0]) == self.when[1]
 
     def holds(self, value: Any) -> bool:
@@ -43,7 +43,7 @@ class Dimension:
         return number and (step is None or abs((value - low) / step - round((value - low) / step)) < 1e-9)
 
     def ends(self) -> tuple[Any, ...]:
-        """Every choice, or both ends of the range."""
+        """Return every choice, or both ends of the range."""
         if isinstance(self.search, Choice):
             return self.search.values
         ends = (self.search.low, self.search.high)
@@ -58,7 +58,7 @@ class Space:
     dimensions: tuple[Dimension, ...]
 
     def raw(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the experiment with the drawn `values` in place, as plain data."""
+        """Return the experiment with the drawn `values` filled in, as plain data."""
         data = self.experiment.dump()
         for place in COMPONENT_PATHS:
             old = component_at(data, place)
@@ -75,7 +75,7 @@ class Space:
 
 
 def value_at(data: Mapping[str, Any], dimension: Dimension) -> Any:
-    """Return the value that a dumped experiment has where `dimension` varies; None where another component is."""
+    """Return a dumped experiment's value of `dimension`; None if it has another component there."""
     place = component_path_of(dimension.path)
     if place is None:
         return lookup(data, dimension.path)
@@ -87,16 +87,16 @@ def value_at(data: Mapping[str, Any], dimension: Dimension) -> Any:
 
 
 def build_space(study: StudyConfig, depth_kind: str | None = None, has_background: bool = True) -> Space:
-    """Build the space of a study.
+    """Build the search space of a study.
 
     Args:
         study: The study.
-        depth_kind: The kind of depth in the data, for which `auto` keeps the losses that suit; None keeps all. Losses
-            that cannot teach a task alone are left out as well.
-        has_background: Whether the data have backgrounds; without them models are tried on the image alone.
+        depth_kind: The kind of depth in the data; `auto` keeps only losses that suit it, None keeps all. Losses that
+            are not sufficient on their own are always left out.
+        has_background: Whether the data have backgrounds; without them models only get the image.
 
     Raises:
-        ConfigError: A place does not exist, a component is not known, or a value is not legal; all are reported.
+        ConfigError: A place does not exist, a component is unknown, or a value is illegal; all problems are reported.
     """
     problems: list[Problem] = []
     dimensions: dict[str, Dimension] = {}
@@ -174,7 +174,7 @@ def _possible(study: StudyConfig, place: str) -> tuple[Any, ...]:
 
 
 def _defaults(place: str, names: tuple[str, ...], has_background: bool) -> Iterator[Dimension]:
-    """The search ranges that the components themselves bring."""
+    """Yield the search ranges that the components declare."""
     for name in names:
         fields = COMPONENT_PATHS[place][name].params.model_fields
         searched = COMPONENT_PATHS[place][name].search_space()
@@ -186,7 +186,7 @@ def _defaults(place: str, names: tuple[str, ...], has_background: bool) -> Itera
 
 
 def _augmentations(experiment: ExperimentConfig) -> Iterator[Dimension]:
-    """The search ranges of every augmentation that the experiment names."""
+    """Yield the search ranges of every augmentation that the experiment names."""
     for number, step in enumerate(experiment.augment.steps):
         for parameter, search in step.component.search_space().items():
             whole = step.component.params.model_fields[parameter].annotation is int
@@ -200,7 +200,7 @@ def _explicit(
     candidates: Mapping[str, tuple[str, ...]],
     so_far: Mapping[str, Dimension],
 ) -> Dimension:
-    """The dimension that a study spells out for `path`."""
+    """Make the dimension that a study gives explicitly for `path`."""
     place = component_path_of(path)
     if given == "auto":
         raise ValueError(
@@ -230,8 +230,8 @@ def _search(given: Any) -> Search:
 
 
 def _illegal(space: Space) -> Iterator[Problem]:
-    """Every end of a range and every choice that the experiment itself would refuse."""
-    from dmx.config import parse_experiment  # the package's own front, which imports this module's siblings
+    """Yield a problem for every end of a range and every choice that the experiment's validation refuses."""
+    from dmx.config import parse_experiment  # the package's `__init__` imports this module's siblings
 
     for dimension in space.dimensions:
         for end in dimension.ends():

@@ -1,4 +1,4 @@
-"""One study: an experiment, what is searched around it, how trials are proposed, and which are ended early."""
+"""The configuration of a study: base experiment, search space, sampler, pruner and limits."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ class RangeConfig(Frozen):
 
 
 def all_differ(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    """Refuse a list that names a seed twice: the same seed is the same run."""
+    """Refuse duplicate seeds, which would be the same run."""
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"must differ, but got {list(seeds)}; the same seed gives the same run")
     return seeds
@@ -189,7 +189,7 @@ PrunerConfig = Annotated[
 ]
 
 FOR_SEVERAL = ("halving", "none")
-"""Pruners that know several objectives."""
+"""Pruners that support several objectives."""
 
 
 class StudyConfig(Frozen):
@@ -246,28 +246,28 @@ class StudyConfig(Frozen):
 
     @property
     def goals(self) -> tuple[Goal, ...]:
-        """All that trials are judged by; the first chooses the epoch."""
+        """All objectives; the first one selects the best epoch."""
         own = self.experiment.objective
         return (Goal(metric=own.metric, direction=own.direction), *self.objectives)
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The validation metrics that trials are judged by; the first chooses the epoch."""
+        """The validation metrics among the objectives; the first one selects the best epoch."""
         return tuple(goal.metric for goal in self.goals if goal.metric not in COSTS)
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Costs that are to be measured, because trials are judged by them or have limits."""
+        """The costs that must be measured, as objectives or for limits."""
         named = {goal.metric for goal in self.goals} | {name for name, limit in self.limits if limit is not None}
         return tuple(cost for cost in ("memory_mb", "latency_ms") if cost in named)
 
     def dump(self) -> dict[str, Any]:
-        """Write the whole configuration as plain data, which `parse_study` reads as an equal one."""
+        """Dump the whole configuration as plain data; `parse_study` restores an equal one."""
         return self.model_dump(mode="json")
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what decides the trials: everything but their number and what comes after them."""
+        """SHA-256 of everything that determines the trials: not their number, nor what follows the search."""
         decisive = {key: value for key, value in self.dump().items() if key not in ("trials", "train_best")}
         text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""One value per pixel from an array of NumPy, in whatever form it was saved."""
+"""Read NPY files as planes of one value per pixel, whatever their axis order, byte order or memory layout."""
 
 import io
 
@@ -7,19 +7,22 @@ import numpy as np
 from dmx.data.headers import LARGEST
 
 CHANNELS = (1, 3, 4)
-"""How many values a pixel may have."""
+"""Legal numbers of channels."""
 
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:
-    """Which axis of a picture's array holds its channels: None has none, -1 is the last, 0 the first.
+    """Find the channel axis of a picture's array.
 
-    Of two readings that one counts whose picture has two sides longer than 1.
+    Where both the first and the last axis could hold channels, the choice that leaves both sides longer than 1 wins.
 
     >>> channel_axis((48, 64)), channel_axis((48, 64, 1)), channel_axis((1, 48, 64)), channel_axis((3, 48, 1))
     (None, -1, 0, -1)
 
+    Returns:
+        -1 for the last axis, 0 for the first, None where the array is two-dimensional.
+
     Raises:
-        ValueError: It is no picture, or may be one in two ways.
+        ValueError: The shape is not that of a picture, or is ambiguous.
     """
     if len(shape) == 2 and all(shape):
         return None
@@ -34,7 +37,7 @@ def channel_axis(shape: tuple[int, ...]) -> int | None:
 
 
 def unbatched(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Without the ones in front of a tensor's three axes: a batch of one.
+    """Drop leading axes of length 1 (a batch of one) until three axes are left.
 
     >>> unbatched((1, 1, 48, 64))
     (1, 48, 64)
@@ -45,16 +48,19 @@ def unbatched(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def array_header(file: io.BufferedReader | io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether it is in Fortran's order, and type of the values in an NPY file, whose values then follow.
+    """Read the header of an NPY file; the file position is then at the first value.
+
+    Returns:
+        Shape, whether the values are in Fortran order, and dtype.
 
     Raises:
-        ValueError: It is damaged.
+        ValueError: The header is damaged.
     """
     try:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(file)
-    except Exception as error:  # Python's own parser reads it, and what that raises on nonsense is of many kinds
+    except Exception as error:  # NumPy parses the header as Python source, which raises many types of error
         raise ValueError("is no array") from error
     if not all(isinstance(side, int) and not isinstance(side, bool) and side >= 0 for side in shape):
         raise ValueError("is no array")
@@ -62,10 +68,10 @@ def array_header(file: io.BufferedReader | io.BytesIO) -> tuple[tuple[int, ...],
 
 
 def array(data: bytes) -> np.ndarray:
-    """The numbers in an NPY file, (H, W) or (H, W, channels), in this machine's order of bytes, which OpenCV takes.
+    """Decode an NPY file to (H, W) or (H, W, channels) in native byte order, which OpenCV requires.
 
     Raises:
-        ValueError: The file is damaged; its text is empty then, else it says what is wrong with what it holds.
+        ValueError: The file is damaged (empty message), or its contents are unsuitable (the message says why).
     """
     file = io.BytesIO(data)
     try:

@@ -1,4 +1,4 @@
-"""One pass over all samples on all cores: by chunks, in order, so that the result does not depend on how many cores."""
+"""Process all samples in ordered chunks on all cores; the result does not depend on the number of cores."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +14,9 @@ Job = TypeVar("Job")
 T = TypeVar("T")
 
 CHUNK = 64
-"""Samples that are worked on as one; also what is summed before it is added to the rest."""
+"""Samples per job; float sums are computed per chunk, then added in order."""
 SAMPLES_PER_WORKER = 500
-"""A process takes about two seconds to start, as long as it takes to check so many samples of 64x64."""
+"""A process takes about two seconds to start, as long as checking 500 samples of 64x64."""
 
 _index: DatasetIndex
 """The data set of a worker process."""
@@ -29,13 +29,13 @@ def each_chunk(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[T]:
-    """What `work` makes of each chunk of samples, in their order.
+    """Yield the result of `work` for each chunk of samples, in order.
 
     Args:
-        work: A function of a module: (index, rows of its samples) -> result. Results should be small.
-        index: The data set; processes read it anew from its folder.
-        workers: Processes; None takes one per core where the work is worth it, 1 works here.
-        progress: Called with how many samples of how many are done.
+        work: A picklable module-level function: (index, rows of its samples) -> result. Results should be small.
+        index: The data set; worker processes read it again from its folder.
+        workers: Number of processes; None takes one per core where the work is worth it, 1 stays in this process.
+        progress: Called with (samples done, samples in total).
     """
     total = len(index.samples)
     chunks = [range(first, min(first + CHUNK, total)) for first in range(0, total, CHUNK)]
@@ -49,7 +49,7 @@ def each_chunk(
 def in_order(
     work: Callable[[DatasetIndex, Job], T], index: DatasetIndex, jobs: Sequence[Job], processes: int
 ) -> Iterator[T]:
-    """What `work` makes of each job, here or in so many new processes, which read the data set anew."""
+    """Yield the result of `work` for each job, in this process or in `processes` new ones that read the data set."""
     if processes <= 1:
         yield from (work(index, job) for job in jobs)
         return

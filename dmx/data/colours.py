@@ -1,4 +1,4 @@
-"""Mean and deviation of the colours of some samples: those that a network learns from, never those that judge it."""
+"""Mean and standard deviation of colours, for normalisation: of training samples only, never of validation or test."""
 
 import json
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ Triple = tuple[float, float, float]
 
 
 def colours(index: DatasetIndex, ids: Sequence[str], *, progress: Progress | None = None) -> tuple[Triple, Triple]:
-    """Compute mean and deviation of red, green and blue in [0, 1] over all pixels of the images of some samples.
+    """Compute mean and standard deviation of red, green and blue in [0, 1] over all pixels of the samples' images.
 
-    Counted value by value in whole numbers, so that the order of the samples changes not a bit of them.
+    They are computed from integer histograms, so the result is bit-identical for any order of the samples.
 
     Args:
-        index: The data set, or a pack, whose pictures have its own size.
+        index: The data set, or a pack (pictures then have the pack's size).
         ids: The samples.
-        progress: Called with how many samples of how many are done.
+        progress: Called with (samples done, samples in total).
 
     Raises:
         DataError: A picture cannot be read.
@@ -51,7 +51,7 @@ def colours(index: DatasetIndex, ids: Sequence[str], *, progress: Progress | Non
 
 
 def moments(levels: Int64[np.ndarray, "3 256"]) -> tuple[Triple, Triple]:
-    """Compute mean and deviation of each channel in [0, 1] from how often each of its 256 values occurs."""
+    """Compute mean and standard deviation of each channel in [0, 1] from its 256-bin histogram."""
     values = np.arange(256) / 255
     count = levels.sum(axis=1).clip(1)
     mean = levels @ values / count
@@ -61,7 +61,7 @@ def moments(levels: Int64[np.ndarray, "3 256"]) -> tuple[Triple, Triple]:
 
 
 def _counted(index: DatasetIndex, rows: Int64[np.ndarray, "N"]) -> Int64[np.ndarray, "3 256"]:
-    """Count how often each value occurs in each channel of the images in these rows."""
+    """Compute the histogram of each channel over the images in these rows."""
     pack = None if index.pack is None else PackReader(index.root, index.pack, index.declaration.depth)
     total = np.zeros((3, 256), np.int64)
     for row in map(int, rows):
@@ -73,7 +73,7 @@ def _counted(index: DatasetIndex, rows: Int64[np.ndarray, "N"]) -> Int64[np.ndar
 def kept_colours(
     index: DatasetIndex, ids: Sequence[str], path: Path, *, progress: Progress | None = None
 ) -> tuple[Triple, Triple]:
-    """Compute `colours` once and keep them at `path`, whose name says of which samples of which data they are."""
+    """Return `colours`, cached at `path`; the file name has to identify the data and the samples."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # another run may be counting the same
         try:

@@ -1,4 +1,4 @@
-"""The samples of one part of a split, at one size, read as they are asked for or kept in memory."""
+"""Torch data sets of one part of a split, at one size, read on demand or cached in memory."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,18 +20,18 @@ from dmx.quartet import HostBatch, Quartet
 
 
 class QuartetDataset(Dataset[Quartet]):
-    """Map-style: number -> `Quartet` of `size`.
+    """A map-style data set: number -> `Quartet` of `size`.
 
-    With `memory` each sample is decoded and resized once and kept. That takes 10 bytes a pixel for a sample and 3 for
-    each background, which the samples that share it share in memory too.
+    With `memory` each sample is decoded and resized once and kept. That takes 10 bytes a pixel for each sample and 3
+    for each background, which is held once for all samples that share it.
 
-    A sample is a function of (data set, id, size) alone; what is random is in `AugmentedDataset`.
+    A sample is a function of (data set, id, size) alone; random augmentation is in `AugmentedDataset`.
 
     Args:
         index: The data set.
-        ids: Which samples, in which order.
-        size: (height, width) that all are brought to.
-        memory: Keep what was decoded.
+        ids: The samples, in order.
+        size: (height, width) to which all are resized.
+        memory: Keep decoded samples in memory.
 
     Raises:
         DataError: An id is not in the data set.
@@ -67,7 +67,7 @@ class QuartetDataset(Dataset[Quartet]):
         return quartet
 
     def _resized(self, quartet: Quartet, path: str | None) -> Quartet:
-        """The quartet at our size; its background, which others share, is resized once for all of them."""
+        """Return the quartet at `size`; a shared background is resized only once."""
         if quartet.mask.shape == self.size and not self._memory:
             return quartet
         if path is None:
@@ -82,13 +82,13 @@ class QuartetDataset(Dataset[Quartet]):
         return replace(quartet, background=self._backgrounds.setdefault(path, quartet.background))
 
     def __getitems__(self, numbers: Sequence[int]) -> HostBatch:
-        """A batch: what torch's loader asks for; from a pack of this very size it is read as one."""
+        """Return a batch, as torch's loader requests it; a pack of the same size is read without resizing."""
         if self._pack is not None and self._pack.size == self.size and not self._memory:
             return self._pack.batch(self._rows[list(numbers)])
         return collate([self[number] for number in numbers])
 
     def preload(self, progress: Progress | None = None) -> None:
-        """Decode all samples now, with one thread per core, and keep them; needs `memory`.
+        """Decode and keep all samples now, with one thread per core; requires `memory`.
 
         Raises:
             DataError: The first sample, in order, that cannot be read.
@@ -105,16 +105,16 @@ class QuartetDataset(Dataset[Quartet]):
 
 
 class AugmentedDataset(Dataset[Quartet]):
-    """The samples as one epoch of training shows them: each changed by chance.
+    """The samples of one training epoch, randomly augmented.
 
-    What is drawn for a sample is a function of (seed, epoch, number), so that it is the same for any number of workers
-    and after an interruption.
+    The draw for a sample is a function of (seed, epoch, number), so it is the same for any number of workers and after
+    an interruption.
 
     Args:
         samples: The data set.
-        augment: Changes a quartet; the same seed, the same change.
+        augment: (quartet, seed) -> augmented quartet, deterministic.
         seed: The run's seed.
-        epoch: Which epoch.
+        epoch: The epoch's number.
     """
 
     def __init__(
@@ -131,17 +131,17 @@ class AugmentedDataset(Dataset[Quartet]):
         return self._augment(self._samples[number], draw_seed(*self._key, number))
 
     def __getitems__(self, numbers: Sequence[int]) -> HostBatch:
-        """A batch: what torch's loader asks for."""
+        """Return a batch, as torch's loader requests it."""
         return collate([self[number] for number in numbers])
 
 
 def draw_seed(seed: int, epoch: int, number: int) -> int:
-    """A seed of 32 bits for what is drawn for one sample, or one batch, of one epoch."""
+    """Derive the 32-bit seed for one sample, or one batch, of one epoch."""
     return int(np.random.SeedSequence((seed, epoch, number)).generate_state(1)[0])
 
 
 def collate(quartets: Sequence[Quartet]) -> HostBatch:
-    """Stack samples to a batch."""
+    """Stack samples into a batch."""
 
     def stack(arrays: Sequence[np.ndarray]) -> torch.Tensor:
         return torch.from_numpy(np.stack(arrays))

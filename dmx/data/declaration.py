@@ -1,4 +1,4 @@
-"""What a data set says of itself in its `dataset.yaml`: how depth and mask are stored and what is unknown.
+"""The declaration of a data set, `dataset.yaml`: how depth and mask are stored, and which values mean unknown.
 
     name: kitchen
     pictures: /data/kitchen   # where the paths of the samples begin; left out: this folder
@@ -9,7 +9,7 @@
       unknown: [0]            # raw values that mean "nobody knows"; NaN and infinity always do
     mask: {threshold: null}   # null: exactly two values; 127: the object is where raw > 127; or labels: [5, 6]
 
-This module is light on purpose: the processes that render or import do not need torch.
+This module does not import torch, which the processes that render or import data do not need.
 """
 
 from pathlib import Path
@@ -114,7 +114,7 @@ class Declaration(_Strict):
     license: str | None = None
 
     def write(self, folder: Path) -> None:
-        """Write it as `dataset.yaml` into `folder`; what came later and is not used is left out: fingerprints stay."""
+        """Write `dataset.yaml`, without unset keys that older versions lacked, so that fingerprints stay equal."""
         data = self.model_dump(mode="json")
         for part, key in ((data["depth"], "channel"), (data["mask"], "channel"), (data, "exif")):
             if part is not None and part[key] is None:
@@ -127,9 +127,9 @@ def read_declaration(root: Path) -> Declaration:
     """Read and validate `dataset.yaml` in `root`.
 
     Raises:
-        DataError: The folder or the file is not there.
+        DataError: The folder or the file is missing.
         UserError: The file is not YAML.
-        ConfigError: Anything in it is wrong: every problem at once.
+        ConfigError: The declaration is invalid; all problems are reported.
     """
     path = root / FILE
     if not root.is_dir():
@@ -149,7 +149,7 @@ def read_declaration(root: Path) -> Declaration:
 
 
 def _problem(error: dict[str, Any]) -> Problem:
-    """One of pydantic's findings in our words."""
+    """Convert one pydantic error to a `Problem` with a plain message."""
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         sections: dict[str, type[BaseModel]] = {"depth": DepthDeclaration, "mask": MaskDeclaration}

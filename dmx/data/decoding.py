@@ -1,4 +1,4 @@
-"""From one file to an array of its raw values, or to a message that says what is wrong with the file."""
+"""Decode one file to an array of its raw values, or raise an error that says what is wrong with the file."""
 
 import io
 import stat
@@ -16,7 +16,7 @@ from dmx.data.headers import LARGEST, Header, header, turned
 from dmx.errors import DataError
 
 LARGEST_FILE = 2**29
-"""Bytes of a file at most: it is read whole."""
+"""Largest file in bytes; files are read whole into memory."""
 
 Role = Literal["mask", "depth"]
 
@@ -27,9 +27,9 @@ class Decoded:
 
     Attributes:
         pixels: The values.
-        orientation: What EXIF says of them that was not done: from 1 (nothing) to 8.
-        bits: Of each value of a PNG or JPEG.
-        palette: Whether these number the colours of a palette.
+        orientation: The EXIF orientation, 1 to 8, that was not applied; 1: nothing is left to apply.
+        bits: Bits of each value in a PNG or JPEG.
+        palette: Whether the values are palette indices.
     """
 
     pixels: np.ndarray
@@ -39,29 +39,29 @@ class Decoded:
 
 
 def colour(path: Path, *, upright: bool = False) -> UInt8[np.ndarray, "H W 3"]:
-    """The pixels of `photograph`."""
+    """Return the pixels of `photograph`."""
     return photograph(path, upright=upright).pixels
 
 
 def photograph(path: Path, *, upright: bool = False) -> Decoded:
-    """An RGB picture from PNG or JPEG, 8 bits a value.
+    """Decode a PNG or JPEG as RGB, 8 bits a channel.
 
     Args:
         path: The file.
-        upright: Turned as EXIF says, not as its pixels are stored.
+        upright: Whether to apply the EXIF orientation.
 
     Raises:
-        DataError: The file is not there, damaged, too large or of another format.
+        DataError: The file is missing, damaged, too large or of another format.
     """
     data = contents(path)
     return _followed(*_picture(path, data, "image", cv2.IMREAD_COLOR_RGB), upright)
 
 
 def unchanged(path: Path) -> np.ndarray:
-    """A PNG or JPEG with all its channels, blue first, as OpenCV gives them.
+    """Decode a PNG or JPEG with all its channels, in OpenCV's order (blue first).
 
     Raises:
-        DataError: The file is not there, damaged, too large or of another format.
+        DataError: The file is missing, damaged, too large or of another format.
     """
     return _picture(path, contents(path), "image", cv2.IMREAD_UNCHANGED)[0]
 
@@ -75,20 +75,20 @@ def plane(
     indices: bool = False,
     upright: bool = False,
 ) -> Decoded:
-    """Raw values (H, W) of one channel from PNG, JPEG (8 or 16 bit), NPY or EXR; three equal channels are one.
+    """Decode one channel (H, W) of raw values from PNG, JPEG (8 or 16 bit), NPY or EXR; three equal channels are one.
 
-    A mask in a grey PNG of 1, 2 or 4 bits has the numbers that are stored, which OpenCV spreads over 0 to 255.
+    A mask in a grey PNG of 1, 2 or 4 bits gets the stored numbers, which OpenCV would scale to 0 to 255.
 
     Args:
         path: The file.
-        role: What it is to be, for what is asked of an EXR picture and for the message.
-        channel: Of an EXR picture, the channel to read; None finds it by its name.
-        alpha: Whether the fourth channel is asked for.
-        indices: Whether of a PNG with a palette the indices are asked for, which number classes, not the colours.
-        upright: Turned as EXIF says, not as its pixels are stored.
+        role: The role of the picture; selects the EXR channel and is named in messages.
+        channel: The channel of an EXR picture to read; None finds it by its name.
+        alpha: Whether to read the fourth channel.
+        indices: Whether to read the indices (class numbers) of a palette PNG rather than its colours.
+        upright: Whether to apply the EXIF orientation.
 
     Raises:
-        DataError: The file is not there, damaged, too large, of another format, or has other channels than asked for.
+        DataError: The file is missing, damaged, too large, of another format, or lacks the requested channel.
     """
     data = contents(path)
     found = by_content(data)
@@ -113,30 +113,30 @@ def plane(
 
 
 def contents(path: Path) -> bytes:
-    """All bytes of a file.
+    """Read a whole file.
 
     Raises:
-        DataError: It cannot be read, is no file or too large to be a picture.
+        DataError: It cannot be read, is not a regular file, or is too large to be a picture.
     """
     try:
         there = path.stat()
-        if not (stat.S_ISREG(there.st_mode) or stat.S_ISDIR(there.st_mode)):  # a pipe would be waited for, for ever
+        if not (stat.S_ISREG(there.st_mode) or stat.S_ISDIR(there.st_mode)):  # reading a pipe could block for ever
             raise OSError(0, "it is a pipe or a device")
         if there.st_size > LARGEST_FILE:
             raise OSError(0, f"it has {there.st_size} bytes, more than {LARGEST_FILE}")
         return path.read_bytes()
-    except (OSError, ValueError) as error:  # no name of a file has a zero byte in it, says the latter
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DataError(f"{path}: cannot be read ({reason}); put the picture there or take its row out.") from error
 
 
 def damaged(path: Path, size: int) -> DataError:
-    """What is said of a file that is not whole."""
+    """Make the error for a truncated or damaged file."""
     return DataError(f"{path}: is truncated or damaged ({size} bytes); restore the picture or take its row out.")
 
 
 def _followed(pixels: np.ndarray, said: Header | None, upright: bool) -> Decoded:
-    """Turned where that is wanted, else with a note that it was not."""
+    """Apply the EXIF orientation if `upright`; otherwise record it in the result."""
     if said is None:
         return Decoded(pixels)
     if upright and said.orientation != 1:
@@ -145,7 +145,7 @@ def _followed(pixels: np.ndarray, said: Header | None, upright: bool) -> Decoded
 
 
 def _whole(path: Path, data: bytes, role: str) -> Header:
-    """The header of a PNG or JPEG that is worth decoding."""
+    """Check that a PNG or JPEG is whole, not too large and not animated, and return its header."""
     found = by_content(data)
     if not data:
         raise damaged(path, 0)
@@ -165,9 +165,9 @@ def _whole(path: Path, data: bytes, role: str) -> Header:
 
 
 def _picture(path: Path, data: bytes, role: str, flags: int) -> tuple[np.ndarray, Header]:
-    """Decode a whole PNG or JPEG; OpenCV fills what is missing of a truncated JPEG with grey and says nothing."""
+    """Check and decode a PNG or JPEG; OpenCV alone would silently fill the rest of a truncated JPEG with grey."""
     said = _whole(path, data, role)
-    if flags != cv2.IMREAD_UNCHANGED:  # which knows nothing of EXIF
+    if flags != cv2.IMREAD_UNCHANGED:  # which never applies EXIF
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -179,7 +179,7 @@ def _picture(path: Path, data: bytes, role: str, flags: int) -> tuple[np.ndarray
 
 
 def _indices(path: Path, data: bytes, role: str) -> tuple[np.ndarray, Header]:
-    """A PNG whose values are numbers of classes: OpenCV always puts the colours for the indices of a palette."""
+    """Decode a PNG to its palette indices (class numbers), which OpenCV always replaces by the colours."""
     from PIL import Image
 
     said = _whole(path, data, role)
@@ -188,12 +188,16 @@ def _indices(path: Path, data: bytes, role: str) -> tuple[np.ndarray, Header]:
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
             return np.array(picture), said
-    except Exception as error:  # of a damaged file, errors of many kinds
+    except Exception as error:  # Pillow raises many types of error for damaged files
         raise damaged(path, len(data)) from error
 
 
 def _one_value(path: Path, pixels: np.ndarray, role: Role, alpha: bool, said: Header | None) -> np.ndarray:
-    """The one channel that is meant, or why there is none."""
+    """Return the one channel that holds the values.
+
+    Raises:
+        DataError: The picture has different channels, or an opacity that differs from its values.
+    """
     if alpha:
         if pixels.ndim != 3 or pixels.shape[2] != 4:
             raise DataError(f"{path}: has no opacity (fourth channel); mend `mask.alpha` in dataset.yaml.")
@@ -220,7 +224,7 @@ FEW_BITS = "nobody can tell whether its white is 255 or the greatest number it c
 
 
 def _coloured(role: Role, said: Header | None) -> str:
-    """What to do with colours, of which an average is seldom what they mean."""
+    """Return the advice for coloured pictures; averaging the channels would rarely give the intended values."""
     if role == "depth":
         return (
             "where they hold one number in three bytes (as CARLA does), put it together, where they are a colour map, "

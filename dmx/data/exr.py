@@ -1,7 +1,7 @@
-"""One value per pixel from an OpenEXR picture, which may have many channels, in layers and in parts.
+"""Read one value per pixel from an OpenEXR picture, which may have many channels, in layers and in parts.
 
-A depth is the channel that is called so (`Z`, `depth`, `ViewLayer.Depth.Z`, `Depth.V`), else the only one there is
-where it is not called as something else is. None is ever taken for being the first.
+The depth is the channel with a depth name (`Z`, `depth`, `ViewLayer.Depth.Z`, `Depth.V`), otherwise the only channel,
+unless its name belongs to something else. A channel is never chosen because it is the first.
 """
 
 import os
@@ -15,19 +15,19 @@ import numpy as np
 from dmx.data.headers import LARGEST
 
 DEPTH = frozenset({"z", "depth", "zdepth", "distance"})
-"""What channels and layers of depth are called, in lower case."""
+"""Names of depth channels and layers, in lower case."""
 OTHER = re.compile(
     r"a|n|p|ng|uv|ao|id|.*(alpha|opacity|mist|normal|position|pworld|vector|velocity|motion|index|shadow|occlusion|"
     r"albedo|crypto|mask|(object|material|render)id).*"
 )
-"""What channels and layers of other things are called, in lower case: neither their Z nor the only one is depth."""
+"""Names of other channels and layers, in lower case; neither their Z nor an only channel of them is depth."""
 SHOWN = 12
 
 
 def exr(path: Path, role: str, channel: str | None) -> np.ndarray:
-    """The channel of a depth or mask (H, W), or its colours (H, W, 3 or 4), at the size of the display window.
+    """Read a depth or mask channel (H, W), or the colours (H, W, 3 or 4), at the size of the display window.
 
-    What lies in the display window but not in the data window was never stored: unknown (NaN) depth, 0 in a mask.
+    Pixels of the display window outside the data window are not stored: depth is NaN (unknown) there, a mask is 0.
 
     Args:
         path: The file.
@@ -35,7 +35,7 @@ def exr(path: Path, role: str, channel: str | None) -> np.ndarray:
         channel: The channel to read; None finds it by its name.
 
     Raises:
-        ValueError: The file is damaged; its text is empty then, else it says what is wrong with what it holds.
+        ValueError: The file is damaged (empty message), or its contents are unsuitable (the message says why).
     """
     import OpenEXR
 
@@ -48,12 +48,12 @@ def exr(path: Path, role: str, channel: str | None) -> np.ndarray:
                 pixels = file.parts[part].channels[own].pixels
                 planes.append(_placed(pixels, file.parts[part].header, role))
         return planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
-    except Exception as error:  # its one class of errors is not public
+    except Exception as error:  # OpenEXR's error class is not public
         raise ValueError from error
 
 
 def display_size(path: Path) -> tuple[int, int]:
-    """Height and width of the display window.
+    """Return height and width of the display window.
 
     Raises:
         ValueError: The file is damaged.
@@ -62,7 +62,7 @@ def display_size(path: Path) -> tuple[int, int]:
 
 
 def _headers(path: Path) -> list[dict[str, Any]]:
-    """The header of each part; no pixel is read."""
+    """Read the header of each part, without pixels."""
     import OpenEXR
 
     try:
@@ -85,7 +85,7 @@ def _size(window: Sequence[np.ndarray]) -> tuple[int, int]:
 
 
 def _places(path: Path) -> dict[str, tuple[int, str]]:
-    """Each channel by its full name: the number of its part, and what it is called there."""
+    """Map each channel's full name to the number of its part and its name there."""
     found: dict[str, tuple[int, str]] = {}
     values = 0
     headers = _headers(path)
@@ -107,7 +107,7 @@ def _places(path: Path) -> dict[str, tuple[int, str]]:
 
 
 def _chosen(names: Sequence[str], role: str, channel: str | None) -> list[str]:
-    """The channel that is meant, or those of its colours."""
+    """Choose the channel of the role, or its colour channels."""
     if channel is not None and channel in names:
         return [channel]
     pool = list(names)
@@ -127,7 +127,7 @@ def _chosen(names: Sequence[str], role: str, channel: str | None) -> list[str]:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Layer and channel, in lower case."""
+    """Split a full name into layer and channel, in lower case."""
     layer, _, last = name.lower().rpartition(".")
     return layer, last
 
@@ -137,12 +137,15 @@ def _many(names: Sequence[str]) -> str:
 
 
 def _is_other(name: str) -> bool:
-    """Whether a channel is called as something else than depth is."""
+    """Whether the name of a channel says that it is something other than depth."""
     return any(OTHER.fullmatch(one) for one in name.lower().split("."))
 
 
 def _unnamed(names: Sequence[str]) -> list[str]:
-    """What may be depth although it is not called so: all but the opacity of the same layer; nothing beside others."""
+    """Return the channels that may be depth without a depth name.
+
+    These are all but the opacity of their layer; none if the picture also has other layers or names of other things.
+    """
     found = [name for name in names if _split(name)[1] != "a"]
     layers = {_split(name)[0] for name in found}
     others = any(_is_other(name) for name in found) or any(_split(name)[0] not in layers for name in names)
@@ -150,7 +153,7 @@ def _unnamed(names: Sequence[str]) -> list[str]:
 
 
 def _is_depth(name: str, names: Sequence[str]) -> bool:
-    """Whether a channel is called as depth is; the Z of a vector is none."""
+    """Whether a channel has a depth name; the Z of a vector is not depth."""
     layer, last = _split(name)
     inner = layer.rpartition(".")[2]
     if last == "z" and inner not in DEPTH:
@@ -160,7 +163,7 @@ def _is_depth(name: str, names: Sequence[str]) -> bool:
 
 
 def _placed(pixels: np.ndarray, header: dict[str, Any], role: str) -> np.ndarray:
-    """What lies in the data window, put into the display window."""
+    """Copy the pixels of the data window into an array of the display window."""
     size = _size(header["displayWindow"])
     height, width = _size(header["dataWindow"])
     if pixels.shape != (height, width):

@@ -1,8 +1,8 @@
-"""Which files of a folder are data: the one answer for everything that looks through folders.
+"""Which files of a folder are data: the rules for everything that lists folders.
 
-Hidden files and what systems leave behind (`._a.png` of macOS, `Thumbs.db` of Windows, `@eaDir` of a disk station) are
-no data. Links are followed, to files and to folders, but never round in a circle. Which of the files are pictures says
-`dmx.data.formats`.
+Hidden files and files that systems create (`._a.png` of macOS, `Thumbs.db` of Windows, `@eaDir` of a Synology NAS) are
+not data. Symbolic links to files and folders are followed, except in cycles. `dmx.data.formats` decides which of the
+files are pictures.
 """
 
 import os
@@ -21,11 +21,11 @@ SYSTEM = frozenset(
         *("$recycle.bin", "system volume information", "lost+found"),
     }
 )
-"""Names, in lower case, that systems and programs leave in folders of pictures."""
+"""Names, in lower case, of files and folders that systems and programs create among pictures."""
 
 
 def is_data(name: str) -> bool:
-    """Whether a file or folder of that name is anybody's own.
+    """Whether a file or folder of this name is user data: not hidden and not created by a system.
 
     >>> [is_data(name) for name in ("a.png", "._a.png", ".git", "Thumbs.db", "__MACOSX")]
     [True, False, False, False, False]
@@ -34,7 +34,7 @@ def is_data(name: str) -> bool:
 
 
 def ending(path: str) -> str:
-    """The ending of a file's name in lower case.
+    """Return the suffix of a file's name in lower case.
 
     >>> ending("rgb/IMG_1.JPG")
     '.jpg'
@@ -43,17 +43,17 @@ def ending(path: str) -> str:
 
 
 def listable(path: str) -> bool:
-    """Whether a list in UTF-8 can name a file: bytes of its name that are no UTF-8 come as lone surrogates."""
+    """Whether a path is valid UTF-8; Python represents other bytes in names as lone surrogates."""
     return not re.search(r"[\ud800-\udfff]", path)
 
 
 def escaped(path: str) -> str:
-    """A path as every terminal can show it: bytes that are no UTF-8 by their numbers."""
+    """Return a path for display, with bytes that are not UTF-8 escaped."""
     return path.encode(errors="surrogateescape").decode(errors="backslashreplace") if not listable(path) else path
 
 
 def composed(name: str) -> str:
-    """A name to compare: letters with accents as one sign, where macOS writes two (Unicode's NFC).
+    """Normalise a name to Unicode's NFC for comparison: macOS writes accented letters as two code points (NFD).
 
     >>> composed("e\u0301") == "\u00e9"
     True
@@ -62,9 +62,9 @@ def composed(name: str) -> str:
 
 
 def inside(folder: Path) -> tuple[list[str], list[str]]:
-    """The names of the files and of the folders directly in a folder, both sorted; none where there is no such folder.
+    """List the files and the folders directly in a folder, both sorted; both are empty if the folder does not exist.
 
-    A link to a file that is not there counts as that file, so that it is missed by name.
+    A dangling link counts as a file, so that the missing file is reported by name.
 
     Raises:
         DataError: The folder cannot be listed.
@@ -88,7 +88,7 @@ def inside(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def walk(root: Path) -> Iterator[str]:
-    """The paths, relative to `root`, of all files in it and in its folders of any depth.
+    """List all files below `root`, recursively, as paths relative to `root`.
 
     Raises:
         DataError: A folder cannot be listed.
@@ -97,7 +97,7 @@ def walk(root: Path) -> Iterator[str]:
     while waiting:
         start, above = waiting.pop()
         found = (root / start).stat() if (root / start).is_dir() else None
-        if found is None or (who := (found.st_dev, found.st_ino)) in above:  # a link to a folder that it is in
+        if found is None or (who := (found.st_dev, found.st_ino)) in above:  # a link to one of its own parent folders
             continue
         files, folders = inside(root / start)
         yield from (start + name for name in files)
@@ -105,7 +105,7 @@ def walk(root: Path) -> Iterator[str]:
 
 
 def by_stem(paths: Iterable[str], role: str) -> dict[str, list[str]]:
-    """The files that a role is read from, by their path without its ending, `composed`.
+    """Group the files of a role by their path without suffix, normalised by `composed`.
 
     >>> by_stem(["a.png", "b/a.JPG", "a.jpg", "a.txt"], "image")
     {'a': ['a.png', 'a.jpg'], 'b/a': ['b/a.JPG']}

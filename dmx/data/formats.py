@@ -1,7 +1,7 @@
-"""Which files are pictures: the one table by which every door takes and refuses them.
+"""Which files are pictures: the table by which all readers accept or refuse them.
 
-Folders are listed by the endings of names, whatever their case; files are decoded by how they begin, whatever their
-name. What is a picture but not read here is named, so that nothing is left out without a word.
+Folders are listed by file suffix, in any case; files are decoded by their first bytes, whatever their name. Picture
+formats that are not supported are listed too, so that such files are reported rather than silently left out.
 """
 
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class Format:
-    """A format of files.
+    """A file format.
 
     Attributes:
-        name: What people call it.
-        endings: How names of such files end, in lower case.
-        begins: Its first bytes: their place and what they are.
-        planes: Whether masks and depth are read from it.
-        photographs: Whether photographs are.
-        remedy: How to make of it what is read, where that is not plain.
+        name: Common name.
+        endings: File suffixes, in lower case.
+        begins: Magic bytes: offset and value.
+        planes: Whether masks and depth can be read from it.
+        photographs: Whether photographs can be read from it.
+        remedy: How to convert it to a supported format, where that is not obvious.
     """
 
     name: str
@@ -58,22 +58,22 @@ FORMATS = (
     Format("PyTorch", (".pt", ".pth")),
     Format("DPT (Sintel)", (".dpt",), ((0, b"PIEH"),)),
 )
-"""All that are known; the first four are read."""
+"""All known formats; the first four are supported."""
 
 PLANES = frozenset(ending for one in FORMATS if one.planes for ending in one.endings)
-"""Endings of masks and depth."""
+"""Suffixes of masks and depth."""
 PHOTOGRAPHS = frozenset(ending for one in FORMATS if one.photographs for ending in one.endings)
-"""Endings of photographs."""
+"""Suffixes of photographs."""
 BY_ENDING: Mapping[str, Format] = MappingProxyType({ending: one for one in FORMATS for ending in one.endings})
 
 
 def endings(role: str) -> frozenset[str]:
-    """How the names of files end that a role ("image", "background", "mask", "depth") is read from."""
+    """Return the supported suffixes of a role ("image", "background", "mask", "depth")."""
     return PLANES if role in ("mask", "depth") else PHOTOGRAPHS
 
 
 def supported(name: str | PurePath, role: str) -> bool:
-    """Whether a role is read from files that are called so.
+    """Whether a role can be read from a file of this name.
 
     >>> supported("IMG_1.JPG", "image"), supported("1.npy", "depth"), supported("1.npy", "image")
     (True, True, False)
@@ -82,10 +82,10 @@ def supported(name: str | PurePath, role: str) -> bool:
 
 
 def why_not(name: str | PurePath, role: str) -> str | None:
-    """What to say of a file that is a picture or an array by its name, but none that the role is read from.
+    """Return the message for a file whose suffix is that of a picture or array that the role does not support.
 
-    The text goes behind the file's name and a colon. It is None for files that are read, and for those whose names are
-    not those of pictures, such as `notes.txt`.
+    The text follows the file's name and a colon. It is None for supported files, and for names that are not those of
+    pictures, such as `notes.txt`.
 
     >>> why_not("a.webp", "image")
     'is WebP, which is not read; convert it to PNG or JPEG'
@@ -96,7 +96,7 @@ def why_not(name: str | PurePath, role: str) -> str | None:
 
 
 def refusal(found: Format | None, role: str) -> str:
-    """Describe why a role is not read from a format; None is an unknown one."""
+    """Describe why a role cannot be read from a format; `found` is None for an unknown format."""
     wanted = "PNG or JPEG" if role in ("image", "background") else "PNG (8 or 16 bits), NPY or EXR"
     if found is None:
         return f"is of a format that is not known; convert it to {wanted}"
@@ -105,7 +105,7 @@ def refusal(found: Format | None, role: str) -> str:
 
 
 def by_content(data: bytes) -> Format | None:
-    """The format of a file by its first bytes; None where it is not known."""
+    """Identify the format of a file by its first bytes; None if it is unknown."""
     for one in FORMATS:
         if any(data[at : at + len(magic)] == magic for at, magic in one.begins):
             return one

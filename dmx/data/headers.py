@@ -1,4 +1,4 @@
-"""What the header of a PNG or JPEG says before a pixel is decoded: size, frames, and how EXIF wants it turned."""
+"""Read the header of a PNG or JPEG without decoding pixels: size, frames and EXIF orientation."""
 
 import re
 from dataclasses import dataclass
@@ -6,36 +6,37 @@ from dataclasses import dataclass
 import numpy as np
 
 LARGEST = 100_000_000
-"""Pixels of a picture at most, and six times as many bytes: a PNG of 60000x60000 can lie in a file of 10 MB."""
+"""Most pixels of a picture; six times as many decoded bytes are allowed. A PNG of 60000x60000 fits in a 10 MB file."""
 ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
-"""How a whole JPEG and a whole PNG end, by how they begin."""
+"""End marker of JPEG and PNG, by their first bytes."""
 DENSEST_PNG, DENSEST_JPEG = 1032, 512
-"""Bytes before deflating, and pixels (64 take a bit at least), that a byte of a file holds at most: more are a lie."""
+"""Most uncompressed bytes of a PNG (limit of deflate), and pixels of a JPEG (64 take at least a bit), per byte of file;
+a header that declares more is false."""
 TAIL = 64
-"""Bytes at the end among which that of a picture is looked for first."""
+"""Bytes at the end of a file that are searched for the end marker first."""
 MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""What begins a segment of a JPEG, but for those that occur within its entropy-coded data."""
+"""The marker that starts a JPEG segment, except those that occur within entropy-coded data."""
 START, SCAN, END = 0xD8, 0xDA, 0xD9
 SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""The segments of a JPEG that say its size."""
+"""The start-of-frame markers of a JPEG, whose segments hold its size."""
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""Channels of a PNG by its kind of colour; 3 has a palette."""
+"""Channels of a PNG by its colour type; 3 has a palette."""
 ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself.
+    """The declared properties of a file.
 
     Attributes:
         height: Rows of pixels as they are stored.
         width: Columns.
-        bits: Of each value.
-        channels: As stored; that of a palette is one.
-        palette: Whether values are indices of colours.
-        frames: Pictures in the file: more than one where it is animated.
-        passes: How often decoding goes over the pixels.
-        orientation: What EXIF says, from 1 (as it is stored) to 8.
+        bits: Bits of each value.
+        channels: Channels as stored; one with a palette.
+        palette: Whether values are palette indices.
+        frames: Number of frames; more than one if animated.
+        passes: Number of scans over the pixels when decoding.
+        orientation: EXIF orientation, from 1 (as stored) to 8.
     """
 
     height: int
@@ -49,21 +50,21 @@ class Header:
 
     @property
     def too_large(self) -> bool:
-        """Whether decoding it would take memory or time that no picture is worth."""
+        """Whether decoding would take too much memory or time."""
         pixels = self.height * self.width
         decoded = max(self.channels, 3) * (2 if self.bits > 8 else 1)
         return pixels > LARGEST or pixels * decoded > 6 * LARGEST or pixels * self.passes > 50 * LARGEST
 
 
 def header(data: bytes) -> Header | None:
-    """The header of a PNG or JPEG; None where it is damaged or has no end."""
+    """Read the header of a PNG or JPEG; None if the file is damaged or truncated."""
     return _png(data) if data.startswith(b"\x89PNG") else _jpeg(data)
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """A picture as it is to be looked at: 2 to 4 are mirrored or upside down, 5 to 8 lie on their side."""
+    """Apply an EXIF orientation: 2 to 4 are mirrored or upside down, 5 to 8 also transposed."""
     if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)  # which is all that 5 needs
+        pixels = pixels.swapaxes(0, 1)  # all that orientation 5 needs
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     if orientation in (2, 3, 6, 7):
@@ -115,7 +116,7 @@ def _jpeg(data: bytes) -> Header | None:
 
 
 def has_end(data: bytes) -> bool:
-    """Whether a PNG or JPEG goes on to its end, behind which cameras and telephones may write what they like."""
+    """Whether a PNG or JPEG contains its end marker, which cameras and phones may append data to."""
     end = ENDS[data[:2]]
     if end in data[-TAIL:]:
         return True
@@ -123,7 +124,7 @@ def has_end(data: bytes) -> bool:
 
 
 def _jpeg_has_end(data: bytes) -> bool:
-    """Go through the segments by their lengths: a thumbnail in one of them has an end of its own."""
+    """Walk the segments by their lengths, because an embedded thumbnail has its own end marker."""
     at = 2
     while (found := MARKER.search(data, at)) is not None:
         if found[0][1] == END:
@@ -133,7 +134,7 @@ def _jpeg_has_end(data: bytes) -> bool:
 
 
 def orientation_of(exif: bytes) -> int:
-    """What the first directory of EXIF's data says, from 1 to 8; 1 where there is nothing that can be read."""
+    """Return the orientation in the first EXIF directory, 1 to 8; 1 if none can be read."""
     if exif[:2] not in (b"II", b"MM"):
         return 1
     little = exif[:2] == b"II"

@@ -1,4 +1,4 @@
-"""A data set: the canonical folder of `dataset.yaml`, `samples.csv` and the pictures that they name, or a pack."""
+"""A data set: a folder with `dataset.yaml`, `samples.csv` and the pictures that it lists, or a pack."""
 
 import hashlib
 from array import array
@@ -21,13 +21,13 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """What a data set holds, without a single pixel read.
+    """The declaration and samples of a data set; no pixels are read.
 
     Attributes:
-        root: Its folder.
-        declaration: Its `dataset.yaml`.
-        samples: Its samples, ordered by id.
-        pack: What its `pack.json` says, where it is a pack.
+        root: Folder of the data set.
+        declaration: Contents of `dataset.yaml`.
+        samples: Samples, ordered by id.
+        pack: Contents of `pack.json`; None if the data set is not a pack.
     """
 
     root: Path
@@ -42,15 +42,15 @@ class DatasetIndex:
 
     @property
     def pictures(self) -> Path:
-        """The folder in which the paths of the samples begin."""
+        """The folder to which the samples' paths are relative."""
         return self.root / place(self.declaration.pictures or "")
 
     @property
     def depth(self) -> DepthSpec:
-        """How its depth is to be read.
+        """How its depth is to be interpreted.
 
         Raises:
-            DataError: It has none.
+            DataError: The data set has no depth.
         """
         depth = self.declaration.depth
         if depth is None:
@@ -66,31 +66,31 @@ class DatasetIndex:
         return self.samples[0].background is not None
 
     def refuse_pack(self, what: str) -> None:
-        """Make sure that this is a folder of pictures.
+        """Refuse an operation that packs do not support.
 
         Raises:
-            DataError: It is a pack, for which `what` cannot be done.
+            DataError: This is a pack; the message names the operation `what`.
         """
         if self.pack is not None:
             raise DataError(f"{self.root}: is a pack; {what} the data set that it was made from.")
 
     def files(self) -> list[str]:
-        """Every picture, or every file of a pack, relative to the folder of pictures, each once, sorted."""
+        """List every picture, or every file of a pack, relative to `pictures`, without duplicates, sorted."""
         if self.pack is not None:
             return sorted(shard.file for shard in self.pack.shards)
         return sorted({path for role in ROLES for path in self.samples.distinct(role)})
 
     def check_files(self) -> None:
-        """Look that every picture is there.
+        """Check that every picture exists.
 
         Raises:
-            DataError: Some are not; the first ten are named.
+            DataError: Some are missing; the first ten are named.
         """
         _ = self._found
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The bytes of every picture.
+        """The size of every picture file, in bytes.
 
         Raises:
             DataError: Pictures are missing; the first ten are named.
@@ -99,7 +99,7 @@ class DatasetIndex:
 
     @cached_property
     def _found(self) -> tuple[dict[str, int], bytes]:
-        """The bytes of every picture, and when each was changed; once, as the files of a large set take seconds."""
+        """Size and modification time of every file; cached, because a large data set takes seconds."""
         files, found, changed = self.files(), {}, array("q")
         for path in files:
             with suppress(OSError, ValueError):  # ValueError: a zero byte in the path
@@ -119,15 +119,15 @@ class DatasetIndex:
     def fingerprint(self) -> str:
         """SHA-256 of `dataset.yaml`, of the samples and of the size in bytes of every picture.
 
-        Sizes instead of contents: 400,000 quartets take seconds instead of an hour, and whatever was added, removed or
-        encoded anew shows. A pixel changed in place without a change of the file's size does not, as in arrays that are
-        not compressed: what is kept of the data on this machine goes by `stamp`.
+        File sizes instead of contents: 400,000 quartets take seconds instead of an hour, and files that were added,
+        removed or re-encoded are detected. Pixels changed in place without a change of file size, as in uncompressed
+        arrays, are not; caches on this machine are therefore keyed by `stamp`.
 
         Raises:
             DataError: Pictures are missing.
         """
         digest = hashlib.sha256((self.root / FILE).read_bytes())
-        if self.pack is not None:  # which holds the SHA-256 of all that is in it
+        if self.pack is not None:  # it holds the SHA-256 of each file
             digest.update((self.root / PACK).read_bytes())
             return digest.hexdigest()
         for name in COLUMNS:
@@ -138,7 +138,7 @@ class DatasetIndex:
 
     @cached_property
     def stamp(self) -> str:
-        """SHA-256 of the fingerprint and of when each file was changed last: another copy of the data has another.
+        """SHA-256 of the fingerprint and of each file's modification time; it differs between copies of the data.
 
         Raises:
             DataError: Pictures are missing.
@@ -147,11 +147,11 @@ class DatasetIndex:
 
 
 def read(root: Path) -> DatasetIndex:
-    """Read what the folder `root` declares and lists; no picture is opened.
+    """Read the declaration and the list of samples in `root`; no picture is opened.
 
     Raises:
-        DataError: There is no such folder or no `dataset.yaml`, or the list of samples is wrong or empty.
-        ConfigError: `dataset.yaml` is wrong; every problem at once.
+        DataError: The folder or `dataset.yaml` is missing, or the list of samples is invalid or empty.
+        ConfigError: `dataset.yaml` is invalid; all problems are reported.
     """
     declaration = read_declaration(root)
     if (info := read_info(root)) is not None:

@@ -1,4 +1,4 @@
-"""Reading the list of samples: `samples.csv`, or, where there is none, folders by role with equal stems."""
+"""Read the list of samples: `samples.csv`, or, without it, one folder per role with files of equal stem."""
 
 import csv as plain_csv
 from collections.abc import Iterator, Sequence
@@ -18,22 +18,22 @@ from dmx.errors import DataError, did_you_mean
 
 SHOWN = 10
 LEAVES = r"^/|^~/|^\.\.$|^\.\./|/\.\./|/\.\.$"
-"""Paths that lead out of the folder in which they begin."""
+"""Matches paths that leave their base folder."""
 
 
 def read_samples(root: Path, *, depth: bool) -> Samples:
-    """The samples of the folder `root`.
+    """Read the samples of the folder `root`.
 
     Args:
         root: The data set.
         depth: Whether it has depth.
 
     Raises:
-        DataError: The list is wrong (the first ten problems are named) or empty.
+        DataError: The list is invalid (the first ten problems are named) or empty.
     """
     path = root / FILE
     required = tuple(name for name in REQUIRED if depth or name != "depth")
-    if path.is_file() or path.is_symlink():  # also one to nothing, which is then said
+    if path.is_file() or path.is_symlink():  # a dangling link is reported as such on reading
         samples = Samples(_from_csv(path, required))
     else:
         _refuse_other_lists(root)
@@ -48,10 +48,10 @@ def read_samples(root: Path, *, depth: bool) -> Samples:
 
 
 def _refuse_other_lists(root: Path) -> None:
-    """Make sure that no list is passed over, and its groups with it, for what it is called.
+    """Refuse a list of samples under another name, which would be ignored together with its groups.
 
     Raises:
-        DataError: There is one that seems to be meant.
+        DataError: A file looks like a misnamed list.
     """
     for name in inside(root)[0]:
         if name.lower() == FILE:
@@ -79,7 +79,7 @@ def _from_csv(path: Path, required: Sequence[str]) -> pa.Table:
 
 
 def _parse(path: Path, required: Sequence[str]) -> tuple[pa.Table, dict[int, str]]:
-    """The rows as strings, and what is wrong with the lines that are none."""
+    """Parse the rows as strings; also return the problem of each line with a wrong number of cells."""
     odd: dict[int, str] = {}
 
     def note(row: csv.InvalidRow) -> str:
@@ -99,7 +99,7 @@ def _parse(path: Path, required: Sequence[str]) -> tuple[pa.Table, dict[int, str
 
 
 def _written(path: Path) -> list[int]:
-    """The line in which each row begins: the reader of the table counts no empty lines, and rows may have several."""
+    """Return the line on which each row begins; pyarrow does not count empty lines, and a row may span several."""
     lines, before = [], 0
     with path.open(encoding="utf-8-sig", newline="") as file, suppress(plain_csv.Error):  # a quote that never ends
         reader = plain_csv.reader(file)
@@ -129,7 +129,7 @@ def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) 
 
 
 def _wrong(table: pa.Table, required: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """The rows that are wrong by themselves, and how; the gravest of a row first."""
+    """Yield invalid rows with their problem, the most serious problem of a row first."""
     empty = {name: np.flatnonzero(pc.equal(table[name], "")) for name in required}
     for row in sorted(set().union(*(rows.tolist() for rows in empty.values()))):
         yield row, ", ".join(name for name, rows in empty.items() if row in rows) + " is empty"
@@ -146,7 +146,7 @@ def _wrong(table: pa.Table, required: Sequence[str]) -> Iterator[tuple[int, str]
 
 
 def _wrong_together(table: pa.Table) -> Iterator[str]:
-    """What is wrong between rows."""
+    """Yield problems between rows."""
     counts = pc.value_counts(table["id"])
     for one in counts.filter(pc.greater(counts.field("counts"), 1)).to_pylist():
         yield f"id '{one['values']}' is there {one['counts']} times; ids must be unique"
@@ -163,7 +163,7 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
 
 
 def _from_folders(root: Path, required: Sequence[str]) -> list[Record]:
-    """Pair pictures of equal stem; each is a group of its own, since nothing says which belong together."""
+    """Match pictures of equal stem; each sample is its own group, since groups are not declared."""
     wanted = [role for role in ROLES if role in required or role == "background"]
     there = {role: list(walk(root / role)) for role in wanted}
     _refuse_odd(root, there)
@@ -189,10 +189,10 @@ def _from_folders(root: Path, required: Sequence[str]) -> list[Record]:
 
 
 def _refuse_odd(root: Path, there: dict[str, list[str]]) -> None:
-    """Make sure that nothing that people would take for a sample's picture is left out without a word.
+    """Refuse pictures that would otherwise be silently ignored.
 
     Raises:
-        DataError: Pictures are in folders of folders, in formats that nothing reads, or of names that no list can hold.
+        DataError: Pictures are in nested folders, in unsupported formats, or have names that are not UTF-8.
     """
     said = {f"{role}/{path}": why_not(path, role) for role, paths in there.items() for path in paths}
     if foreign := [f"{escaped(path)}: {why}" for path, why in said.items() if why is not None]:

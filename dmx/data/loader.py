@@ -1,7 +1,7 @@
-"""Batches in an order that is a function of (seed, epoch), whatever the number of workers.
+"""Batches in an order that is a function of (seed, epoch) and independent of the number of workers.
 
-Loader processes hand a batch over in shared memory where there is room, else through a pipe. What torch does by itself
-happens in a thread of the process, where an error loses the batch without a message: the training waits for ever.
+Loader processes pass a batch on in shared memory where there is room, otherwise through a pipe. Torch would share the
+memory in a feeder thread, where an error loses the batch without a message and training hangs.
 """
 
 import math
@@ -25,29 +25,29 @@ from dmx.machine import deaths_as_meant
 from dmx.quartet import HostBatch, Quartet
 
 AHEAD = 2
-"""Batches that each loader process makes before they are asked for."""
+"""Batches that each loader process prefetches."""
 PATIENCE = 600.0
-"""Seconds that a batch may take to come from a loader process that is alive."""
+"""Timeout in seconds for a batch from a loader process that is alive."""
 DYING = 5.0
-"""Seconds in which a loader process whose connection broke is gone for the system, too."""
+"""Seconds to wait for the exit of a loader process whose connection broke."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which samples come in which batch of an epoch: a function of these fields and the number of samples alone.
+    """Which samples form which batch of an epoch: a function of these fields and the number of samples alone.
 
-    No sample is left out. Where `shuffle` (in training) a single one would remain for the last batch, it joins the
-    batch before, for batch norm cannot train on one value per channel.
+    No sample is dropped. With `shuffle` (training), a last batch of one sample is merged into the batch before it,
+    because batch norm cannot train on one value per channel.
 
     Attributes:
-        batch_size: Samples a batch, of all processes together.
-        seed: With `epoch` it determines the order and the augmentation.
-        epoch: Which epoch.
-        shuffle: Whether the order is a random one; else it is that of the data set.
-        train_fraction: The share of the samples, in (0, 1], at least two; a smaller one is part of a larger one.
-        rank: Which of `world_size` equal parts of each batch; what would be left over is left out.
-        world_size: How many processes train together.
-        skip: How many batches to leave out at the start: those done before an interruption.
+        batch_size: Global batch size, over all processes.
+        seed: Determines the order and the augmentation, together with `epoch`.
+        epoch: The epoch's number.
+        shuffle: Whether the order is random; otherwise it is that of the data set.
+        train_fraction: The share of samples to use, in (0, 1], at least two; a smaller share is a subset of a larger.
+        rank: Which of `world_size` equal parts of each batch to take; a remainder is dropped.
+        world_size: Number of processes that train together.
+        skip: Batches to skip at the start: those done before an interruption.
     """
 
     batch_size: int
@@ -60,7 +60,7 @@ class Sampling:
     skip: int = 0
 
     def batches(self, count: int) -> list[list[int]]:
-        """The numbers of the samples of each batch, out of `count` samples."""
+        """Return the sample numbers of each batch, out of `count` samples."""
         chosen = np.arange(count)
         if self.train_fraction < 1:
             chosen = np.random.default_rng(self.seed).permutation(count)
@@ -79,11 +79,11 @@ class Sampling:
 
 @dataclass(frozen=True)
 class LoaderOptions:
-    """How batches come from the disk to the training; they are the same for all options.
+    """How batches are loaded; their contents do not depend on these options.
 
     Attributes:
-        workers: Processes that read ahead; 0 reads in this one.
-        pin_memory: Whether batches come in page-locked memory, for a GPU.
+        workers: Loader processes; 0 reads in this process.
+        pin_memory: Whether batches are in page-locked memory, for a GPU.
         shared: Whether loader processes try shared memory before a pipe.
     """
 
@@ -101,36 +101,36 @@ def make_loader(
     augment: Callable[[Quartet, int], Quartet] | None = None,
     options: LoaderOptions = IN_THIS_PROCESS,
 ) -> DataLoader[HostBatch]:
-    """The batches of one epoch.
+    """Make the loader of one epoch's batches.
 
     Args:
         dataset: The samples.
-        sampling: Which of them come in which batch.
-        augment: Changes each sample by chance; None leaves it.
-        options: How they are read.
+        sampling: Which samples form which batch.
+        augment: (quartet, seed) -> augmented quartet; None: no augmentation.
+        options: How batches are loaded.
     """
     samples = dataset if augment is None else AugmentedDataset(dataset, augment, sampling.seed, sampling.epoch)
     carry: Callable[[Any], Any] = in_shared_memory if options.shared else Piped
     workers = options.workers
     return DataLoader(
-        cast("Dataset[HostBatch]", samples),  # torch has no type for data sets that give whole batches
+        cast("Dataset[HostBatch]", samples),  # torch has no type for data sets that return whole batches
         batch_sampler=sampling.batches(len(dataset)),
         num_workers=workers,
         collate_fn=carry if workers else as_it_is,
         pin_memory=options.pin_memory,
         prefetch_factor=AHEAD if workers else None,
         timeout=PATIENCE if workers else 0,
-        generator=torch.Generator().manual_seed(sampling.seed),  # else each epoch would draw from the global state
+        generator=torch.Generator().manual_seed(sampling.seed),  # otherwise each epoch would advance the global state
     )
 
 
 def as_it_is(batch: Any) -> Any:
-    """What the data sets give is a batch already."""
+    """Collate nothing: the data sets return whole batches."""
     return batch
 
 
 class Piped:
-    """A batch that goes through a pipe, byte by byte; it arrives as a `HostBatch`."""
+    """Wrapper that pickles a batch by value, for a pipe; it unpickles as a `HostBatch`."""
 
     def __init__(self, batch: HostBatch) -> None:
         self.batch = batch
@@ -141,13 +141,13 @@ class Piped:
 
 
 def arrived(parts: dict[str, Any]) -> HostBatch:
-    """The batch from what went through the pipe."""
+    """Rebuild the batch that was sent through a pipe."""
     tensors = {name: torch.from_numpy(part) for name, part in parts.items() if isinstance(part, np.ndarray)}
     return HostBatch(**{**parts, **tensors})
 
 
 def in_shared_memory(batch: Any) -> Any:
-    """The batch in shared memory; where none is left, as one that goes through a pipe."""
+    """Move a batch to shared memory; if none is left, wrap it as `Piped`."""
     try:
         for part in vars(batch).values():
             if isinstance(part, Tensor):
@@ -158,15 +158,15 @@ def in_shared_memory(batch: Any) -> Any:
 
 
 def attended(loader: DataLoader[HostBatch]) -> Iterator[HostBatch]:
-    """The batches of a loader; at the end its processes are killed, for one that hangs would keep this one.
+    """Iterate over a loader's batches; at the end its processes are killed, as a hanging one would block our exit.
 
     Raises:
-        MachineError: A loader process has died, or none gives a batch any more, or none can be started.
+        MachineError: A loader process has died, timed out or cannot be started.
     """
     before = set(active_children())
     try:
         if loader.num_workers:
-            Lock()  # where there is no room for one, torch would end in an error of its own after ours
+            Lock()  # probes for semaphores; without them torch would raise a second error of its own
         batches = iter(loader)
     except OSError as error:
         raise cannot_start(error, "data.workers=0") from error
@@ -175,13 +175,13 @@ def attended(loader: DataLoader[HostBatch]) -> Iterator[HostBatch]:
     try:
         try:
             yield from watch.over(batches) if own else batches
-        except (EOFError, OSError) as error:  # what was about to be handed over went with it, before torch noticed
+        except (EOFError, OSError) as error:  # a worker died while passing on a batch, before torch noticed
             with deaths_as_meant():
                 cause = ended(own)
             if cause is None:
                 raise
             raise no_batch(watch.late or cause) from error
-    except RuntimeError as error:  # raised by torch's handler of SIGCHLD wherever we are, above too
+    except RuntimeError as error:  # torch's SIGCHLD handler raises this at any point, also in the handler above
         if (cause := cause_by_torch(error)) is None:
             raise
         raise no_batch(watch.late or cause) from error
@@ -194,14 +194,14 @@ def attended(loader: DataLoader[HostBatch]) -> Iterator[HostBatch]:
 
 
 class Watch:
-    """Ends loader processes when a batch that is waited for does not come in time.
+    """Kills the loader processes when a batch does not arrive in time.
 
-    torch's own limit ends where a process tells that its batch is there. One that stands still from then on, before it
-    has handed over the memory, would be waited for without end; its death wakes us.
+    Torch's own timeout only covers the announcement of a batch. If a process stalls between that and passing on the
+    memory, torch waits for ever; killing the process ends the wait.
 
     Attributes:
-        late: What to say of it, where it was so.
-        closed: To be set when the last batch has come.
+        late: The error message after a timeout, else empty.
+        closed: To be set after the last batch.
     """
 
     def __init__(self, processes: set[BaseProcess]) -> None:
@@ -211,7 +211,7 @@ class Watch:
         self.closed = Event()
 
     def over(self, batches: Iterator[HostBatch]) -> Iterator[HostBatch]:
-        """The same batches."""
+        """Pass on the batches, each under the timeout."""
         Thread(target=self._watch, daemon=True).start()
         while True:
             self._due = time.monotonic() + PATIENCE + DYING
@@ -233,7 +233,7 @@ class Watch:
 
 
 def ended(own: set[BaseProcess]) -> str | None:
-    """Which of these loader processes has ended, and how; None where all still live after a while."""
+    """Describe which loader process has ended, and its exit code; None if all are alive after `DYING` seconds."""
     dead = connection.wait([child.sentinel for child in own], DYING) if own else []
     for child in own:
         if child.sentinel in dead:
@@ -243,22 +243,22 @@ def ended(own: set[BaseProcess]) -> str | None:
 
 
 def cause_by_torch(error: Exception) -> str | None:
-    """What torch says of loader processes ("worker (pid 7) is killed by signal: Killed", "timed out"), if it does."""
+    """Return torch's message about loader processes ("worker (pid 7) is killed by signal: Killed"), if it is one."""
     cause = str(error).partition("\n")[0].strip().rstrip(".")
     return cause if cause.startswith("DataLoader ") else None
 
 
 def gone(error: Exception) -> MachineError | None:
-    """The error to raise where torch says, at any moment of the training, that a loader process is gone.
+    """Convert torch's error about a dead loader process, which may be raised anywhere in training.
 
     Returns:
-        None where `error` says something else.
+        The error to raise; None if `error` is about something else.
     """
     return None if (cause := cause_by_torch(error)) is None else no_batch(cause)
 
 
 def no_batch(cause: str) -> MachineError:
-    """The error for loader processes that are gone."""
+    """Make the error for dead loader processes."""
     return MachineError(
         f"loader processes give no batch any more ({cause}). If the system has killed one for want of memory, lower "
         "data.workers or the batch size; the same command goes on from the last checkpoint."

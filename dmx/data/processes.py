@@ -1,4 +1,4 @@
-"""Pools of processes that end with the process that began them."""
+"""Process pools whose workers exit with their parent process."""
 
 import multiprocessing
 import os
@@ -16,15 +16,15 @@ from dmx.machine import SHARED_MEMORY
 
 @contextmanager
 def pool(count: int, begin: Callable[..., None] | None = None, *given: Any) -> Iterator[ProcessPoolExecutor]:
-    """New processes (forked ones would inherit locks of threads they lack); what waits for one is dropped at the end.
+    """Open a pool of spawned processes (forked ones could inherit held locks); pending jobs are cancelled on exit.
 
     Args:
-        count: How many.
-        begin: Makes each ready, if there is anything to do.
-        given: What `begin` is called with.
+        count: Number of processes.
+        begin: Initialiser of each process.
+        given: Arguments of `begin`.
 
     Raises:
-        MachineError: None can be started, or one of them has died, which ends the others too.
+        MachineError: No process can be started, or one has died, which breaks the pool.
     """
     context = multiprocessing.get_context("spawn")
     try:
@@ -44,7 +44,7 @@ def pool(count: int, begin: Callable[..., None] | None = None, *given: Any) -> I
 
 
 def cannot_start(error: OSError, without: str) -> MachineError:
-    """The error where the system has no semaphore, without which processes cannot talk to each other."""
+    """Make the error for a system without semaphores, which processes need to communicate."""
     return MachineError(
         f"no process can be started beside this one ({error.strerror}); see that {SHARED_MEMORY} is there, can be "
         f"written and is not full, or go on with {without}."
@@ -59,6 +59,6 @@ def _begin(begin: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
 
 
 def _end_with(sentinel: int) -> None:
-    """A killed parent leaves its pool waiting for ever, or writing where another command goes on."""
+    """Exit when the parent does: workers of a killed parent would wait for ever, or write beside a resumed command."""
     connection.wait([sentinel])
     os._exit(1)

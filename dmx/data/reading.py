@@ -1,4 +1,4 @@
-"""From the files of one sample to a `Quartet`, or to a message that says which file is wrong and how."""
+"""Read the files of one sample as a `Quartet`, or raise an error that says which file is wrong and why."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +15,7 @@ from dmx.errors import DataError
 from dmx.quartet import Quartet
 
 KEPT_BYTES = 128 * 2**20
-"""Decoded backgrounds that are kept for the samples that share them."""
+"""Size of the cache of decoded backgrounds, for samples that share them."""
 
 _kept: dict[tuple[Path, int, bool], Decoded] = {}
 
@@ -24,8 +24,8 @@ def read_quartet(index: DatasetIndex, record: Record) -> Quartet:
     """Read the pictures of one sample.
 
     Raises:
-        DataError: A picture cannot be read, shapes differ or it is open which way they are turned, the mask is not
-            binary, or depth is nowhere known or out of the declared range.
+        DataError: A picture cannot be read, sizes differ, EXIF orientations contradict each other, the mask is not
+            binary, or depth is unknown everywhere or out of the declared range.
     """
     root, declared = index.pictures, index.declaration
     raw = read_raw(index, record)
@@ -38,10 +38,12 @@ def read_quartet(index: DatasetIndex, record: Record) -> Quartet:
 
 
 def read_raw(index: DatasetIndex, record: Record) -> dict[str, np.ndarray]:
-    """Read the raw values of a sample's pictures by role, of one size and turned alike; depth where it is declared.
+    """Read the raw values of a sample's pictures by role, checked for equal size and consistent orientation.
+
+    Depth is only read if it is declared.
 
     Raises:
-        DataError: One cannot be read, sizes differ, or it is open which way they are turned.
+        DataError: A picture cannot be read, sizes differ, or EXIF orientations contradict each other.
     """
     paths = record.paths()
     if index.declaration.depth is None:
@@ -54,7 +56,7 @@ def read_raw(index: DatasetIndex, record: Record) -> dict[str, np.ndarray]:
 
 
 def decoded(path: Path, role: str, declared: Declaration) -> Decoded:
-    """Read one picture as its role and the data set's declaration ask for.
+    """Read one picture according to its role and the data set's declaration.
 
     Raises:
         DataError: It cannot be read.
@@ -75,13 +77,13 @@ def decoded(path: Path, role: str, declared: Declaration) -> Decoded:
 
 
 def few_bits(found: Decoded, mask: MaskDeclaration, path: Path) -> Decoded:
-    """A mask in a PNG of 1, 2 or 4 bits, in the numbers that the declaration speaks of; `path` is for the message.
+    """Scale the values of a mask PNG of 1, 2 or 4 bits as the declaration expects; `path` is for the message.
 
-    They are those that are stored, 0 to 1, 3 or 15, unless the declaration speaks of the greys that pictures of 8 bits
-    have for them, as of 255 for white: then they are these greys.
+    The stored numbers, 0 to 1, 3 or 15, are kept, unless the declaration names 8-bit grey levels, such as 255 for
+    white: then they are scaled to 0 to 255.
 
     Raises:
-        DataError: It speaks of both, or of greys where there are indices of a palette.
+        DataError: The declaration mixes both, or names grey levels for a palette PNG.
     """
     most = 2**found.bits - 1
     step = 255 // most
@@ -103,19 +105,20 @@ def few_bits(found: Decoded, mask: MaskDeclaration, path: Path) -> Decoded:
 
 
 def turned_apart(found: Mapping[str, Decoded]) -> str | None:
-    """Describe the problem where EXIF turns some pictures of a sample and others not, and sizes do not settle it.
+    """Check for different EXIF orientations among a sample's pictures that leave open how they are aligned.
 
-    Sizes settle it where only the pixels as they are stored have one size: mask and depth were drawn on those.
+    If the pictures have different sizes once turned upright, the stored pixels are used as they are: mask and depth
+    must have been drawn on those.
 
     Returns:
-        The message; None where there is no problem.
+        The message; None if there is no problem.
     """
     by_role = {role: one.orientation for role, one in found.items()}
     if len(set(by_role.values())) < 2:
         return None
     stored = {one.pixels.shape[:2] for one in found.values()}
     upright = {one.pixels.shape[1::-1] if one.orientation >= 5 else one.pixels.shape[:2] for one in found.values()}
-    if len(upright) > 1:  # whether or not those that are stored have one size
+    if len(upright) > 1:  # whether or not the stored sizes are equal
         return None
     listing = ", ".join(f"{role} {orientation}" for role, orientation in by_role.items())
     told = (
@@ -133,7 +136,7 @@ def check_sizes(root: Path, name: str, sizes: Mapping[str, tuple[int, ...]]) -> 
     """Make sure that the pictures of the sample `name` have one size.
 
     Raises:
-        DataError: They have not.
+        DataError: Sizes differ.
     """
     if len(set(sizes.values())) > 1:
         listing = ", ".join(f"{role} {width}x{height}" for role, (height, width) in sizes.items())
@@ -144,11 +147,11 @@ def check_sizes(root: Path, name: str, sizes: Mapping[str, tuple[int, ...]]) -> 
 
 
 def shared_background(path: Path, *, upright: bool = False) -> Decoded:
-    """A background, decoded once for all the samples that share it; the array is read-only for that reason."""
+    """Read a background through a cache for samples that share it; the array is therefore read-only."""
     try:
         key = (path, path.stat().st_mtime_ns, upright)
     except (OSError, ValueError):
-        return photograph(path)  # which says that it is not there
+        return photograph(path)  # raises the error for a missing file
     if (found := _kept.get(key)) is not None:
         return found
     found = photograph(path, upright=upright)
@@ -162,10 +165,10 @@ def shared_background(path: Path, *, upright: bool = False) -> Decoded:
 def to_mask(
     raw: np.ndarray, declared: MaskDeclaration, path: Path
 ) -> tuple[UInt8[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
-    """Read raw values as a mask, unknown where they are not finite; `path` is for the message.
+    """Convert raw values to a mask and where it is known (never where not finite); `path` is for the message.
 
     Raises:
-        DataError: Nothing says which values are the object, and they are not 0 and one above it.
+        DataError: The declaration does not say which values are the object, and they are not 0 and one above it.
     """
     known = np.isfinite(raw) if raw.dtype.kind == "f" else np.ones(raw.shape, bool)
     if declared.unknown is not None:
@@ -189,10 +192,10 @@ def to_mask(
 def read_depth(
     path: Path, declared: DepthDeclaration, *, upright: bool = False
 ) -> tuple[Float32[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
-    """Read depth in the unit of the data set, and where it is known.
+    """Read depth in the data set's unit, and its validity mask.
 
     Raises:
-        DataError: The file cannot be read, or its depth is nowhere known or out of the declared range.
+        DataError: The file cannot be read, or its depth is unknown everywhere or out of the declared range.
     """
     depth, valid = to_depth(plane(path, "depth", channel=declared.channel, upright=upright).pixels, declared)
     check_depth(depth, valid, declared, path)
@@ -202,10 +205,10 @@ def read_depth(
 def check_depth(
     depth: Float32[np.ndarray, "H W"], valid: Bool[np.ndarray, "H W"], declared: DepthDeclaration, path: Path
 ) -> None:
-    """Make sure that depth is known somewhere and in the declared range; `path` is for the message.
+    """Check that some depth is known and all known depth is in the declared range; `path` is for the message.
 
     Raises:
-        DataError: It is not.
+        DataError: A check fails.
     """
     if not valid.any():
         unknown = ", ".join(f"{value:g}" for value in declared.unknown)
@@ -226,17 +229,17 @@ def check_depth(
 def to_depth(
     raw: np.ndarray, declared: DepthDeclaration
 ) -> tuple[Float32[np.ndarray, "*shape"], Bool[np.ndarray, "*shape"]]:
-    """Convert raw values to depth, raw * scale + offset or its inverse, and say where it is known."""
+    """Convert raw values to depth, raw * scale + offset or its inverse, and a validity mask."""
     if declared.rotated:
         bits = raw.astype(np.uint16)
         raw = (bits >> declared.rotated) | (bits << (16 - declared.rotated))
     valid = np.isfinite(raw) if raw.dtype.kind == "f" else np.ones(raw.shape, bool)
     with np.errstate(over="ignore"):
-        written = raw.astype(np.float32) if raw.dtype == np.float64 else raw  # 0.1 in float32 is not that of float64
+        written = raw.astype(np.float32) if raw.dtype == np.float64 else raw  # 0.1 differs between float32 and float64
         for value in declared.unknown:
             valid &= written != value
     with np.errstate(divide="ignore", invalid="ignore"):
-        depth = raw * np.float64(declared.scale)  # not float32, in which 3000 * 0.001 is 3.0000002
+        depth = raw * np.float64(declared.scale)  # in float32 3000 * 0.001 is 3.0000002
         if declared.offset:
             depth += declared.offset
         if declared.form == "inverse":
@@ -248,7 +251,7 @@ def to_depth(
 
 
 def out_of_range(depth: Float32[np.ndarray, "*shape"], declared: DepthDeclaration) -> Bool[np.ndarray, "*shape"]:
-    """Where depth is not in the declared range, but for what float32 rounds; NaN and infinity are not."""
+    """Return where depth is outside the declared range, with tolerance for float32 rounding; False if not finite."""
     low, high = declared.range
     slack = 1e-6 * high
     return ~((depth >= low - slack) & (depth <= high + slack))

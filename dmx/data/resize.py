@@ -1,10 +1,11 @@
-"""One size for all pictures of a sample.
+"""Resize all pictures of a sample to one size.
 
-Photographs are resized by area where they shrink and linearly where they grow. Mask, depth and where they are known
-take the value of the nearest pixel, for a blend of 1 m and 5 m is a place where nothing is, and they take it at pixel
-centres, as the area does (plain nearest would shift them by half a pixel). Depth keeps its values: resizing changes
-neither the camera nor the scene. Where the nearest depth is unknown, the nearest known one among the pixels whose
-centres lie in the new pixel stands for it: else of a LiDAR's sparse depth hardly any would be left.
+Photographs are area-averaged where they shrink and interpolated linearly where they grow. Mask, depth and their
+validity masks use nearest-neighbour, because a blend of 1 m and 5 m is a depth at which there is no surface. They are
+sampled at pixel centres, as area averaging is; OpenCV's plain INTER_NEAREST would shift them by half a pixel. Depth
+values do not change: resizing changes neither the camera nor the scene. Where the nearest depth is unknown, the nearest
+known one among the pixels whose centres lie in the new pixel is used; otherwise hardly any of a LiDAR's sparse depth
+would be left.
 """
 
 from dataclasses import replace
@@ -16,11 +17,11 @@ from jaxtyping import Bool, UInt8
 from dmx.quartet import Quartet
 
 BITS = {1: np.uint8, 2: np.uint16, 4: np.int32, 8: np.float64}
-"""A type that OpenCV moves, by the bytes of a value."""
+"""A dtype that OpenCV can resize, by item size in bytes."""
 
 
 def resize(quartet: Quartet, size: tuple[int, int]) -> Quartet:
-    """The quartet at `size` = (height, width); the same arrays where it has that size already."""
+    """Resize a quartet to `size` = (height, width); if it has that size already, its arrays are not copied."""
     if quartet.mask.shape == size:
         return quartet
     background = quartet.background
@@ -37,7 +38,7 @@ def resize(quartet: Quartet, size: tuple[int, int]) -> Quartet:
 
 
 def resize_picture(picture: UInt8[np.ndarray, "_ _ 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "_ _ 3"]:
-    """A photograph at `size` = (height, width): each side that shrinks is averaged, then the other grows."""
+    """Resize a photograph to `size` = (height, width): first average along sides that shrink, then enlarge others."""
     height, width = size
     shrunk = min(height, picture.shape[0]), min(width, picture.shape[1])
     if shrunk != picture.shape[:2]:
@@ -48,9 +49,9 @@ def resize_picture(picture: UInt8[np.ndarray, "_ _ 3"], size: tuple[int, int]) -
 
 
 def resize_plane(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A plane of values that must not be blended at `size` = (height, width)."""
+    """Resize a plane of values that must not be blended to `size` = (height, width), by nearest-neighbour."""
     height, width = size
-    bits = np.ascontiguousarray(plane).view(BITS[plane.dtype.itemsize])  # OpenCV knows few types, and moves bits alone
+    bits = np.ascontiguousarray(plane).view(BITS[plane.dtype.itemsize])  # OpenCV supports few dtypes
     moved: np.ndarray = cv2.resize(bits, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     return moved.view(plane.dtype)
 
@@ -58,9 +59,9 @@ def resize_plane(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def resize_known(
     plane: np.ndarray, known: Bool[np.ndarray, "H W"], size: tuple[int, int]
 ) -> tuple[np.ndarray, Bool[np.ndarray, "_ _"]]:
-    """A plane of which only some values are known at `size` = (height, width), and where they are known then.
+    """Resize a plane and its validity mask `known` to `size` = (height, width).
 
-    A new pixel is known where any pixel whose centre lies in it is known; of a side that grows, where the nearest is.
+    A new pixel is known if any pixel whose centre lies in it is known; along a side that grows, if the nearest is.
     """
     shrunk = min(size[0], plane.shape[0]), min(size[1], plane.shape[1])
     moved, there = resize_plane(plane, shrunk), resize_plane(known, shrunk)
@@ -72,7 +73,7 @@ def resize_known(
 
 
 def _fill(moved: np.ndarray, there: np.ndarray, plane: np.ndarray, known: np.ndarray) -> None:
-    """Give each unknown pixel of `moved` the known value in it that is nearest to its centre, where there is one."""
+    """Fill each unknown pixel of `moved` with the known value nearest to its centre among those that fall in it."""
     rows, columns = (
         (2 * np.arange(old) + 1) * new // (2 * old) for new, old in zip(moved.shape, plane.shape, strict=True)
     )

@@ -1,4 +1,4 @@
-"""The samples of a data set: who they are and where their pictures are."""
+"""The samples of a data set: ids, groups, splits and paths of pictures."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -19,16 +19,16 @@ Part = Literal["train", "val", "test"]
 
 @dataclass(frozen=True)
 class Record:
-    """One sample: who it is and where its pictures are, as posix paths relative to the data set's pictures.
+    """One sample; paths are POSIX paths relative to the data set's folder of pictures.
 
     Attributes:
-        id: Its name, unique in the data set.
-        group: What must not be split.
-        split: Its part in the official split, where there is one.
+        id: Name, unique in the data set.
+        group: Samples of one group must not be split between train, val and test.
+        split: Part in the official split, if there is one.
         image: The scene with the object.
-        mask: Where the object is.
-        depth: The depth of `image`, where the data set has it.
-        background: The scene without the object, where the data set has it; many samples may share one.
+        mask: The mask of the object.
+        depth: The depth of `image`, if the data set has depth.
+        background: The scene without the object, if the data set has it; many samples may share one.
     """
 
     id: str
@@ -40,7 +40,7 @@ class Record:
     background: str | None
 
     def paths(self) -> dict[str, str]:
-        """The path of each picture by its role."""
+        """Return the path of each picture by role."""
         return {role: path for role in ROLES if (path := cast("str | None", getattr(self, role))) is not None}
 
 
@@ -48,7 +48,7 @@ COLUMNS = tuple(field.name for field in fields(Record))
 
 
 class Samples(Sequence[Record]):
-    """The samples of a data set, ordered by id, in columns: 400,000 take 60 MB instead of 400.
+    """The samples of a data set, ordered by id, stored as columns: 400,000 take 60 MB instead of 400.
 
     Args:
         table: One row a sample; its columns are the fields of `Record`, as strings or null.
@@ -61,7 +61,7 @@ class Samples(Sequence[Record]):
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "Samples":
-        """From records."""
+        """Make from records."""
         rows = list(records)
         columns = {name: pa.array([getattr(row, name) for row in rows], pa.string()) for name in COLUMNS}
         return cls(pa.table(columns))
@@ -92,19 +92,19 @@ class Samples(Sequence[Record]):
         return hash((len(self), self[0].id if len(self) else None))
 
     def column(self, name: str) -> list[Any]:
-        """One field of all samples: strings, or None where it is not given."""
+        """Return one field of all samples; None where it is null."""
         return cast("list[Any]", self.table[name].to_pylist())
 
     def joined(self, name: str) -> bytes:
-        """One field of all samples with zero bytes between; what is not given is empty."""
+        """Return one field of all samples, joined by zero bytes; null is empty."""
         column = self.table[name].combine_chunks().fill_null("")
         return bytes(pc.binary_join(pa.ListArray.from_arrays([0, len(column)], column), "\0")[0].as_buffer())
 
     def distinct(self, name: str) -> list[str]:
-        """The different values of one field, sorted; without null."""
+        """Return the distinct values of one field, sorted, without null."""
         return sorted(value for value in self.table[name].unique().to_pylist() if value is not None)
 
     def rows(self, ids: Sequence[str]) -> Int64[np.ndarray, "N"]:
-        """Where the samples with these ids stand; -1 where there is none."""
+        """Return the row of each id; -1 for ids that do not exist."""
         found = pc.index_in(pa.array(ids, pa.string()), value_set=self.table["id"].combine_chunks())
         return cast("np.ndarray", pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64))

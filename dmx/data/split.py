@@ -1,4 +1,4 @@
-"""Train, val and test: by group, seeded, disjoint, the same whatever the order of the rows."""
+"""Split into train, val and test: by group, seeded, disjoint, independent of the order of the rows."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """The ids of each part, sorted. A part that was not wanted is empty."""
+    """The ids of each part, sorted. A part that was not requested is empty."""
 
     train: tuple[str, ...]
     val: tuple[str, ...]
@@ -27,19 +27,19 @@ class Split:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of who is where."""
+        """SHA-256 of the assignment of ids to parts."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
-        """As text, for storing."""
+        """Serialise to JSON."""
         return json.dumps(asdict(self), indent=0)
 
     @classmethod
     def from_json(cls, text: str, where: str = "stored split") -> "Split":
-        """From the text that `to_json` gave, and that stood `where`.
+        """Parse the output of `to_json`; `where` names its origin in messages.
 
         Raises:
-            DataError: It is another text.
+            DataError: The text is something else.
         """
         try:
             parts = json.loads(text)
@@ -53,22 +53,22 @@ class Split:
 
 
 def split(index: DatasetIndex, *, val: float, test: float, seed: int, by: Literal["group", "sample"]) -> Split:
-    """Divide the samples of a data set.
+    """Split the samples of a data set.
 
-    An official `test` or `val` stays what it is; what is missing of the wanted parts is drawn from the rest (the
-    official `train`, or all samples), and `val` and `test` are fractions of that rest. A part takes whole groups in
-    seeded order as long as each brings it nearer to its fraction, and at least one.
+    An official `test` or `val` is kept. Requested parts that are missing are drawn from the rest (the official `train`,
+    or all samples), and the fractions `val` and `test` refer to that rest. A part takes whole groups in seeded order as
+    long as each brings it nearer to its fraction, and at least one.
 
     Args:
         index: The data set.
         val: The fraction for validation, in [0, 1); 0 draws none.
         test: The fraction for the test, in [0, 1); 0 draws none.
         seed: 0 is a seed like every other.
-        by: `group` keeps groups whole; `sample` does not (the way of the published recipe, which leaks backgrounds).
+        by: `group` keeps groups whole; `sample` does not (as in the published recipe, which leaks backgrounds).
 
     Raises:
         UserError: The fractions are not in [0, 1), or leave nothing for training.
-        DataError: There are fewer groups than parts, or the official split tears a group apart.
+        DataError: There are fewer groups than parts, or the official split divides a group.
     """
     if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
         raise UserError(
@@ -90,7 +90,7 @@ def split(index: DatasetIndex, *, val: float, test: float, seed: int, by: Litera
 
 
 def _check_official(root: Path, ids: Sequence[str], groups: Sequence[str], parts: Sequence[str | None]) -> None:
-    """Look that the official split keeps groups whole."""
+    """Check that the official split keeps groups whole."""
     first: dict[str, tuple[str, str | None]] = {}
     for one, group, part in zip(ids, groups, parts, strict=True):
         other, other_part = first.setdefault(group, (one, part))
@@ -104,7 +104,7 @@ def _check_official(root: Path, ids: Sequence[str], groups: Sequence[str], parts
 def _draw(
     index: DatasetIndex, units: Mapping[str, list[str]], wanted: Mapping[str, float], rng: np.random.Generator, by: str
 ) -> dict[str, list[str]]:
-    """Give each wanted part its units; training gets the rest."""
+    """Assign units to each requested part; training gets the rest."""
     if len(units) < len(wanted) + 1:
         raise DataError(
             f"{index.root}: {len(units)} {by}{'' if len(units) == 1 else 's'} to divide, but {', '.join(wanted)} and "
@@ -124,7 +124,7 @@ def _draw(
 
 
 def _take(sizes: Mapping[str, int], target: float, spare: int) -> set[str]:
-    """At least one and at most `spare` of the units, in their order, whose sizes come near to `target`."""
+    """Take units greedily, in order, to approach `target` in total size; at least one and at most `spare`."""
     taken: set[str] = set()
     have = 0
     for name, size in sizes.items():

@@ -1,4 +1,4 @@
-"""What is added up over the samples of a data set: counts, which are exact, and few sums in float64."""
+"""Sums over the samples of a data set: integer counts, which are exact, and a few sums in float64."""
 
 from collections import Counter
 from dataclasses import dataclass, field, fields
@@ -18,7 +18,7 @@ BARS = 32
 
 @dataclass
 class Sums:
-    """What chunks are summed up to."""
+    """Accumulated counts and sums."""
 
     image: Int64[np.ndarray, "3 256"] = field(default_factory=lambda: np.zeros((3, 256), np.int64))
     background: Int64[np.ndarray, "3 256"] = field(default_factory=lambda: np.zeros((3, 256), np.int64))
@@ -35,7 +35,7 @@ class Sums:
     sizes: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Sums") -> None:
-        """Take in what comes after."""
+        """Add the sums of later samples, in place."""
         for one in fields(self):
             ours, theirs = getattr(self, one.name), getattr(other, one.name)
             if one.name.endswith("_least"):
@@ -46,7 +46,7 @@ class Sums:
 
 
 def summed(index: DatasetIndex, rows: range) -> Sums:
-    """The sums of a chunk of samples."""
+    """Compute the sums of a chunk of samples."""
     sums = Sums()
     for record in index.samples[rows.start : rows.stop]:
         _take(sums, read_quartet(index, record), index)
@@ -78,5 +78,5 @@ def _take(sums: Sums, quartet: Quartet, index: DatasetIndex) -> None:
 
 
 def levels(picture: UInt8[np.ndarray, "H W 3"]) -> Int64[np.ndarray, "3 256"]:
-    """How often each value stands in each channel."""
+    """Compute the histogram of each channel."""
     return np.stack([np.bincount(picture[..., channel].ravel(), minlength=256) for channel in range(3)])

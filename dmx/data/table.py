@@ -1,4 +1,4 @@
-"""A table of comma-separated values, as people and programs write it: every cell is text, without blanks around it."""
+"""Read CSV files as tables of text cells, stripped of surrounding blanks."""
 
 import csv as plain_csv
 from collections.abc import Callable, Sequence
@@ -11,25 +11,25 @@ from pyarrow import csv
 from dmx.errors import DataError
 
 SIGNS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-"""What stands between cells where it is no comma."""
+"""Separators other than a comma, with their names."""
 ERRORS = (pa.ArrowException, plain_csv.Error, OSError, UnicodeDecodeError)
-"""What reading raises where there is no such table."""
+"""Errors that reading a malformed table raises."""
 
 Odd = Callable[[csv.InvalidRow], str]
-"""What to do with a row of more or fewer cells than the first: "skip" or "error"."""
+"""Handler of a row with a wrong number of cells; returns "skip" or "error"."""
 
 
 def read_columns(path: Path) -> list[str]:
-    """What the first line names; its blanks stay, so that they can be spoken of."""
+    """Read the column names in the first line; blanks are kept, so that messages can show them."""
     with path.open(encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark in front
         return next(plain_csv.reader(file), [])
 
 
 def refuse_other_signs(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> None:
-    """Make sure that columns that are missed are not there with another sign than a comma between them.
+    """Refuse a table whose wanted columns appear once the header is split at another separator.
 
     Raises:
-        DataError: They are.
+        DataError: The file uses semicolons, tabs or bars instead of commas.
     """
     line = ",".join(columns)
     for sign, called in SIGNS.items():
@@ -38,11 +38,11 @@ def refuse_other_signs(path: Path, columns: Sequence[str], wanted: Sequence[str]
 
 
 def read_cells(path: Path, columns: Sequence[str], odd: Odd | None = None) -> pa.Table:
-    """All rows under the first line, as text; lines are counted where somebody listens to odd ones."""
-    with path.open("rb") as file:  # of a path, pyarrow takes no bytes that are no UTF-8
+    """Read all rows below the header as text; with a handler `odd`, rows are numbered, which rules out threads."""
+    with path.open("rb") as file:  # pyarrow only takes paths in UTF-8
         table = csv.read_csv(
             file,
-            read_options=csv.ReadOptions(use_threads=odd is None),  # else lines have no numbers
+            read_options=csv.ReadOptions(use_threads=odd is None),  # with threads rows have no numbers
             parse_options=csv.ParseOptions(invalid_row_handler=odd),
             convert_options=csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string())),
         )

@@ -1,4 +1,4 @@
-"""A new data set appears whole or not at all: it is written beside its place and renamed at the end."""
+"""Write data sets atomically: into a folder beside the target, renamed at the end."""
 
 import csv
 import shutil
@@ -18,19 +18,19 @@ from dmx.machine import flush
 from dmx.stored import replace_text, replacing
 
 Progress = Callable[[int, int], None]
-"""Called with how many are done, and of how many."""
+"""Called with (done, total)."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What was written.
+    """Summary of a written data set.
 
     Attributes:
         out: The folder.
-        samples: How many samples it holds.
-        groups: How many groups they are in.
-        left_out: How many were left out, by reason.
-        existed: The same set was there already, and nothing was written.
+        samples: Number of samples.
+        groups: Number of groups.
+        left_out: Number of samples left out, by reason.
+        existed: Whether the same set existed already, so that nothing was written.
     """
 
     out: Path
@@ -40,7 +40,7 @@ class Summary:
     existed: bool = False
 
     def __str__(self) -> str:
-        """One line for people."""
+        """One line for the terminal."""
         verb = "holds already" if self.existed else "now holds"
         text = f"{self.out} {verb} {self.samples} samples in {self.groups} groups"
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.left_out.items()))
@@ -49,10 +49,10 @@ class Summary:
 
 @contextmanager
 def staged(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to write into; it becomes `out` when all went well and is removed otherwise.
+    """Yield a folder beside `out` to write into; it is renamed to `out` on success and removed otherwise.
 
     Raises:
-        DataError: `out` is there and not empty, before or after the writing.
+        DataError: `out` exists and is not empty, before or after the writing.
     """
     _check_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -68,26 +68,26 @@ def staged(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def resumable(out: Path, plan: str) -> Iterator[Path]:
-    """A folder beside `out` to write into, which becomes `out` when all is there; it stays when the writing is stopped.
+    """Yield a folder beside `out` to write into; it is renamed to `out` on success and kept after an interruption.
 
-    After a user's mistake it is removed where nothing has been written yet. A broken picture cannot be told from one
-    that the disk refused once, so what has been written stays.
+    After a `UserError` the folder is removed if no file has been written yet. Otherwise it is kept, because a broken
+    picture cannot be told from a transient disk error.
 
-    The command that continues has to find out which files are whole: write each under another name and rename it.
+    A resuming command must be able to tell which files are whole: write each under another name and rename it.
 
     Args:
-        out: The folder to make.
-        plan: What is being made, with all that decides its bytes: only the same plan goes on.
+        out: The folder to create.
+        plan: A description of everything that determines the bytes; only an equal plan resumes.
 
     Raises:
-        DataError: `out` is there and not empty, or was begun by another plan, or another process works on it.
+        DataError: `out` exists and is not empty, was begun with another plan, or is in use by another process.
     """
     _check_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     stage, noted, locked = (out.parent / f".{out.name}.{suffix}" for suffix in ("partial", "plan", "lock"))
     try:
         with FileLock(locked, timeout=0):
-            _check_free(out)  # once more: another process may just have made it
+            _check_free(out)  # again under the lock: another process may just have created it
             before = noted.read_text(encoding="utf-8") if noted.exists() else plan
             if stage.exists() and before != plan:
                 raise DataError(
@@ -99,7 +99,7 @@ def resumable(out: Path, plan: str) -> Iterator[Path]:
             try:
                 yield stage
             except UserError:
-                if not any(path.is_file() for path in stage.rglob("*")):  # else a disk that failed once costs hours
+                if not any(path.is_file() for path in stage.rglob("*")):  # a transient disk error must not cost hours
                     shutil.rmtree(stage)
                     noted.unlink()
                     locked.unlink()
@@ -124,9 +124,9 @@ def _taken(out: Path) -> DataError:
 
 
 def settle(scratch: Path, path: Path) -> None:
-    """Give a written file its name once all of it is on the disk, so that whatever has the name is whole.
+    """Flush a written file to disk, then rename it to `path`, so that a file of that name is always whole.
 
-    A system that loses power otherwise keeps names of files whose contents it had not yet written.
+    Without the flush, a power failure can leave the name of a file whose contents were not yet written.
     """
     with replacing(path, scratch, durable=True):
         pass  # it is written already
@@ -145,5 +145,5 @@ def write_picture(path: Path, pixels: np.ndarray) -> None:
     """Write a grey (H, W) or RGB (H, W, 3) picture, 8 or 16 bit, as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
-    # not imwrite, which knows no path that is not UTF-8 and does not say why it could not
+    # not imwrite, which fails on paths that are not UTF-8 and does not report why it failed
     path.write_bytes(cv2.imencode(".png", bgr)[1].tobytes())

@@ -2,9 +2,9 @@
 
     synth        ray-cast rooms with exact depth, mask and background
     compose      cut-outs placed in photographed scenes
-    importers    data of others, listed or copied as a data set of `dmx.data`
-    check        what is wrong with a data set
-    stats        colours, depth and coverage of a data set, kept in its `stats.json`
+    importers    foreign data, listed or copied as a data set of `dmx.data`
+    check        finds errors in a data set
+    stats        colours, depth and coverage of a data set, stored in its `stats.json`
     sheet        contact sheets
 
 What training reads (layouts, decoding, splits, augmentation, packs) is in `dmx.data`, which never imports this package.

@@ -1,4 +1,4 @@
-"""Contact sheets that a person can look through: samples as rows of pictures, and the worst samples of a check."""
+"""Contact sheets: samples as rows of pictures, and the worst samples of a check."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,21 +20,21 @@ from dmx.quartet import DepthSpec, Quartet
 Rgb = UInt8[np.ndarray, "_h _w 3"]
 
 SIDE = 176
-"""Pixels along the height of a cell."""
+"""Height of a cell in pixels."""
 GAP = 4
 LINE = 20
-"""Pixels along the height of a line of text."""
+"""Height of a line of text in pixels."""
 UNKNOWN = 128
-"""Grey, which neither the colours of depth nor a mask have."""
+"""Grey level for unknown pixels, which neither the colours of depth nor a mask use."""
 OUTLINE = (255, 0, 255)
-"""The mask's edge in the image: magenta, which photographs seldom have."""
+"""Colour of the mask's outline in the image: magenta, which is rare in photographs."""
 
 
 def contact_sheet(index: DatasetIndex, quartets: Sequence[Quartet]) -> Rgb:
-    """One row a sample: background, image, mask, depth, and the mask's edge in the image; ids above.
+    """Draw one row per sample: background, image, mask, depth, and the mask's outline in the image, with the id above.
 
-    Near is warm (red), far is cold (blue), on one scale for the sheet, from the least to the greatest depth shown; the
-    last line tells it. Grey is unknown. Samples without background or depth lack the cell.
+    Near is red, far is blue, on one scale for the sheet, from the least to the greatest depth shown; a legend is at the
+    bottom. Grey is unknown. Cells for a missing background or depth are left out.
 
     Args:
         index: The data set.
@@ -56,9 +56,9 @@ def contact_sheet(index: DatasetIndex, quartets: Sequence[Quartet]) -> Rgb:
 
 
 def choose(index: DatasetIndex, count: int, seed: int) -> list[int]:
-    """Rows of `count` samples over as many groups as there are, in order; the same seed gives the same ones.
+    """Draw rows of `count` samples, spread over as many groups as possible, sorted; deterministic for a seed.
 
-    Groups take turns in a drawn order, each giving one of its samples that has not been given yet.
+    Groups take turns in a random order, each contributing one unused sample per turn.
     """
     rng = np.random.default_rng(seed)
     groups: dict[str, list[int]] = defaultdict(list)
@@ -76,7 +76,7 @@ def choose(index: DatasetIndex, count: int, seed: int) -> list[int]:
 
 
 def show(index: DatasetIndex, *, count: int = 12, seed: int = 0, ids: Sequence[str] = ()) -> Rgb:
-    """A contact sheet of chosen samples, or of `count` drawn ones.
+    """Make a contact sheet of chosen samples, or of `count` drawn ones.
 
     Args:
         index: The data set.
@@ -102,7 +102,7 @@ def _proposal(name: str, known: list[str]) -> str:
 
 
 def page(rows: Sequence[tuple[str, Sequence[tuple[str, Rgb]]]], last: Rgb | None = None) -> Rgb:
-    """Rows of titled cells below each other, each under its own line of text.
+    """Lay out rows of titled cells, each below its own line of text.
 
     Args:
         rows: For each row its text and its cells with their titles.
@@ -123,14 +123,14 @@ def page(rows: Sequence[tuple[str, Sequence[tuple[str, Rgb]]]], last: Rgb | None
 
 
 def fitted(cell: Rgb) -> Rgb:
-    """The picture at the height of a cell: small ones with their pixels as squares, large ones averaged."""
+    """Resize a picture to the height of a cell: enlarged by nearest-neighbour, reduced by area averaging."""
     height, width = cell.shape[:2]
     how = cv2.INTER_AREA if height > SIDE else cv2.INTER_NEAREST
     return np.asarray(cv2.resize(cell, (max(1, round(width * SIDE / height)), SIDE), interpolation=how), np.uint8)
 
 
 def line(text: str, width: int, colour: tuple[int, int, int] = (0, 0, 0)) -> Rgb:
-    """A line of text on white, cut at its end; letters beyond ASCII are question marks, for lack of a font."""
+    """Draw a line of text on white, truncated; non-ASCII characters become question marks, as OpenCV lacks a font."""
     strip = np.full((LINE, width, 3), 255, np.uint8)
     plain = text.encode("ascii", "replace").decode()
     cv2.putText(strip, plain, (2, LINE - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, 1, cv2.LINE_AA)
@@ -138,7 +138,7 @@ def line(text: str, width: int, colour: tuple[int, int, int] = (0, 0, 0)) -> Rgb
 
 
 def mask_picture(mask: Bool[np.ndarray, "H W"], known: Bool[np.ndarray, "H W"]) -> Rgb:
-    """White on the object, black elsewhere, grey where it is unknown."""
+    """Draw a mask: white on the object, black elsewhere, grey where unknown."""
     plane = np.where(known, np.where(mask, 255, 0), UNKNOWN).astype(np.uint8)
     return np.repeat(plane[..., None], 3, axis=2)
 
@@ -146,7 +146,7 @@ def mask_picture(mask: Bool[np.ndarray, "H W"], known: Bool[np.ndarray, "H W"]) 
 def depth_picture(
     depth: Float32[np.ndarray, "H W"], valid: Bool[np.ndarray, "H W"], low: float, high: float, near: str
 ) -> Rgb:
-    """Near is red, far is blue, on a scale from `low` to `high`; grey is unknown."""
+    """Draw depth: near is red, far is blue, on a scale from `low` to `high`; grey is unknown."""
     share = (np.where(valid, depth, low) - low) / max(high - low, 1e-6)
     picture = warm(1 - share if near == "low" else share)
     picture[~valid] = UNKNOWN
@@ -154,13 +154,13 @@ def depth_picture(
 
 
 def warm(share: np.ndarray) -> Rgb:
-    """Values from 0 (blue) to 1 (red)."""
+    """Map values from 0 (blue) to 1 (red) to colours."""
     levels = (np.clip(share, 0, 1) * 255).round().astype(np.uint8)
     return np.asarray(cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def outlined(image: Rgb, mask: UInt8[np.ndarray, "H W"]) -> Rgb:
-    """The image with the mask's edge drawn one pixel wide at the size of a cell, just outside of the object."""
+    """Draw the mask's outline on the image at cell size, one pixel wide, just outside of the object."""
     large = fitted(image).copy()
     grown = cv2.resize(mask, large.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     large[(cv2.dilate(grown, np.ones((3, 3), np.uint8)) > 0) & (grown == 0)] = OUTLINE
@@ -168,7 +168,7 @@ def outlined(image: Rgb, mask: UInt8[np.ndarray, "H W"]) -> Rgb:
 
 
 def legend(spec: DepthSpec, low: float, high: float) -> Rgb:
-    """Draw what the colours of depth mean."""
+    """Draw the legend of the depth colours."""
     unit = " m" if spec.kind == "metric" else ""
     ends = (high, low) if spec.near == "low" else (low, high)  # far, near: from blue to red
     bar = np.repeat(warm(np.linspace(0, 1, 200)[None]), LINE - 6, axis=0)
@@ -179,19 +179,19 @@ def legend(spec: DepthSpec, low: float, high: float) -> Rgb:
 
 ROLES = ("background", "image", "mask", "depth")
 FULL = 64
-"""Grey levels of difference that are drawn in full red."""
+"""Difference in grey levels that is drawn in full red."""
 
 
 def worst(index: DatasetIndex, report: Report, count: int = 12) -> Rgb:
-    """Background, image, mask, depth and the difference of the first two, for the worst samples; kinds take turns.
+    """Draw the worst samples: background, image, mask, depth and the difference of the first two; kinds take turns.
 
-    Mask and depth are drawn from black to white from their least to their greatest raw value, for what is declared of
-    them may be what is wrong. The difference goes from blue (none) to red (64 grey levels or more).
+    Mask and depth are drawn from black (least raw value) to white (greatest), because their declaration may be what is
+    wrong. The difference goes from blue (none) to red (64 grey levels or more).
 
     Args:
         index: The data set.
-        report: What was found in it, at least one thing.
-        count: Rows at most.
+        report: The report of its check, with at least one finding.
+        count: Greatest number of rows.
     """
     rows = []
     for one in chosen(report, count):
@@ -201,7 +201,7 @@ def worst(index: DatasetIndex, report: Report, count: int = 12) -> Rgb:
 
 
 def chosen(report: Report, count: int) -> list[Finding]:
-    """The worst of each kind, then the second of each kind, and so on; each sample once, then in the report's order."""
+    """Choose the worst finding of each kind, then the second worst, and so on, each sample once; in report order."""
     taken: dict[str, Finding] = {}
     for turn in zip_longest(*report.by_kind().values()):
         for one in turn:
@@ -231,7 +231,7 @@ def _cells(index: DatasetIndex, record: Record) -> list[tuple[str, Rgb]]:
 
 
 def _stretched(raw: np.ndarray) -> Rgb:
-    """Raw values from black (the least) to white (the greatest)."""
+    """Scale raw values from black (the least) to white (the greatest)."""
     values = np.nan_to_num(raw.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     span = max(float(np.ptp(values)), 1e-12)
     plane = ((values - values.min()) / span * 255).round().astype(np.uint8)
@@ -239,7 +239,7 @@ def _stretched(raw: np.ndarray) -> Rgb:
 
 
 def _nothing(kind: str) -> Rgb:
-    """A cell that says why there is no picture."""
+    """Draw a cell that says why there is no picture."""
     cell = np.full((SIDE, SIDE, 3), 220, np.uint8)
     cell[:20] = line(kind, SIDE, (200, 0, 0))
     return cell

@@ -1,8 +1,7 @@
 """Statistics of a data set: one pass over all samples, stored as `stats.json` in its folder.
 
-Pictures are counted value by value and depth in bins, so that sums are whole numbers and exact; what is summed in
-float64 (depth, coverage) is added chunk by chunk in the order of the samples. So the number of processes changes
-nothing.
+Pictures and depth are accumulated in integer histograms, which are exact; float64 sums (depth, coverage) are added
+chunk by chunk in the order of the samples. So the result does not depend on the number of processes.
 """
 
 import math
@@ -79,7 +78,7 @@ class Stats(_Frozen):
 
 
 def stats(index: DatasetIndex, *, workers: int | None = None, progress: Progress | None = None) -> Stats:
-    """Read every sample once and sum it up.
+    """Compute statistics in one pass over all samples.
 
     Args:
         index: The data set.
@@ -87,7 +86,7 @@ def stats(index: DatasetIndex, *, workers: int | None = None, progress: Progress
         progress: Called with how many samples of how many are done.
 
     Raises:
-        DataError: A sample cannot be read; `dmx data check` tells all of them.
+        DataError: A sample cannot be read; `dmx data check` lists all of them.
     """
     total = Sums()
     for sums in each_chunk(summed, index, workers=workers, progress=progress):
@@ -116,7 +115,7 @@ def stats(index: DatasetIndex, *, workers: int | None = None, progress: Progress
 
 
 def _depth(index: DatasetIndex, total: Sums) -> DepthStats | None:
-    """None where no sample has depth."""
+    """Compute depth statistics; None if no sample has depth."""
     count = int(total.depth.sum())
     if not count:
         return None
@@ -136,19 +135,19 @@ def _depth(index: DatasetIndex, total: Sums) -> DepthStats | None:
 
 
 def _counts(index: DatasetIndex, column: str) -> dict[str, int]:
-    """Samples by the values of a column, without those that have none."""
+    """Count samples by the values of a column, without null."""
     counts = Counter(value for value in index.samples.column(column) if value)
     return dict(sorted(counts.items()))
 
 
 def read_stats(root: Path) -> Stats | None:
-    """Read the `stats.json` of a data set, which may be older than its data: `current_stats` compares fingerprints.
+    """Read the `stats.json` of a data set, which may be out of date; `current_stats` compares fingerprints.
 
     Returns:
-        The statistics; None where there is no such file.
+        The statistics; None if there is no such file.
 
     Raises:
-        DataError: The file is there but cannot be read.
+        DataError: The file exists but cannot be read.
     """
     path = root / FILE
     try:
@@ -165,17 +164,17 @@ def current_stats(index: DatasetIndex) -> Stats | None:
     """Read the `stats.json` of a data set where it is up to date.
 
     Returns:
-        The statistics; None where there are none, or where they are of other data than are there now.
+        The statistics; None if there are none, or if the data have changed since.
 
     Raises:
-        DataError: The file is there but cannot be read.
+        DataError: The file exists but cannot be read.
     """
     found = read_stats(index.root)
     return None if found is None or (found.fingerprint, found.stamp) != (index.fingerprint(), index.stamp) else found
 
 
 def write_stats(root: Path, found: Stats) -> None:
-    """Store the statistics, whole or not at all.
+    """Write `stats.json` atomically.
 
     Raises:
         DataError: The folder cannot be written to.
@@ -192,6 +191,6 @@ def write_stats(root: Path, found: Stats) -> None:
 
 
 def copy_stats(found: Stats, pack: Path) -> None:
-    """Give a pack the statistics of its data set, made before its pictures were resized, unless it has its own."""
+    """Copy a data set's statistics, computed at full size, to a pack, unless the pack has its own."""
     if current_stats(packed := read(pack)) is None:
         write_stats(pack, found.model_copy(update={"fingerprint": packed.fingerprint(), "stamp": packed.stamp}))

@@ -1,1 +1,1 @@
-"""From a trained run to something others can use."""
+"""Deliver a trained run: predictions as files, and the champion in MLflow's model registry."""

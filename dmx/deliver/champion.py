@@ -29,24 +29,24 @@ if TYPE_CHECKING:
 
 ALIAS = "champion"
 OTHERS = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_ENABLE_ASYNC_LOGGING")
-"""What MLflow's functions take from the environment, and what is not meant for the champion."""
+"""Variables that MLflow's functions read from the environment and that do not apply to the champion."""
 
 
 def register(home: Home, prepared: Prepared, run_id: str, study: str, trial: str) -> int:
     """Register the model of `prepared` under the study's name, with the alias `champion`.
 
     Args:
-        home: Where results are.
+        home: The folder of results.
         prepared: The champion with its best weights.
-        run_id: Its run.
-        study: The study; the registered model's name.
-        trial: The run of the trial that it comes from.
+        run_id: The champion's run.
+        study: The study, whose name is that of the registered model.
+        trial: The run of the trial whose configuration the champion has.
 
     Raises:
         UserError: The run is not in MLflow.
 
     Returns:
-        The version in the registry; the one it has, where this run is registered already.
+        The version in the registry; an existing one if this run is registered already.
     """
     with tracking_at(home) as client:
         start = started(home.run(run_id) / JOURNAL)
@@ -79,9 +79,9 @@ def _register(prepared: Prepared, mlflow_run: str, study: str, tags: dict[str, s
 
 @contextmanager
 def tracking_at(home: Home) -> Iterator["MlflowClient"]:
-    """A client, and MLflow's functions that know none at the same store.
+    """Yield a client, and point MLflow's fluent functions, which take no client, at the same store.
 
-    They read the environment, which is put back afterwards; what a shell has left in it of other runs is taken out.
+    Those read the environment, which is restored afterwards; variables that refer to other runs are removed meanwhile.
     """
     import mlflow
 
@@ -106,18 +106,18 @@ def tracking_at(home: Home) -> Iterator["MlflowClient"]:
 
 
 def needed() -> list[str]:
-    """The distributions that dmx itself declares, without its extras."""
+    """Return the requirements that dmx declares, without its extras."""
     declared = [line for line in requires("dmx") or [] if "extra ==" not in line]
     return [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in declared]
 
 
 def _log(prepared: Prepared, folder: Path) -> "ModelInfo":
-    """Write configuration, depth and weights, and log them as a model of the run that is open."""
+    """Write configuration, depth specification and weights, and log them as a model of the active run."""
     import mlflow
 
     config = prepared.config.dump()
     if "weights" in config["model"]:
-        config["model"]["weights"] = "none"  # the trained ones come with the model; nothing is to be fetched
+        config["model"]["weights"] = "none"  # the model contains trained weights; nothing needs to be downloaded
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "depth.json").write_text(json.dumps(asdict(prepared.index.depth)))
     save_weights(folder / "weights.safetensors", prepared.model)
@@ -135,7 +135,7 @@ def _log(prepared: Prepared, folder: Path) -> "ModelInfo":
 
 
 def _signature(prepared: Prepared) -> tuple[dict[str, np.ndarray], "ModelSignature"]:
-    """An input example and the signature: named tensors with free batch, height and width."""
+    """Make an input example and the signature: named tensors with variable batch size, height and width."""
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 

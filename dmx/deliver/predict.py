@@ -1,4 +1,4 @@
-"""Mask and depth of photographs, as files."""
+"""Write predicted mask and depth of photographs as files."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -24,25 +24,25 @@ TINT = np.array([255, 64, 64])
 def predict(
     network: Trained, images: Path, backgrounds: Path | None, out: Path, progress: Callable[[int, int], None]
 ) -> tuple[int, list[str]]:
-    """Write what a network says of each picture; all of it, or nothing.
+    """Write the prediction for every picture, all or nothing.
 
-    NAME is that of the picture, with the folders between it and `images`. `mask/NAME.png` is the probability times
-    255, `depth/NAME.npy` the depth as float32 in the unit that the network learned, `view/NAME.png` picture, mask over
-    it and depth side by side.
+    NAME is the picture's path relative to `images`, without suffix. `mask/NAME.png` is the probability times 255,
+    `depth/NAME.npy` the depth as float32 in the unit of the training data, `view/NAME.png` the picture, the mask over
+    it and the depth side by side.
 
     Args:
         network: The network.
         images: A picture, or a folder of pictures.
-        backgrounds: The scene without the object, one for all pictures or a folder with one of each picture's name; for
-            networks that take it.
-        out: A folder that is not there yet.
-        progress: Called with how many of how many pictures are done.
+        backgrounds: For networks that take a background: one for all pictures, or a folder with one of each picture's
+            name.
+        out: A folder that does not exist yet.
+        progress: Called with (pictures done, pictures in total).
 
     Raises:
-        UserError: There are no pictures, backgrounds are missing or not wanted, or one cannot be read.
+        UserError: There are no pictures, backgrounds are missing or not used, or a picture cannot be read.
 
     Returns:
-        How many pictures, and which files were left out, each with the reason.
+        The number of pictures, and the files that were left out, each with the reason.
     """
     paths, left_out = pictures(images)
     behind = dict(matched(network, paths, backgrounds))
@@ -61,10 +61,13 @@ def predict(
 
 
 def pictures(images: Path) -> tuple[dict[str, Path], list[str]]:
-    """The picture itself, or all in a folder and in its folders, by name; and what was left out, and why.
+    """Find the pictures by name: a single file, or all in a folder, recursively.
+
+    Returns:
+        The pictures by name, and the files that were left out, each with the reason.
 
     Raises:
-        DataError: There are none, or two of one name.
+        DataError: There are none, or two have the same name.
     """
     if images.is_file():
         if (why := why_not(images, "image")) is not None:
@@ -84,10 +87,10 @@ def pictures(images: Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def matched(network: Trained, names: Iterable[str], backgrounds: Path | None) -> Iterator[tuple[str, Path]]:
-    """The background of each picture, by the picture's name, where the network takes one.
+    """Yield the name and the background of each picture, if the network takes backgrounds.
 
     Raises:
-        UserError: It does and they are not there, or it does not and they are.
+        UserError: The network takes backgrounds and they are missing, or they are given and it does not.
     """
     wanted = network.model.net.needs_background
     if wanted != (backgrounds is not None):
@@ -109,7 +112,7 @@ def matched(network: Trained, names: Iterable[str], backgrounds: Path | None) ->
 
 
 def view(image: Picture, mask: Plane, depth: Plane, spec: DepthSpec) -> UInt8[np.ndarray, "height width 3"]:
-    """The picture, the mask over it, and the depth from near (red) to far (blue), side by side."""
+    """Draw the picture, the mask over it, and the depth from near (red) to far (blue), side by side."""
     share = 0.6 * mask[..., None]
     tinted = (image * (1 - share) + TINT * share).round().astype(np.uint8)
     low, high = np.percentile(depth, (1, 99))

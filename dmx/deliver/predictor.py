@@ -1,4 +1,4 @@
-"""From photographs of any size to mask and depth of that size."""
+"""Predict mask and depth of photographs of any size, at that size."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ from dmx.data.resize import resize_picture
 
 
 class Predictor:
-    """A trained model with the size that it was trained for.
+    """A trained model and its input size.
 
     Args:
         model: A `DepthMaskModel` with its weights.
-        size: (height, width) that pictures are brought to on their way through.
+        size: (height, width) to which pictures are resized for the network.
     """
 
     def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
@@ -27,11 +27,11 @@ class Predictor:
     def __call__(
         self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], backgrounds: Sequence[UInt8[np.ndarray, "_ _ 3"]] | None
     ) -> list[tuple[Float32[np.ndarray, "_ _"], Float32[np.ndarray, "_ _"]]]:
-        """The probability of the mask and the depth, in the data set's unit, of each picture at its own size.
+        """Predict each picture's mask probability and depth (in the data set's unit), at the picture's own size.
 
         Args:
             images: RGB pictures.
-            backgrounds: The scenes without the object, where the model takes them.
+            backgrounds: The scenes without the object, if the model takes them.
         """
         found = []
         for i, image in enumerate(images):
@@ -44,6 +44,6 @@ class Predictor:
         return found
 
     def _tensor(self, picture: UInt8[np.ndarray, "_ _ 3"]) -> Float32[Tensor, "1 3 H W"]:
-        """As in training: resized, then in [0, 1]."""
+        """Preprocess as in training: resize, then scale to [0, 1]."""
         resized = torch.from_numpy(np.ascontiguousarray(resize_picture(picture, self.size)))
         return resized.to(next(self.model.parameters()).device).permute(2, 0, 1)[None] / 255

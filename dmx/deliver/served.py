@@ -1,4 +1,4 @@
-"""The model as MLflow loads and serves it: code from this file, weights from safetensors, no pickle."""
+"""The model that MLflow loads and serves: code from this file, weights from safetensors, no pickle."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ class DepthMask(PythonModel):
     """From `image` (and `background`), uint8 (B, H, W, 3), to `mask` (probability) and `depth`, float32 (B, H, W)."""
 
     def load_context(self, context: Any) -> None:
-        """Build the network of the configuration and fill in its weights."""
+        """Build the network from the configuration and load its weights."""
         folder = Path(context.artifacts["model"])
         config = parse_experiment(json.loads((folder / "config.json").read_text()), "the model's configuration")
         spec = DepthSpec(**json.loads((folder / "depth.json").read_text()))

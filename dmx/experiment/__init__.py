@@ -1,4 +1,4 @@
-"""One experiment: prepared (everything a user can have got wrong is found), then run."""
+"""One experiment: prepare it (which finds user errors before anything is written), then run it."""
 
 from dmx.experiment.prepare import Prepared, check, prepare
 from dmx.experiment.run import UNFINISHED, run, run_id_of, run_known, tidy

@@ -1,6 +1,6 @@
-"""What a user can have got wrong: whether configuration, data and machine go together.
+"""Checks for user errors: whether configuration, data and machine are compatible.
 
-The data must be able to teach what a run learns, and to measure what it is judged by.
+The data must have the targets for the run's losses and for its validation metrics.
 """
 
 import random
@@ -19,14 +19,14 @@ from dmx.quartet import Batch, Prediction
 from dmx.training.distributed import world_size
 
 SURE = 30.0
-"""The logit of a mask that is certain."""
+"""The logit of a certain mask prediction."""
 
 
 def check_fit(config: ExperimentConfig, index: DatasetIndex, metrics: Iterable[str]) -> None:
-    """Make sure that the experiment and the data set go together.
+    """Check that the experiment and the data set are compatible.
 
     Raises:
-        ConfigError: They do not; all reasons are given.
+        ConfigError: They are not; the message lists all reasons.
     """
     problems = []
     kind = index.depth.kind
@@ -49,10 +49,10 @@ def check_fit(config: ExperimentConfig, index: DatasetIndex, metrics: Iterable[s
 
 
 def check_parts(config: ExperimentConfig) -> None:
-    """Make sure that each process gets its part of every batch.
+    """Check that each batch can be split between all ranks.
 
     Raises:
-        UserError: A batch does not divide by their number, or leaves one sample to each.
+        UserError: A batch size is not divisible by the world size, or leaves one sample for each rank.
     """
     count = world_size()
     for i, stage in enumerate(config.stages):
@@ -64,10 +64,10 @@ def check_parts(config: ExperimentConfig) -> None:
 
 
 def check_pack(index: DatasetIndex, size: tuple[int, int]) -> None:
-    """Make sure that a pack holds as many pixels as are asked for.
+    """Check that a pack has at least the requested image size.
 
     Raises:
-        DataError: It was made for a smaller size.
+        DataError: The pack was made for a smaller size.
     """
     if index.pack is not None and any(wanted > there for wanted, there in zip(size, index.pack.size, strict=True)):
         height, width = index.pack.size
@@ -78,13 +78,14 @@ def check_pack(index: DatasetIndex, size: tuple[int, int]) -> None:
 
 
 def check_defined(config: ExperimentConfig, index: DatasetIndex, parts: Split, metrics: Sequence[str]) -> None:
-    """Make sure that something is known to learn from, and that a perfect prediction would have each of `metrics`.
+    """Check that training has known targets, and that each of `metrics` is defined on validation.
 
-    Samples are looked at until all is found: of most data sets, one for training at each size and one for validation.
+    Samples are read until the check is decided: for most data sets one training sample at each size, and one validation
+    sample.
 
     Raises:
         DataError: No training sample has known depth, or a known mask, at the size of a stage; or a metric is undefined
-            over all of validation whatever is predicted.
+            on all validation samples, even for a perfect prediction.
     """
     for size in dict.fromkeys(stage.height_width for stage in config.stages):
         for what in unknown(samples(index, parts.train, size)):
@@ -104,14 +105,14 @@ def check_defined(config: ExperimentConfig, index: DatasetIndex, parts: Split, m
 
 
 def samples(index: DatasetIndex, ids: Sequence[str], size: tuple[int, int]) -> Iterator[Batch]:
-    """The samples one by one, in an order that has nothing to do with how they are listed."""
+    """The samples one by one, in an order unrelated to their listing."""
     data = QuartetDataset(index, random.Random(0).sample(ids, len(ids)), size, memory=False)
     for number in range(len(data)):
         yield data.__getitems__([number]).to(torch.device("cpu"))
 
 
 def unknown(batches: Iterator[Batch]) -> set[str]:
-    """Of depth and mask, what is known in no pixel of any sample."""
+    """Which of depth and mask is unknown in every pixel of every sample."""
     left = {"depth", "mask"}
     for batch in batches:
         known = {"depth": batch.valid, "mask": batch.mask_valid}
@@ -122,7 +123,7 @@ def unknown(batches: Iterator[Batch]) -> set[str]:
 
 
 def undefined(batches: Iterator[Batch], index: DatasetIndex, metrics: Sequence[str]) -> list[str]:
-    """Those of the validation metrics that are undefined on each sample, even for the truth itself."""
+    """The validation metrics that are undefined on every sample, even for a perfect prediction."""
     left = [*dict.fromkeys(metrics)]
     for batch in batches:
         evaluator = Evaluator(index.depth)

@@ -1,4 +1,4 @@
-"""A run's network on any data set: every metric, by alignment, depth range, mask size and threshold."""
+"""Evaluation of a run's network on any data set: every metric, by alignment, depth range, mask size and threshold."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -32,27 +32,27 @@ Progress = Callable[[int, int], None]
 
 
 def no_progress(done: int, total: int) -> None:
-    """Observe nothing."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a run came to on some samples.
+    """The results of a run's network on some samples.
 
     Attributes:
         run: The run.
         data: The data set's name.
-        part: Which part of it.
+        part: The part of the data set.
         own: Whether it is the data set that the run was trained on.
-        identity: What must be equal where values are compared, as of a run, with `ids` for the samples.
+        identity: What must be equal for values to be comparable, see `identity_of`; with `ids` of the samples.
         values: Every metric by its full name; with an alignment, `depth_median/...` and so on in place of `depth/...`.
-        samples: What each sample came to.
-        probabilities: How the mask's probability is spread.
-        threshold: The best threshold on the run's own validation samples; None where these cannot be had.
+        samples: Metrics of each sample.
+        probabilities: Histogram of the mask probabilities.
+        threshold: The best threshold on the run's own validation samples; None if these are unavailable.
         why_none: Why there is no threshold.
         strata: Values by depth range and by mask size.
         worst: Pictures of the worst samples.
-        execution: How the device was used.
+        execution: The resolved device settings.
     """
 
     run: str
@@ -71,7 +71,7 @@ class Evaluation:
 
     @property
     def where(self) -> str:
-        """A name for the samples: the part of the own data, or the other data set."""
+        """A name for the samples: the part of the run's own data, or the name of another data set."""
         return self.part if self.own else self.data if self.part == "all" else f"{self.data}-{self.part}"
 
 
@@ -83,13 +83,13 @@ def evaluate(
     Args:
         network: The network.
         root: The data set.
-        part: Which part; None: validation of the run's own data, all of any other. Test is read where it is named.
-        home: Where results are.
-        progress: Called with how many of how many samples are done.
+        part: The part; None: validation of the run's own data, all of any other. Test is used only if requested.
+        home: The results folder.
+        progress: Called with the number of samples done and the total.
 
     Raises:
-        UserError: The network and the data do not go together, the part has no samples, or the precision that the run
-            asks for comes out wrong on this machine.
+        UserError: The network and the data are incompatible, the part has no samples, or the run requests a precision
+            that gives wrong outputs on this machine.
         DivergedError: A prediction is not finite.
     """
     index = read(root)
@@ -135,7 +135,7 @@ def check_precision(network: Trained, index: DatasetIndex, ids: tuple[str, ...])
     """The network in a precision in which its outputs match float32's.
 
     Raises:
-        UserError: The run asks for another one.
+        UserError: The run explicitly requests a precision in which they do not.
     """
     settings, device_config = network.config.training, network.device_config
     batches = first_batches(index, ids, [(network.size, FEW)], device_config)
@@ -146,7 +146,7 @@ def check_precision(network: Trained, index: DatasetIndex, ids: tuple[str, ...])
 def predictions(
     network: Trained, index: DatasetIndex, ids: tuple[str, ...], progress: Progress
 ) -> Iterator[tuple[Batch, Prediction]]:
-    """Each batch of these samples, and what the network says of it.
+    """Each batch of these samples, with the network's prediction.
 
     Raises:
         DivergedError: A prediction is not finite.
@@ -170,7 +170,7 @@ def predictions(
 
 
 def own_threshold(network: Trained, home: Home, fingerprint: str) -> tuple[float | None, str]:
-    """The best threshold on the run's own validation samples, and why there is none."""
+    """The best threshold on the run's own validation samples, or None and the reason why there is none."""
     try:
         index = read(place(network.config.data.root))
         index.check_files()
@@ -193,7 +193,7 @@ def ids_of(index: DatasetIndex, part: Part, parts: Callable[[], Split]) -> tuple
     """The samples of a part.
 
     Raises:
-        DataError: There are none.
+        DataError: The part has no samples.
     """
     if part == "all":
         return tuple(sample.id for sample in index.samples)
@@ -204,7 +204,7 @@ def ids_of(index: DatasetIndex, part: Part, parts: Callable[[], Split]) -> tuple
 
 
 def check_fits(network: Trained, index: DatasetIndex) -> None:
-    """Make sure that the network can look at the data.
+    """Check that the network can be applied to the data.
 
     Raises:
         UserError: It cannot.

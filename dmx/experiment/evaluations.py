@@ -1,4 +1,4 @@
-"""Evaluations on record: in the run's folder, its journal, and so in MLflow."""
+"""Stored evaluations: in the run's folder and its journal, and thereby in MLflow."""
 
 import json
 import shutil
@@ -20,21 +20,21 @@ from dmx.tracking.home import EVALUATION, EVALUATION_PAGE, EVALUATION_SAMPLES, E
 from dmx.training.result import RunResult
 
 LISTED = 5
-"""Networks to name at most."""
+"""The maximum number of networks to name."""
 PREFIXES = {"test": "test", "val": "val_best"}
-"""Where metrics of parts of a run's own data stand among those of the run."""
+"""Prefixes of a run's metrics for evaluations of parts of its own data."""
 
 
 def folder_of(home: Home, run: str, where: str) -> Path:
-    """Where an evaluation is kept."""
+    """The folder of an evaluation."""
     return home.run(run) / EVALUATIONS / where
 
 
 def ended(home: Home, run: str) -> RunResult:
-    """The result of a run that has ended: before, its best weights may still change.
+    """The result of a run, which must have ended: until then its best weights may change.
 
     Raises:
-        UserError: It has not.
+        UserError: The run has not ended.
     """
     found = read_result(home.run(run))
     if found is None or found[0].outcome is Outcome.INTERRUPTED:
@@ -43,20 +43,20 @@ def ended(home: Home, run: str) -> RunResult:
 
 
 def keep(found: Evaluation, page: str, home: Home) -> tuple[Path, int]:
-    """Write an evaluation into the run's folder and have the stores take it.
+    """Write an evaluation to the run's folder and log it to the logging backends.
 
     Args:
         found: The evaluation.
-        page: As HTML; none where empty.
-        home: Where results are.
+        page: The evaluation as HTML; an empty string writes no page.
+        home: The results folder.
 
     Returns:
-        The folder, and how many events the stores still lack.
+        The folder, and the number of events not yet sent to MLflow and TensorBoard.
     """
     result = ended(home, found.run)
     folder = folder_of(home, found.run, found.where)
     kept = record(found) | {"when": first_read(folder / EVALUATION, found)}
-    shutil.rmtree(folder, ignore_errors=True)  # of another day's data of this name
+    shutil.rmtree(folder, ignore_errors=True)  # an earlier evaluation under this name, perhaps on other data
     folder.mkdir(parents=True)
     found.samples.save(folder / EVALUATION_SAMPLES)
     for metric in found.worst.metrics:
@@ -65,7 +65,7 @@ def keep(found: Evaluation, page: str, home: Home) -> tuple[Path, int]:
             replace_bytes(folder / f"worst_{metric.replace('/', '_')}.png", png)
     if page:
         replace_text(folder / EVALUATION_PAGE, page)
-    replace_text(folder / EVALUATION, json.dumps(kept, indent=1))  # last: where it stands, all else stands too
+    replace_text(folder / EVALUATION, json.dumps(kept, indent=1))  # last: its presence marks a complete evaluation
     prefix = PREFIXES.get(found.part, f"eval/{found.where}") if found.own else f"eval/{found.where}"
     tracker = open_run(home, found.run, RunStart(experiment="", name=found.run))
     tracker.log(result.steps, {f"{prefix}/{name}": v for name, v in found.values.items() if v is not None})
@@ -74,7 +74,7 @@ def keep(found: Evaluation, page: str, home: Home) -> tuple[Path, int]:
 
 
 def first_read(path: Path, found: Evaluation) -> str:
-    """When this network looked at these samples for the first time."""
+    """The time at which this network was first evaluated on these samples."""
     before = json.loads(path.read_text()) if path.is_file() else {}
     same = all(before.get(key) == found.identity[key] for key in ("data", "ids"))
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -82,9 +82,9 @@ def first_read(path: Path, found: Evaluation) -> str:
 
 
 def read_on_test(home: Home, run: str) -> dict[str, str]:
-    """The networks that were evaluated on the test samples of this run's data, with the time, the first one first.
+    """The networks that were evaluated on the test samples of this run's data, with the time, earliest first.
 
-    Samples are the same where data and split are. An evaluation of all of the data has read test, too.
+    Test samples are the same if data and split are the same. An evaluation of the whole data set includes test.
     """
 
     def identity(one: str) -> tuple[Any, Any]:
@@ -101,7 +101,7 @@ def read_on_test(home: Home, run: str) -> dict[str, str]:
 
 
 def told_of_test(readings: Mapping[str, str]) -> str:
-    """How often test was read, and what follows.
+    """A message on how many networks were evaluated on test, and the selection bias that follows.
 
     >>> told_of_test({"a": "2026-05-01T10:00:00+00:00"})
     'Test has been read for this network alone.'
@@ -148,14 +148,14 @@ Cells = list[tuple[str, *tuple[float | None, ...]]]
 
 
 def mask_table(found: Evaluation) -> tuple[tuple[str, ...], Cells]:
-    """Head and rows of the mask's metrics."""
+    """Header and rows of the mask's metrics."""
     names = dict.fromkeys(base(name) for name in found.values if name.startswith("mask/"))
     rows: Cells = [(n, found.values.get(f"{n}_pooled"), found.values.get(f"{n}_per_image")) for n in names]
     return ("metric", "pooled", "per image"), rows
 
 
 def depth_table(found: Evaluation) -> tuple[tuple[str, ...], Cells]:
-    """Head and rows of the depth's metrics, with a column for each alignment."""
+    """Header and rows of the depth's metrics, with a column for each alignment."""
     tasks = list(dict.fromkeys(name.partition("/")[0] for name in found.values if name.startswith("depth")))
     names = dict.fromkeys(base(name).partition("/")[2] for name in found.values if name.startswith("depth"))
     columns = [(task, form) for task in tasks for form in ("pooled", "per_image")]
@@ -167,7 +167,7 @@ def depth_table(found: Evaluation) -> tuple[tuple[str, ...], Cells]:
 
 
 def threshold(found: Evaluation) -> dict[str, Any]:
-    """The best threshold on validation and what it gives here."""
+    """The best threshold on validation, and the IoU at it on these samples."""
     if found.threshold is None:
         return {"best_on_validation": None, "why_none": found.why_none or "validation has no object"}
     here = found.probabilities.iou_at(found.threshold)
@@ -175,15 +175,15 @@ def threshold(found: Evaluation) -> dict[str, Any]:
 
 
 def finite(x: float) -> float | None:
-    """The number, or None where it is NaN, which JSON does not know."""
+    """The number; None if it is NaN, which JSON does not support."""
     return None if x != x else x
 
 
 def stored(home: Home, run: str, where: str) -> dict[str, Any]:
-    """An evaluation on record.
+    """Load a stored evaluation.
 
     Raises:
-        UserError: There is none of that name.
+        UserError: There is none with that name.
     """
     path = folder_of(home, run, where) / EVALUATION
     if not path.is_file():

@@ -9,13 +9,13 @@ from dmx.outcome import Outcome
 from dmx.training.result import RunResult
 
 LASTING = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
-"""Errors of the system that the next attempt would meet again."""
+"""System errors that are not transient: the next attempt would fail again."""
 PASSING = ("CUDA error", "NCCL")
-"""In the texts of what torch raises for a device that is gone."""
+"""Parts of torch's error messages for a lost device."""
 
 
 def transient(error: BaseException) -> bool:
-    """Whether the next attempt may go well: a file system, a network, a device or a loader's process was away."""
+    """Whether the next attempt may succeed: a file system, network, device or loader process was unavailable."""
     if isinstance(error, MachineError):
         return True
     if isinstance(error, OSError):
@@ -31,12 +31,12 @@ def reason(error: BaseException) -> str:
 
 
 def crashed(error: Exception) -> RunResult:
-    """The result of a run that ended in `error`."""
+    """The result of a run that crashed with `error`."""
     return RunResult(Outcome.CRASHED, reason(error), None, 0, 0, 0.0)
 
 
 def no_room(error: BaseException, folder: Path) -> str:
-    """What to do where something found no room to be written."""
+    """The message for an error of a full disk: what to do."""
     where = getattr(error, "filename", None) or folder
     return (
         f"{where}: no room is left to write it. Nothing is lost, and the last checkpoint is whole: make room (`dmx gc` "

@@ -1,4 +1,4 @@
-"""What an evaluation gathers in one pass over its batches: metrics by alignment, by depth range and size, the worst."""
+"""One-pass accumulators of an evaluation: metrics by alignment, depth range and mask size, and the worst samples."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,16 +21,16 @@ from dmx.sample_table import FINISHES, SampleTable
 from dmx.tracking.panel import header, row, stack
 
 SIZES = {"no object": 0.0, "under 1 %": 0.01, "1 to 5 %": 0.05, "5 to 20 %": 0.2, "over 20 %": float("inf")}
-"""The largest share of the picture of each size."""
+"""The upper limit of each size class, as a share of the picture."""
 WHOLE = ("checkerboard",)
-"""Looks at neighbours, so that a range of depth cuts it to pieces."""
+"""Left out by depth range: it compares neighbouring pixels, which a range of depth separates."""
 
 Range = tuple[float, float]
 Row = dict[str, float | int | str | None]
 
 
 def ranges_of(spec: DepthSpec) -> list[Range]:
-    """Where depth is looked at by itself: octaves of metres, or quarters of relative depth."""
+    """The depth ranges for stratified metrics: octaves of metric depth, or quarters of relative depth."""
     if spec.kind == "relative":
         return [(k / 4, (k + 1) / 4) for k in range(4)]
     edges = [spec.low]
@@ -44,8 +44,8 @@ class Strata:
     """Sums over the pixels of each depth range, and over the samples of each mask size.
 
     Attributes:
-        ranges: Of depth; each with its low end, the last one with its high end, too.
-        spec: How depth is to be read.
+        ranges: Half-open depth ranges; each includes its low end, the last one also its high end.
+        spec: The kind, range and direction of depth.
     """
 
     ranges: Sequence[Range]
@@ -55,7 +55,7 @@ class Strata:
     counts: dict[Any, int] = field(default_factory=lambda: defaultdict(int))
 
     def take(self, prediction: Prediction, batch: Batch) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         known = {name: c.function for name, c in components(self.spec).items()}
         pixels = DepthPixels.of(prediction, batch)
         for span in self.ranges:
@@ -78,13 +78,13 @@ class Strata:
             self.counts[size] += 1
 
     def by_depth(self) -> Iterator[Row]:
-        """One row for each range: its ends, its pixels, and every depth metric over them."""
+        """One row for each range: its ends, its number of pixels, and every depth metric over them."""
         for low, high in self.ranges:
             values = self._finished(self.depth.get((low, high), {}))
             yield {"low": low, "high": high, "pixels": self.counts[low, high], **values}
 
     def by_size(self) -> Iterator[Row]:
-        """One row for each size that occurs: its samples, and every mask metric pooled over them."""
+        """One row for each size that occurs: its number of samples, and every mask metric pooled over them."""
         for size in SIZES:
             if size in self.mask:
                 yield {"object": size, "samples": self.counts[size], **self._finished(self.mask[size])}
@@ -100,7 +100,7 @@ class Strata:
 
 
 def size_of(share: float) -> str:
-    """The name of the size of an object that takes this share of the picture."""
+    """The size class of an object that takes this share of the picture."""
     if share == 0:
         return "no object"
     return next(name for name, end in SIZES.items() if name != "no object" and share <= end)
@@ -111,7 +111,7 @@ WORST_SHOWN = 4
 
 @dataclass(frozen=True)
 class Sight:
-    """A sample with its value and a row of a panel."""
+    """A sample with its metric value and its panel row."""
 
     badness: float
     id: str
@@ -121,10 +121,10 @@ class Sight:
 
 @dataclass(frozen=True)
 class Worst:
-    """The worst samples by the mask and by depth.
+    """The worst samples by a mask metric and by a depth metric.
 
     Attributes:
-        spec: How depth is to be read.
+        spec: The kind, range and direction of depth.
     """
 
     spec: DepthSpec
@@ -132,11 +132,11 @@ class Worst:
 
     @property
     def metrics(self) -> tuple[str, str]:
-        """By what a sample is bad."""
+        """The mask metric and the depth metric that rank samples."""
         return "mask/iou", "depth/abs_rel" if self.spec.kind == "metric" else "depth/rmse"
 
     def take(self, prediction: Prediction, batch: Batch) -> None:
-        """Take in a batch; only rows of samples that are among the worst so far are drawn."""
+        """Add a batch; panel rows are drawn only for samples that are among the worst so far."""
         evaluator = Evaluator(self.spec)
         evaluator.update(prediction, batch)
         samples = evaluator.samples(dict.fromkeys(batch.ids, ""))
@@ -152,7 +152,7 @@ class Worst:
                 del kept[WORST_SHOWN:]
 
     def panel(self, metric: str) -> UInt8[np.ndarray, "height width 3"] | None:
-        """The worst by a metric, the worst first, in one picture; None where there are none."""
+        """The worst samples by a metric, worst first, as one picture; None if there are none."""
         sights = self.found.get(metric, [])
         if not sights:
             return None
@@ -161,7 +161,7 @@ class Worst:
 
 
 class Gathered:
-    """Everything that one pass over the batches of an evaluation gathers."""
+    """All accumulators of an evaluation."""
 
     def __init__(self, network: Trained, index: DatasetIndex) -> None:
         self.predicted, self.true = network.spec, index.depth
@@ -173,12 +173,12 @@ class Gathered:
 
     @property
     def probabilities(self) -> Probabilities:
-        """Of all batches."""
+        """The histogram of mask probabilities over all batches."""
         first, *others = self.parts
         return sum(others, first)
 
     def take(self, batch: Batch, prediction: Prediction) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         self.parts.append(Probabilities.of(prediction, batch))
         pixels = DepthPixels.of(prediction, batch)
         for how, evaluator in self.evaluators.items():
@@ -201,7 +201,7 @@ class Gathered:
         return found | {"mask/calibration_error_pooled": self.probabilities.calibration_error}
 
     def definitions(self) -> dict[str, str]:
-        """What each name of `values` means."""
+        """The definition of each metric in `values`."""
         found: dict[str, str] = {}
         for how in self.hows:
             said = "" if how == "none" else f"; depth of each picture aligned: {how.replace('_', ' ')}"
@@ -213,10 +213,10 @@ class Gathered:
         return found
 
     def samples(self, groups: Mapping[str, str]) -> SampleTable:
-        """What each sample came to, without alignment where that makes sense."""
+        """Metrics of each sample, without alignment if `none` is a valid alignment."""
         return self.evaluators[self.hows[0]].samples(groups)
 
 
 def named(metric: str, how: Alignment) -> str:
-    """A depth metric's name with its alignment in it."""
+    """A depth metric's name that includes its alignment."""
     return metric if how == "none" else metric.replace("depth/", f"depth_{how}/", 1)

@@ -30,14 +30,15 @@ from dmx.training.distributed import rank, world_size
 log = logging.getLogger(__name__)
 LOADERS_AT_MOST = 8
 BYTES_PER_PIXEL = 3 + 3 + 1 + 1 + 4 + 1
-"""Of a decoded sample: image, background, mask, where it is known, depth, where it is known."""
+"""Bytes per pixel of a decoded sample: image, background, mask and its known pixels, depth and its known pixels."""
 MEMORY_SHARE = 0.25
-"""Of the free memory, that decoded samples may take."""
+"""The share of the free memory that decoded samples may take."""
 PACK_PAYS_FROM = 3
-"""Epochs: packing reads and writes each sample once (measured: benchmarks/loaders.py), every later epoch gains."""
+"""Minimum number of epochs for packing to pay off: it reads and writes each sample once, and every later epoch is
+faster (measured: benchmarks/loaders.py)."""
 
 
-@lru_cache(maxsize=8)  # the epochs of a run and the trials of a study take the same samples: open and decode them once
+@lru_cache(maxsize=8)  # epochs of a run and trials of a study share samples: open and decode them once
 def opened(root: Path, stamp: str, ids: tuple[str, ...], size: tuple[int, int], *, memory: bool) -> QuartetDataset:
     """The samples with these `ids` of the data set that has this `stamp`."""
     return QuartetDataset(read(root), ids, size, memory=memory)
@@ -50,13 +51,13 @@ class StageLoaders:
     Attributes:
         index: The data set.
         fingerprint: Its fingerprint.
-        split: Which samples are for what.
+        split: The split into training, validation and test samples.
         stages: The stages of training.
         config: Cache and workers.
-        augment: What changes training samples by chance.
-        seed: Decides the order of the samples and their changes, together with the epoch.
-        device_config: Where batches go.
-        packs: The folder of packs that experiments share.
+        augment: The augmentation of training samples.
+        seed: Determines, together with the epoch, the order and augmentation of the samples.
+        device_config: The device for batches.
+        packs: The folder of packs, shared by experiments.
     """
 
     index: DatasetIndex
@@ -70,7 +71,7 @@ class StageLoaders:
     packs: Path
 
     def train(self, stage: Stage, epoch: int, skip: int) -> Iterator[Batch]:
-        """The shuffled and augmented batches of an epoch but for the first `skip`."""
+        """The shuffled and augmented batches of an epoch without the first `skip`."""
         by_sample, by_batch = self._augments()
         samples = self._dataset(self.split.train, stage.height_width)
         loader = make_loader(samples, self._sampling(stage, epoch, skip), by_sample, self._options)
@@ -100,9 +101,9 @@ class StageLoaders:
         return self._in_order(self.split.test)
 
     def preload(self, progress: Callable[[int, int], None]) -> None:
-        """Make ready what is kept, at the sizes of all stages.
+        """Fill the cache at the sizes of all stages.
 
-        What is decoded later, loader processes decode anew in every epoch.
+        It is filled in advance because loader processes would decode missing samples anew in every epoch.
 
         Raises:
             DataError: A sample cannot be read.
@@ -115,14 +116,14 @@ class StageLoaders:
                 self._dataset(self.split.train, size).preload(progress)
             self._dataset(self.split.val, self.stages[-1].height_width).preload(progress)
 
-    @cached_property  # asked once: what is kept takes from what is free
+    @cached_property  # computed once, because the cache itself reduces the free memory
     def cache(self) -> Literal["memory", "disk", "none"]:
         """Where decoded samples are kept."""
         if self.config.cache != "auto":
             return self.config.cache
         sizes = {stage.height_width for stage in self.stages}
         if self.index.pack is not None and sizes == {self.index.pack.size}:
-            return "none"  # the system keeps what is read of it
+            return "none"  # the operating system caches the file
         wanted = len(self.index.samples) * sum(height * width for height, width in sizes) * BYTES_PER_PIXEL
         if wanted < psutil.virtual_memory().available * MEMORY_SHARE:
             return "memory"
@@ -132,16 +133,16 @@ class StageLoaders:
 
     @property
     def workers(self) -> int:
-        """How many loader processes run beside the training."""
+        """The number of loader processes."""
         if self.config.workers != "auto":
             return self.config.workers
-        busy = self.device_config.device.type == "cpu"  # the cores train
+        busy = self.device_config.device.type == "cpu"  # the cores are busy with training
         light = self.cache == "memory" and (busy or self.augment.where == "device" or not self.augment.steps)
         return 0 if light else min(LOADERS_AT_MOST, cores())
 
-    @cached_property  # asked once, before the first process starts
+    @cached_property  # computed once, before the first process starts
     def _shared(self) -> bool:
-        """Whether shared memory has room for the batches that loader processes hold ready, and one in use."""
+        """Whether shared memory has room for the prefetched batches of the loader processes, and one in use."""
         largest = max(stage.batch_size * math.prod(stage.height_width) for stage in self.stages) * BYTES_PER_PIXEL
         wanted, free = (AHEAD * self.workers + 1) * largest, shared_memory()
         if not self.workers or free is None or wanted <= free:
@@ -163,7 +164,7 @@ class StageLoaders:
     def _augments(
         self,
     ) -> tuple[Callable[[Quartet, int], Quartet] | None, Callable[[Batch, int], Batch] | None]:
-        """What changes samples one by one in the loader, and what changes batches on the device."""
+        """The augmentation of single samples in the loader, and that of batches on the device."""
         steps = [step.bind()() for step in self.augment.steps]
         if not steps:
             return None, None
@@ -171,7 +172,7 @@ class StageLoaders:
             from dmx.data.augment.device import make_batch_augment
 
             return None, make_batch_augment(steps, self.index.depth)
-        from dmx.data.augment.cpu import make_augment  # albumentations takes 5 s to import: only who uses it waits
+        from dmx.data.augment.cpu import make_augment  # here, as importing albumentations takes 5 s
 
         return make_augment(steps, self.index.depth), None
 
@@ -184,11 +185,11 @@ class StageLoaders:
         return self._on_device(make_loader(samples, Sampling(last.batch_size, self.seed), options=self._options))
 
     def _on_device(self, loader: DataLoader[HostBatch]) -> Iterator[Batch]:
-        """The batches where they are trained on.
+        """The batches of a loader, moved to the device.
 
         Raises:
-            DataError: A sample cannot be read; of a loader process's message only what a user can mend.
-            MachineError: A loader process is gone.
+            DataError: A sample cannot be read; the loader process's message without its traceback.
+            MachineError: A loader process died.
         """
         try:
             for host in attended(loader):
@@ -201,10 +202,10 @@ class StageLoaders:
         return opened(root, self.index.stamp, ids, size, memory=self.cache == "memory")
 
     def _pack(self, size: tuple[int, int], progress: Callable[[int, int], None] | None = None) -> Path:
-        """The pack of that size, made where it is not there."""
+        """The pack of that size, created if it is missing."""
         folder = self.packs / f"{self.fingerprint[:16]}-{self.index.stamp[:8]}-{size[0]}x{size[1]}-v{VERSION}"
         if not folder.exists():
             self.packs.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.with_suffix(".lock")):  # another run may be making it: wait for that
+            with FileLock(folder.with_suffix(".lock")):  # waits if another run is creating it
                 pack(self.index, folder, size=size, progress=progress)
         return folder

@@ -1,9 +1,9 @@
 """The learning-rate range test: a short training in which the learning rate rises until the loss explodes.
 
 Smith 2017 ("Cyclical learning rates for training neural networks"), section 3.3. Our deviations: the rate rises
-geometrically, not in a straight line, as it is looked for over powers of ten; and the loss, not the accuracy, is
-looked at, smoothed by a running mean. The losses of the tasks are added up with the weights that the weighting starts
-from: a weighting that learns or draws its weights would move the total without anything becoming better.
+geometrically, not linearly, as the search spans powers of ten; and the criterion is the loss, smoothed by a running
+mean, not the accuracy. The task losses are summed with the initial weights of the weighting: weights that are learned
+or random would change the total without any improvement.
 """
 
 import math
@@ -28,9 +28,9 @@ from dmx.tracking.home import CONFIG
 from dmx.training.step import DivergedError
 
 MEMORY = 0.8
-"""β of the smoothed loss: it lags some 4 steps behind, which is 0.3 powers of ten in 100 steps from 1e-7 to 10."""
+"""β of the smoothed loss: it lags by about 4 steps, which is 0.3 powers of ten for 100 steps from 1e-7 to 10."""
 EXPLODED = 4.0
-"""The test ends where the smoothed loss is this many times its lowest, and above where it began."""
+"""The test ends when the smoothed loss exceeds its lowest value by this factor, and exceeds its first value."""
 
 
 RAW, SMOOTHED, MARKS = "#9ab8d3", "#1f4e79", ("#c0392b", "#2e8b57")
@@ -44,7 +44,7 @@ class Curve:
         rates: The learning rate of each step, rising.
         losses: The loss of each step, before its update.
         smoothed: Their running means.
-        ended: Why the test ended before its last rate; empty where it did not.
+        ended: Why the test ended before its last rate; empty if it did not.
     """
 
     rates: tuple[float, ...]
@@ -59,9 +59,9 @@ class Curve:
 
     @property
     def steepest(self) -> float | None:
-        """The learning rate at which the smoothed loss falls fastest; None where it does not fall.
+        """The learning rate at which the smoothed loss falls fastest; None if it does not fall.
 
-        Slopes are of chords over a tenth of the steps, for those between neighbours are mostly noise.
+        Slopes are those of secants over a tenth of the steps, as slopes between neighbouring steps are mostly noise.
         """
         half = max(1, len(self.rates) // 20)
         s = np.array(self.smoothed[: self.lowest + 1])
@@ -72,7 +72,7 @@ class Curve:
 
     @property
     def tenth(self) -> float | None:
-        """A tenth of the learning rate at the lowest smoothed loss; None where the loss does not fall."""
+        """A tenth of the learning rate at the lowest smoothed loss; None if the loss does not fall."""
         return None if self.steepest is None else self.rates[self.lowest] / 10
 
 
@@ -104,21 +104,21 @@ def range_test(
 ) -> Curve:
     """Train the model of `prepared` with a learning rate that rises from `low` to `high`.
 
-    All groups of parameters keep the ratio of their rates. Batches are those of the first stage of training.
+    Parameter groups keep the ratios of their learning rates. Batches are those of the first stage of training.
 
     Args:
-        prepared: What is trained; its weights are of no use after that.
+        prepared: The prepared experiment; its weights are unusable afterwards.
         low: The first learning rate, above 0.
         high: The last one, above `low`.
-        steps: How many steps there are at most.
+        steps: The maximum number of steps.
         observe: Called after each step, counted from 0, with its learning rate, loss and smoothed loss.
 
     Raises:
-        UserError: The loss is not finite at the first step already.
+        UserError: The loss is not finite at the first step.
     """
     learner = learner_of(prepared)
     optimizer = learner.optimizer
-    base = optimizer.param_groups[0]["initial_lr"]  # the first group has the whole learning rate
+    base = optimizer.param_groups[0]["initial_lr"]  # the first group has the full learning rate
     rising = LambdaLR(optimizer, lambda step: rate(low, high, step, steps) / base)
     learner = replace(learner, schedule=rising)
     learner.model.train()
@@ -149,10 +149,10 @@ def range_test(
 
 
 def finite(loss: float) -> float:
-    """`loss`; a step on a device does not ask for that itself.
+    """Return `loss` if it is finite; the training step itself does not check this on a GPU.
 
     Raises:
-        DivergedError: It is not finite.
+        DivergedError: The loss is not finite.
     """
     if not math.isfinite(loss):
         raise DivergedError("loss is not finite")
@@ -160,7 +160,7 @@ def finite(loss: float) -> float:
 
 
 def exploded(smoothed: list[float]) -> bool:
-    """Whether the last value is far above the lowest, and above the first: losses below 0 are possible too."""
+    """Whether the last value is far above the lowest, and above the first, also for losses below 0."""
     lowest, last = min(smoothed), smoothed[-1]
     return last > smoothed[0] and last - lowest > (EXPLODED - 1) * abs(lowest)
 
@@ -181,22 +181,22 @@ def find(
     *,
     stores: bool = True,
 ) -> tuple[Curve, Path]:
-    """A range test as a run of its own, in the MLflow experiment of that name.
+    """Run a range test as its own tracked run, in the experiment's MLflow experiment.
 
     Args:
-        prepared: See `range_test`, as for `low`, `high` and `steps`.
-        home: Where the run and the plot go.
+        prepared: See `range_test`, also for `low`, `high` and `steps`.
+        home: The results folder.
         low: The first learning rate.
         high: The last one.
-        steps: How many steps there are at most.
-        progress: Called after each step with how many of how many are done.
-        stores: Whether MLflow and TensorBoard are fed, beside the journal.
+        steps: The maximum number of steps.
+        progress: Called after each step with the number of steps done and the total.
+        stores: Whether to log to MLflow and TensorBoard in addition to the journal.
 
     Returns:
-        The curve, and where its plot is.
+        The curve, and the path of its plot.
 
     Raises:
-        UserError: As `range_test`.
+        UserError: See `range_test`.
     """
     name = prepared.config.name
     free = (run_id for k in count(1) if not home.run(run_id := f"lr-find-{name}-{k}").exists())
@@ -221,7 +221,7 @@ def find(
 
 
 def marks_of(curve: Curve) -> dict[str, float]:
-    """The suggestions by what they are; none where the loss does not fall."""
+    """The suggested learning rates by name; empty if the loss does not fall."""
     named = {"steepest descent": curve.steepest, "a tenth of the lowest point's": curve.tenth}
     return {name: value for name, value in named.items() if value is not None}
 
@@ -253,15 +253,15 @@ def save_plot(
     smoothed: Sequence[float],
     marks: Mapping[str, float],
 ) -> None:
-    """Draw loss by learning rate as a PNG; drawn apart from pyplot, which keeps figures alive.
+    """Plot loss by learning rate as a PNG, without pyplot, which keeps figures alive.
 
     Args:
-        path: Where it goes.
+        path: The path of the PNG.
         name: The experiment.
         rates: The learning rate of each step.
         losses: The loss of each step.
         smoothed: The smoothed loss of each step.
-        marks: Learning rates to point out, by what they are.
+        marks: Learning rates to mark, by name.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -284,7 +284,7 @@ def save_plot(
 
 
 def view(losses: Sequence[float]) -> tuple[float, float]:
-    """The losses to show: not the highest twentieth, for beside an explosion nothing else could be seen."""
+    """The range of losses to show, without the highest twentieth, as an explosion would dwarf all other losses."""
     low, high = min(losses), float(np.percentile(losses, 95))
     margin = 0.05 * (high - low) or 0.05
     return low - margin, high + margin

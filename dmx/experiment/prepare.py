@@ -1,4 +1,4 @@
-"""From a configuration to everything that a run needs: what a user can have got wrong is found before it is written."""
+"""From a configuration to everything that a run needs; user errors are found before anything is written."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -38,13 +38,13 @@ from dmx.training.seeding import seed_everything
 from dmx.written import place
 
 FEW = 2
-"""Samples that are looked at in lower precision, so that the look needs no more memory than the training."""
+"""Maximum number of samples for the precision check, so that it needs no more memory than training."""
 TRAINING_TO_FORWARD = 3  # a backward pass costs about two forward passes
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A configuration, its data, and its untrained model, all of which go together."""
+    """A configuration with its data and its untrained model, checked to be compatible."""
 
     config: ExperimentConfig
     index: DatasetIndex
@@ -56,26 +56,26 @@ class Checked:
 
 @dataclass(frozen=True)
 class Prepared(Checked):
-    """The same, with its way of using the machine."""
+    """A checked configuration with the resolved device settings, the loaders and the costs."""
 
     parameters: int
     multiply_adds: int
-    """Of one sample at the size of the last stage; one counts once."""
+    """Of one sample at the size of the last stage; a multiply-add counts as one."""
     measured: Mapping[str, float]
-    """Further costs that were asked for: `memory_mb`, `latency_ms`."""
+    """The measured costs that were requested: `memory_mb`, `latency_ms`."""
     device_config: DeviceConfig
     loaders: StageLoaders
 
 
 def check(config: ExperimentConfig, metrics: Sequence[str] = ()) -> Checked:
-    """Read what the data set says of itself, split it, and build the model.
+    """Read the data set's declaration, split the data set, and build the model.
 
     Args:
         config: The experiment.
         metrics: Validation metrics that must have values, beside the objective.
 
     Raises:
-        UserError: Something does not fit together; the message says what and what to do.
+        UserError: Configuration, data or model are incompatible; the message says why and what to do.
     """
     check_device(config.training.device)
     index = read(place(config.data.root))
@@ -110,17 +110,18 @@ def prepare(
     load: bool = True,
     measure: Collection[str] = (),
 ) -> Prepared:
-    """As `check`; then count colours where they are wanted, choose how to use the machine, and make the samples ready.
+    """Call `check`, then compute colour statistics if needed, resolve the device settings, and load the samples.
 
     Args:
         config: The experiment.
-        home: Where packs are kept.
-        progress: Called with how many of how many samples are ready.
-        load: Whether samples are brought into memory or a pack now.
-        measure: Of `memory_mb` and `latency_ms`, what is to be measured; both at the size of the last stage.
+        home: The results folder, which has the packs.
+        progress: Called with the number of loaded samples and the total.
+        load: Whether to load samples into memory or a pack now.
+        measure: The costs to measure, of `memory_mb` and `latency_ms`; both at the size of the last stage.
 
     Raises:
-        UserError: As `check`; or a sample cannot be read, or the precision that is asked for comes out wrong here.
+        UserError: See `check`; or a sample cannot be read, or the requested precision gives wrong outputs on this
+            machine.
     """
     checked = check(config)
     index, parts, model, settings = checked.index, checked.split, checked.model, config.training
@@ -156,7 +157,7 @@ def prepare(
 def measured(
     config: ExperimentConfig, model: DepthMaskModel, device_config: DeviceConfig, wanted: Collection[str]
 ) -> dict[str, float]:
-    """The costs that are wanted, of those that are measured."""
+    """Measure the requested costs."""
     last, found = config.stages[-1], {}
     if "memory_mb" in wanted:
         found["memory_mb"] = memory_mb(model, last.height_width, last.batch_size)
@@ -166,10 +167,10 @@ def measured(
 
 
 def built(config: ExperimentConfig) -> Any:
-    """The untrained network.
+    """Build the untrained network.
 
     Raises:
-        ConfigError: Its parameters do not go together, or its weights cannot be had.
+        ConfigError: Its parameters are incompatible, or its pretrained weights are unavailable.
     """
     try:
         return config.model.bind()()
@@ -178,10 +179,10 @@ def built(config: ExperimentConfig) -> Any:
 
 
 def colours_of(checked: Checked, home: Home, progress: Callable[[int, int], None]) -> tuple[Rgb, Rgb]:
-    """Mean and deviation of the colours of the training part alone; counted once for these data and this split.
+    """Mean and standard deviation of colours in the training part; computed once for each data set and split.
 
     Raises:
-        DataError: A picture cannot be read, or all of them are of one colour.
+        DataError: A picture cannot be read, or all pictures have a single colour.
     """
     index, parts = checked.index, checked.split
     of = f"{checked.data_fingerprint[:16]}-{index.stamp[:8]}-{parts.fingerprint[:16]}"
@@ -202,18 +203,18 @@ def check_precision(
     device_config: DeviceConfig,
     where: str = "",
 ) -> DeviceConfig:
-    """`device_config`, after a look at real batches of each stage; in float32 where a lower precision comes out wrong.
+    """Check the precision on real batches of each stage; fall back to float32 if a lower precision is wrong.
 
     Args:
         config: The experiment.
-        model: Its network, which stays as and where it is.
+        model: Its network, which is neither changed nor moved.
         index: The data set.
-        ids: The samples to look at, of which the first are taken.
-        device_config: What was chosen.
-        where: What asks for that very precision; empty: the configuration, if anything does.
+        ids: Samples for the check, of which the first are used.
+        device_config: The chosen configuration.
+        where: The setting that requests this precision; empty: the configuration, if it does.
 
     Raises:
-        UserError: It comes out wrong, and the precision was asked for.
+        UserError: The outputs are wrong, and the precision was requested explicitly.
     """
     if device_config.dtype == torch.float32:
         return device_config
@@ -227,13 +228,13 @@ def check_precision(
         if not is_out_of_memory(error):
             raise
         free_memory()
-        return device_config  # the training meets it, too, and ends as out-of-memory or halves its batches
+        return device_config  # training will run out of memory too, and end as out-of-memory or halve its batches
 
 
 def first_batches(
     index: DatasetIndex, ids: tuple[str, ...], sizes: Iterable[tuple[tuple[int, int], int]], device_config: DeviceConfig
 ) -> Iterator[Batch]:
-    """The first samples as a batch of each size and number."""
+    """The first samples as batches, one for each image size and batch size."""
     for size, count in sorted(sizes):
         dataset = QuartetDataset(index, ids[:count], size, memory=False)
         host = dataset.__getitems__(range(len(dataset)))
@@ -241,7 +242,7 @@ def first_batches(
 
 
 def begun(folder: Path) -> tuple[torch.dtype, str] | None:
-    """The precision in which the run in `folder` began, and the one that was refused for it; None before its start."""
+    """The precision in which the run in `folder` started, and the one that was rejected; None before its start."""
     path = folder / ENVIRONMENT
     if not path.is_file():
         return None

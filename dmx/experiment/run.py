@@ -1,4 +1,4 @@
-"""One run of an experiment: from what was prepared to a result in the run's folder and in the stores."""
+"""One run of a prepared experiment, to a result in the run's folder and in MLflow and TensorBoard."""
 
 import json
 import traceback
@@ -35,39 +35,39 @@ from dmx.weighting.kinds import GradientWeighting
 
 DEFAULTS = RunOptions()
 UNFINISHED = (Outcome.INTERRUPTED, Outcome.CRASHED, Outcome.OUT_OF_MEMORY)
-"""Outcomes after which the same command goes on from the checkpoint; every other is the end."""
+"""Outcomes after which the same command resumes from the checkpoint; all others are final."""
 
 
 def run_id_of(config: ExperimentConfig) -> str:
-    """The name of the run of a configuration: the same for an equal one, so that the same command goes on."""
+    """The run id of a configuration; equal configurations have equal ids, so that the same command resumes the run."""
     return f"{config.name}-{config.fingerprint[:8]}"
 
 
 def run(
     prepared: Prepared, home: Home, run_id: str, tracking: Tracking, options: RunOptions = DEFAULTS
 ) -> tuple[RunResult, int]:
-    """Train, from the checkpoint where there is one.
+    """Train, resuming from the checkpoint if there is one.
 
     Args:
-        prepared: What to train.
-        home: Where results go.
+        prepared: The prepared experiment.
+        home: The results folder.
         run_id: The run's folder and name.
-        tracking: Where its records go.
-        options: An observer, limits, and what prunes it.
+        tracking: How the run is tracked.
+        options: An observer, limits, and the pruning callback.
 
     Returns:
-        The result, and how many events the stores still lack.
+        The result, and the number of events not yet sent to MLflow and TensorBoard.
     """
     folder = home.run(run_id)
     check_identity(folder / IDENTITY, prepared, f"run {run_id}")
     prepared = as_begun(prepared, folder)
-    learner = learner_of(prepared)  # before anything is written: a user's mistake may show only here
+    learner = learner_of(prepared)  # before anything is written: it may raise user errors
     trainer = Trainer(prepared.config, learner, prepared.loaders, prepared.index.depth, folder, options)
-    if rank():  # rank 0 has the records
+    if rank():  # only rank 0 writes records
         return trainer.fit(Untracked()), 0
     tracker = open_run(home, run_id, start_of(prepared, run_id, tracking), stores=tracking.stores)
     try:
-        if tracking.stores and not tracking.is_trial:  # of which there are many alike
+        if tracking.stores and not tracking.is_trial:  # trials are many, with similar graphs
             draw_graph(home.tensorboard(run_id) / "graph", prepared.model.net, example(prepared))
         result = trainer.fit(tracker)
     except KeyboardInterrupt:
@@ -80,10 +80,10 @@ def run(
 
 
 def as_begun(prepared: Prepared, folder: Path) -> Prepared:
-    """Take the precision in which the run began, also on another machine.
+    """Use the precision in which the run started, even on another machine.
 
     Raises:
-        UserError: The network computes wrongly in it on this machine.
+        UserError: The network's outputs are wrong in it on this machine.
     """
     before, device_config = begun(folder), prepared.device_config
     if before is None or before == (device_config.dtype, device_config.refused):
@@ -101,7 +101,7 @@ def _broken_off(error: Exception, prepared: Prepared, folder: Path, tracking: Tr
     """Record why a run failed.
 
     Raises:
-        FullError: There was no room for something.
+        FullError: A disk is full.
     """
     if full(error):
         with suppress(OSError):
@@ -109,24 +109,24 @@ def _broken_off(error: Exception, prepared: Prepared, folder: Path, tracking: Tr
         raise FullError(no_room(error, folder)) from error
     replace_text(folder / CRASH, without_secrets(traceback.format_exc()))
     tracker.artifact(folder / CRASH)
-    if transient(error):  # without a result, so that the next attempt goes on
+    if transient(error):  # store no result, so that the next attempt resumes
         tracker.finish(Outcome.INTERRUPTED, reason(error))
     else:
         _close(prepared, folder, tracking, crashed(error), tracker)
 
 
 def example(prepared: Prepared) -> tuple[Tensor, ...]:
-    """Black pictures of the first stage's size: what the network takes."""
+    """Black pictures of the first stage's size, as example inputs of the network."""
     height, width = prepared.config.stages[0].height_width
     picture = torch.zeros(1, 3, height, width, device=prepared.device_config.device)
     return (picture, picture)
 
 
 def run_known(prepared: Prepared, home: Home, run_id: str, tracking: Tracking, result: RunResult) -> int:
-    """Record a run whose result is known without training, like any other.
+    """Record a run whose result is known without training.
 
     Returns:
-        How many events the stores still lack.
+        The number of events not yet sent to MLflow and TensorBoard.
     """
     tracker = open_run(home, run_id, start_of(prepared, run_id, tracking))
     return _close(prepared, home.run(run_id), tracking, result, tracker)
@@ -136,7 +136,7 @@ def _close(prepared: Prepared, folder: Path, tracking: Tracking, result: RunResu
     """Record the result and the best weights.
 
     Returns:
-        How many events the stores still lack.
+        The number of events not yet sent to MLflow and TensorBoard.
     """
     if result.best is not None and result.outcome is not Outcome.INTERRUPTED:
         known = {name: value for name, value in result.best.metrics.items() if value is not None}
@@ -158,8 +158,8 @@ def _close(prepared: Prepared, folder: Path, tracking: Tracking, result: RunResu
         **identity_of(prepared),
         **result.to_dict(),
     }
-    replace_text(folder / RESULT, json.dumps(record, indent=1))  # last: where it is, all else is written
-    if not tracking.is_trial:  # a trial may be paused, and go on; its study knows
+    replace_text(folder / RESULT, json.dumps(record, indent=1))  # last: its presence marks a complete record
+    if not tracking.is_trial:  # a paused trial may be promoted; only its study knows its end
         tidy(folder, result.outcome, config)
     return unsent
 
@@ -167,13 +167,13 @@ def _close(prepared: Prepared, folder: Path, tracking: Tracking, result: RunResu
 def tidy(folder: Path, outcome: Outcome, config: ExperimentConfig, *, trial: bool = False) -> None:
     """Remove the checkpoint of a run that has ended, and a pruned trial's weights, unless its configuration keeps them.
 
-    It may be called again: after a kill it removes what was left over.
+    It is idempotent: after a kill, another call removes the remaining files.
 
     Args:
         folder: The run's folder.
         outcome: How it ended.
         config: Its experiment, or its study's.
-        trial: Whether it is a trial whose end its study knows: it never goes on, whatever the outcome.
+        trial: Whether it is a trial that its study has ended: it is never resumed, whatever the outcome.
     """
     if config.training.keep == "all" or (outcome in UNFINISHED and not trial):
         return

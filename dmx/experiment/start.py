@@ -1,4 +1,4 @@
-"""What is on record of a run before step 0: its identity, its data, and the machine."""
+"""The record of a run before step 0: its configuration, its data, and the machine."""
 
 import hashlib
 import json
@@ -23,13 +23,13 @@ from dmx.tracking.secrets import without_secrets
 
 @dataclass(frozen=True)
 class Tracking:
-    """Where the records of a run go, and what it is found by.
+    """How a run is tracked.
 
     Attributes:
         experiment: The MLflow experiment.
-        tags: What to find the run by.
-        searched: What a study varies, under its names.
-        stores: Whether MLflow and TensorBoard are fed, beside the journal.
+        tags: Tags for finding the run.
+        searched: The parameters that a study varies, under the study's names.
+        stores: Whether to log to MLflow and TensorBoard in addition to the journal.
     """
 
     experiment: str
@@ -44,7 +44,7 @@ class Tracking:
 
 
 def start_of(prepared: Prepared, run_id: str, tracking: Tracking) -> RunStart:
-    """All that must be on record before step 0."""
+    """Everything that must be recorded before step 0."""
     config = prepared.config
     commit, diff = git_state(Path.cwd())
     environment = {**facts(), "execution": prepared.device_config.facts()}
@@ -75,7 +75,7 @@ def start_of(prepared: Prepared, run_id: str, tracking: Tracking) -> RunStart:
 
 
 def normalisation_of(prepared: Checked) -> dict[str, Any]:
-    """Mean and deviation of red, green and blue in [0, 1], and whose they are."""
+    """Mean and standard deviation of red, green and blue in [0, 1], and their origin."""
     data = prepared.config.data.normalisation == "data"
     whose = f"{len(prepared.split.train)} training samples of {prepared.index.name}" if data else "the model's own"
     model = prepared.model
@@ -83,7 +83,7 @@ def normalisation_of(prepared: Checked) -> dict[str, Any]:
 
 
 def inputs_of(prepared: Prepared) -> Iterator[dict[str, str]]:
-    """The parts of the data set, as MLflow shows them; the digest is that of data and samples."""
+    """The parts of the data set as MLflow data set inputs; the digest covers data and samples."""
     index, parts = prepared.index, prepared.split
     for part, context in (("train", "training"), ("val", "validation"), ("test", "test")):
         ids: tuple[str, ...] = getattr(parts, part)
@@ -100,12 +100,12 @@ def inputs_of(prepared: Prepared) -> Iterator[dict[str, str]]:
 
 
 def costs(prepared: Prepared) -> dict[str, float]:
-    """What the network costs, as far as it was to be known."""
+    """The network's costs: those always computed, and the measured ones that were requested."""
     return {"parameters": prepared.parameters, "multiply_adds": prepared.multiply_adds, **prepared.measured}
 
 
 def identity_of(prepared: Checked) -> dict[str, Any]:
-    """What must be equal where values are compared: data, split, size of validation and meaning of the metrics."""
+    """What must be equal for values to be comparable: data, split, validation size and definitions of the metrics."""
     return {
         "data": prepared.data_fingerprint,
         "split": prepared.split.fingerprint,
@@ -115,17 +115,17 @@ def identity_of(prepared: Checked) -> dict[str, Any]:
 
 
 def check_identity(path: Path, prepared: Checked, who: str) -> None:
-    """Make sure that a run or study is resumed with the data that it began with.
+    """Check that a run or study is resumed with the data that it started with.
 
     Raises:
-        DataError: Data, split, size or metrics are others than those noted at `path`.
+        DataError: Data, split, size or metrics differ from those stored at `path`.
     """
     if path.is_file():
         check_equal(read_identity(path), identity_of(prepared), who, prepared.index.root)
 
 
 def read_identity(path: Path) -> dict[str, Any]:
-    """What `identity_of` gave when a run or a study began.
+    """Load the stored `identity_of` of a run or study.
 
     Raises:
         UserError: The file is damaged.
@@ -134,10 +134,10 @@ def read_identity(path: Path) -> dict[str, Any]:
 
 
 def check_equal(before: Mapping[str, Any], now: Mapping[str, Any], who: str, root: Path) -> None:
-    """Make sure that two identities are equal.
+    """Check that two identities are equal.
 
     Raises:
-        DataError: They are not.
+        DataError: They differ.
     """
     changed = [key for key in now if before.get(key) != now[key]]
     if changed:

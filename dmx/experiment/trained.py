@@ -1,4 +1,4 @@
-"""A run's network with its best weights, ready to look at any picture."""
+"""A run's network with its best weights, ready for inference."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -26,10 +26,10 @@ class Trained:
 
     Attributes:
         run: The run.
-        config: What it was trained with.
-        spec: How its depth is to be read.
+        config: Its configuration.
+        spec: The kind, range and direction of its depth.
         model: The network on its device, with the best weights.
-        device_config: How the device is used.
+        device_config: The resolved device settings.
     """
 
     run: str
@@ -40,15 +40,15 @@ class Trained:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width that it was trained for."""
+        """Height and width of the last training stage."""
         return self.config.stages[-1].height_width
 
 
 def trained(home: Home, run: str) -> Trained:
-    """The network of a run.
+    """Load the network of a run.
 
     Raises:
-        UserError: There is no such run, or its weights are gone.
+        UserError: There is no such run, or its weights were removed.
     """
     folder = home.run(run)
     if not (folder / CONFIG).is_file():
@@ -56,7 +56,7 @@ def trained(home: Home, run: str) -> Trained:
     path = best_weights(home, run)
     data = kept_yaml(folder / CONFIG)
     if isinstance(data.get("model"), dict) and "weights" in data["model"]:
-        data["model"]["weights"] = "none"  # the trained ones come next; nothing is to be fetched
+        data["model"]["weights"] = "none"  # no download: the trained weights are loaded next
     config = parse_experiment(data, str(folder / CONFIG))
     spec = spec_of(folder, config)
     model = DepthMaskModel(config.model.bind()(), make_link(config.depth_link, spec))
@@ -68,10 +68,10 @@ def trained(home: Home, run: str) -> Trained:
 
 
 def best_weights(home: Home, run: str) -> Path:
-    """Where the weights of a run's best epoch are.
+    """The path of the weights of a run's best epoch.
 
     Raises:
-        UserError: They are not there; the message says why, as far as the run's record does, and what to do.
+        UserError: The file is missing; the message says why, if the run's record does, and what to do.
     """
     path = home.run(run) / BEST_WEIGHTS
     if path.is_file():
@@ -90,7 +90,7 @@ def best_weights(home: Home, run: str) -> Path:
 
 
 def spec_of(folder: Path, config: ExperimentConfig) -> DepthSpec:
-    """How the run's depth is to be read: its own note, or what its data say, for runs from before there was one."""
+    """The run's depth spec: from its own file, or from its data set for older runs without that file."""
     path = folder / DEPTH
     if not path.is_file():
         return read(place(config.data.root)).depth
@@ -99,5 +99,5 @@ def spec_of(folder: Path, config: ExperimentConfig) -> DepthSpec:
 
 
 def spec_text(spec: DepthSpec) -> str:
-    """The note."""
+    """The content of the depth spec file."""
     return json.dumps(asdict(spec))

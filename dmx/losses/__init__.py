@@ -1,12 +1,13 @@
 """The losses of mask and depth; importing this package registers them.
 
-Beside `kinds` of depth and what it `needs` of the experiment (`dmx.config.components`), a loss may be registered with
-two facts:
+Beside the `kinds` of depth and its requirements on the experiment, `needs` (`dmx.config.components`), a loss may be
+registered with two facts:
 
-- `term=True`: alone it cannot teach the task, as predictions that are wrong, by an offset, a scale or on some samples
-  throughout, cost nothing or too little. It is to stand beside another loss, and a study should not choose it alone.
-- `prior=True`: it does not look at the truth, only at the prediction, the image, and where the truth is known. So the
-  truth is not what minimises it; a constant is.
+- `term=True`: it cannot train the task alone, because some wrong predictions (by an offset, by a scale, or on all of
+  some samples) cost nothing or too little. It must be combined with another loss, and a study should not choose it
+  alone.
+- `prior=True`: it depends only on the prediction, the image, and where the truth is known, not on the truth itself. So
+  its minimum is a constant and not the truth.
 """
 
 from dmx.losses import (

@@ -1,8 +1,8 @@
 """Cross-entropy plus Dice, for the mask and, as published for this problem, for relative depth.
 
 Equation: L = BCE + w · Dice; see `bce` and `dice`.
-Deviations: for depth, the network's raw output is the logit and the depth in [0, 1] takes the mask's place. So it asks
-for the link `identity`, and what is then called depth is a logit: metrics of it are to be read with that in mind.
+Deviations: for depth, the network's raw output is the logit and the depth in [0, 1] is the target. So the loss requires
+the link `identity`, and the predicted depth is then a logit, which affects the meaning of depth metrics.
 """
 
 from typing import Annotated

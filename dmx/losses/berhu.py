@@ -3,8 +3,8 @@
 Source: Laina et al. 2016, "Deeper depth prediction with fully convolutional residual networks", section 3.3.
 Equation: B(x) = |x| where |x| <= c, else (x² + c²) / (2c), with x = y - t and c = max |x| / 5 over the batch's known
 pixels; L = mean B.
-Deviations: c is a constant to the gradient. Differentiated, it would push the worst pixel to become worse still, since
-a greater c lowers the loss of all the others.
+Deviations: c is detached from the gradient. Otherwise the gradient could increase the error of the worst pixel, because
+a larger c lowers the loss of all other pixels.
 """
 
 from typing import Annotated

@@ -1,12 +1,12 @@
-"""Boundary loss: a wrong pixel costs its distance to the outline of the object.
+"""Boundary loss: each pixel's error is weighted by its distance to the outline of the object.
 
 Source: Kervadec et al. 2019, "Boundary loss for highly unbalanced segmentation".
 Equation: L = mean φ (p - g) over the known pixels, with p = σ(z) and φ the signed distance to the true outline,
 negative inside. φ and p - g have the same sign everywhere, so L = mean |φ| |p - g|.
-Deviations: the paper has mean φ p, whose least value mean φ g, reached at p = g, is below 0 and depends on the truth;
-it is subtracted here, which leaves the gradient as it is. The outline runs halfway between pixels, so |φ| is the
-distance to the nearest known pixel of the other kind less 1/2; the authors' code adds 1/2 to φ throughout. As there, a
-sample without an outline, all object or none, costs nothing: this is a term beside another loss.
+Deviations: the paper has mean φ p, whose minimum mean φ g, reached at p = g, is below 0 and depends on the truth; it is
+subtracted here, which does not change the gradient. The outline runs halfway between pixels, so |φ| is the distance to
+the nearest known pixel of the other class minus 1/2; the authors' code adds 1/2 to φ throughout. As there, a sample
+without an outline (all object or none) has a loss of 0, so this loss must be combined with another.
 """
 
 import numpy as np
@@ -20,8 +20,8 @@ from dmx.registry import mask_losses
 
 
 def distances_to(pixels: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
-    """How far each pixel is from the nearest of `pixels`, in pixels; 0 on them. At least one is needed."""
-    import cv2  # here, as it costs time where the loss is only looked up
+    """The distance of each pixel to the nearest of `pixels`, in pixels; 0 on these. `pixels` must not be empty."""
+    import cv2  # here, as the import takes time, even if the loss is only looked up
 
     return cv2.distanceTransform((~pixels).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 

@@ -1,9 +1,10 @@
-"""Soft Dice loss: the overlap of mask and prediction, whatever the object's size.
+"""Soft Dice loss: the overlap of mask and prediction, independent of the object's size.
 
 Source: Milletari et al. 2016, "V-Net", section 3.
 Equation: D = 2 Σ p g / (Σ p² + Σ g²) with p = σ(z) over the known pixels of a sample; L = 1 - D, the mean over samples.
-Deviations: `smooth` is added above and below, so that a sample without object and without prediction has D = 1 rather
-than 0/0. The squares below, which some codes leave out, make p = g the best answer for a g between 0 and 1 as well.
+Deviations: `smooth` is added to numerator and denominator, so that a sample without object and without prediction has
+D = 1 rather than 0/0. With the squares in the denominator, which some implementations leave out, p = g is the optimum
+for a g between 0 and 1 as well.
 """
 
 from typing import Annotated

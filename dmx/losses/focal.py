@@ -1,9 +1,9 @@
-"""Focal loss: cross-entropy in which easy pixels count little.
+"""Focal loss: cross-entropy that down-weights easy pixels.
 
 Source: Lin et al. 2017, "Focal loss for dense object detection", eq. 5.
 Equation: FL = -α_t (1 - p_t)^γ ln p_t, with p_t = p and α_t = α on the object, p_t = 1 - p and α_t = 1 - α elsewhere.
-Deviations: the mean over known pixels rather than the sum over anchors. (1 - p_t)^γ is taken as e^(γ ln(1 - p_t)): the
-power's own gradient, as in torchvision's, is infinite times 0 for γ below 1 once p_t rounds to 1.
+Deviations: the mean over known pixels rather than the sum over anchors. (1 - p_t)^γ is computed as e^(γ ln(1 - p_t)):
+the gradient of the power, as in torchvision, is infinity times 0 for γ below 1 when p_t rounds to 1.
 """
 
 from typing import Annotated

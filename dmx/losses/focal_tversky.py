@@ -1,9 +1,9 @@
-"""Focal Tversky loss: samples that are poorly covered count more than those that are nearly right.
+"""Focal Tversky loss: a power of the Tversky loss of each sample.
 
 Source: Abraham and Khan 2019, "A novel focal Tversky loss function with improved attention U-Net for lesion
 segmentation".
 Equation: L = (1 - T)^(1/γ) for each sample, T as in `tversky`; the mean over samples that have known pixels.
-Deviations: α weighs false and β missed pixels, as in `tversky`; the paper has the letters the other way round. At T = 1
+Deviations: α weighs false positives and β false negatives, as in `tversky`; the paper swaps the letters. At T = 1
 exactly, where the root has an infinite slope, the gradient is 0.
 """
 

@@ -1,9 +1,9 @@
-"""Multi-scale gradient matching: the errors of neighbouring pixels should be alike, so edges should agree.
+"""Multi-scale gradient matching: penalises differences of error between neighbouring pixels, so that edges match.
 
 Source: Li and Snavely 2018, "MegaDepth", eq. 3; in the form of Ranftl et al. 2022, "MiDaS", eq. 11.
 Equation: L = Σ_k mean(|∂x R^k| + |∂y R^k|), with R = y - t, and R^k every 2^k-th pixel of it in both directions.
 Deviations: R of depth, not of log depth (MegaDepth) or aligned disparity (MiDaS), so that it is defined for any depth;
-the mean at each scale is over its own pairs of neighbours of which both are known, for each direction apart.
+the mean at each scale and for each direction is over the pairs of neighbours with both known.
 """
 
 from typing import Annotated

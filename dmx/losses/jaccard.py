@@ -3,8 +3,8 @@
 Source: Rahman and Wang 2016, "Optimizing intersection-over-union in deep neural networks for image segmentation".
 Equation: I = Σ p g,  U = Σ (p + g - p g) with p = σ(z) over the known pixels of a sample; L = 1 - I / U, the mean over
 samples that have known pixels.
-Deviations: `smooth` is added to I and U, so that a sample without object and without prediction has I / U = 1. Written
-here, as segmentation-models-pytorch pools the batch into one sample and gives 0 wherever there is no object.
+Deviations: `smooth` is added to I and U, so that a sample without object and without prediction has I / U = 1.
+Implemented here, because segmentation-models-pytorch pools the batch into one sample and gives 0 without an object.
 """
 
 from typing import Annotated

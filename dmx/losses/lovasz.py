@@ -5,9 +5,9 @@ intersection-over-union measure in neural networks", section 2 and Algorithm 1.
 Equation: m_i = max(1 - z_i s_i, 0) with s_i = 1 on the object, else -1; the errors sorted, greatest first, are weighted
 by what each adds to the Jaccard loss: L = Σ m_π(i) (J_i - J_(i-1)), J_i = 1 - (G - Σ_(k≤i) g_π(k)) / (G + Σ_(k≤i)
 (1 - g_π(k))), with G = Σ g. For each sample, the mean over samples that have known pixels.
-Deviations: none; unknown pixels are sorted behind all known ones, where they change nothing. Written here, as that of
-segmentation-models-pytorch fails in float64 and counts samples without known pixels in, and kornia's knows no unknown
-pixels.
+Deviations: none; unknown pixels are sorted behind all known ones, where they have no effect. Implemented here, because
+segmentation-models-pytorch's fails in float64 and includes samples without known pixels, and kornia's does not support
+unknown pixels.
 """
 
 import torch

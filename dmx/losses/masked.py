@@ -1,7 +1,7 @@
-"""Means over the pixels that count, which never let in what stands in the others.
+"""Means over known pixels that are independent of the values of unknown pixels.
 
-Unknown pixels may hold anything, NaN too, and 0 times NaN is NaN, in gradients as well. So they are replaced by a
-harmless constant *before* the equation (`depth_pair`, `mask_pair`) and left out of the sums after it.
+Unknown pixels may hold any value, including NaN, and 0 times NaN is NaN, also in gradients. So they are replaced by a
+harmless constant *before* the loss's equation (`depth_pair`, `mask_pair`) and left out of the sums after it.
 """
 
 import torch
@@ -24,10 +24,10 @@ def mask_pair(prediction: Prediction, batch: Batch) -> tuple[Tensor, Tensor, Ten
 
 
 def masked_mean(x: Float[Tensor, "*shape"], valid: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """The mean of x where it is valid; 0, with zero gradient, where nothing is."""
+    """The mean of x over valid pixels; 0 with zero gradient if there are none."""
     return torch.where(valid, x, 0).sum() / valid.sum().clamp(min=1)
 
 
 def sample_mean(x: Float[Tensor, "B 1 H W"], valid: Bool[Tensor, "B 1 H W"]) -> Float[Tensor, "B"]:
-    """As `masked_mean`, for each sample."""
+    """`masked_mean` of each sample."""
     return torch.where(valid, x, 0).sum((1, 2, 3)) / valid.sum((1, 2, 3)).clamp(min=1)

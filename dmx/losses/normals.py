@@ -1,11 +1,11 @@
-"""Surface normals: the slopes of depth should agree, as directions.
+"""Surface normals: the angle between predicted and true surface normals.
 
 Source: Hu et al. 2019, "Revisiting single image depth estimation: toward higher resolution maps with accurate object
 boundaries", the loss of surface normals.
 Equation: n = (-s ∂x d, -s ∂y d, 1) for d = y and d = t, with s = 1; L = mean (1 - cos(n_y, n_t)).
 Deviations: s is a parameter: depth in metres hardly changes from a pixel to the next, and with s = 1 all normals are
-nearly alike. Differences to the right and lower neighbour in place of Sobel's, over pixels of which both are known.
-1 - cos is computed as |n_y/|n_y| - n_t/|n_t||² / 2, which does not cancel for small angles.
+nearly equal. Differences to the right and lower neighbours replace Sobel filters, over pixels with both known.
+1 - cos is computed as |n_y/|n_y| - n_t/|n_t||² / 2, which avoids cancellation for small angles.
 """
 
 from typing import Annotated
@@ -21,7 +21,7 @@ from dmx.registry import Range, depth_losses
 
 
 def unit_normals(d: Float[Tensor, "B 1 H W"], s: float) -> Float[Tensor, "B 3 h w"]:
-    """The normals n / |n| of all pixels but those of the last row and column."""
+    """The normals n / |n| of all pixels except the last row and column."""
     dx, dy = d.diff(dim=-1)[..., :-1, :], d.diff(dim=-2)[..., :-1]
     n = torch.cat([-s * dx, -s * dy, torch.ones_like(dx)], dim=1)
     return n / n.square().sum(1, keepdim=True).sqrt()

@@ -4,7 +4,7 @@ Source: Chen et al. 2016, "Single-image depth perception in the wild" (the loss 
 "Structure-guided ranking loss for single image depth prediction" (the order from true depth by a tolerance τ).
 Equation: ψ = ln(1 + e^(-r (y_i - y_j))) for r = ±1, (y_i - y_j)² for r = 0, with r = 1 where t_i > (1 + τ) t_j, -1
 where t_j > (1 + τ) t_i, else 0; L = mean ψ over pairs.
-Deviations: each known pixel is paired with two others of its sample, at random, but the same at each step (`sampling`).
+Deviations: each known pixel is paired with two random others of its sample, the same ones at each step (`sampling`).
 """
 
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Pixels drawn together, for losses that compare distant ones."""
+"""Random tuples of pixels, for losses that compare distant pixels."""
 
 import torch
 from jaxtyping import Bool, Int
@@ -8,11 +8,11 @@ SEED = 0
 
 
 def known_tuples(valid: Bool[Tensor, "B 1 H W"], size: int) -> tuple[Int[Tensor, "B K size"], Bool[Tensor, "B K"]]:
-    """Tuples of `size` different known pixels of each sample, as places in the flattened picture, and which to use.
+    """Tuples of `size` different known pixels of each sample (indices into the flattened picture), and which are valid.
 
-    A sample's known pixels stand in a random order, and each `size` that follow one another are a tuple: every known
-    pixel is in as many as `size` of them, whether the picture is dense or nearly empty, and NaN in one cannot hide. The
-    order is drawn with a fixed seed: the same pictures give the same tuples. K is H W - size + 1.
+    A sample's known pixels are put in random order, and every `size` consecutive ones form a tuple. So every known
+    pixel is in up to `size` tuples, in dense and sparse pictures alike, and a NaN in any pixel shows. The order has a
+    fixed seed: the same pictures give the same tuples. K is H W - size + 1.
     """
     valid = valid.flatten(1)
     draw = torch.rand(valid.shape[1], generator=torch.Generator().manual_seed(SEED)).to(valid.device)
@@ -21,5 +21,5 @@ def known_tuples(valid: Bool[Tensor, "B 1 H W"], size: int) -> tuple[Int[Tensor,
 
 
 def at(x: Tensor, places: Int[Tensor, "B K size"]) -> tuple[Tensor, ...]:
-    """The values of x (B, 1, H, W) at the first, second, ... place of each tuple, each (B, K)."""
+    """The values of x (B, 1, H, W) at the first, second, ... pixel of each tuple, each (B, K)."""
     return tuple(x.flatten(1).gather(1, column) for column in places.unbind(-1))

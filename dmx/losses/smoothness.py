@@ -5,7 +5,7 @@ smoothness loss.
 Equation: L = mean |∂x y| e^(-α |∂x I|) + mean |∂y y| e^(-α |∂y I|), with |∂ I| the mean over the colours of the image I
 in [0, 1] and α = 1.
 Deviations: depth in place of disparity; α is a parameter, as colours in [0, 1] rarely differ enough for e^-|∂ I| to be
-far from 1; only pairs of neighbours whose depth is known count, for each direction apart.
+far from 1; each direction's mean is over its pairs of neighbours with known depth only.
 """
 
 from typing import Annotated

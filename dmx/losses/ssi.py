@@ -4,9 +4,9 @@ Source: Ranftl et al. 2022, "Towards robust monocular depth estimation: mixing d
 transfer" (MiDaS), the trimmed absolute error.
 Equation: d̂ = (d - m(d)) / s(d) for d = y and d = t, with m(d) the median and s(d) = 1/M Σ |d_i - m(d)| over the M known
 pixels of a sample; L = 1/(2M) Σ |ŷ_i - t̂_i| over the (1 - trim) M pixels with the least error, the mean over samples.
-Deviations: the share that is left out is a parameter, a fifth in the paper. Depth in place of disparity. A flat map has
-s = 0; it is centred and not scaled. The paper's other form, squared errors after a least-squares fit, forgives a scale
-below 0: it takes far for near and calls that perfect. This one does not.
+Deviations: the trimmed share is a parameter, a fifth in the paper. Depth in place of disparity. A flat map has s = 0;
+it is centred and not scaled. The paper's other form, squared errors after a least-squares fit, also allows a negative
+scale, so that a prediction with near and far swapped has a loss of 0. This form does not.
 """
 
 from typing import Annotated
@@ -22,9 +22,9 @@ from dmx.registry import depth_losses
 
 
 def aligned(d: Float[Tensor, "B N"], valid: Bool[Tensor, "B N"]) -> Float[Tensor, "B N"]:
-    """d̂ of each sample; where d is unknown it means nothing."""
+    """d̂ of each sample; meaningless at unknown pixels."""
     M = valid.sum(1, keepdim=True)
-    ascending = torch.where(valid, d, torch.inf).sort(dim=1).values  # the unknown last
+    ascending = torch.where(valid, d, torch.inf).sort(dim=1).values  # unknown pixels last
     m = torch.where(M > 0, ascending.gather(1, (M - 1).clamp(min=0) // 2), 0)
     s = torch.where(valid, d - m, 0).abs().sum(1, keepdim=True) / M.clamp(min=1)
     return (d - m) / torch.where(s == 0, 1, s)

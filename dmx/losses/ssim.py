@@ -6,10 +6,10 @@ loss for depth: Alhashim and Wonka 2018, "DenseDepth", section 3.2; as a loss fo
 Equation: SSIM = (2 μ_y μ_t + C1)(2 σ_yt + C2) / ((μ_y² + μ_t² + C1)(σ_y² + σ_t² + C2)) in Gaussian windows of
 σ = 1.5 pixels, C1 = (0.01 l)², C2 = (0.03 l)²;  L = (1 - SSIM) / 2, the mean over windows. For masks y = σ(z), t = g
 and l = 1.
-Deviations: the range l of depth is the greatest known one of each sample, so that the loss does not depend on the unit.
-Only windows that lie inside of the picture count, and in each the known pixels only, with a window's weights divided by
-their sum W over these; a window itself weighs W. So nothing is padded or filled in, and sparse depth teaches too. For
-masks the paper has 1 - SSIM.
+Deviations: the range l of depth is the greatest known depth of each sample, so that the loss does not depend on the
+unit. Only windows inside of the picture count, and only their known pixels: a window's weights are divided by their sum
+W over known pixels, and the window itself has weight W. So nothing is padded or filled in, and the loss also works for
+sparse depth. For masks the paper has 1 - SSIM.
 """
 
 from typing import Annotated, Literal
@@ -32,7 +32,7 @@ Window = Annotated[Literal[3, 5, 7, 9, 11], Choice(3, 7, 11)]
 def dissimilarity(
     y: Float[Tensor, "B 1 H W"], t: Float[Tensor, "B 1 H W"], valid: Bool[Tensor, "B 1 H W"], window: int, task: str
 ) -> Float[Tensor, ""]:
-    """Mean (1 - SSIM) / 2 of y against t, both of range 1, over windows by how much of them is known.
+    """Mean (1 - SSIM) / 2 of y against t, both of range 1, over windows weighted by W.
 
     Raises:
         UserError: The pictures are smaller than a window.
@@ -42,7 +42,7 @@ def dissimilarity(
             f"{task} loss 'ssim' looks at windows of {window}x{window} pixels, but the pictures have "
             f"{y.shape[-2]}x{y.shape[-1]}; choose a smaller window or a larger size."
         )
-    with torch.autocast(y.device.type, enabled=False):  # the windows' variances cancel in half precision
+    with torch.autocast(y.device.type, enabled=False):  # variances suffer from cancellation in half precision
         g, v = gaussian(window).to(y), valid.to(y.dtype)
         y, t = y * v, t * v
         pictures = torch.cat([v, y, t, y * y, t * t, y * t])
@@ -56,7 +56,7 @@ def dissimilarity(
 
 def gaussian(window: int) -> Float[Tensor, "1 1 window 1"]:
     """The weights of a window's rows, which sum to 1; as columns they are the same."""
-    from kornia.filters import get_gaussian_kernel1d  # here, as it costs 1 s where the loss is only looked up
+    from kornia.filters import get_gaussian_kernel1d  # here, as the import takes 1 s
 
     return get_gaussian_kernel1d(window, 1.5).view(1, 1, -1, 1)
 

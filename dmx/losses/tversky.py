@@ -1,10 +1,10 @@
-"""Tversky loss: overlap in which false and missed pixels have weights of their own.
+"""Tversky loss: overlap with separate weights for false positives and false negatives.
 
 Source: Salehi et al. 2017, "Tversky loss function for image segmentation using 3D fully convolutional deep networks".
 Equation: T = Σ p g / (Σ p g + α Σ p (1 - g) + β Σ (1 - p) g) with p = σ(z) over the known pixels of a sample;
 L = 1 - T, the mean over samples that have known pixels. α = β = 1/2 is Dice (without squares), α = β = 1 is Jaccard.
-Deviations: `SMOOTH` is added above and below, as in `dice`. Written here, as segmentation-models-pytorch pools the
-batch into one sample and gives 0 wherever there is no object.
+Deviations: `SMOOTH` is added to numerator and denominator, as in `dice`. Implemented here, because
+segmentation-models-pytorch pools the batch into one sample and gives 0 without an object.
 """
 
 from typing import Annotated

@@ -1,14 +1,15 @@
-"""Virtual normals: planes through three distant points should be tilted alike.
+"""Virtual normals: the difference of predicted and true normals of planes through three distant points.
 
 Source: Yin et al. 2019, "Enforcing geometric constraints of virtual normal for depth prediction".
 Equation: P = d ((u - u0) / f, (v - v0) / f, 1) of the pixel (u, v) for d = y and d = t; n = (P_b - P_a) x (P_c - P_a)
-of three pixels a, b, c; L = mean |n_y/|n_y| - n_t/|n_t||_1 over triples whose true triangle is not narrow or small.
-Deviations: f is a parameter and (u0, v0) the picture's centre, as data sets need not know their cameras. Narrow is any
-angle below 30 degrees; the paper asks for two angles between 30 and 120. Small is a side below a share of the
-triangle's mean depth in place of 0.6 m, so that the unit does not matter. All triples count, not the worst three
-quarters. Each known pixel is in three triples, drawn at random, but the same at each step (`sampling`). Where the sine
-of the predicted triangle's angle at a is below a thousandth, or its area below a thousandth of the true one's, the
-direction of its normal is noise with huge gradients, and n_y is divided by what it has at a thousandth.
+of three pixels a, b, c; L = mean |n_y/|n_y| - n_t/|n_t||_1 over triples whose true triangle is neither narrow nor
+small.
+Deviations: f is a parameter and (u0, v0) the picture's centre, as data sets need not have camera parameters. Narrow
+means an angle below 30 degrees; the paper requires two angles between 30 and 120. Small means a side below a share of
+the triangle's mean depth instead of 0.6 m, for independence of the unit. All triples count, not only the worst three
+quarters. Each known pixel is in three random triples, the same ones at each step (`sampling`). If the sine of the
+predicted triangle's angle at a is below 0.001, or its area below 0.001 of the true one's, the direction of its normal
+is noise with huge gradients; |n_y| is then clamped to its value at that threshold.
 """
 
 from math import cos, radians
@@ -29,7 +30,7 @@ FLAT = 1e-3
 
 
 def points(d: Float[Tensor, "B 1 H W"], focal: float) -> Float[Tensor, "B 3 H W"]:
-    """P of each pixel, in the depth's unit; `focal` in greater sides of the picture."""
+    """P of each pixel, in the depth's unit; `focal` in units of the picture's longer side."""
     H, W = d.shape[-2:]
     v, u = torch.meshgrid(
         *(torch.arange(n, dtype=d.dtype, device=d.device) - (n - 1) / 2 for n in (H, W)), indexing="ij"
@@ -81,8 +82,8 @@ def virtual_normals(
     a, b, c = corners(y, triples, focal)
     n_y = torch.linalg.cross(b - a, c - a)
     sides, length = ((b - a).norm(dim=-1) * (c - a).norm(dim=-1))[..., None], n_t.norm(dim=-1, keepdim=True)
-    least = torch.where(used[..., None], FLAT * torch.maximum(sides, length), 1)  # 1: whatever is not 0
+    least = torch.where(used[..., None], FLAT * torch.maximum(sides, length), 1)  # 1: any value but 0
     n_y = n_y / torch.maximum(n_y.norm(dim=-1, keepdim=True), least)
     n_t = n_t / torch.where(used[..., None], length, 1)
     L = (n_y - n_t).abs().sum(-1)
-    return torch.where(known, used * L, 0).sum() / used.sum().clamp(min=1)  # times 0, not left out: NaN stays NaN
+    return torch.where(known, used * L, 0).sum() / used.sum().clamp(min=1)  # times 0 so that NaN stays NaN

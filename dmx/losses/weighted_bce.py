@@ -1,4 +1,4 @@
-"""Binary cross-entropy in which the object's pixels have a weight of their own.
+"""Binary cross-entropy with a weight for the object's pixels.
 
 Equation: L = -(w g ln p + (1 - g) ln(1 - p)) with p = σ(z), the mean over all known pixels of the batch.
 Deviations: none; w is torch's `pos_weight`, and the mean is over pixels, not over weights.

@@ -1,12 +1,12 @@
-"""Predicted depth brought to the truth's scale, picture by picture.
+"""Alignment of predicted depth to the truth, for each picture.
 
     none            y
     median          y · median(t) / median(y)                           Zhou et al. 2017 (SfMLearner), for evaluation
     least squares   s y + b, (s, b) = argmin Σ (s y + b - t)²           Ranftl et al. 2022, section 5
 
-All over the valid pixels of a picture. Relative depth with the near end high is an inverse depth: against metric depth
-the fit is made in inverse depth (Ranftl et al. 2022, section 6) and turned over. A line can leave what is depth at
-all: metric depth that was fitted is held within the data set's range.
+All over the valid pixels of a picture. Relative depth that is high near the camera is an inverse depth: against metric
+depth, the line is fitted in inverse depth (Ranftl et al. 2022, section 6) and then inverted. As a fitted line can give
+invalid depth, fitted metric depth is clamped to the data set's range.
 """
 
 from typing import Literal
@@ -22,20 +22,20 @@ Alignment = Literal["none", "median", "least_squares"]
 
 
 def alignments(predicted: DepthSpec, true: DepthSpec) -> tuple[Alignment, ...]:
-    """The alignments that make sense: a scale for metric depth, scale and shift where scale is arbitrary."""
+    """The applicable alignments: scale for metric depth, scale and shift for depth of arbitrary scale."""
     if predicted.kind != true.kind or predicted.near != true.near:
         return ("least_squares",)
     return ("none", "median", "least_squares") if true.kind == "metric" else ("none", "least_squares")
 
 
 def aligned(pixels: DepthPixels, how: Alignment, predicted: DepthSpec, true: DepthSpec) -> DepthPixels:
-    """The pixels with `y` brought to the truth.
+    """The pixels with `y` aligned to the truth.
 
     Args:
         pixels: Prediction and truth.
         how: One of `alignments(predicted, true)`.
-        predicted: How the prediction is to be read.
-        true: How the truth is to be read.
+        predicted: The depth spec of the prediction.
+        true: The depth spec of the truth.
     """
     y, t, valid = pixels.y, pixels.t, pixels.valid
     if how == "none":
@@ -61,7 +61,7 @@ def median(x: Float64[Tensor, "B 1 H W"], valid: Bool[Tensor, "B 1 H W"]) -> Flo
 def fitted(
     y: Float64[Tensor, "B 1 H W"], t: Float64[Tensor, "B 1 H W"], valid: Bool[Tensor, "B 1 H W"]
 ) -> Float64[Tensor, "B 1 H W"]:
-    """The line s y + b of least squares; where y is constant, the mean of t."""
+    """The least-squares fit s y + b; the mean of t if y is constant."""
 
     def mean(x: Float64[Tensor, "B 1 H W"]) -> Float64[Tensor, "B 1 1 1"]:
         return torch.where(valid, x, 0).sum((1, 2, 3), keepdim=True) / valid.sum((1, 2, 3), keepdim=True)

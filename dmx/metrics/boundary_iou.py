@@ -1,7 +1,7 @@
 """Boundary IoU: intersection over union of the masks' pixels near their own outlines (Cheng et al. 2021).
 
-An outline runs between known pixels of a mask and known pixels that are not in it; the picture's edge is one, too.
-Where an unknown region begins there is none.
+An outline runs between known pixels inside and outside of a mask, and along the picture's edge, but not along the
+border of an unknown region.
 """
 
 import cv2
@@ -15,7 +15,7 @@ from dmx.metrics.whole_mask import Mask
 from dmx.registry import mask_metrics
 
 SHARE = 0.02
-"""Of the picture's diagonal: how near is near (section 4.2)."""
+"""The distance d as a share of the picture's diagonal (section 4.2)."""
 
 
 def rim(mask: Mask, known: Mask, distance: int) -> Mask:

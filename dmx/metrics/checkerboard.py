@@ -1,18 +1,18 @@
-"""Checkerboard: how much of the predicted depth is a pattern of period 2 or 4, beyond that of the truth.
+"""Checkerboard: the share of the predicted depth's energy in patterns of period 2 or 4, minus that of the truth.
 
-Two pixel shuffles by 2 can stamp any pattern that repeats every 4x4 pixels. Its frequencies are (i/4, j/4), fifteen
-without (0, 0); the last shuffle alone makes those with even i and j. By Parseval the energy at just these is the sum of
-squares between the sixteen phases p of a pixel's place, (row mod 4, column mod 4):
+Two pixel shuffles by 2 can produce any pattern with a period of 4x4 pixels. Its frequencies are (i/4, j/4), fifteen
+without (0, 0); the last shuffle alone produces those with even i and j. By Parseval the energy at these frequencies is
+the sum of squares between the sixteen phases p = (row mod 4, column mod 4) of a pixel:
 
     detail   h = y - k * y                  k = (1 2 2 2 1)/8 along rows and along columns
     pattern  P(y) = Σ_p n_p (h̄_p - h̄)²     with n_p pixels of phase p and their mean h̄_p
     energy   E(y) = Σ (y - ȳ)²
     share    S(y) = P(y) / E(y), 0 where y is constant; checkerboard = S(y) - S(t)
 
-Why not the phases of y itself: a slope leaks into all frequencies and can even hide stripes that go the other way.
-k keeps each plane, so that slopes count nothing in h, and lets through nothing of the fifteen frequencies, so that
-patterns count in full. Looked at are the pixels around which all 5x5 are known; where there are none, as in the sparse
-depth of a laser scanner, the metric is undefined.
+The phases of h are used instead of y, because a slope in y leaks into all frequencies and can even cancel stripes of
+the opposite slope. k preserves planes, so that slopes vanish in h, and blocks the fifteen frequencies, so that patterns
+remain in full. Only pixels whose 5x5 neighbourhood is known count; if there are none, as in the sparse depth of a laser
+scanner, the metric is undefined.
 """
 
 import torch
@@ -27,7 +27,7 @@ PERIOD = 4
 
 
 def smooth(x: Float64[Tensor, "B 1 H W"], outside: float) -> Float64[Tensor, "B 1 H W"]:
-    """The convolution k * x, with `outside` around x: by sums of two, which is faster than pooling."""
+    """The convolution k * x, with x padded by `outside`; computed by sums of two, which is faster than pooling."""
     x = pad(x, (2, 2, 2, 2), value=outside)
     for axis in (2, 3):
         for step in (1, 2, 1):  # (1 1) * (1 0 1) * (1 1) = (1 2 2 2 1)
@@ -46,7 +46,7 @@ def pattern_and_energy(
     x: Float64[Tensor, "B 1 H W"], valid: Bool[Tensor, "B 1 H W"], known: Bool[Tensor, "B 1 H W"]
 ) -> tuple[Float64[Tensor, "B"], Float64[Tensor, "B"]]:
     """P(x) and E(x)."""
-    # From the least value up: a constant then is 0 exactly, and its rounding errors are no pattern.
+    # Subtract the minimum, so that a constant is exactly 0 and its rounding errors do not count as a pattern.
     x = torch.where(valid, x - torch.where(valid, x, torch.inf).amin((1, 2, 3), keepdim=True), 0)
     h = x - smooth(x, outside=0)
     n_p = fold(torch.ones_like(x), known)

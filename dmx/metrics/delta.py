@@ -1,4 +1,4 @@
-"""Share of pixels whose depth is right within a factor of 1.25, 1.25² or 1.25³ (Ladický et al. 2014)."""
+"""Share of pixels whose depth is correct within a factor of 1.25, 1.25² or 1.25³ (Ladický et al. 2014)."""
 
 import torch
 from jaxtyping import Float64
@@ -9,7 +9,7 @@ from dmx.registry import depth_metrics
 
 
 def within(pixels: DepthPixels, k: int) -> Float64[Tensor, "B K"]:
-    """Sums of the share of pixels with max(y/t, t/y) < 1.25^k; an undefined ratio is no miss but NaN."""
+    """Sums of the share of pixels with max(y/t, t/y) < 1.25^k; an undefined ratio gives NaN, not a miss."""
     worse = pixels.worse_ratio
     return pixels.mean_sums(torch.where(worse.isnan(), worse, (worse < 1.25**k).double()))
 

@@ -4,8 +4,8 @@
     ξ = 2 φ_G φ_F / (φ_G² + φ_F²)                       eq. 2
     E = Σ (1 + ξ)² / 4 / (n - 1)                        eq. 4 and 5; the authors' program divides by n - 1, not n
 
-F and G have two values each, so that ξ has four, and E follows from the counts of the four kinds of pixels. Without an
-object the sum is that of the pixels where F has none, and where all is object that of those where F has one.
+F and G have two values each, so ξ has four, and E follows from the counts of the four kinds of pixels. Without an
+object the sum is the number of pixels with F = 0; if the whole picture is object, the number of pixels with F = 1.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""All metrics of a data set's kind at once, over any number of batches."""
+"""Evaluation of all metrics for a data set's kind of depth, over any number of batches."""
 
 import math
 from collections import defaultdict
@@ -27,7 +27,7 @@ def components(spec: DepthSpec, *, thorough: bool = False) -> dict[str, Componen
 
 
 def forms(component: Component) -> tuple[str, ...]:
-    """How the values of samples become one value; a metric of a picture as a whole cannot be pooled."""
+    """The reductions over samples that a metric supports; a metric of a whole picture cannot be pooled."""
     known: tuple[str, ...] = component.facts.get("forms", tuple(FORMS))
     return known
 
@@ -38,7 +38,7 @@ def names(spec: DepthSpec) -> tuple[str, ...]:
 
 
 def definitions(spec: DepthSpec, *, thorough: bool = False) -> dict[str, str]:
-    """What each full name means, as text that is equal exactly where values may be compared.
+    """The definition of each metric by full name; definitions are equal exactly if values are comparable.
 
     >>> from dmx.metrics import definitions
     >>> definitions(DepthSpec("relative", 0.0, 1.0))["depth/rmse_pooled"]
@@ -52,7 +52,7 @@ def definitions(spec: DepthSpec, *, thorough: bool = False) -> dict[str, str]:
 
 
 def higher_is_better(name: str) -> bool:
-    """Whether a greater value of the metric with this full name is the better one.
+    """Whether higher values of the metric with this full name are better.
 
     Raises:
         ValueError: There is no such metric.
@@ -69,16 +69,16 @@ def higher_is_better(name: str) -> bool:
 
 
 class Evaluator:
-    """Gathers each sample's sums of every metric, and divides once at the end.
+    """Accumulates each sample's sums for every metric, and divides once at the end.
 
-    Updating neither waits for the device nor reads from it. Every sample counts once, in whatever batch it comes.
+    Updates do not synchronize with the device. Results do not depend on the batch size.
 
     Args:
-        spec: The data set's depth; decides which metrics are defined.
-        thorough: Whether those are among them that are too slow for every epoch.
+        spec: The data set's depth; determines which metrics are defined.
+        thorough: Whether to include the metrics that are too slow for every epoch.
 
     Raises:
-        ValueError: The fact `finish` of a metric is no key of `dmx.sample_table.FINISHES`.
+        ValueError: The fact `finish` of a metric is not a key of `dmx.sample_table.FINISHES`.
     """
 
     def __init__(self, spec: DepthSpec, *, thorough: bool = False) -> None:
@@ -93,8 +93,8 @@ class Evaluator:
 
     @torch.no_grad()
     def update(self, prediction: Prediction, batch: Batch) -> None:
-        """Take in a batch and what the network said of it."""
-        if prediction.depth.is_mps:  # has no float64
+        """Add a batch and its prediction."""
+        if prediction.depth.is_mps:  # MPS has no float64
             cpu = torch.device("cpu")
             prediction = Prediction(prediction.mask_logits.to(cpu), prediction.depth.to(cpu))
             batch = batch.to(cpu)
@@ -104,7 +104,7 @@ class Evaluator:
             self.sums[name].append(component.function(pixels[name.partition("/")[0]]))
 
     def compute(self) -> dict[str, float | None]:
-        """The value of every metric by its full name; None where it is undefined or not a finite number."""
+        """The value of every metric by its full name; None if it is undefined or not finite."""
         values: dict[str, float | None] = {}
         for name, component in self.components.items():
             sums = torch.cat(self.sums[name]).cpu() if self.ids else None
@@ -113,7 +113,7 @@ class Evaluator:
         return values
 
     def samples(self, groups: Mapping[str, str]) -> SampleTable:
-        """What each sample came to, given the group of each."""
+        """The metric sums of each sample, with its group from `groups`."""
         sums = {name: torch.cat(batches).cpu().numpy() for name, batches in self.sums.items()}
         meanings = {
             name: Meaning(component.facts["finish"], component.facts["higher_is_better"])
@@ -123,7 +123,7 @@ class Evaluator:
 
 
 def summed_up(component: Component, form: str, sums: Tensor) -> float | None:
-    """The value over samples, from the sums of each."""
+    """The value over all samples from each sample's sums."""
     finish = FINISHES[component.facts["finish"]]
     if form == "pooled":
         return finite(finish(sums.sum(0)))
@@ -132,6 +132,6 @@ def summed_up(component: Component, form: str, sums: Tensor) -> float | None:
 
 
 def finite(value: Tensor) -> float | None:
-    """The number, or None where it is NaN or infinite."""
+    """The number; None if it is NaN or infinite."""
     number = float(value)
     return number if math.isfinite(number) else None

@@ -1,8 +1,8 @@
-"""What metrics look at: prediction and truth in float64, and sums over the known pixels of each sample.
+"""The inputs of metrics: prediction and truth in float64, and sums over the known pixels of each sample.
 
 A registered metric is a function from these pixels to the sums of each sample, (B, K) in float64. Its fact `finish`,
-a key of `dmx.sample_table.FINISHES`, names what turns sums, of one sample or of many added up, into the value. A NaN
-among the predictions makes the sums NaN; nothing is repaired.
+a key of `dmx.sample_table.FINISHES`, names the function that turns sums, of one sample or added over many, into the
+value. A NaN in the prediction makes the sums NaN.
 """
 
 from dataclasses import dataclass
@@ -37,17 +37,17 @@ class DepthPixels:
 
     @cached_property
     def log_ratio(self) -> Float64[Tensor, "B 1 H W"]:
-        """The difference ln y - ln t; not finite where a depth is not above 0."""
+        """The difference ln y - ln t; not finite unless both depths are above 0."""
         return self.y.log() - self.t.log()
 
     @cached_property
     def worse_ratio(self) -> Float64[Tensor, "B 1 H W"]:
-        """max(y / t, t / y), 1 or more; NaN where a depth is not above 0."""
+        """max(y / t, t / y), 1 or more; NaN unless both depths are above 0."""
         greater = torch.maximum(self.y / self.t, self.t / self.y)
         return torch.where((self.y > 0) & (self.t > 0), greater, torch.nan)
 
     def mean_sums(self, x: Float64[Tensor, "B 1 H W"]) -> Float64[Tensor, "B 2"]:
-        """Each sample's sum of x and number of pixels: what a mean needs."""
+        """Each sample's sum of x and number of pixels, for a mean."""
         return torch.stack([total(x, self.valid), self.valid.sum((1, 2, 3)).double()], dim=1)
 
 
@@ -55,7 +55,7 @@ class DepthPixels:
 class MaskPixels:
     """Predicted probability `p` = σ(z), predicted mask `hard` and true mask `g`; `valid` where `g` is known.
 
-    The mask is predicted where p > 0.5, that is where the logit z > 0; it is NaN where z is.
+    `hard` is 1 where p > 0.5, that is where the logit z > 0, and NaN where z is NaN.
     """
 
     p: Float64[Tensor, "B 1 H W"]

@@ -1,4 +1,4 @@
-"""How the mask's probability is spread over object and rest: thresholds, precision and recall, calibration."""
+"""Histograms of the mask probability over object and rest: thresholds, precision and recall, calibration."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,16 +10,16 @@ from torch import Tensor
 from dmx.quartet import Batch, Prediction
 
 BINS = 300
-"""Of the probability; bin k has k / 300 < p <= (k + 1) / 300, and the first p = 0, too."""
+"""Number of bins of the probability; bin k has k / 300 < p <= (k + 1) / 300, and the first includes p = 0."""
 CALIBRATION_BINS = 15  # as in the tables of Guo et al. 2017
 
 
 @dataclass(frozen=True)
 class Probabilities:
-    """Pixels by bins of their probability; those of several batches add up.
+    """Histogram of pixels by probability; histograms of several batches can be added.
 
     Attributes:
-        counts: Known pixels of the rest (0) and of the object (1).
+        counts: Known pixels of the rest (row 0) and of the object (row 1).
         mass: The sum of their probabilities.
     """
 
@@ -28,7 +28,7 @@ class Probabilities:
 
     @classmethod
     def of(cls, prediction: Prediction, batch: Batch) -> "Probabilities":
-        """Those of a batch, where it is; NaN counts nowhere."""
+        """The histogram of a batch, on its device; NaN is not counted."""
         p = prediction.mask_logits.double().sigmoid()
         known = batch.mask_valid & ~p.isnan()
         p, g = p[known], batch.mask[known] > 0.5
@@ -41,7 +41,7 @@ class Probabilities:
 
     @cached_property
     def positives(self) -> Float64[Tensor, "2 300"]:
-        """How many pixels of the rest and of the object have p > k / 300, for every k."""
+        """The number of pixels of the rest and of the object with p > k / 300, for every k."""
         return self.counts.flip(1).cumsum(1).flip(1).double()
 
     @property
@@ -67,14 +67,14 @@ class Probabilities:
         return torch.div(hits, false + self.counts[1].sum())
 
     def curve(self) -> tuple[list[int], list[int], tuple[int, int]]:
-        """At the thresholds k / 100: pixels of the object above it, those of the rest, and how many both are in all."""
+        """At thresholds k / 100: pixels of the object above, pixels of the rest above, and the totals of both."""
         false, hits = self.positives[:, :: BINS // 100].long().tolist()
         rest, objects = self.counts.sum(1).tolist()
         return hits, false, (objects, rest)
 
     @property
     def best_threshold(self) -> float | None:
-        """The threshold of the highest pooled IoU, the middle of those that share it; None without an object."""
+        """The threshold of the highest pooled IoU, the middle one of ties; None without an object."""
         if not int(self.counts[1].sum()):
             return None
         best = (self.iou == self.iou.max()).nonzero()[:, 0]
@@ -86,7 +86,7 @@ class Probabilities:
 
     @property
     def calibration(self) -> Float64[Tensor, "3 15"]:
-        """Of 15 bins of p: pixels, mean p, share of the object; the latter two NaN where no pixel is."""
+        """For 15 bins of p: number of pixels, mean p, share of the object; the latter two NaN for an empty bin."""
         counts = self.counts.reshape(2, CALIBRATION_BINS, -1).sum(2).double()
         n = counts.sum(0)
         return torch.stack([n, self.mass.reshape(CALIBRATION_BINS, -1).sum(1) / n, counts[1] / n])
@@ -95,7 +95,7 @@ class Probabilities:
     def calibration_error(self) -> float | None:
         """Expected calibration error Σ n_b / n |share_b - p̄_b| (Guo et al. 2017, eq. 3, of the object's probability).
 
-        In [0, 1]; None without a pixel.
+        In [0, 1]; None without pixels.
         """
         n, confidence, share = self.calibration
         if not int(n.sum()):

@@ -1,12 +1,12 @@
-"""S-measure: how alike predicted and true mask are in structure (Fan et al. 2017).
+"""S-measure: structural similarity of predicted and true mask (Fan et al. 2017).
 
     S = α S_object + (1 - α) S_region, α = 0.5                          eq. 7
     S_object = μ O(p on the object) + (1 - μ) O(1 - p elsewhere)        eq. 6, μ the object's share of the picture
     O(x) = 2 x̄ / (x̄² + 1 + σ_x)                                         eq. 5, λ = 0.5
     S_region = Σ_k w_k ssim(p_k, g_k)                                   section 3.1: four parts around g's centroid
 
-Without an object S = 1 - p̄, and where all is object S = p̄ (section 4.1 of the authors' code). As there, deviations
-divide by n - 1, a centroid falls on a whole pixel, and S is 0 at least.
+Without an object S = 1 - p̄; if the whole picture is object, S = p̄ (section 4.1 of the authors' code). As there,
+standard deviations divide by n - 1, centroids are rounded to whole pixels, and S is clamped to 0 or more.
 """
 
 import numpy as np
@@ -36,7 +36,7 @@ def likeness(x: Float64[np.ndarray, "N"]) -> float:
 
 
 def by_region(p: Probability, g: Mask, known: Mask) -> float:
-    """S_region: the parts around the centroid of the known object, by their share of the known pixels."""
+    """S_region: the four parts around the known object's centroid, weighted by their share of the known pixels."""
     rows, columns = (np.round(where.mean()).astype(int) + 1 for where in np.nonzero(g))
     total = 0.0
     for down in (slice(None, rows), slice(rows, None)):

@@ -1,7 +1,7 @@
 """Scale-invariant logarithmic error of depth with λ = 1: the spread of ln y - ln t.
 
-The constant is in the name, for one name with two formulas is a known trap: λ = 0.5 and 0.85 are about as well, and
-factors of 100.
+λ is part of the name, because other definitions share the name SILog: λ = 0.5 and 0.85 are also in use, as are factors
+of 100.
 """
 
 import torch

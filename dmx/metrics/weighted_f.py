@@ -1,13 +1,12 @@
-"""Weighted F-measure: errors count by where they are (Margolin et al. 2014), β² = 1.
+"""Weighted F-measure: errors are weighted by their position (Margolin et al. 2014), β² = 1.
 
-E = |g - p|; elsewhere than on the object, E of the nearest object pixel
+E = |g - p|; for EA, E outside of the object is that of the nearest object pixel
 EA = K * E                                          eq. 7: K a Gaussian of 7x7, σ = 5
 E_w = min(E, EA) on the object, E B elsewhere       eq. 8 and 9
 B = 2 - exp(ln(1/2) / 5 Δ)                          eq. 6: Δ the distance to the object
 R = 1 - mean of E_w on the object, P = TP_w / (TP_w + FP_w), F = 2 R P / (R + P)     eq. 10 to 13
 
-All over known pixels; under K, E of an unknown pixel is that of the nearest known object pixel, as it is elsewhere than
-on the object.
+All over known pixels; for EA, E of an unknown pixel is also that of the nearest known object pixel.
 """
 
 import cv2

@@ -1,7 +1,7 @@
-"""Metrics of a mask as a whole, which no sum over pixels gives: one value for each picture.
+"""Metrics of a mask as a whole, which are not sums over pixels: one value for each picture.
 
-They look at places; only known pixels are counted, averaged, or taken for the object. They are slower than a network,
-and so are left to `dmx evaluate`.
+They depend on the positions of pixels; unknown pixels are neither counted nor averaged, nor part of the object. They
+are slower than a network's forward pass, so only `dmx evaluate` computes them.
 """
 
 from collections.abc import Callable
@@ -19,14 +19,14 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 
 def each(pixels: MaskPixels, measure: Callable[[Probability, Mask, Mask], float | None]) -> Float64[Tensor, "B 2"]:
-    """Each sample's value and 1, as sums; zeros where `measure` is undefined or nothing of the mask is known.
+    """Each sample's sums (value, 1); zeros if `measure` is undefined or no pixel of the mask is known.
 
     A NaN among the probabilities of known pixels makes the value NaN.
 
     Args:
         pixels: Prediction and truth.
-        measure: From the probability, the true object and the known pixels of one picture to the value. Where the mask
-            is unknown the probability is 0 and there is no object.
+        measure: Computes the value from one picture's probability, true object and known pixels. At unknown pixels the
+            probability is 0 and the object is False.
     """
     known = pixels.valid.cpu()
     p, g = (torch.where(known, x.cpu(), 0)[:, 0].numpy() for x in (pixels.p, pixels.g))

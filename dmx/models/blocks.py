@@ -1,4 +1,4 @@
-"""What our networks beside the baseline are put together from: convolutions with their norms, and the shape of a U.
+"""Building blocks of all own networks but the baseline: convolutions with norms, and the U shape.
 
     image, background -> block -> pool -> block -> pool -> bottleneck -> up -> block -> up -> block -> head -> mask
                            |                |                               |            |         (and so for depth)
@@ -21,13 +21,13 @@ from dmx.models.joint import EncoderDecoder
 from dmx.models.upsampling import Mode, upsampler
 
 Block = Callable[[int, int], nn.Module]
-"""From so many channels to so many; height and width stay."""
+"""Creates a module from `channels_in` to `channels_out` channels that keeps height and width."""
 
 
 def conv_norm(
     channels_in: int, channels_out: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1
 ) -> nn.Sequential:
-    """A convolution around each pixel, or each `stride`-th, and the normalisation that stands for its bias."""
+    """A padded convolution without bias, and batch norm, whose shift replaces the bias."""
     padding = dilation * (kernel // 2)
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, kernel, stride, padding, dilation, groups, bias=False),
@@ -36,12 +36,12 @@ def conv_norm(
 
 
 def conv_norm_relu(channels_in: int, channels_out: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Module:
-    """The usual three."""
+    """Convolution, batch norm and ReLU."""
     return nn.Sequential(*conv_norm(channels_in, channels_out, kernel, stride, dilation), nn.ReLU())
 
 
 def separable(channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Each channel by itself in space, then each pixel by itself over the channels: c (k² + c') instead of c c' k².
+    """A depthwise, then a pointwise convolution: c (k² + c') weights instead of c c' k².
 
     Source: Howard et al. 2017, "MobileNets: efficient convolutional neural networks for mobile vision applications".
     """
@@ -54,7 +54,7 @@ def separable(channels_in: int, channels_out: int, kernel: int, stride: int = 1)
 
 
 class UEncoder(nn.Module):
-    """Down the U: a block at each size with a pool behind it, then the bottleneck."""
+    """The encoder of the U: a block and a pool at each size, then the bottleneck."""
 
     def __init__(self, channels: Sequence[int], block: Block, bottleneck: nn.Module) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class UEncoder(nn.Module):
         self.bottleneck = bottleneck
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """What each block and the bottleneck give, large to small."""
+        """The outputs of each block and of the bottleneck, large to small."""
         features = []
         for block in self.blocks:
             features.append(block(x))
@@ -72,7 +72,7 @@ class UEncoder(nn.Module):
 
 
 class UDecoder(nn.Module):
-    """Up the U for one task: twice the size, what the encoder saw at that size beside it, a block; at last the head."""
+    """The decoder of the U for one task: at each size upsample, concatenate the skip, apply a block; then the head."""
 
     def __init__(self, channels: Sequence[int], block: Block, upsampling: Mode) -> None:
         super().__init__()
@@ -93,12 +93,12 @@ class UNet(EncoderDecoder):
     """A U with one encoder and two decoders.
 
     Args:
-        channels: Of the blocks, large to small, and what the bottleneck gives.
-        inputs: Which pictures it looks at.
-        upsampling: How the decoders double height and width.
-        down: A block of the encoder.
-        bottleneck: Between encoder and decoders, from `channels[-2]` to `channels[-1]`.
-        up: A block of a decoder.
+        channels: Channels of the blocks, large to small, and of the bottleneck's output.
+        inputs: The input pictures.
+        upsampling: The decoders' upsampling method.
+        down: Creates a block of the encoder.
+        bottleneck: The module between encoder and decoders, from `channels[-2]` to `channels[-1]` channels.
+        up: Creates a block of a decoder.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class UNet(EncoderDecoder):
         self.pictures = Pictures(inputs)
         self.needs_background = needs_background(inputs)
         self.multiple = 2 ** (len(channels) - 1)
-        self.least = 2 * self.multiple  # so that the bottleneck's norms see more than one place, even in a batch of one
+        self.least = 2 * self.multiple  # so that the bottleneck's norms see more than one value, even in a batch of one
         self.encoder = UEncoder([self.pictures.channels, *channels[:-1]], down, bottleneck)
         self.mask_decoder = UDecoder(channels, up, upsampling)
         self.depth_decoder = UDecoder(channels, up, upsampling)
@@ -122,7 +122,7 @@ class UNet(EncoderDecoder):
     def encode(
         self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
     ) -> list[Float[Tensor, "B _ _ _"]]:
-        """What each block of the encoder and the bottleneck give, large to small.
+        """The outputs of each block of the encoder and of the bottleneck, large to small.
 
         Raises:
             UserError: The network takes backgrounds, but there is none.

@@ -4,8 +4,8 @@ r"""DepthMaskNet, the baseline: two stems, one dilated encoder, two pixel-shuffl
                         concatenate -> fuse -> encoder, 4 blocks -> decoder, 4 blocks -> head -> mask logits
     image      -> stem /                                        \-> decoder, 4 blocks -> head -> raw depth
 
-With the defaults it is the published network: 5,230,720 parameters, no biases. The decoders' ways to double height and
-width are in `upsampling`.
+With the defaults it is the published network: 5,230,720 parameters, no biases. The decoders' upsampling methods are in
+`upsampling`.
 """
 
 from typing import Annotated
@@ -33,7 +33,7 @@ def stem(width: int) -> nn.Sequential:
 
 
 class EncoderBlock(nn.Module):
-    """From c to 2c channels, by a plain and a dilated view of the same input: 44c² + 8c parameters."""
+    """From c to 2c channels by a plain and a dilated branch on the same input: 44c² + 8c parameters."""
 
     def __init__(self, c: int) -> None:
         super().__init__()
@@ -43,15 +43,15 @@ class EncoderBlock(nn.Module):
         self.halve = conv(4 * c, 2 * c, 1)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 2*C H W"]:
-        """Both views, concatenated and halved."""
+        """Both branches, concatenated and downsampled by 2."""
         return self.halve(torch.cat([self.plain(x), self.dilated(x)], dim=1))  # type: ignore[no-any-return]
 
 
 class Decoder(nn.Module):
-    """From 16w channels at a sixteenth of the size to one channel at full size, for one task.
+    """From 16w channels at 1/16 of the size to one channel at full size, for one task.
 
-    Without skips block k halves the channels. With skips, what the encoder saw before each pool is concatenated to
-    the block's output of the same size, so that 24w, 12w, 6w and 3w channels go on.
+    Without skips each block halves the channels. With skips, the encoder's features before each pool are concatenated
+    to the block's output of the same size, which then has 24w, 12w, 6w and 3w channels.
     """
 
     def __init__(self, width: int, upsampling: Mode, skips: bool) -> None:
@@ -91,7 +91,7 @@ class DepthMaskNet(EncoderDecoder):
     def encode(
         self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
     ) -> list[Float[Tensor, "B _ _ _"]]:
-        """With skips the features before each pool, large to small; always the last output.
+        """The encoder's last output, preceded, with skips, by the features before each pool, large to small.
 
         H and W are divisible by 16.
 

@@ -1,7 +1,7 @@
-"""A U-Net that looks far around at its bottom, by dilated convolutions instead of more pools.
+"""A U-Net with a large receptive field at its bottleneck by dilated convolutions instead of more pools.
 
-With D dilations d = 1, 2, 4, ..., 2^(D-1) at an eighth of the size, the last of the stacked convolutions sees
-1 + 2 Σ d = 2^(D+1) - 1 places each way, eight times as many pixels, and no detail is pooled away for it.
+With D dilations d = 1, 2, 4, ..., 2^(D-1) at 1/8 of the size, the receptive field of the last stacked convolution has a
+side of 1 + 2 Σ d = 2^(D+1) - 1 places, or eight times as many pixels, without a loss of detail by further pools.
 """
 
 from typing import Annotated, Literal
@@ -19,11 +19,12 @@ Arrangement = Literal["stacked", "parallel"]
 
 
 class DilatedBottleneck(nn.Module):
-    """The sum of D dilated views of the same features, after a plain convolution to c channels.
+    """A plain convolution to c channels, plus the sum of the outputs of D dilated convolutions.
 
-    `stacked`, each view is of the one before (the context module of Yu and Koltun 2016, whose outputs we all add up, as
-    Zhou et al. 2018, "D-LinkNet", do). `parallel`, all are of the same (the pyramid of Chen et al. 2017, "Rethinking
-    atrous convolution"; ours adds up where theirs concatenates, and has no image pooling).
+    With `stacked`, each dilated convolution takes the output of the one before (the context module of Yu and Koltun
+    2016; we sum all outputs, as Zhou et al. 2018, "D-LinkNet", do). With `parallel`, all take the same input (the
+    pyramid of Chen et al. 2017, "Rethinking atrous convolution"; ours sums instead of concatenating, and has no image
+    pooling).
     """
 
     def __init__(self, channels_in: int, c: int, dilations: int, arrangement: Arrangement) -> None:
@@ -33,7 +34,7 @@ class DilatedBottleneck(nn.Module):
         self.views = nn.ModuleList(conv_norm_relu(c, c, 3, dilation=2**k) for k in range(dilations))
 
     def forward(self, x: Float[Tensor, "B _ h w"]) -> Float[Tensor, "B C h w"]:
-        """X + Σ_k view_k, each of the view before or of x."""
+        """The sum x + Σ_k view_k, where each dilated convolution takes the view before or x."""
         x = seen = total = self.plain(x)
         for view in self.views:
             seen = view(seen if self.stacked else x)
@@ -47,7 +48,7 @@ def double(channels_in: int, channels_out: int) -> nn.Module:
 
 
 def single(channels_in: int, channels_out: int) -> nn.Module:
-    """One convolution, for decoders: there are two of them."""
+    """One convolution, for the two decoders, to keep them light."""
     return conv_norm_relu(channels_in, channels_out, 3)
 
 

@@ -1,10 +1,10 @@
-"""FastDepth: a light network for real time, of depthwise-separable convolutions and nearest-neighbour upsampling.
+"""FastDepth: a light real-time network of depthwise-separable convolutions and nearest-neighbour upsampling.
 
 Source: Wofk et al. 2019, "FastDepth: fast monocular depth estimation on embedded systems": MobileNet as the encoder, a
-decoder of five 5x5 separable convolutions with nearest neighbours behind each, and the encoder's features at a half, a
-quarter and an eighth added to it. Ours has a decoder for each task, and is made light by its width (24 where MobileNet
-has 32) and not by pruning. As published, the head is pointwise behind the last nearest neighbours, so that the outputs
-are squares of 2x2 equal pixels.
+decoder of five 5x5 separable convolutions, each followed by nearest-neighbour upsampling, with additive skips at 1/2,
+1/4 and 1/8 of the size. Ours has a decoder for each task, and is made light by its width (24 instead of MobileNet's 32)
+and not by pruning. As published, the pointwise head follows the last upsampling, so that the outputs consist of 2x2
+blocks of equal pixels.
 """
 
 from typing import Annotated
@@ -18,12 +18,12 @@ from dmx.models.inputs import AnyInputs, Pictures, needs_background
 from dmx.models.joint import EncoderDecoder
 from dmx.registry import Choice, models
 
-# MobileNet's separable convolutions by size, from a half to a 32nd: (channels over the stem's, stride)
+# MobileNet's separable convolutions by size, from 1/2 to 1/32: (channels relative to the stem's, stride)
 STAGES = (((2, 1),), ((4, 2), (4, 1)), ((8, 2), (8, 1)), ((16, 2), *((16, 1),) * 5), ((32, 2), (32, 1)))
 
 
 class MobileEncoder(nn.Module):
-    """MobileNet without its classifier: thirteen separable convolutions behind a stem that halves the size."""
+    """MobileNet without its classifier: a stem that halves the size, and thirteen separable convolutions."""
 
     def __init__(self, pictures: int, width: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class MobileEncoder(nn.Module):
             self.stages.append(nn.Sequential(*layers))
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """The features at a half, a quarter, an eighth and a 32nd of the size."""
+        """The features at 1/2, 1/4, 1/8 and 1/32 of the size."""
         x = self.stem(x)
         features = []
         for stage in self.stages:
@@ -49,7 +49,7 @@ class MobileEncoder(nn.Module):
 
 
 class FastDecoder(nn.Module):
-    """From 32w channels at a 32nd to one at full size, for one task."""
+    """From 32w channels at 1/32 of the size to one channel at full size, for one task."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class FastDecoder(nn.Module):
         self.head = nn.Conv2d(width, 1, 1)
 
     def forward(self, features: list[Tensor]) -> Float[Tensor, "B 1 H W"]:
-        """The task's raw output: x <- up(block(x)) + the feature of that size, where there is one."""
+        """The task's raw output: x <- up(block(x)) + the encoder's feature of that size, if there is one."""
         half, quarter, eighth, x = features
         for block, feature in zip(self.blocks, (None, eighth, quarter, half, None), strict=True):
             x = self.up(block(x))
@@ -72,7 +72,7 @@ class FastDepth(EncoderDecoder):
     """The network of the module's docstring; see `fastdepth` for the parameters."""
 
     multiple = 32
-    least = 64  # so that the last batch norms see more than one place, even in a batch of one
+    least = 64  # so that the last batch norms see more than one value per channel, even in a batch of one
 
     def __init__(self, width: int, inputs: AnyInputs) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class FastDepth(EncoderDecoder):
     def encode(
         self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
     ) -> list[Float[Tensor, "B _ _ _"]]:
-        """The encoder's features at a half, a quarter, an eighth and a 32nd of the size.
+        """The encoder's features at 1/2, 1/4, 1/8 and 1/32 of the size.
 
         Raises:
             UserError: The network takes backgrounds, but there is none.

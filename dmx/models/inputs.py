@@ -1,4 +1,4 @@
-"""Which pictures a network looks at."""
+"""The input pictures of a network."""
 
 from typing import Literal
 
@@ -10,21 +10,21 @@ from dmx.errors import UserError
 
 Inputs = Literal["image+background", "image"]
 AnyInputs = Literal["image+background", "image", "two_stems"]
-"""Two stems: each picture passes a convolution of its own before they are put together."""
+"""Two stems: each picture has its own first convolution before the two are concatenated."""
 
 STEM = 8  # channels of each of two stems
 
 
 def needs_background(inputs: str) -> bool:
-    """Whether a network with these `inputs` looks at the background beside the image."""
+    """Whether a network with these `inputs` takes the background beside the image."""
     return inputs != "image"
 
 
 def require_background(background: Float[Tensor, "B 3 H W"] | None) -> Float[Tensor, "B 3 H W"]:
-    """`background`, which the network cannot do without.
+    """Return `background`, which the network requires.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no background.
     """
     if background is None:
         raise UserError(
@@ -37,19 +37,19 @@ def require_background(background: Float[Tensor, "B 3 H W"] | None) -> Float[Ten
 def stack_inputs(
     image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None, inputs: Inputs
 ) -> Float[Tensor, "B C H W"]:
-    """The image, or image and background one after the other along the channels (C = 3 or 6).
+    """The image, or image and background concatenated along the channels (C = 3 or 6).
 
     Raises:
-        UserError: The background is asked for but there is none.
+        UserError: The background is required but missing.
     """
     return image if inputs == "image" else torch.cat([image, require_background(background)], dim=1)
 
 
 class Pictures(nn.Module):
-    """What an encoder gets: the pictures along the channels, or a convolution, norm and ReLU of each.
+    """The input of an encoder: the pictures concatenated along the channels, or the output of a stem for each.
 
     Attributes:
-        channels: How many channels that has.
+        channels: The number of channels of the result.
     """
 
     def __init__(self, inputs: AnyInputs) -> None:
@@ -65,7 +65,7 @@ class Pictures(nn.Module):
         """The encoder's input.
 
         Raises:
-            UserError: The background is asked for but there is none.
+            UserError: The background is required but missing.
         """
         if self.inputs != "two_stems":
             return stack_inputs(image, background, self.inputs)
@@ -73,5 +73,5 @@ class Pictures(nn.Module):
 
 
 def stem() -> nn.Sequential:
-    """The first layers of one picture."""
+    """The stem of one picture: convolution, norm and ReLU."""
     return nn.Sequential(nn.Conv2d(3, STEM, 3, padding=1, bias=False), nn.BatchNorm2d(STEM), nn.ReLU())

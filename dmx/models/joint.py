@@ -1,4 +1,4 @@
-"""From a network's raw outputs to a prediction: the one place where the depth link is applied."""
+"""From a network's raw outputs to a prediction; the depth link is applied only here."""
 
 import math
 from collections.abc import Callable
@@ -16,20 +16,20 @@ Rgb = tuple[float, float, float]
 Link = Literal["identity", "sigmoid", "softplus", "exp"]
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and deviation of ImageNet's RGB in [0, 1], which pretrained encoders expect (torchvision's constants)."""
+"""Mean and standard deviation of ImageNet's RGB in [0, 1], for pretrained encoders (torchvision's constants)."""
 
-# e**10 = 22026: far outside of any depth range on both sides, far inside of float32 (and of its square).
+# e**10 = 22026: far outside of any depth range on both sides, but well within float32, even when squared.
 EXPONENT_LIMIT = 10.0
 
 
 class JointNet(nn.Module):
-    """What a registered model builds: from normalised pictures to mask logits and raw depth, both (B, 1, H, W).
+    """The base class of registered models: from normalised pictures to mask logits and raw depth, both (B, 1, H, W).
 
     Attributes:
-        needs_background: Whether it takes the scene without the object beside the image.
+        needs_background: Whether it takes the background (the scene without the object) beside the image.
         multiple: H and W are multiples of this.
         least: H and W are at least this.
-        colours: Mean and standard deviation of red, green and blue in [0, 1] that its first weights expect.
+        colours: Mean and standard deviation of red, green and blue in [0, 1] that its initial weights expect.
     """
 
     needs_background: bool = False
@@ -43,9 +43,9 @@ class JointNet(nn.Module):
 
 
 class EncoderDecoder(JointNet):
-    """A network in two halves: what both tasks share, and what they do not.
+    """A network with a shared part, `encode`, and a task-specific part, `decode`.
 
-    Weightings by gradients of features look at what passes from the one to the other.
+    Weightings by gradients of features take the gradients of the features between the two.
     """
 
     def encode(self, image: Tensor, background: Tensor | None) -> list[Tensor]:
@@ -53,7 +53,7 @@ class EncoderDecoder(JointNet):
         raise NotImplementedError
 
     def decode(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Mask logits and raw depth from what `encode` gives."""
+        """Mask logits and raw depth from the features of `encode`."""
         raise NotImplementedError
 
     def forward(self, image: Tensor, background: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -62,11 +62,11 @@ class EncoderDecoder(JointNet):
 
 
 class DepthMaskModel(nn.Module):
-    """A network between the normalisation of pictures and its depth link.
+    """A network with the normalisation of pictures before it and the depth link after it.
 
-    A picture x in [0, 1] goes in as (x - mean) / std, channel by channel. Both are kept with the weights, so that no
-    user of a trained network has to know them. Pictures of any size are taken: around one that the network cannot take
-    its outermost pixels are repeated, and the outputs are cropped again.
+    A picture x in [0, 1] is normalised to (x - mean) / std for each channel. Both constants are stored with the
+    weights, so that users of a trained network need not know them. Pictures may have any size: they are padded by
+    replication to a size that the network accepts, and the outputs are cropped.
 
     Args:
         net: A network that a registered model built.
@@ -87,20 +87,20 @@ class DepthMaskModel(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1))
 
     def normalise_by(self, mean: Rgb, std: Rgb) -> None:
-        """Take this mean and standard deviation of red, green and blue in [0, 1] instead."""
+        """Set the mean and standard deviation of red, green and blue in [0, 1]."""
         for own, values in ((self.mean, mean), (self.std, std)):
             own.copy_(torch.tensor(values).view(3, 1, 1))
 
     def forward(self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None) -> Prediction:
-        """From pictures in [0, 1] to mask logits and depth in the data set's unit, float32 whatever the precision."""
+        """From pictures in [0, 1] to mask logits and depth in the data set's unit, float32 in any precision."""
         return self._predicted(self.net(*self._inputs(image, background)), image)
 
     def look(self, size: tuple[int, int], *, traced: bool = False) -> Prediction:
-        """The prediction of an empty picture, in evaluation mode: to see how the outputs come to be.
+        """The prediction for an empty picture in evaluation mode, for analysing the autograd graph.
 
         Args:
-            size: The picture's.
-            traced: Whether the picture requires a gradient, so that autograd tells what comes from it.
+            size: The picture's height and width.
+            traced: Whether the picture requires a gradient, so that autograd tracks what depends on it.
         """
         picture = self.mean.new_zeros(1, 3, *size).requires_grad_(traced)
         was_training = self.training
@@ -113,7 +113,7 @@ class DepthMaskModel(nn.Module):
         """The first half of `forward`: the features that both tasks share.
 
         Raises:
-            UserError: The network is not in two halves.
+            UserError: The network is not an `EncoderDecoder`.
         """
         return self._halves().encode(*self._inputs(image, background))
 
@@ -131,13 +131,13 @@ class DepthMaskModel(nn.Module):
         return self.net
 
     def _inputs(self, image: Tensor, background: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """What the network gets: normalised, and padded to a size that it takes."""
+        """The network's inputs: normalised, and padded to a size that it accepts."""
         return self._padded(self.normalised(image)), None if background is None else self._padded(
             self.normalised(background)
         )
 
     def _padded(self, picture: Tensor) -> Tensor:
-        """`picture` between copies of its outermost pixels; itself where the network takes its size."""
+        """`picture` padded by replication; unchanged if the network accepts its size."""
         (top, bottom), (left, right) = (margins(side, self.net) for side in picture.shape[-2:])
         if not any((top, bottom, left, right)):
             return picture
@@ -154,8 +154,8 @@ class DepthMaskModel(nn.Module):
     def normalised(self, picture: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """(x - mean) / std as -mean / std + x * (1 / std).
 
-        The constants are spread along a row first: in channels-last the innermost loop then has 3 W steps instead of 3,
-        which takes a fifth of the time on a CPU.
+        The constants are expanded along a row first: in channels-last the innermost loop then has 3 W steps instead of
+        3, which is five times faster on a CPU.
         """
         row, last = (1, 3, 1, picture.shape[-1]), torch.channels_last
         shift, factor = (
@@ -174,12 +174,12 @@ def make_link(name: Link | Literal["auto"], spec: DepthSpec) -> Callable[[Tensor
     | softplus | d = low + ln(1 + e^r)        | above low         |
     | exp      | d = c e^r, abs(r) <= 10      | c/22026 to 22026c |
 
-    In `exp`, c is the range's geometric middle √(low high), so that a network that starts near r = 0 starts inside of
-    the range; where low is 0, which has no geometric middle, c = high / 2. r is clamped to ±10: the exponential can
-    neither overflow nor reach 0, and NaN stays NaN.
+    In `exp`, c is the range's geometric mean √(low high), so that a network whose initial r is near 0 starts inside of
+    the range; if low is 0, c = high / 2. r is clamped to ±10, so that the exponential can neither overflow nor reach 0;
+    NaN stays NaN.
 
     `auto` is exp for metric depth, where it learned fastest (docs/model_comparison.md), and sigmoid for relative
-    depth, which has no unit but two ends.
+    depth, which is bounded on both sides.
     """
     if name == "auto":
         name = "exp" if spec.kind == "metric" else "sigmoid"
@@ -195,7 +195,7 @@ def make_link(name: Link | Literal["auto"], spec: DepthSpec) -> Callable[[Tensor
             return partial(exponential, centre=centre)
 
 
-# Module-level functions, not closures: a model can be pickled for workers and exported.
+# Module-level functions, not closures, so that models can be pickled for workers and exported.
 def identity(r: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """The raw output itself."""
     return r
@@ -217,7 +217,7 @@ def exponential(r: Float[Tensor, "..."], centre: float) -> Float[Tensor, "..."]:
 
 
 def margins(side: int, net: JointNet) -> tuple[int, int]:
-    """How many pixels to add before and after `side` pixels, so that `net` takes them: as few as will do."""
+    """The smallest padding before and after `side` pixels so that `net` accepts the result."""
     wanted = math.ceil(max(side, net.least) / net.multiple) * net.multiple
     return (wanted - side) // 2, (wanted - side + 1) // 2
 

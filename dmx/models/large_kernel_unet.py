@@ -1,7 +1,7 @@
-"""A U-Net whose convolutions look far around by themselves: depthwise with kernels of 7x7 up to 31x31.
+"""A U-Net with large receptive fields by depthwise convolutions with kernels of 7x7 up to 31x31.
 
-Depthwise, a kernel of k x k takes k² parameters a channel where a usual one takes k² c. Of the two ways to large
-kernels it is the one that keeps them whole; Peng et al. 2017, "Large kernel matters", cut them into k x 1 and 1 x k.
+A depthwise k x k kernel takes k² parameters per channel, a standard one k² c. An alternative to depthwise kernels is
+to factorise them into k x 1 and 1 x k (Peng et al. 2017, "Large kernel matters"), which is not done here.
 """
 
 from typing import Annotated, Literal
@@ -21,13 +21,13 @@ WIDER = 4
 
 
 class LargeKernelBlock(nn.Module):
-    """Look around in each channel, then think in each pixel: k² c + 8c² + 8c parameters.
+    """A large depthwise convolution, then a two-layer MLP for each pixel: k² c + 8c² + 8c parameters.
 
         y = x + norm(W₂ gelu(W₁ norm(K * x)))       K: depthwise k x k; W₁: from c to 4c channels, W₂: back
 
     Source: Liu et al. 2022, "A ConvNet for the 2020s", section 2.6, with the batch norms and the kernels beyond 7 of
-    Ding et al. 2022, "Scaling up your kernels to 31x31". Ours has no small kernel beside the large one, and the second
-    norm in place of a learned scale of the branch.
+    Ding et al. 2022, "Scaling up your kernels to 31x31". Ours has no small kernel parallel to the large one, and has
+    the second norm in place of a learned scale of the branch.
     """
 
     def __init__(self, c: int, kernel: Kernel) -> None:

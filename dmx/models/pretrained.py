@@ -1,6 +1,6 @@
-"""Pretrained weights: found in the cache or at the hub, or refused at once.
+"""A quick check that pretrained weights are in the cache or available from the hub.
 
-Left alone, the download retries for 47 s without a network before it says so.
+Without this check, a download without a network would retry for 47 s before it fails.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ SECONDS = 2.5
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Where weights lie at the hub.
+    """The location of weights at the hub.
 
     Attributes:
         repo: The repository.
         revision: Its commit; None: the newest.
-        files: What is read of it.
-        licence: Under which licence; None where the library does not say.
+        files: The files that are read.
+        licence: Their licence; None if the library does not say.
     """
 
     repo: str
@@ -29,11 +29,11 @@ class Pretrained:
 
 
 def require_weights(encoder: str, weights: str, known: Mapping[str, Pretrained]) -> None:
-    """Make sure that `weights` of `encoder` are in the cache or can be downloaded into it.
+    """Check that `weights` of `encoder` are in the cache or can be downloaded.
 
     Args:
         encoder: The encoder's name, for messages.
-        weights: Which weights are asked for.
+        weights: The requested weights.
         known: The encoder's weights by name.
 
     Raises:
@@ -51,7 +51,7 @@ def require_weights(encoder: str, weights: str, known: Mapping[str, Pretrained])
     try:
         for name in missing:
             get_hf_file_metadata(hf_hub_url(repo, name, revision=at), timeout=SECONDS)
-    except Exception as error:  # which errors the hub's client raises changes with its HTTP library
+    except Exception as error:  # the hub client's exceptions depend on its HTTP library
         revision = f" --revision {at}" if at else ""
         raise UserError(
             f"the {weights} weights of encoder '{encoder}' are not in the cache {constants.HF_HUB_CACHE} and cannot be "

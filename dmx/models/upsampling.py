@@ -1,7 +1,7 @@
-"""Twice the height and width, with checkerboards and without.
+"""Upsampling by 2, with and without checkerboard artifacts.
 
-A convolution before a pixel shuffle makes each pixel of a 2x2 square by filters of its own. Unless these agree, even a
-constant comes out as a pattern of period 2, and of period 4, 8, ... after more of them. The ways around it:
+A convolution before a pixel shuffle computes each pixel of a 2x2 block with its own filters. Unless these agree, even a
+constant input gives a pattern of period 2, and of period 4, 8, ... after further shuffles. The available methods:
 
 | name               | what                                                            | parameters       |
 |--------------------|-----------------------------------------------------------------|------------------|
@@ -11,9 +11,9 @@ constant comes out as a pattern of period 2, and of period 4, 8, ... after more 
 | bilinear           | pointwise convolution, bilinear interpolation, 3x3 convolution  | c_in c_out + 9c² |
 | nearest            | pointwise convolution, nearest neighbour, 3x3 convolution       | c_in c_out + 9c² |
 
-with c = c_out. Odena et al. interpolate first and convolve then. So do we with the 3x3 convolution: it makes all pixels
-by the same filter, and without it nearest neighbours would stay blocks. The pointwise convolution comes first, because
-it can be exchanged with an interpolation, and takes a quarter of the multiply-adds on the small side.
+with c = c_out. Odena et al. interpolate first and then convolve. So do we with the 3x3 convolution: it computes all
+pixels by the same filter, and without it nearest-neighbour upsampling would leave blocks. The pointwise convolution
+comes first, because it commutes with interpolation and takes a quarter of the multiply-adds at the smaller size.
 
 Sources: Shi et al. 2016, "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
 neural network"; Aitken et al. 2017, "Checkerboard artifact free sub-pixel convolution"; Sugawara et al. 2018,
@@ -34,7 +34,7 @@ Upsampling = Annotated[Mode, Choice("pixel_shuffle", "pixel_shuffle_icnr", "pixe
 
 
 def upsampler(channels_in: int, channels_out: int, upsampling: Mode) -> nn.Sequential:
-    """From (B, c_in, H, W) to (B, c_out, 2H, 2W) by the named way, without biases."""
+    """Create the module from (B, c_in, H, W) to (B, c_out, 2H, 2W) for a mode, without biases."""
     match upsampling:
         case "pixel_shuffle" | "pixel_shuffle_icnr" | "pixel_shuffle_blur":
             pointwise = nn.Conv2d(channels_in, 4 * channels_out, 1, bias=False)
@@ -54,18 +54,18 @@ def upsampler(channels_in: int, channels_out: int, upsampling: Mode) -> nn.Seque
 
 @torch.no_grad()
 def icnr(pointwise: nn.Conv2d) -> None:
-    """Start a convolution before a pixel shuffle by 2 as nearest-neighbour upsampling, free of checkerboards.
+    """Initialise a convolution before a pixel shuffle by 2 as nearest-neighbour upsampling, free of checkerboards.
 
-    The four channels that become one 2x2 square get the same weights. Source: Aitken et al. 2017.
+    The four channels that form one 2x2 block get the same weights. Source: Aitken et al. 2017.
     """
     pointwise.weight.copy_(pointwise.weight[::4].repeat_interleave(4, dim=0))
 
 
 def blur() -> tuple[nn.Module, nn.Module]:
-    """A blur that lets no pattern of period 2 through: means over 2x2 pixels, twice, that is 3x3 binomial weights.
+    """A blur that removes patterns of period 2: 2x2 means, applied twice, which are 3x3 binomial weights.
 
-    Source: the 2x2 zero-order hold behind the last layer of Sugawara et al. 2018. Ours is applied twice, so that
-    nothing moves by half a pixel; outside of the picture its outermost pixels go on. Behind a nearest neighbour, as
-    which `icnr` starts, it gives bilinear interpolation.
+    Source: the 2x2 zero-order hold behind the last layer of Sugawara et al. 2018. Ours is applied twice, to avoid a
+    shift by half a pixel, with replicate padding. After nearest-neighbour upsampling, which is the initial state of
+    `icnr`, it gives bilinear interpolation.
     """
     return nn.AvgPool2d(2, stride=1, padding=1, count_include_pad=False), nn.AvgPool2d(2, stride=1)

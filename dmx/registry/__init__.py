@@ -1,4 +1,4 @@
-"""Components by name, each with its parameters, legal ranges and search ranges in one place."""
+"""Registries of components by name, with their parameters, legal ranges and search ranges."""
 
 from dmx.registry.catalogue import (
     REGISTRIES,

@@ -1,4 +1,4 @@
-"""The registries, and how they are filled: by our own packages, by installed plug-ins and by named modules.
+"""The registries, filled by dmx's own packages, by installed plug-ins and by modules that a configuration names.
 
 A plug-in is any module that registers components when it is imported. An installed distribution names it as an entry
 point of the group `dmx.components`; a configuration names it under `plugins:`.
@@ -51,10 +51,10 @@ GROUP = "dmx.components"
 
 
 def load(plugins: Iterable[str] = ()) -> None:
-    """Import every module that registers components; a second call costs nothing.
+    """Import every module that registers components; repeated calls are free.
 
     Args:
-        plugins: Modules to import beside our own and the installed ones.
+        plugins: Modules to import in addition to dmx's own and the installed plug-ins.
 
     Raises:
         ConfigError: A plug-in cannot be imported.
@@ -66,7 +66,7 @@ def load(plugins: Iterable[str] = ()) -> None:
     for module, where in {**installed, **dict.fromkeys(plugins, "plugins")}.items():
         try:
             importlib.import_module(module)
-        except Exception as error:  # a plug-in may fail in any way, and every command would fail with it
+        except Exception as error:  # a plug-in may raise anything, which must not end every command with a traceback
             text = f"{type(error).__name__}: {error}"
             what = f"module '{module}' cannot be imported ({text}); install it, put it on PYTHONPATH, or mend it"
             problems.append(Problem(where, what))

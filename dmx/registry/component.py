@@ -39,15 +39,15 @@ class Params(BaseModel):
 
 @dataclass(frozen=True)
 class Component:
-    """A registered function and what is known of it.
+    """A registered function and its metadata.
 
     Attributes:
-        kind: The registry it is in, in the singular: `model`, `mask loss`, ...
-        name: Its name there.
-        function: What is called, with `Params.bind`, positional arguments by kind and the parameters by keyword.
-        params: Its parameters.
-        source: Where it comes from: paper and equation, or the library it wraps.
-        facts: What else the kind asks for (a metric's direction, a loss's depth kinds, ...).
+        kind: The kind of its registry: `model`, `mask loss`, ...
+        name: Its name in the registry.
+        function: The function; `Params.bind` fills in the keyword parameters, positional arguments depend on the kind.
+        params: The model of its parameters.
+        source: Its source: paper and equation, or the library it wraps.
+        facts: Further metadata that the kind requires (a metric's direction, a loss's depth kinds, ...).
     """
 
     kind: str
@@ -73,15 +73,15 @@ class Component:
 
 
 class Registry(dict[str, Component], Generic[T]):
-    """The components of one kind by name: a dict that also takes functions in.
+    """The components of one kind by name: a dict with a `register` decorator.
 
     Args:
-        kind: What its components are.
-        required: The facts that each component must be registered with.
+        kind: The kind of its components, in the singular.
+        required: Names of the facts that `register` must be given.
 
     Raises:
-        ValueError: A name is taken already by another function, a required fact is missing, or a default or search
-            range is not legal.
+        ValueError: A name is already registered for another function, a required fact is missing, or a default or
+            search range is illegal.
     """
 
     def __init__(self, kind: str, required: Collection[str] = ()) -> None:
@@ -90,7 +90,7 @@ class Registry(dict[str, Component], Generic[T]):
         self.required = required
 
     def register(self, name: str, *, source: str, **facts: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Take the decorated function in under `name`; it stays an ordinary function."""
+        """Register the decorated function under `name`; the function itself is returned unchanged."""
 
         def take(function: Callable[P, R]) -> Callable[P, R]:
             if name in self and self[name].function.__module__ != function.__module__:
@@ -124,7 +124,7 @@ def params_of(function: Callable[..., Any]) -> type[Params]:
 
 
 def check_ranges(component: Component) -> None:
-    """Make sure that every default, and every value that a study may pick, is a legal one."""
+    """Check that the default and the search range of every parameter are legal values."""
     searched = component.search_space()
     validator = component.params.__pydantic_validator__
     for name, info in component.params.model_fields.items():

@@ -1,4 +1,4 @@
-"""Where a study may look for a parameter's value: a range of numbers or a choice of values."""
+"""Search ranges of parameters: a range of numbers or a choice of values."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included; evenly spread or, with `log`, evenly spread in their logarithm.
+    """Numbers from `low` to `high`, both included; uniform or, with `log`, log-uniform.
 
-    Whether whole numbers or fractions are meant follows from the parameter's own type.
+    The parameter's type decides between integers and floats.
 
     Raises:
         ValueError: `low` is not below `high`, or `log` starts at or below zero, or `log` comes with a `step`.

@@ -1,4 +1,4 @@
-"""What a study came to, as one page for people."""
+"""The report of a study as one HTML page."""
 
 from dmx.report.page import page, write
 from dmx.report.study_data import StudyData, gather

@@ -1,4 +1,4 @@
-"""Runs side by side as one HTML page that needs nothing but itself."""
+"""The comparison of runs as one self-contained HTML page."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -18,13 +18,13 @@ SHADES = {"better": BLUE, "network better": BLUE, "worse": RED, "network worse":
 
 
 def comparison_page(found: Comparison, pairs: Mapping[str, Sequence[Pair]], metric: str, why_none: str) -> str:
-    """The whole document.
+    """Render the whole page.
 
     Args:
         found: The comparison.
         pairs: For each candidate but the first, pictures of the samples on which it differs most from the first.
-        metric: By which they differ most, as `task/name`.
-        why_none: Why there are no pictures, where there are none.
+        metric: The metric by which they differ most, as `task/name`.
+        why_none: Why there are no pictures, if there are none.
     """
     first = found.candidates[0]
     title = f"{first.name} and {', '.join(one.name for one in found.candidates[1:])}"
@@ -38,7 +38,7 @@ def comparison_page(found: Comparison, pairs: Mapping[str, Sequence[Pair]], metr
 
 
 def forest(found: Comparison, which: int) -> Markup:
-    """The difference of every metric with its interval, in per cent of the first's value; pooled where it can be."""
+    """Plot each metric's difference with its interval, in per cent of the first's value; pooled metrics if possible."""
     rows: list[tuple[str, Difference]] = []
     for metric in found.metrics:
         d = found.differences[metric][which - 1]
@@ -65,7 +65,7 @@ def forest(found: Comparison, which: int) -> Markup:
 
 
 def values(found: Comparison) -> Markup:
-    """Every metric of every candidate, and the differences from the first."""
+    """Render every metric of every candidate, and the differences from the first."""
     head = ["metric", *(one.name for one in found.candidates)]
     rows = []
     for metric in found.metrics:
@@ -79,13 +79,13 @@ def values(found: Comparison) -> Markup:
 
 
 def differing(found: Comparison) -> Markup:
-    """The places in which the configurations differ."""
+    """Render the places in which the configurations differ."""
     rows = [(path, *map(shown, row)) for path, row in found.changed.items()]
     return table(("place", *(one.name for one in found.candidates)), rows)
 
 
 def pictures(pairs: Mapping[str, Sequence[Pair]], metric: str, why_none: str) -> Markup:
-    """The samples on which runs differ most."""
+    """Render the samples on which runs differ most."""
     if why_none:
         return text(f"Not shown: {why_none}")
     parts: list[str] = []

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page that needs nothing but itself."""
+"""An evaluation as one self-contained HTML page."""
 
 from collections.abc import Iterable, Mapping
 
@@ -14,7 +14,7 @@ from dmx.report.html import count, document, figure, inline, join, number, table
 
 
 def evaluation_page(found: Evaluation) -> str:
-    """The whole document."""
+    """Render the whole page."""
     sections = {
         "All metrics": metrics(found),
         "By depth": by_depth(found),
@@ -27,7 +27,7 @@ def evaluation_page(found: Evaluation) -> str:
 
 
 def named(found: Evaluation) -> str:
-    """The samples in words."""
+    """Describe the evaluated samples as text."""
     return f"{found.data}, all of it" if found.part == "all" else f"{found.data}, {found.part}"
 
 
@@ -69,7 +69,7 @@ def strata(first: str, amount: str, rows: Iterable[tuple[str, Mapping[str, float
 
 
 def as_number(value: float | int | str | None) -> float | None:
-    """The value of a metric in a row that has texts, too."""
+    """Return the value of a metric from a row that also holds texts."""
     return None if value is None else float(value)
 
 

@@ -1,4 +1,4 @@
-"""Figures as SVG inside the page: small enough for a phone, sharp on paper, and nothing is fetched from anywhere."""
+"""Figures as inline SVG: small enough for a phone, sharp in print, without external resources."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ from dmx.report.study_data import StudyData, Trial
 
 BLUE, GREY, RED = "#1f5f99", "#9aa5b1", "#c0392b"
 STYLE: Any = {
-    "svg.fonttype": "none",  # texts stay texts: smaller, and a reader can search and copy them
-    "svg.hashsalt": "dmx",  # the same study gives the same page
-    "text.parse_math": False,  # a `$` in a name is a `$`
+    "svg.fonttype": "none",  # keep text as text: smaller, searchable and selectable
+    "svg.hashsalt": "dmx",  # deterministic ids: the same study gives the same page
+    "text.parse_math": False,  # no math mode for `$` in names
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.spines.top": False,
@@ -29,17 +29,17 @@ STYLE: Any = {
     "grid.alpha": 0.3,
 }
 FEWEST = 3
-"""Trials that a plot over parameters needs to show anything."""
+"""Least number of trials for a plot over parameters."""
 
 
 def plot(says: str, draw: Callable[[Axes], None], width: float = 5.4, height: float = 3.3) -> Markup:
-    """A figure with a caption; `draw` draws it, drawn apart from pyplot, which keeps figures alive.
+    """Draw a figure with a caption, without pyplot, which keeps figures alive.
 
     Args:
-        says: The caption; it also describes the figure to readers who cannot see it.
+        says: The caption; also the text alternative for screen readers.
         draw: Draws on the given axes.
-        width: In inches.
-        height: In inches.
+        width: Width in inches.
+        height: Height in inches.
     """
     with rc_context(STYLE):
         drawing = Figure(figsize=(width, height), layout="constrained")
@@ -47,12 +47,12 @@ def plot(says: str, draw: Callable[[Axes], None], width: float = 5.4, height: fl
         written = StringIO()
         drawing.savefig(written, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = written.getvalue()
-    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg[svg.index("<svg") :])  # inside HTML they are understood
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg[svg.index("<svg") :])  # not needed inside HTML
     return figure(Markup(svg), says)
 
 
 def view(values: Sequence[float]) -> tuple[float, float]:
-    """The range to show: around the quartiles, so that one trial that went astray does not flatten all others."""
+    """Return the range to plot, based on the quartiles, so that an outlier does not flatten all other trials."""
     low, high = np.percentile(values, (25, 75))
     reach = 3 * (high - low) or 0.05 * abs(high) or 1.0
     inside = [value for value in values if low - reach <= value <= high + reach]
@@ -61,24 +61,24 @@ def view(values: Sequence[float]) -> tuple[float, float]:
 
 
 def short(path: str, parts: int = 2) -> str:
-    """The end of a dotted path, as an axis has room for it."""
+    """Return the last parts of a dotted path, for an axis label."""
     return ".".join(path.split(".")[-parts:])
 
 
 def having(study: StudyData, axes: Sequence[Axis]) -> list[tuple[Trial, float]]:
-    """The trials that have drawn all of `axes` and came to a value, with that value."""
+    """Return the trials that have drawn all of `axes` and have a value, with that value."""
     drawn = [trial for trial in study.trials if all(axis.path in trial.asked.params for axis in axes)]
     return [(trial, trial.value) for trial in drawn if trial.value is not None]
 
 
 def place(axis: Axis, trial: Trial) -> float:
-    """Where a trial stands on an axis: its number, or the place of its choice."""
+    """Return a trial's position on an axis: the number, or the index of the choice."""
     value = trial.asked.params[axis.path]
     return float(axis.choices.index(value)) if axis.choices else float(value or 0)
 
 
 def scale(ax: Axes, axis: Axis, which: Literal["x", "y"]) -> None:
-    """Name, ticks and scale of one axis of a plot."""
+    """Set label, ticks and scale of one axis of a plot."""
     scaled = ax.xaxis if which == "x" else ax.yaxis
     scaled.set_label_text(short(axis.path))
     if axis.choices:
@@ -90,5 +90,5 @@ def scale(ax: Axes, axis: Axis, which: Literal["x", "y"]) -> None:
         (ax.set_xscale if which == "x" else ax.set_yscale)("log")
         low, high = ax.get_xlim() if which == "x" else ax.get_ylim()
         scaled.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0)))
-        scaled.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # the usual one writes TeX
+        scaled.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # the default writes TeX
         scaled.set_minor_formatter(NullFormatter())

@@ -20,68 +20,68 @@ TEMPLATES = Environment(
 
 
 def document(title: str, sections: Mapping[str, Markup], source: str) -> str:
-    """A page of sections with links to them, and where it comes from."""
+    """Render a page of sections with links to them, and its source."""
     parts = [(name, anchor(name), inside) for name, inside in sections.items()]
     return TEMPLATES.get_template("page.html").render(title=title, parts=parts, version=__version__, source=source)
 
 
 def anchor(title: str) -> str:
-    """The name that a link goes to."""
+    """Return the id of a section, the target of links."""
     return "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
 
 
 def tag(name: str, *children: str, **attributes: str) -> Markup:
-    """One element; `class_` is the attribute `class`."""
+    """Make one element; `class_` sets the attribute `class`."""
     given = join(*(Markup(' {}="{}"').format(key.rstrip("_"), value) for key, value in attributes.items()))
     return Markup("<{0}{1}>{2}</{0}>").format(name, given, join(*children))
 
 
 def join(*children: str) -> Markup:
-    """Children one after the other."""
+    """Concatenate children."""
     return Markup("").join(children)
 
 
 def text(*children: str) -> Markup:
-    """A paragraph."""
+    """Make a paragraph."""
     return tag("p", *children)
 
 
 def figure(picture: Markup, caption: str) -> Markup:
-    """A picture with what it shows."""
+    """Make a figure with a caption."""
     return tag("figure", picture, tag("figcaption", caption))
 
 
 def inline(png: bytes, alt: str) -> Markup:
-    """A picture inside the page."""
+    """Embed a PNG in the page."""
     return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(b64encode(png).decode(), alt)
 
 
 def table(
     head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = (), kind: str = "wide"
 ) -> Markup:
-    """A table that scrolls by itself where it is wider than the page.
+    """Make a table that scrolls horizontally if it is wider than the page.
 
     Args:
         head: The names of the columns.
         rows: The cells.
-        numbers: Columns that stand to the right.
-        kind: `wide`, or `wide tight`: no line is broken.
+        numbers: Indices of right-aligned columns.
+        kind: CSS class: `wide`, or `wide tight` for no line breaks.
     """
     return Markup(TEMPLATES.get_template("table.html").render(head=head, rows=rows, numbers=numbers, kind=kind))
 
 
 def number(value: float | None) -> str:
-    """A measured value in four digits; a dash where there is none."""
+    """Format a measured value with four digits; a dash if it is missing."""
     return "–" if value is None else f"{value:#.4g}".removesuffix(".")
 
 
 def shown(value: object) -> str:
-    """A parameter's value."""
+    """Format a parameter's value."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it."""
+    """Format a duration in readable units."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -89,5 +89,5 @@ def duration(seconds: float) -> str:
 
 
 def count(amount: int, noun: str) -> str:
-    """An amount with its noun."""
+    """Format a count with its noun in singular or plural."""
     return f"{amount} {noun}" if amount == 1 else f"{amount} {noun}s"

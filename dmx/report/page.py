@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing but itself, and as files."""
+"""The report as one self-contained HTML page, and as files."""
 
 import re
 from collections.abc import Callable
@@ -27,11 +27,11 @@ SECTIONS: dict[str, Callable[[StudyData], Markup]] = {
     "What it looks like": pictures,
 }
 NAMESPACES = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-"""Without them an SVG is none outside of HTML."""
+"""XML namespaces, which an SVG needs outside of HTML."""
 
 
 def page(study: StudyData) -> str:
-    """The whole document; each section stands by itself, in the order of `SECTIONS`."""
+    """Render the whole page, with independent sections in the order of `SECTIONS`."""
     sections = {title: made(study) for title, made in SECTIONS.items()}
     return document(f"Study {study.config.name}", sections, str(study.home.study(study.config.name)))
 

@@ -1,4 +1,4 @@
-"""The plots of the report: how the search went, what mattered, and the objective over the parameters."""
+"""The plots of the report: search history, parameter importances, and the objective over the parameters."""
 
 import math
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from dmx.tracking.journal import Measured, read
 
 HYPERVOLUME = "trials/hypervolume"
 MOST = 9
-"""The most slices to show."""
+"""Greatest number of slice plots."""
 ROUGH = 30
-"""Complete trials below which an importance is a hint."""
+"""Number of complete trials below which importances are only a hint."""
 
 
 def history(study: StudyData) -> Markup:
-    """Every trial's value by its number, and the best so far."""
+    """Plot every trial's value over its number, and the best so far."""
     if len(study.directions) > 1:
         return front(study)
     known = [trial for trial in study.trials if trial.value is not None]
@@ -61,7 +61,7 @@ def _points(trials: Sequence[Trial], low: float, high: float) -> tuple[list[int]
 
 
 def front(study: StudyData) -> Markup:
-    """The complete trials by their first objective and each other one, and what the front gained with every trial."""
+    """Plot complete trials by the first objective against each other one, and the hypervolume of the front."""
     if not study.complete:
         return text("No trial is complete.")
     names, best = study.goals, study.front
@@ -82,7 +82,7 @@ def front(study: StudyData) -> Markup:
 
 
 def gained(study: StudyData) -> Markup:
-    """The hypervolume by finished trials, as it was put on record while the study ran."""
+    """Plot the hypervolume over finished trials, as recorded while the study ran."""
     record = study.home.run(f"{study.config.name}-study") / JOURNAL
     measured = [event for event, _ in read(record) if isinstance(event, Measured)] if record.exists() else []
     known = [(e.step, e.values[HYPERVOLUME]) for e in measured if HYPERVOLUME in e.values]
@@ -102,7 +102,7 @@ def gained(study: StudyData) -> Markup:
 
 
 def contour(study: StudyData) -> Markup:
-    """Every trial by both parameters; between numbers the objective is interpolated."""
+    """Plot every trial over two parameters; between numeric values the objective is interpolated."""
     if study.importances[0].why_not:
         return text(f"Not drawn: {study.importances[0].why_not}.")
     by_path = {axis.path: axis for axis in study.axes}
@@ -130,19 +130,19 @@ def contour(study: StudyData) -> Markup:
 
 
 def triangles(first: Axis, second: Axis, xs: Sequence[float], ys: Sequence[float]) -> Triangulation | None:
-    """A net over the trials to interpolate on; None for choices, few trials, or trials all in a line."""
+    """Triangulate the trials for interpolation; None for categorical axes, few trials or collinear ones."""
     if first.choices or second.choices or len(set(zip(xs, ys, strict=True))) < 2 * FEWEST:
         return None
     scaled = [np.log(each) if axis.log else np.asarray(each) for axis, each in ((first, xs), (second, ys))]
     try:
         net = Triangulation(*(each / (np.ptp(each) or 1.0) for each in scaled))
-    except (RuntimeError, ValueError):  # Qhull, of points all in a line
+    except (RuntimeError, ValueError):  # Qhull: collinear points
         return None
     return Triangulation(xs, ys, net.triangles)
 
 
 def spread(first: Axis, second: Axis, xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], list[float]]:
-    """The places, with those that coincide spread along the axes of choices, so that each dot is seen."""
+    """Spread coinciding points along categorical axes, so that each dot is visible."""
     seen: dict[tuple[float, float], int] = {}
     moved: tuple[list[float], list[float]] = ([], [])
     for at in zip(xs, ys, strict=True):
@@ -154,7 +154,7 @@ def spread(first: Axis, second: Axis, xs: Sequence[float], ys: Sequence[float]) 
 
 
 def slices(study: StudyData) -> Markup:
-    """A plot for each parameter, the most important first."""
+    """Plot the objective over each parameter, the most important first."""
     order = [*study.importances[0].shares, *(axis.path for axis in study.axes)]
     axes = sorted((axis for axis in study.axes if len(axis.choices) != 1), key=lambda axis: order.index(axis.path))
     enough = [axis for axis in axes if len(having(study, [axis])) >= FEWEST]
@@ -183,7 +183,7 @@ def _slice(study: StudyData, axis: Axis) -> Markup:
 
 
 def importance(study: StudyData) -> Markup:
-    """The share of each objective's variance that each parameter explains."""
+    """Plot the share of each objective's variance that each parameter explains."""
     parts = [_importance_of_one(study, found) for found in study.importances]
     if len(parts) == 1:
         return parts[0]
@@ -193,7 +193,7 @@ def importance(study: StudyData) -> Markup:
 def _importance_of_one(study: StudyData, found: Importances) -> Markup:
     if found.why_not:
         return text(f"Not known: {found.why_not}.")
-    shares = dict(reversed(list(found.shares.items())))  # matplotlib's first bar is the lowest
+    shares = dict(reversed(list(found.shares.items())))  # matplotlib draws the first bar at the bottom
 
     def draw(ax: Axes) -> None:
         bars = ax.barh([short(path, 3) for path in shares], list(shares.values()), color=BLUE)

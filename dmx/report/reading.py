@@ -1,4 +1,4 @@
-"""What Optuna knows of a study, as plain data; the one module of the report that knows Optuna."""
+"""Read an Optuna study as plain data; the only module of the report that depends on Optuna."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from dmx.registry import Scalar
 
 FEWEST = 4
-"""Complete trials below which an importance says nothing at all."""
+"""Number of complete trials below which importances are meaningless."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Asked:
     run: str
     params: Mapping[str, Scalar]
     values: tuple[float, ...]
-    """Of a complete trial, one value an objective."""
+    """One value per objective for a complete trial, else empty."""
     began: datetime | None
     ended: datetime | None
 
@@ -39,15 +39,15 @@ class Axis:
     path: str
     words: str
     choices: tuple[Scalar, ...]
-    """Of a categorical one; empty: it is a number."""
+    """The choices of a categorical parameter; empty for a numeric one."""
     log: bool
     drawn: int
-    """In how many finished trials."""
+    """Number of finished trials that have drawn it."""
 
 
 @dataclass(frozen=True)
 class Importances:
-    """The share of the objective's variance that each parameter explains, highest first; or why there is none."""
+    """The share of the objective's variance that each parameter explains, highest first; or why it is unknown."""
 
     shares: Mapping[str, float]
     trials: int
@@ -55,7 +55,7 @@ class Importances:
 
 
 def asked(study: Study) -> tuple[Asked, ...]:
-    """The finished trials in the order of their numbers."""
+    """Return the finished trials, ordered by number."""
     return tuple(_asked(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished())
 
 
@@ -74,12 +74,12 @@ def _asked(trial: FrozenTrial) -> Asked:
 
 
 def directions(study: Study) -> tuple[str, ...]:
-    """`minimize` or `maximize`, one an objective."""
+    """Return `minimize` or `maximize` for each objective."""
     return tuple(direction.name.lower() for direction in study.directions)
 
 
 def axes(study: Study) -> tuple[Axis, ...]:
-    """Every parameter that a finished trial has drawn, in the order in which they came up."""
+    """Return every parameter that a finished trial has drawn, in order of first appearance."""
     found: dict[str, list[BaseDistribution]] = {}
     for trial in study.get_trials(deepcopy=False):
         for path, distribution in trial.distributions.items() if trial.state.is_finished() else ():
@@ -103,9 +103,9 @@ def _axis(path: str, drawn: Sequence[BaseDistribution]) -> Axis:
 
 
 def importances(study: Study, objective: int = 0) -> Importances:
-    """The fANOVA (Hutter, Hoos and Leyton-Brown 2014) of one objective over the complete trials, by Optuna.
+    """Compute Optuna's fANOVA (Hutter, Hoos and Leyton-Brown 2014) of one objective over the complete trials.
 
-    Only parameters that every complete trial has drawn, and not alike in all of them, can be weighed together.
+    Only parameters that every complete trial has drawn, with more than one distinct value, can be included.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < FEWEST:

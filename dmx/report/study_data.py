@@ -1,4 +1,4 @@
-"""All that the report shows of a study, gathered once; the sections only show it."""
+"""All data that the report shows of a study, gathered once; the sections only render it."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -16,49 +16,49 @@ from dmx.results.records import read_chosen
 from dmx.tracking.home import CHAMPION, Home
 
 APART = ("name", "seed", "stages")
-"""Keys of the configuration in which a run of `train-best` may differ from its trial."""
+"""Configuration keys in which a run of `train-best` may differ from its trial."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial: what Optuna asked for, and the result of its run where one is stored."""
+    """A finished trial: what Optuna stores, and the result of its run if one is stored."""
 
     asked: Asked
     entry: Entry | None
 
     @property
     def value(self) -> float | None:
-        """The objective: of a complete trial the value that Optuna has, of another one that of its best epoch."""
+        """The objective: Optuna's value for a complete trial, else the value of the best epoch."""
         if self.asked.values:
             return self.asked.values[0]
         return self.entry.result.best.value if self.entry and self.entry.result.best else None
 
     @property
     def complete(self) -> bool:
-        """Whether it came to its planned end with a value."""
+        """Whether the trial completed with a value."""
         return self.asked.outcome == Outcome.COMPLETE and bool(self.asked.values)
 
     @property
     def planned(self) -> int | None:
-        """The epochs that it would have had; None where its run is not stored."""
+        """The planned number of epochs; None if its run is not stored."""
         return planned(self.entry.record["params"]) if self.entry else None
 
 
 @dataclass(frozen=True)
 class StudyData:
-    """A study as it stands.
+    """The current state of a study.
 
     Attributes:
         config: Its configuration.
         home: The folder of results.
-        directions: `minimize` or `maximize`, one an objective.
-        trials: The finished ones, by number.
-        ranked: The stored results, best first.
-        seeds: The runs of `dmx train-best` with the winner's configuration, best first.
-        others: How many runs of `dmx train-best` were of another trial.
-        champion: The run that was chosen, where it is one of `seeds`, and its metrics on test.
-        axes: What varied.
-        importances: What mattered for each objective.
+        directions: `minimize` or `maximize` for each objective.
+        trials: Finished trials, ordered by number.
+        ranked: Stored results, best first.
+        seeds: Runs of `dmx train-best` with the winner's configuration, best first.
+        others: Number of `dmx train-best` runs of other trials.
+        champion: The chosen run, if it is one of `seeds`, and its metrics on test.
+        axes: The parameters that varied.
+        importances: Parameter importances for each objective.
     """
 
     config: StudyConfig
@@ -74,7 +74,7 @@ class StudyData:
 
     @property
     def metric(self) -> str:
-        """What the study is judged by."""
+        """The objective of the study."""
         return self.config.experiment.objective.metric
 
     @property
@@ -84,14 +84,14 @@ class StudyData:
 
     @property
     def front(self) -> list[Trial]:
-        """The complete trials that no other beats in every objective, by the first one."""
+        """The non-dominated complete trials, ordered by the first objective."""
         complete = self.complete
         first = ranks(to_minimize([trial.asked.values for trial in complete], self.directions)) == 0
         return [trial for trial, unbeaten in zip(complete, first, strict=True) if unbeaten]
 
     @property
     def lower_is_better(self) -> bool:
-        """The direction of the (first) objective."""
+        """Whether the (first) objective is minimised."""
         return self.directions[0] == "minimize"
 
     @property
@@ -101,10 +101,10 @@ class StudyData:
 
 
 def gather(config: StudyConfig, study: Study, home: Home) -> StudyData:
-    """Everything about `config.name` in `home`; nothing is written.
+    """Gather everything about the study `config.name` in `home`; nothing is written.
 
     Raises:
-        UserError: No trial of it has ended.
+        UserError: No trial has finished.
     """
     trials = asked(study)
     if not trials:
@@ -134,23 +134,23 @@ def gather(config: StudyConfig, study: Study, home: Home) -> StudyData:
 
 
 def best_first(trials: Iterable[Trial], direction: str) -> list[Trial]:
-    """The complete trials by their (first) objective."""
+    """Sort the complete trials by their (first) objective, best first."""
     sign = 1.0 if direction == "minimize" else -1.0
     return sorted((trial for trial in trials if trial.complete), key=lambda trial: sign * trial.asked.values[0])
 
 
 def same_but_seed(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two records are of one configuration, but for name, seed and budget."""
+    """Whether two records have the same configuration, apart from name, seed and budget."""
     first, second = ({k: v for k, v in record["params"].items() if k not in APART} for record in (one, other))
     return first == second
 
 
 def planned(params: Mapping[str, Any]) -> int:
-    """The epochs in a record's stages, as in `4x64@16, 2x(96, 128)@16`."""
+    """Sum the epochs in a record's stages, such as `4x64@16, 2x(96, 128)@16`."""
     return sum(int(epochs) for epochs in re.findall(r"(?:^|, )(\d+)x", params["stages"]))
 
 
 def _champion(path: Path, seeds: set[str]) -> tuple[str, Mapping[str, float | None]] | None:
-    """What `train-best` chose among `seeds`."""
+    """Return the run that `train-best` chose, if it is among `seeds`."""
     stored = read_chosen(path)
     return (stored.champion, stored.test or {}) if stored is not None and stored.champion in seeds else None

@@ -1,4 +1,4 @@
-"""The sections of the report in words, tables and pictures: the search, the best ten, failures, pruning, samples."""
+"""Text, table and picture sections of the report: the search, the best ten, failures, pruning, samples."""
 
 import re
 from collections import Counter
@@ -15,11 +15,11 @@ from dmx.report.study_data import StudyData, Trial
 
 TOP = 10
 SHEETS = Path("images") / "val"
-"""Where a run keeps its validation sheets, called after their step."""
+"""Folder of a run's validation contact sheets, named by step."""
 
 
 def searched(study: StudyData) -> Markup:
-    """The study in a paragraph and its space in a table."""
+    """Render a paragraph about the study and a table of its search space."""
     config, trials = study.config, study.trials
     ended = Counter(trial.asked.outcome for trial in trials)
     outcomes = ", ".join(f"{amount} {outcome}" for outcome, amount in ended.most_common())
@@ -51,7 +51,7 @@ def _place(axis: Axis) -> tuple[str, ...]:
 
 
 def _time(study: StudyData) -> str:
-    """The time that training took, and that passed."""
+    """Describe training time and elapsed time."""
     trained = sum(trial.entry.result.seconds for trial in study.trials if trial.entry)
     began = [trial.asked.began for trial in study.trials if trial.asked.began]
     ended = [trial.asked.ended for trial in study.trials if trial.asked.ended]
@@ -65,7 +65,7 @@ def _time(study: StudyData) -> str:
 
 
 def board(study: StudyData) -> Markup:
-    """The ten best runs."""
+    """Render the ten best runs."""
     entries = study.ranked
     if not entries:
         return text("No run has left a result.")
@@ -96,7 +96,7 @@ def _written(kind: Kind, value: Value) -> str:
 
 
 def failures(study: StudyData) -> Markup:
-    """How the trials ended, and the reasons of those that came to no value."""
+    """Render trials by outcome, and the reasons of those without a value."""
     ended = Counter(trial.asked.outcome for trial in study.trials)
     counts = table(("outcome", "trials"), [(name, str(n)) for name, n in ended.most_common()], numbers=(1,))
     bad = [trial for trial in study.trials if not (trial.complete or trial.asked.outcome == Outcome.PRUNED)]
@@ -110,7 +110,7 @@ def failures(study: StudyData) -> Markup:
 
 
 def grouped(trials: list[Trial]) -> dict[tuple[str, str], list[Trial]]:
-    """Trials by outcome and reason, whatever the numbers in it, the most frequent first."""
+    """Group trials by outcome and reason, ignoring numbers in the reason; the most frequent first."""
     found: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
         alike = re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", trial.asked.reason)
@@ -124,7 +124,7 @@ def _group(reason: tuple[str, str], alike: list[Trial]) -> tuple[str, ...]:
 
 
 def pruning(study: StudyData) -> Markup:
-    """The epochs that pruned trials did not need."""
+    """Render the epochs saved by pruning."""
     if study.config.pruner.name == "none":
         return text("The study prunes nothing.")
     pruned = [t for t in study.trials if t.asked.outcome == Outcome.PRUNED]
@@ -145,7 +145,7 @@ def pruning(study: StudyData) -> Markup:
 
 
 def pictures(study: StudyData) -> Markup:
-    """What the objective's values look like."""
+    """Render sample predictions for several values of the objective."""
     complete = study.complete
     if not complete:
         return text("None: no trial is complete.")
@@ -170,5 +170,5 @@ def _picture(folder: Path, caption: str) -> Markup:
 
 
 def last(folder: Path) -> Path | None:
-    """The sheet of the latest step."""
+    """Return the contact sheet of the latest step."""
     return max(folder.glob("*.png"), key=lambda path: path.stem.zfill(20), default=None)

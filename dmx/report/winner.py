@@ -1,4 +1,4 @@
-"""What won, by how much, and whether the noise of seeds could have done it."""
+"""The winning trial, its lead, and whether the lead exceeds the noise of seeds."""
 
 import statistics
 from math import sqrt
@@ -13,7 +13,7 @@ from dmx.report.summary import TOP
 
 
 def winner(study: StudyData) -> Markup:
-    """The best complete trial, its parameters, its lead, its seeds, and its champion on test."""
+    """Render the best complete trial: parameters, lead, seeds, and the champion on test."""
     complete = study.complete
     if not complete:
         return text("Nothing: no trial is complete.")
@@ -31,7 +31,7 @@ def winner(study: StudyData) -> Markup:
 
 
 def _front(study: StudyData) -> Markup:
-    """Those that no other beats, with what they came to and what the search chose for them."""
+    """Render the non-dominated trials with their objective values and parameters."""
     best = study.front
     runs = [trial.asked.run or str(trial.asked.number) for trial in best]
     rows = [(run, *map(number, trial.asked.values)) for run, trial in zip(runs, best, strict=True)]
@@ -58,7 +58,7 @@ def _named(study: StudyData, best: Trial) -> Markup:
 
 
 def _lead(study: StudyData, complete: list[Trial]) -> list[Markup]:
-    """The distance to the next, whether it is more than chance, and, where seeds tell the noise, what it is worth."""
+    """Describe the lead over the next trial, whether it is more than chance, and how it compares with seed noise."""
     if len(complete) == 1:
         return [text("It is the only complete trial, so there is nothing to compare it with.")]
     best, values = complete[0].asked.values[0], [trial.asked.values[0] for trial in complete]
@@ -72,7 +72,7 @@ def _lead(study: StudyData, complete: list[Trial]) -> list[Markup]:
 
 
 def _by_sample(study: StudyData, complete: list[Trial], next_one: str) -> list[Markup]:
-    """How the next ones stand to it on the validation samples."""
+    """Compare the next trials with the winner on the validation samples."""
     found = leads(study.home, [trial.entry for trial in complete[:TOP] if trial.entry])
     if next_one not in found.by_run:
         return [text("Whether that is more than chance on these samples is not known: they are not on record.")]
@@ -88,7 +88,7 @@ def _by_sample(study: StudyData, complete: list[Trial], next_one: str) -> list[M
 
 
 def _by_seed(study: StudyData, lead: float, values: list[float]) -> Markup:
-    """The lead compared with the noise of seeds."""
+    """Compare the lead with the noise of seeds."""
     noise = noise_of(study)
     if noise is None:
         return text(tag("strong", "How much of that is the noise of seeds is not known"), *_how(study))
@@ -109,7 +109,7 @@ def _by_seed(study: StudyData, lead: float, values: list[float]) -> Markup:
 
 
 def _how(study: StudyData) -> tuple[str, ...]:
-    """The command that measures the noise."""
+    """Return the command that measures the noise of seeds."""
     ended = len(_values(study))
     name = study.config.name
     if ended == 1:
@@ -131,14 +131,14 @@ def _caution(study: StudyData) -> str:
 
 
 def _values(study: StudyData) -> list[float]:
-    """The objective of the complete seeds."""
+    """Return the objective values of the seeds that completed."""
     return [
         entry.result.best.value for entry in study.seeds if entry.result.outcome == "complete" and entry.result.best
     ]
 
 
 def noise_of(study: StudyData) -> float | None:
-    """The sample deviation of the objective over the seeds of the winner; None where fewer than two are complete."""
+    """Return the objective's sample standard deviation over the winner's seeds; None with fewer than two complete."""
     values = _values(study)
     return statistics.stdev(values) if len(values) > 1 else None
 
@@ -164,7 +164,7 @@ def _seeds(study: StudyData) -> list[Markup]:
 
 
 def _champion(study: StudyData) -> Markup:
-    """The champion on test, and for which networks test was read."""
+    """Render the champion's test metrics, and for which networks test was read."""
     from dmx.experiment.evaluations import read_on_test, told_of_test  # imports torch
 
     if study.champion is None:

@@ -1,1 +1,1 @@
-"""Results on record, and their order; nothing here needs torch, so that looking at thousands takes no time."""
+"""Stored results and their ranking, without importing torch, so that reading thousands is fast."""

@@ -16,7 +16,7 @@ Values = Float[np.ndarray, "N M"]
 
 
 def dominates(F: Values) -> Bool[np.ndarray, "N N"]:
-    """Whether point i dominates point j: it is nowhere worse, and somewhere better."""
+    """Return whether point i dominates point j: no worse in any objective and better in at least one."""
     a, b = F[:, None], F[None]
     return np.asarray((a <= b).all(2) & (a < b).any(2))
 
@@ -24,7 +24,7 @@ def dominates(F: Values) -> Bool[np.ndarray, "N N"]:
 def ranks(F: Values) -> Int[np.ndarray, "N"]:
     """The non-dominated rank of each point: 0 where no point dominates it, 1 where only points of rank 0 do, ...
 
-    A point with a value that is no finite number is behind all others: a missing value is never best.
+    Points with a value that is not finite rank behind all others: a missing value is never best.
 
     Source: Deb et al. 2002, "A fast and elitist multiobjective genetic algorithm: NSGA-II", section III-A.
     """
@@ -36,7 +36,7 @@ def ranks(F: Values) -> Int[np.ndarray, "N"]:
 
 
 def ranks_of_finite(F: Values) -> Int[np.ndarray, "N"]:
-    """As `ranks`, of finite numbers."""
+    """Compute `ranks` of points whose values are all finite."""
     if F.shape[1] == 1:
         return np.unique(F[:, 0], return_inverse=True)[1]
     over, found = dominates(F), np.full(len(F), -1)
@@ -48,7 +48,7 @@ def ranks_of_finite(F: Values) -> Int[np.ndarray, "N"]:
 
 
 def hypervolume(F: Values, reference: Float[np.ndarray, "M"]) -> float:
-    """The volume between the points and a reference that is worse than they are; points beyond it add nothing.
+    """The volume dominated by the points, bounded by a reference that is worse; points beyond it contribute nothing.
 
     Source: Zitzler and Thiele 1999, "Multiobjective evolutionary algorithms: a comparative case study". Slices along
     the last objective, each the volume of the points before it in one dimension less: exact, for some hundred points.
@@ -70,22 +70,22 @@ def hypervolume(F: Values, reference: Float[np.ndarray, "M"]) -> float:
 
 
 def contributions(F: Values, reference: Float[np.ndarray, "M"]) -> Float[np.ndarray, "N"]:
-    """How much of the hypervolume is each point's alone."""
+    """Return each point's exclusive contribution to the hypervolume."""
     whole = hypervolume(F, reference)
     return np.array([whole - hypervolume(np.delete(F, i, 0), reference) for i in range(len(F))])
 
 
 def scaled(F: Values) -> Values:
-    """Each objective from 0, its least value, to 1, its greatest; 0 where all are equal."""
+    """Scale each objective from 0 (its least value) to 1 (its greatest); 0 where all are equal."""
     low, high = F.min(0), F.max(0)
     return np.asarray((F - low) / np.where(high > low, high - low, 1))
 
 
 def order(F: Values) -> list[int]:
-    """The points, best first: by rank, and within a rank by their contribution to its scaled hypervolume.
+    """Sort points, best first: by rank, and within a rank by their contribution to its scaled hypervolume.
 
-    Each rank is scaled by its own points, so that those of other ranks, however bad, do not change it; the reference is
-    1.1 in every objective. Of equal points the first one counts; those that repeat it contribute nothing.
+    Each rank is scaled by its own points, so points of other ranks do not affect it; the reference is 1.1 in every
+    objective. Of equal points only the first one contributes.
 
     Source: ranks as in Deb et al. 2002 (NSGA-II); within a rank as Beume et al. 2007, "SMS-EMOA: multiobjective
     selection based on dominated hypervolume", choose.
@@ -96,18 +96,18 @@ def order(F: Values) -> list[int]:
         if np.isfinite(F[here]).all():
             first = here[np.sort(np.unique(F[here], axis=0, return_index=True)[1])]
             shares = contributions(scaled(F[first]), np.full(F.shape[1], 1.1))
-            alone[first] = shares.round(9)  # of equal ones the first is first, whatever rounding left
+            alone[first] = shares.round(9)  # ties go to the first point, whatever rounding left
     return sorted(range(len(F)), key=lambda i: (rank[i], -alone[i], i))
 
 
 HOPELESS = 5.0
-"""Median distances from the best: a point further away in one objective is no candidate for the knee."""
+"""In units of `behind`: points further from the best value in any objective are no candidates for the knee."""
 
 
 def behind(F: Values) -> Values:
-    """How far each point is behind the best one in each objective, in units of the median of those that are behind.
+    """Return each point's distance from the best value per objective, in units of the median of nonzero distances.
 
-    The median is that of all points, so a few that are far off do not change the unit; 0 where all are equal.
+    The median is over all points, so a few outliers do not change the unit; 0 where all values are equal.
     """
     gap = F - F.min(0)
     unit = [np.median(column[column > 0]) if (column > 0).any() else 1.0 for column in gap.T]
@@ -115,14 +115,14 @@ def behind(F: Values) -> Values:
 
 
 def knee(F: Values) -> int:
-    """The point of the front that is nearest to the best value of every objective at once.
+    """Return the point of the front that is closest to the best values of all objectives.
 
-    Of all points, those are left out that are hopeless in one objective; those that stay give the unit of each
-    objective anew (`behind`), and of their front the one with the least Σ_m behind_m² is taken. Where that is equal, as
-    of two points, each of which is the other's unit, gaps count as shares of the best value.
+    Points that are hopeless in one objective are dropped first; `behind` is recomputed for the others, and the point of
+    their front with the least Σ_m behind_m² is chosen. If that is a tie, as for two points, each of which is the
+    other's unit, distances relative to the best value decide.
 
-    Source: the compromise solution of Zeleny 1973, "Compromise programming", p = 2. The unit is ours: the front's own
-    range, which is common there, is decided by its worst point.
+    Source: the compromise solution of Zeleny 1973, "Compromise programming", p = 2. The unit is our choice: the usual
+    one, the range of the front, depends on the front's worst point.
 
     >>> knee(np.array([[0.0, 10.0], [1.0, 2.5], [4.0, 0.0], [-0.1, 1000.0]]))
     1
@@ -142,19 +142,19 @@ def knee(F: Values) -> int:
 
 
 def to_minimize(values: Sequence[Sequence[float]], directions: Sequence[str]) -> Values:
-    """Values of objectives with these directions as points: what is to be maximised is negated."""
+    """Convert objective values to points to minimise, by negating objectives that are maximised."""
     signs = np.array([-1.0 if direction == "maximize" else 1.0 for direction in directions])
     return np.asarray(np.asarray(values, dtype=float).reshape(-1, len(signs)) * signs)
 
 
 def objective_values(goals: Sequence[Goal], metrics: Mapping[str, float | None]) -> list[float] | None:
-    """One value for each objective; None where one is missing: a missing value is never 0 and never best."""
+    """Return one value per objective; None if any is missing, since a missing value is never 0 and never best."""
     found = [metrics.get(goal.metric) for goal in goals]
     return None if any(value is None for value in found) else [float(value) for value in found if value is not None]
 
 
 def run_values(entry: Entry, goals: Sequence[Goal]) -> list[float] | None:
-    """A run's values of the objectives at its best epoch; None where one is missing."""
+    """Return a run's objective values at its best epoch; None if any is missing."""
     metrics = entry.result.best.metrics if entry.result.best else {}
     return objective_values(goals, {**metrics, **{cost: entry.record.get(cost) for cost in COSTS}})
 

@@ -1,4 +1,4 @@
-"""Stored results in order of the one declared objective; what cannot be compared is refused."""
+"""Rank stored results by their declared objective; runs that are not comparable are refused."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from dmx.training.result import RunResult
 
 @dataclass(frozen=True)
 class Entry:
-    """A run's result and the record that it stands in."""
+    """A run's result and the record that contains it."""
 
     run: str
     result: RunResult
@@ -23,7 +23,7 @@ class Entry:
 
 
 def results(home: Home, study: str | None = None, role: str = "trial") -> list[Entry]:
-    """The stored results of a study's runs, or of single runs where no study is named; those under way are left out."""
+    """Read the results of a study's finished runs, or, without a study, of finished single runs."""
     entries = []
     for run in home.runs_with(RESULT):
         found = read_result(home.run(run))
@@ -36,7 +36,7 @@ def results(home: Home, study: str | None = None, role: str = "trial") -> list[E
 
 
 def rank(entries: Sequence[Entry]) -> list[Entry]:
-    """Best first by the objective; then those without a value. A missing value is never 0 and never best.
+    """Sort by the objective, best first, with entries without a value last: a missing value is never 0 and never best.
 
     Raises:
         UserError: Objective, data, split or metric definitions differ between the runs.
@@ -54,10 +54,10 @@ def rank(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def comparable(entries: Sequence[Entry], facts: Sequence[str]) -> None:
-    """Make sure that runs agree in these facts of their records.
+    """Check that runs agree in these facts of their records.
 
     Raises:
-        UserError: They do not.
+        UserError: They differ.
     """
     for what in facts:
         by_value: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What is stored of a run that has ended."""
+"""Stored records of finished runs and of chosen champions."""
 
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,10 @@ class Record(BaseModel):
 
 
 class Chosen(BaseModel):
-    """What `train-best` chose, what that came to on test and when test was read; None where the split has no test part.
+    """The champion of `train-best`, its metrics on test and when test was read; None if the split has no test part.
 
-    What was read for earlier champions stays with it. `identity` says which run of that name the champion is, and on
-    which samples: one that was removed and trained anew, on other data, has been read for by nobody.
+    Test results of earlier champions are kept as well. `identity` identifies the run behind the name and its samples:
+    for a run that was removed and trained again on other data, test counts as not read.
     """
 
     champion: str
@@ -45,7 +45,7 @@ class Chosen(BaseModel):
 
 
 def read_result(folder: Path) -> tuple[RunResult, dict[str, Any]] | None:
-    """The stored result of a run and the record it stands in; None while there is none.
+    """Read a run's stored result and the record that contains it; None while the run has not finished.
 
     Raises:
         UserError: The file is damaged.
@@ -61,7 +61,7 @@ def read_result(folder: Path) -> tuple[RunResult, dict[str, Any]] | None:
 
 
 def read_chosen(path: Path) -> Chosen | None:
-    """What `train-best` chose; None while it has not.
+    """Read the choice of `train-best`; None before it has been made.
 
     Raises:
         UserError: The file is damaged.
@@ -74,10 +74,10 @@ def read_chosen(path: Path) -> Chosen | None:
 
 
 def kept_yaml(path: Path) -> dict[str, Any]:
-    """The YAML of a file that a run wrote before its first step.
+    """Read a YAML file that a run writes before its first step.
 
     Raises:
-        UserError: It is gone or damaged.
+        UserError: The file is missing or damaged.
     """
     _refuse_gone(path)
     return read_yaml(path)
@@ -91,10 +91,10 @@ def _refuse_gone(path: Path) -> None:
 
 
 def kept_text(path: Path) -> str:
-    """A file that a run wrote before its first step.
+    """Read a text file that a run writes before its first step.
 
     Raises:
-        UserError: It is gone or damaged.
+        UserError: The file is missing or damaged.
     """
     _refuse_gone(path)
     with intact(path, "bring it back from a copy, or name another run."):

@@ -1,4 +1,4 @@
-"""A study's definition as it is stored: with its folder, and with its trials for workers on other machines."""
+"""A study's stored definition: in its folder, and in its Optuna storage for workers on other machines."""
 
 import json
 from collections.abc import Mapping
@@ -18,16 +18,16 @@ from dmx.written import read_yaml
 
 IN_FOLDER = "in its folder"
 CONFIG, IDENTITY = "dmx.study", "dmx.identity"
-"""User attributes of the study in Optuna's storage: its configuration, and what its runs must agree in."""
+"""User attributes of the study in Optuna's storage: its configuration, and the data identity shared by its runs."""
 CHANGEABLE = ("trials", "train_best", "max_failures")
-"""What may change between two starts: it decides how much is tried, not what."""
+"""Keys that may change between two starts: they set the size of the search, not its definition."""
 
 
 def check_unchanged(config: StudyConfig, stored: Any, where: str) -> None:
-    """Make sure that the stored study of this name, as plain data, searches for the same.
+    """Check that `config` equals the stored configuration of the study, except for the keys in `CHANGEABLE`.
 
     Raises:
-        UserError: It does not; the message lists the differences.
+        UserError: The configurations differ; the message lists the differences.
     """
     old, new = (
         {key: value for key, value in values_by_path(data).items() if key.partition(".")[0] not in CHANGEABLE}
@@ -43,10 +43,10 @@ def check_unchanged(config: StudyConfig, stored: Any, where: str) -> None:
 
 
 def check_storage(folder: Path, url: str | None) -> None:
-    """Make sure that a study goes on in the storage in which its trials are.
+    """Check that a study is resumed with the storage that holds its trials.
 
     Raises:
-        UserError: They are in another one.
+        UserError: The trials are in another storage.
     """
     now, path = without_password(url) if url else IN_FOLDER, folder / STORAGE
     before = now
@@ -64,7 +64,7 @@ def check_storage(folder: Path, url: str | None) -> None:
 
 
 def store_storage(folder: Path, url: str | None) -> None:
-    """Store where a study's trials are."""
+    """Record in the study's folder which storage holds its trials."""
     replace_text(folder / STORAGE, without_password(url) if url else IN_FOLDER)
 
 
@@ -74,10 +74,10 @@ def store_config(folder: Path, config: StudyConfig) -> None:
 
 
 def share_definition(queue: TrialQueue, config: StudyConfig, identity: Mapping[str, Any]) -> None:
-    """Store the configuration and the data's identity with the trials, for workers that join from other machines.
+    """Store the configuration and the data identity in Optuna's storage, for workers that join from other machines.
 
     Raises:
-        UserError: Another configuration is stored there.
+        UserError: The storage already has another configuration.
     """
     study = queue.load_study()
     if CONFIG in study.user_attrs:
@@ -87,7 +87,7 @@ def share_definition(queue: TrialQueue, config: StudyConfig, identity: Mapping[s
 
 
 def load_shared(name: str, url: str) -> tuple[TrialQueue, StudyConfig, dict[str, Any]]:
-    """The trials, the configuration and the data's identity of a study in the database at `url`.
+    """Load the trials, the configuration and the data identity of a study from the database at `url`.
 
     Raises:
         UserError: There is no such study.
@@ -118,10 +118,10 @@ def load_config(home: Home, name: str) -> StudyConfig:
 
 
 def load_trials(home: Home, name: str, url: str | None) -> tuple[StudyConfig, TrialQueue]:
-    """A study's configuration and trials, in `home` or in the database at `url`, to be read only.
+    """Load a study's configuration and trials read-only, from `home` or from the database at `url`.
 
     Raises:
-        UserError: There is no such study, or its trials are elsewhere.
+        UserError: There is no such study, or its trials are in another storage.
     """
     if url is not None:
         queue, config, _ = load_shared(name, url)

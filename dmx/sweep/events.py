@@ -1,4 +1,4 @@
-"""What a worker tells its pool, as events, and what the pool tells an observer, such as the table in a terminal."""
+"""Events that a worker sends to its pool, and the observer that the pool notifies, such as the table in a terminal."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class SamplesLoaded:
 
 @dataclass(frozen=True)
 class TrainingStarted:
-    """Training begins, or goes on, at step `done` of `total`."""
+    """Training starts or resumes at step `done` of `total`."""
 
     done: int
     total: int
@@ -51,7 +51,7 @@ class TrialClaimed:
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """The trial has its values, of `trials` in all."""
+    """The trial's parameter values are sampled; the study has `trials` trials in all."""
 
     number: int
     trials: int
@@ -60,7 +60,7 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class TrialPaused:
-    """The trial waits until it is among the best of those that have come as far."""
+    """The trial is paused at a rung and waits to be promoted."""
 
     number: int
     result: RunResult
@@ -76,28 +76,28 @@ class TrialFinished:
 
 @dataclass(frozen=True)
 class RunOpened:
-    """A run's journal is to be forwarded to MLflow and TensorBoard from now on."""
+    """Request to forward a run's journal to MLflow and TensorBoard from now on."""
 
     run_id: str
 
 
 @dataclass(frozen=True)
 class RunFinished:
-    """The rest of a run's journal is to be forwarded."""
+    """Request to forward the rest of a run's journal."""
 
     run_id: str
 
 
 @dataclass(frozen=True)
 class FatalError:
-    """A mistake of the user that every trial would meet."""
+    """A user error that every trial would raise."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class WorkerExited:
-    """The worker is gone; `died`: unexpectedly, for this reason."""
+    """The worker has exited; `died` is the reason if it exited unexpectedly."""
 
     died: bool = False
     reason: str = ""
@@ -137,7 +137,7 @@ class SweepObserver(Progress, Protocol):
 
 
 def notify(observer: SweepObserver, event: Event) -> None:
-    """Call the observer's method for an event; it has none for runs, errors and the worker's end."""
+    """Call the observer's method for an event; events for runs, errors and the worker's exit have none."""
     match event:
         case SamplesLoaded(done, total):
             observer.loading(done, total)
@@ -160,7 +160,7 @@ def notify(observer: SweepObserver, event: Event) -> None:
 
 
 class EventSender:
-    """A `SweepObserver`, and a client for forwarding runs, that sends an event for each call."""
+    """A `SweepObserver` and `SupportsForwarding` that sends one event per call."""
 
     def __init__(self, send: Callable[[Event], None]) -> None:
         self.send = send

@@ -1,4 +1,4 @@
-"""Disk usage by study, and what of it is garbage."""
+"""Disk usage by study, and the files that can be deleted."""
 
 import shutil
 from collections import defaultdict
@@ -30,13 +30,13 @@ KINDS: dict[str, Callable[[Path], bool]] = {
 
 @dataclass(frozen=True)
 class Garbage:
-    """A file or folder that is not needed any more.
+    """A file or folder that is no longer needed.
 
     Attributes:
-        path: Where it is.
-        run: The run that has it; empty for what runs share.
+        path: Its path.
+        run: The run that it belongs to; empty if runs share it.
         study: The study of the run.
-        what: What it is.
+        what: The kind of file.
         why: Why it is not needed.
     """
 
@@ -65,15 +65,15 @@ def disk_usage(home: Home) -> dict[str, dict[str, int]]:
 
 
 def find_garbage(home: Home, best: int) -> Iterator[Garbage]:
-    """All garbage.
+    """Find all files that can be deleted.
 
-    Checkpoints of runs that have ended; weights of trials that are not complete, or not among the `best` ones of their
-    study, in MLflow's own artifact folder, too; packs of data that have changed since. Studies that have not ended keep
-    everything, and so do runs that are tagged `dmx.keep` or registered as models. Runs of `train-best` and single runs
+    These are checkpoints of runs that have ended; weights, including MLflow's artifact copies, of trials that are not
+    complete or not among the `best` ones of their study; and packs of data that have changed since. Unfinished studies
+    and runs that are tagged `dmx.keep` or registered as models keep everything. Runs of `train-best` and single runs
     keep their weights.
 
     Args:
-        home: Where results are.
+        home: The results folder.
         best: How many of the best trials of each study keep their weights.
     """
     pins = pinned(home)
@@ -95,7 +95,7 @@ def find_garbage(home: Home, best: int) -> Iterator[Garbage]:
 def run_garbage(home: Home, entry: Entry, study: str | None, chosen: set[str], best: int) -> Iterator[Garbage]:
     """The garbage of a run."""
     folder, outcome, name = home.run(entry.run), entry.result.outcome, study or SINGLE
-    if study is not None or outcome not in (Outcome.CRASHED, Outcome.OUT_OF_MEMORY):  # which go on from there
+    if study is not None or outcome not in (Outcome.CRASHED, Outcome.OUT_OF_MEMORY):  # these resume from the checkpoint
         checkpoint = folder / CHECKPOINT
         if checkpoint.is_file():
             yield Garbage(checkpoint, entry.run, name, "checkpoint", "the run has ended")
@@ -118,7 +118,7 @@ def stale_packs(home: Home) -> Iterator[Garbage]:
         try:
             index = read(place(root))
             now.add(f"{index.fingerprint()[:16]}-{index.stamp[:8]}")
-        except UserError:  # gone, or not here
+        except UserError:  # the data set was removed, or is not on this machine
             continue
     for folder in sorted(home.packs.glob("*/")):
         if "-".join(folder.name.split("-")[:2]) not in now:
@@ -126,13 +126,13 @@ def stale_packs(home: Home) -> Iterator[Garbage]:
 
 
 def remove(home: Home, garbage: list[Garbage]) -> int:
-    """Remove garbage; what belongs to a run that is being written stays.
+    """Delete garbage, except files of runs that are being written.
 
     Returns:
-        The bytes that were freed.
+        The number of bytes freed.
     """
     freed = 0
-    for one, size in [(one, size_of(one.path)) for one in garbage]:  # before: with one name gone the other weighs twice
+    for one, size in [(one, size_of(one.path)) for one in garbage]:  # sizes first: fewer links change them
         if one.run:
             try:
                 lock = take_lock(home.run(one.run), one.run, patience=0.0)
@@ -149,7 +149,7 @@ def remove(home: Home, garbage: list[Garbage]) -> int:
 
 
 def has_ended(home: Home, study: str) -> bool:
-    """Whether all trials of a study have finished; False if they are in a database elsewhere."""
+    """Whether all trials of a study have finished; False if the trials are in a database."""
     try:
         config, queue = load_trials(home, study, None)
     except UserError:
@@ -162,13 +162,13 @@ def ranked_trials(home: Home, study: str) -> list[Entry]:
     goals, trials = load_config(home, study).goals, results(home, study)
     try:
         ordered = rank(trials) if len(goals) < 2 else rank_runs(trials, goals)[0]
-    except UserError:  # they cannot be compared: none is better than another
+    except UserError:  # the trials cannot be compared, so there is no ranking
         ordered = trials
     return [entry for entry in ordered if entry.result.outcome is Outcome.COMPLETE]
 
 
 def study_of(folder: Path) -> str:
-    """The study that a run's folder belongs to, as far as it says."""
+    """The study that a run's folder names, if any."""
     found = read_result(folder)
     if found is not None:
         return str(found[1]["tags"].get("dmx.study") or SINGLE)
@@ -190,7 +190,7 @@ def files(folder: Path) -> Iterator[tuple[Path, int]]:
 
 
 def own_size(path: Path) -> int:
-    """The bytes of a file divided by its names: MLflow's copy of a file is a second name of it."""
+    """The size of a file divided by its number of hard links: MLflow's copy is a hard link to it."""
     found = path.stat()
     return found.st_size // found.st_nlink
 
@@ -201,7 +201,7 @@ def size_of(path: Path) -> int:
 
 
 def by_reason(garbage: list[Garbage]) -> Mapping[tuple[str, str, str], tuple[int, int]]:
-    """How many files of how many bytes, by study, what they are, and why."""
+    """The number of files and bytes by (study, what, why)."""
     found: dict[tuple[str, str, str], tuple[int, int]] = {}
     for one in garbage:
         key = (one.study, one.what, one.why)

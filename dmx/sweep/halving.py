@@ -1,14 +1,15 @@
-"""Asynchronous successive halving: after each rung, an epoch, the best of every η trials go on.
+"""Asynchronous successive halving: at each rung (an epoch), the top 1/η of the trials are promoted.
 
-A trial that reaches a rung is paused there unless it is among the best; it goes on from its checkpoint as soon as it
-is, when more have reached the rung. So no epoch is trained twice, and no budget goes to a trial only because it came
-early.
+A trial that reaches a rung outside the top 1/η is paused there. It is promoted, and resumes from its checkpoint, once
+further trials have reached the rung and it ranks in the top 1/η. So no epoch is trained twice, and a trial gets no
+budget only because it reached the rung early.
 
-Source: Li et al. 2020, "A system for massively parallel hyperparameter tuning"; with several objectives the best are
-those of the first non-dominated ranks, as in Schmucker et al. 2021, "Multi-objective asynchronous successive halving".
-They compare two choices within a rank, NSGA-II's crowding and an epsilon-net; ours is a third (`pareto.order`).
-Deviations: trial 0, the study's own experiment, is never paused, because all others are compared with it; and when all
-trials have begun, one of every η is rounded up, so that a small study, too, has a best trial with the full budget.
+Source: Li et al. 2020, "A system for massively parallel hyperparameter tuning". With several objectives, trials are
+ranked by non-dominated sorting, as in Schmucker et al. 2021, "Multi-objective asynchronous successive halving"; they
+break ties within a rank by NSGA-II's crowding or an epsilon-net, we use a third way (`pareto.order`).
+Deviations: trial 0, the study's own experiment, is never paused, because all others are compared with it. Once all
+trials have begun, the number of promoted trials is rounded up, so that a small study also trains its best trial at
+full budget.
 """
 
 import copy
@@ -28,13 +29,13 @@ from dmx.results.pareto import order, ranks, to_minimize
 from dmx.sweep.trial_queue import TrialQueue
 
 EPOCH = "epoch "
-"""Before an epoch's number: the user attribute with the values of several objectives, for Optuna's reports take one."""
+"""Prefix (before an epoch's number) of the user attribute with several objectives; Optuna's reports take one value."""
 DUPLICATE_OF = "same as"
-"""The user attribute in which a trial keeps the number of the trial that it repeats."""
+"""User attribute of a duplicate trial: the number of the trial with the same configuration."""
 DECISION = "decision "
-"""Before an epoch's number: the user attribute with the decisions made there, the latest last."""
+"""Prefix (before an epoch's number) of the user attribute with the decisions made at that rung, the latest last."""
 Decision = Mapping[str, Any]
-"""As it is stored: trial, epoch, values, rank, place, how many trials there, how many promoted, whether it goes on."""
+"""As stored: trial, epoch, values, rank, place, number of trials at the rung, number promoted, whether it continues."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Turn:
 
     Attributes:
         number: The trial.
-        decision: Why it goes on from where it is paused, or ends there; None where it begins, or was interrupted.
+        decision: Why a paused trial is promoted or ends at its rung; None for a new or interrupted trial.
     """
 
     number: int
@@ -51,12 +52,12 @@ class Turn:
 
     @property
     def ends(self) -> bool:
-        """Whether it is to end as it is, without further training."""
+        """Whether the trial ends without further training."""
         return self.decision is not None and not self.decision["goes_on"]
 
 
 def rungs(config: StudyConfig) -> list[int]:
-    """The epochs after which trials are compared; empty where the study does not halve."""
+    """The epochs after which trials are compared; empty if the study does not use halving."""
     pruner, epochs = config.pruner, config.experiment.epochs
     if not isinstance(pruner, HalvingConfig):
         return []
@@ -70,7 +71,7 @@ def values_at(trial: FrozenTrial, epoch: int, own: Goal) -> list[float] | None:
     """A trial's values at a rung, one for each objective: those of its best epoch so far, as in its final result.
 
     Returns:
-        None where it did not reach the rung.
+        The values; None if the trial did not reach the rung.
     """
     shown = {e: [value] for e, value in trial.intermediate_values.items()} or {
         int(key.removeprefix(EPOCH)): found for key, found in trial.user_attrs.items() if key.startswith(EPOCH)
@@ -80,13 +81,13 @@ def values_at(trial: FrozenTrial, epoch: int, own: Goal) -> list[float] | None:
 
 
 def decisions(trials: Sequence[FrozenTrial], config: StudyConfig, rung: int, *, last: bool = False) -> list[Decision]:
-    """The decision on every trial that has reached a rung, the best first.
+    """The decision on every trial that has reached a rung, best first.
 
     Args:
         trials: The study's trials.
         config: The study.
         rung: The epoch.
-        last: Whether all trials have begun, so that one of every η is rounded up.
+        last: Whether all trials have begun, so that the number of promoted trials is rounded up.
     """
     assert isinstance(config.pruner, HalvingConfig)
     own_goal = config.goals[0]
@@ -112,12 +113,12 @@ def decisions(trials: Sequence[FrozenTrial], config: StudyConfig, rung: int, *, 
 
 
 def decide(trial: Trial, queue: TrialQueue, config: StudyConfig, epoch: int) -> str:
-    """Decide whether a trial goes on after an epoch whose values are reported already.
+    """Decide whether a trial continues after an epoch whose values are already reported.
 
-    A decision that was made before a worker was killed stays.
+    A decision that was stored before a worker was killed is kept.
 
     Returns:
-        Why it is paused; empty where it goes on.
+        Why the trial is paused; empty if it continues.
     """
     if epoch not in rungs(config):
         return ""
@@ -133,7 +134,7 @@ def record(trial: Trial, decision: Decision) -> bool:
     """Store a decision on a paused trial.
 
     Returns:
-        False where the trial is not paused there any more, because another worker was faster.
+        False if the trial is no longer paused at that rung, because another worker was faster.
     """
     key = f"{DECISION}{decision['epoch']}"
     taken = trial.user_attrs.get(key, [])
@@ -149,19 +150,20 @@ def decisions_of(attrs: Mapping[str, Any]) -> dict[int, list[Decision]]:
 
 
 def paused_at(attrs: Mapping[str, Any]) -> int:
-    """The epoch after which a trial with these user attributes is paused; 0 where it is not."""
+    """The epoch after which a trial with these user attributes is paused; 0 if it is not paused."""
     return max((epoch for epoch, taken in decisions_of(attrs).items() if not taken[-1]["goes_on"]), default=0)
 
 
 def last_passed(attrs: Mapping[str, Any]) -> int:
-    """The last rung after which a trial with these user attributes went on; 0 where it has not passed one."""
+    """The last rung that a trial with these user attributes has passed; 0 if none."""
     return max((epoch for epoch, taken in decisions_of(attrs).items() if taken[-1]["goes_on"]), default=0)
 
 
 def turns(trials: Sequence[FrozenTrial], config: StudyConfig) -> Iterator[Turn]:
-    """Which trials may be claimed, in this order: interrupted ones, paused ones that are now among the best, new ones.
+    """The trials that may be claimed, in this order: interrupted, promoted, new.
 
-    When none of these is left and no trial runs, one of every η is rounded up; then those that are still paused end.
+    If none of these is left and no trial is running, the number of promoted trials is rounded up; after that, trials
+    that are still paused end.
     """
     free = [trial for trial in trials if trial.state is TrialState.WAITING and not paused_at(trial.user_attrs)]
     new = [trial for trial in free if not trial.params]
@@ -175,7 +177,7 @@ def turns(trials: Sequence[FrozenTrial], config: StudyConfig) -> Iterator[Turn]:
 
 
 def promotions(trials: Sequence[FrozenTrial], config: StudyConfig, *, last: bool) -> Iterator[Turn]:
-    """The paused trials that are among the best, from the last rung down."""
+    """The paused trials to promote, from the last rung down."""
     for rung in reversed(rungs(config)):
         waiting = {t.number for t in trials if t.state is TrialState.WAITING and paused_at(t.user_attrs) == rung}
         if waiting:
@@ -184,7 +186,7 @@ def promotions(trials: Sequence[FrozenTrial], config: StudyConfig, *, last: bool
 
 
 def ends(trials: Sequence[FrozenTrial], config: StudyConfig) -> Iterator[Turn]:
-    """The paused trials that will not go on."""
+    """The paused trials that end, because they will not be promoted."""
     for trial in trials:
         if trial.state is TrialState.WAITING and (rung := paused_at(trial.user_attrs)):
             found = decisions(trials, config, rung, last=True)
@@ -192,11 +194,11 @@ def ends(trials: Sequence[FrozenTrial], config: StudyConfig) -> Iterator[Turn]:
 
 
 def rank_trials(trials: Sequence[FrozenTrial], config: StudyConfig) -> list[FrozenTrial]:
-    """Trials as a sampler should see them, best first, each with its place as its value.
+    """Trials as the sampler sees them, best first, each with its rank as its single value.
 
-    Trials that came further are better; those that came equally far are in the order of their last rung. So the sampler
-    learns from paused trials, too, and from several objectives as from one. Trials that diverged, and duplicates, come
-    last: there is nothing more to be found there.
+    Trials that reached a later rung rank higher; trials at the same rung are ranked by their values there. So the
+    sampler also learns from paused trials, and treats several objectives as one. Diverged and duplicate trials rank
+    last, which steers the sampler away from them.
     """
     unranked = {trial.number: trial for trial in trials if DUPLICATE_OF not in trial.user_attrs}
     rows: list[FrozenTrial] = []
@@ -216,12 +218,12 @@ def rank_trials(trials: Sequence[FrozenTrial], config: StudyConfig) -> list[Froz
 
 
 def final_values(trial: FrozenTrial) -> list[float] | None:
-    """The values of a complete trial; of pruned ones Optuna keeps the last value, which does not count here."""
+    """The values of a complete trial; None for pruned ones, whose last reported value Optuna would return."""
     return trial.values if trial.state is TrialState.COMPLETE else None
 
 
 def with_value(trial: FrozenTrial, place: int) -> FrozenTrial:
-    """A copy of a trial as if it were complete with its place as its value."""
+    """A copy of a trial in state COMPLETE with its rank as its value."""
     ranked = copy.copy(trial)
     ranked.state, ranked.values = TrialState.COMPLETE, [float(place)]
     return ranked

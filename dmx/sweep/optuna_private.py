@@ -1,4 +1,4 @@
-"""All that dmx uses of Optuna beyond its documented interface, in one place.
+"""All uses of Optuna's private interface.
 
 `optuna>=5,<6` in pyproject.toml bounds it, and `tests/house/test_private_parts.py` names each use.
 """
@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 FIXED_PARAMS = "fixed_params"
 """The system attribute in which `Study.enqueue_trial` keeps the values that `Trial.suggest_*` returns."""
 RDB_METHODS = (*BaseStorage.__abstractmethods__, "record_heartbeat", "_get_stale_trial_ids", "_get_trials")
-"""Every method of `RDBStorage` that queries the database and is called from outside."""
+"""Every public method of `RDBStorage` that queries the database."""
 
 
 def set_fixed_params(storage: BaseStorage, trial_id: int, values: Mapping[str, Any]) -> None:
@@ -30,12 +30,12 @@ def fixed_params(trial: FrozenTrial) -> Mapping[str, Any]:
 
 
 def cached(storage: RDBStorage) -> BaseStorage:
-    """A database's storage with a cache of finished trials, as `optuna.storages.get_storage` makes it of a URL."""
+    """Wrap a database storage in a cache of finished trials, as `optuna.storages.get_storage` does for a URL."""
     return _CachedStorage(storage)
 
 
 def has_heartbeat(storage: BaseStorage) -> TypeGuard[_CachedStorage]:
-    """Whether the storage supports heartbeats: a database that `cached` opens does, a journal does not."""
+    """Whether the storage supports heartbeats: a database wrapped by `cached` does, a journal does not."""
     return isinstance(storage, _CachedStorage)
 
 
@@ -48,9 +48,9 @@ def stale_trials(storage: BaseStorage, study_name: str) -> set[int]:
 
 
 class RankedStudy(optuna.Study):
-    """A study in which a sampler sees the trials as `rank` returns them, each with one value to be minimised.
+    """A study whose sampler sees the trials that `rank` returns, each with one value to minimise.
 
-    It is made as `_BracketStudy` of Optuna's Hyperband pruner is: a study whose trials are filtered on reading.
+    It follows `_BracketStudy` of Optuna's Hyperband pruner, which filters a study's trials on reading.
     """
 
     def __init__(self, study: optuna.Study, rank: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]) -> None:
@@ -61,7 +61,7 @@ class RankedStudy(optuna.Study):
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        """The ranked trials; they are ranked once where the sampler allows a cache."""
+        """The ranked trials; ranked only once if the sampler allows a cache."""
         if not use_cache or self._thread_local.cached_all_trials is None:
             self._thread_local.cached_all_trials = self._rank(super()._get_trials(deepcopy=False))
         return super()._get_trials(deepcopy, states, use_cache=True)

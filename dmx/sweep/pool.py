@@ -1,7 +1,7 @@
-"""A pool of workers on a study: it starts them, replaces those that die, and ends them when the time is up.
+"""A study's pool of workers: starts them, replaces those that die, and stops them at the time limit.
 
-`WorkerPool` has the loop. Its subclasses start and end the workers and receive their events: `dmx.sweep.process` has
-workers in processes on this machine, `dmx.sweep.ray_pool` in tasks of a Ray cluster.
+`WorkerPool` has the main loop. Its subclasses start and stop workers and receive their events: `dmx.sweep.process`
+runs workers as processes on this machine, `dmx.sweep.ray_pool` as tasks of a Ray cluster.
 """
 
 import signal
@@ -52,26 +52,26 @@ from dmx.tracking.home import Home
 from dmx.training.result import RunResult
 
 FAILURES = (Outcome.CRASHED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
-"""Outcomes caused by machine or code, which count towards `max_failures`; divergence is caused by the values."""
+"""Outcomes that count towards `max_failures`: caused by machine or code. Divergence is caused by the trial's values."""
 TICK = 0.25
-"""Seconds between two looks at the clock."""
+"""Seconds between two checks of the deadlines."""
 GRACE = 60.0
-"""Seconds that a worker has to finish its step and to save before it is killed: a step may never end."""
+"""Seconds that a worker gets to finish its step and save a checkpoint before it is killed, as a step may hang."""
 
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker needs to know.
+    """The settings of a worker.
 
     Attributes:
         study: The study's configuration as plain data.
         depth_kind: The kind of depth in its data.
         has_background: Whether its data have backgrounds.
-        home: Where results are.
+        home: The results folder.
         url: The study's database; None: the journal in `home`.
         gpu: The GPU that it sees; None: those that its pool sees.
-        threads: How many threads it computes with.
-        log: Where its output goes.
+        threads: Number of CPU threads.
+        log: The file for its output.
     """
 
     study: dict[str, Any]
@@ -84,7 +84,7 @@ class WorkerSpec:
     log: Path
 
     def worker(self, owner: str, observer: SweepObserver) -> Worker:
-        """The worker that claims trials as `owner`."""
+        """Create the worker, which claims trials as `owner`."""
         config, home = parse_study(self.study, "study"), Home(self.home)
         trials = open_queue(config, home.study(config.name), self.url, owner)
         return Worker(config, home, trials, build_space(config, self.depth_kind, self.has_background), observer)
@@ -95,10 +95,10 @@ class RunningWorker:
     """A worker as its pool sees it.
 
     Attributes:
-        handle: What the pool starts, interrupts and kills: a process, a task.
+        handle: The process or Ray task that the pool starts, interrupts and kills.
         owner: The name by which it claims trials.
         trial: The trial that it has claimed.
-        deadline: When that has to have ended, by `time.monotonic`.
+        deadline: The trial's deadline, by `time.monotonic`.
     """
 
     handle: Any
@@ -109,7 +109,7 @@ class RunningWorker:
 
 @dataclass
 class WorkerSlot:
-    """A place for one worker at a time; the observer receives the events of each."""
+    """A slot for one worker at a time; its observer receives the events of each."""
 
     number: int
     spec: WorkerSpec
@@ -122,13 +122,13 @@ class WorkerPool(ABC):
     """Runs the trials of one study.
 
     Attributes:
-        observers: Makes the observer of each worker, by its number.
-        workers: How many; None: one for each place on a GPU, or one.
-        per_device: How many of them share a GPU.
-        url: The study's database; None: a journal in the results' home.
+        observers: Creates the observer of each worker from its number.
+        workers: Number of workers; None: `per_device` for each GPU, or one without GPUs.
+        per_device: How many workers share a GPU.
+        url: The study's database; None: a journal in the results folder.
         timeout: Seconds after which the sweep stops.
         on_start: Called with the status of the study before the first worker starts.
-        artifacts: Makes the files that are kept with the study's own run when all trials have finished.
+        artifacts: Creates the files that are logged to the study's own run when all trials have finished.
     """
 
     observers: Callable[[int], SweepObserver]
@@ -151,23 +151,23 @@ class WorkerPool(ABC):
 
     @abstractmethod
     def _prepare(self, config: StudyConfig) -> list[str | None]:
-        """Get ready to start workers; the GPU of each, None where it is not given one."""
+        """Prepare to start workers; return the GPU of each, None if it is not assigned one."""
 
     @abstractmethod
     def _start(self, slot: WorkerSlot, owner: str) -> Any:
-        """Start a worker; its handle."""
+        """Start a worker and return its handle."""
 
     @abstractmethod
     def _receive(self, timeout: float) -> Iterator[tuple[WorkerSlot, Event]]:
-        """Wait for events of the workers; the last event of each is `WorkerExited`."""
+        """Yield the workers' events, waiting up to `timeout` seconds; the last event of each is `WorkerExited`."""
 
     @abstractmethod
     def _interrupt(self, handle: Any) -> None:
-        """Have a worker finish its step, save, and end; from a signal handler, too."""
+        """Ask a worker to finish its step, save a checkpoint and exit; may be called from a signal handler."""
 
     @abstractmethod
     def _kill(self, handle: Any) -> None:
-        """End a worker at once."""
+        """Kill a worker."""
 
     def _close(self) -> None:  # noqa: B027  # most pools have nothing to close
         """Release the resources that `_prepare` acquired."""
@@ -176,17 +176,17 @@ class WorkerPool(ABC):
         """Run trials until `config.trials` in all have finished.
 
         Raises:
-            UserError: As `prepare_study`; there are too few GPUs; or every trial would fail.
+            UserError: See `prepare_study`; or there are too few GPUs, or every trial would fail.
         """
         gpus = self._prepare(config)
         with prepare_study(config, home, self.url) as study:
             return study if isinstance(study, StudySummary) else self._run(study, gpus)
 
     def join(self, name: str, home: Home) -> StudySummary:
-        """Run trials of a study that was begun elsewhere, until all have finished.
+        """Run trials of a study that was started on another machine, until all have finished.
 
         Raises:
-            UserError: As `join_study`, and as `sweep`.
+            UserError: See `join_study` and `sweep`.
         """
         assert self.url is not None
         study = join_study(name, home, self.url)
@@ -205,7 +205,7 @@ class WorkerPool(ABC):
             with suppress(OSError):  # the disk may be full
                 study.close(str(error), ())
             raise
-        send_unsent(study.queue, study.home)  # of trials that finished while MLflow was away
+        send_unsent(study.queue, study.home)  # of trials that finished while MLflow was unreachable
         summary = study.close(self.stopped, self.runs, self.artifacts)
         return replace(summary, failed=self.failures >= study.config.max_failures)
 
@@ -223,10 +223,10 @@ class WorkerPool(ABC):
         )
 
     def _supervise(self) -> None:
-        """The loop: start workers, handle their events, keep the deadlines, until no worker is left.
+        """The main loop: start workers, handle their events and check deadlines until no worker is left.
 
         Raises:
-            UserError: A worker met a mistake that every trial would meet.
+            UserError: A worker met an error that every trial would raise.
         """
         until = time.monotonic() + self.timeout
         with self._signals():
@@ -244,7 +244,7 @@ class WorkerPool(ABC):
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Handle ctrl-C and a request to end while the loop runs."""
+        """Handle SIGINT and SIGTERM while the loop runs."""
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -263,7 +263,7 @@ class WorkerPool(ABC):
             raise KeyboardInterrupt
 
     def _start_missing(self) -> bool:
-        """Start workers in free slots as long as there are trials for them; whether any worker runs."""
+        """Start workers in free slots while there are trials for them; return whether any worker runs."""
         self._count_left()
         for slot in self.slots:
             if slot.worker is None and not self.stopped and len(self._running()) < self.left:
@@ -275,7 +275,7 @@ class WorkerPool(ABC):
         return [slot.worker for slot in self.slots if slot.worker is not None]
 
     def _count_left(self) -> None:
-        """Count the trials that are left, once a second."""
+        """Count the remaining trials, at most once a second."""
         now = time.monotonic()
         if now > self.counted + 1:
             self.counted = now
@@ -283,7 +283,7 @@ class WorkerPool(ABC):
 
     def _handle(self, slot: WorkerSlot, event: Event) -> None:
         """Handle an event and notify the observer."""
-        with suppress(OSError):  # the terminal may be gone
+        with suppress(OSError):  # the terminal may be closed
             notify(slot.observer, event)
         worker, config = slot.worker, self.study.config
         assert worker is not None
@@ -291,7 +291,7 @@ class WorkerPool(ABC):
             case RunOpened(run_id):
                 forwarder().open(self.study.home, run_id)
             case RunFinished(run_id):
-                forwarder().finish(self.study.home, run_id, 0.0)  # only the study's own run, the last, is waited for
+                forwarder().finish(self.study.home, run_id, 0.0)  # wait only for the study's own run, at the end
             case TrialClaimed(number):
                 worker.trial, worker.deadline = number, inf
                 self.runs.add(trial_run_id(config.name, number))
@@ -307,8 +307,8 @@ class WorkerPool(ABC):
                 self._worker_exited(slot, worker, event)
 
     def _trial_ended(self, result: RunResult) -> None:
-        """Log the study's status; too many failures in a row stop the sweep."""
-        with suppress(OSError):  # the disk may be full, of which the workers tell
+        """Log the study's status, and stop the sweep after too many failures in a row."""
+        with suppress(OSError):  # the disk may be full, which the workers report
             self.study.log_status()
         if result.outcome in FAILURES:
             self._count_failure(f"{result.outcome}: {result.reason}")
@@ -321,9 +321,9 @@ class WorkerPool(ABC):
             self._stop(f"{self.failures} failures in a row, the last {reason}")
 
     def _worker_exited(self, slot: WorkerSlot, worker: RunningWorker, event: WorkerExited) -> None:
-        """Free the slot; the trial of a worker that died is for the next worker."""
+        """Free the slot; requeue the trial of a worker that died."""
         if event.died and worker.trial is not None and not self.stopped:
-            record_death(self.study.queue, self.study.home, worker.trial)  # after too many the trial has crashed
+            record_death(self.study.queue, self.study.home, worker.trial)  # too many deaths end it as crashed
         if event.died or worker.trial is not None:
             self.study.queue.release(worker.owner)
         slot.worker, self.counted = None, -inf
@@ -331,11 +331,11 @@ class WorkerPool(ABC):
             self._count_failure(event.reason)
 
     def _check_deadlines(self, now: float, until: float) -> None:
-        """Stop when the time is up; kill workers that do not stop, and those whose trial is beyond its own time."""
+        """Stop at the time limit; kill workers that do not stop, and those whose trial exceeds its own time limit."""
         if now > until and not self.stopped:
             self._stop("the time is up; " + RESUMABLE)
         if any(now > worker.deadline for worker in self._running()):
-            for slot, event in self._receive(0.0):  # it may have ended while this process waited for the database
+            for slot, event in self._receive(0.0):  # it may have exited while the pool waited for the database
                 self._handle(slot, event)
         for worker in self._running():
             if now > worker.deadline and worker.trial is not None:
@@ -344,7 +344,7 @@ class WorkerPool(ABC):
                 self._kill(worker.handle)
 
     def _stop(self, reason: str) -> None:
-        """Have every worker finish its step, save, and end."""
+        """Ask every worker to finish its step, save a checkpoint and exit."""
         self.stopped, self.kill_at = reason, time.monotonic() + GRACE
         for worker in self._running():
             self._interrupt(worker.handle)

@@ -1,7 +1,7 @@
-"""Workers in processes on this machine, one for each place on a GPU: how the pool has them, and what they run.
+"""Workers as processes on this machine: the pool that manages them, and their main function.
 
-They are forked from a server that has imported everything, so that they start in a moment. A worker sends events
-through a pipe, and ends when its pool's process does. What it prints goes to a file.
+They are forked from a server that has already imported the heavy libraries, so that they start quickly. A worker sends
+events through a pipe and exits when its pool's process exits. Its output goes to a file.
 """
 
 import os
@@ -35,9 +35,9 @@ from dmx.sweep.worker import Worker
 from dmx.tracking.forwarder_client import forward_through
 
 DONE, FATAL, REPLACE, INTERRUPTED = 0, 2, 3, 4
-"""Exit codes of a worker that did not die; REPLACE: too much memory has piled up."""
+"""Exit codes of a worker that did not die; REPLACE: its memory has grown too much."""
 GROWTH = 2 * 1024**3
-"""Bytes by which a worker may grow from the end of its first trial on before it is replaced."""
+"""Bytes by which a worker's memory may grow after its first trial before it is replaced."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class WorkerProcess:
 
     Attributes:
         process: The process.
-        pipe: Gives its events.
-        lifeline: Closed when this process ends; then the worker ends, too.
+        pipe: The receiving end of its events.
+        lifeline: Closed when this process exits, which makes the worker exit.
     """
 
     process: BaseProcess
@@ -57,7 +57,7 @@ class WorkerProcess:
 
 @dataclass
 class ProcessPool(WorkerPool):
-    """Workers in processes on this machine, one for each place on a GPU."""
+    """Workers as processes on this machine, `per_device` on each GPU."""
 
     context: BaseContext = field(init=False)
 
@@ -67,7 +67,7 @@ class ProcessPool(WorkerPool):
         return gpus
 
     def places(self, config: StudyConfig) -> list[str | None]:
-        """The GPU of each worker; None where it is not given one.
+        """The GPU of each worker; None if it is not assigned one.
 
         Raises:
             UserError: There are too few GPUs.
@@ -87,7 +87,7 @@ class ProcessPool(WorkerPool):
     def _start(self, slot: WorkerSlot, owner: str) -> WorkerProcess:
         pipe, events = self.context.Pipe(duplex=False)
         end, lifeline = self.context.Pipe(duplex=False)
-        process: BaseProcess = self.context.Process(  # type: ignore[attr-defined]  # every context has it, the base not
+        process: BaseProcess = self.context.Process(  # type: ignore[attr-defined]  # the base class lacks it
             target=main, args=(events, end, slot.spec, owner)
         )
         process.start()
@@ -101,7 +101,7 @@ class ProcessPool(WorkerPool):
         ready = {*connection.wait(ends, timeout)}
         for slot, worker in running:
             if ready & {worker.pipe, worker.process.sentinel}:
-                with suppress(EOFError, OSError):  # an event that was cut off in the middle is none
+                with suppress(EOFError, OSError):  # ignore an event that was cut off
                     while worker.pipe.poll():
                         yield slot, worker.pipe.recv()
                 if worker.process.sentinel in ready:
@@ -126,7 +126,7 @@ class ProcessPool(WorkerPool):
 
 
 def visible_gpus(config: StudyConfig) -> list[str]:
-    """The GPUs that trials may have, as CUDA_VISIBLE_DEVICES names them."""
+    """The GPUs available to trials, as CUDA_VISIBLE_DEVICES names them."""
     if config.experiment.training.device not in ("auto", "cuda") or not torch.cuda.is_available():
         return []
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -134,7 +134,7 @@ def visible_gpus(config: StudyConfig) -> list[str]:
 
 
 class EventThread:
-    """Sends events from a thread: training does not wait for a pool that waits for a database."""
+    """Sends events from a thread, so that training is not blocked by a pool that waits for the database."""
 
     def __init__(self, send: Callable[[Event], None]) -> None:
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
@@ -142,12 +142,12 @@ class EventThread:
         self._thread.start()
 
     def _run(self, send: Callable[[Event], None]) -> None:
-        with suppress(OSError):  # the pool is gone
+        with suppress(OSError):  # the pool's process has exited
             while (event := self._events.get()) is not None:
                 send(event)
 
     def send(self, event: Event) -> None:
-        """Have an event sent."""
+        """Queue an event for sending."""
         self._events.put(event)
 
     def close(self) -> None:
@@ -157,13 +157,13 @@ class EventThread:
 
 
 def worker_server(config: StudyConfig) -> BaseContext:
-    """Start the server from which workers are forked: the sooner it starts, the sooner it has imported everything."""
+    """Start the fork server; start it early, because its imports take seconds."""
     # any optimizer imports torch._dynamo, which takes 4 s
     return starting([*OURS, *libraries(config), "torch._dynamo", "dmx.sweep.process"])
 
 
 def libraries(config: StudyConfig) -> Iterator[str]:
-    """The large libraries that the study's trials will import, which takes up to 12 s."""
+    """The heavy libraries that the study's trials will import; importing them takes up to 12 s."""
     named = config.search.get("model", config.experiment.model.component.name)
     wanted = models if named == "auto" else named if isinstance(named, tuple) else (named,)
     if any(name in models and models[str(name)].function.__module__.startswith("dmx.models.smp") for name in wanted):
@@ -173,12 +173,12 @@ def libraries(config: StudyConfig) -> Iterator[str]:
 
 
 def main(pipe: Connection, lifeline: Connection, spec: WorkerSpec, owner: str) -> None:
-    """Run trials until all have finished, the worker is interrupted, or the pool's process is gone.
+    """Run trials until all have finished, the worker is interrupted, or the pool's process exits.
 
     Args:
-        pipe: Takes events.
-        lifeline: Closed when the pool's process ends.
-        spec: What the worker needs to know.
+        pipe: The sending end for events.
+        lifeline: Closed when the pool's process exits.
+        spec: The worker's settings.
         owner: The name by which it claims trials.
     """
     leave_group()  # ctrl-C reaches the pool alone, which interrupts its workers
@@ -208,7 +208,7 @@ def main(pipe: Connection, lifeline: Connection, spec: WorkerSpec, owner: str) -
     events.close()
     with suppress(OSError):
         sys.stderr.flush()
-    os._exit(code)  # libraries' threads are not waited for
+    os._exit(code)  # does not wait for threads of libraries
 
 
 def run_trials(worker: Worker) -> int:
@@ -227,7 +227,7 @@ def run_trials(worker: Worker) -> int:
 
 
 def exit_with(lifeline: Connection) -> None:
-    """Exit when the pool's process ends: the next pool's workers will write to the same runs."""
+    """Exit when the pool's process exits, because the next pool's workers will write to the same runs."""
     try:
         lifeline.recv()
     except (EOFError, OSError):
@@ -235,7 +235,7 @@ def exit_with(lifeline: Connection) -> None:
 
 
 def redirect_output(log: Path) -> None:
-    """Append what is printed to a file: the terminal is the pool's."""
+    """Redirect stdout and stderr to a file, because the terminal belongs to the pool."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
         os.dup2(file.fileno(), 1)

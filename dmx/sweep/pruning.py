@@ -28,7 +28,7 @@ from dmx.sweep.trial_queue import TrialQueue
 
 
 def make_pruner(config: PrunerConfig, epochs: int) -> BasePruner:
-    """Optuna's pruner for trials of so many epochs."""
+    """Create Optuna's pruner for trials of `epochs` epochs."""
     match config:
         case MedianConfig():
             return MedianPruner(n_startup_trials=config.startup_trials, n_warmup_steps=config.warmup_epochs + 1)
@@ -56,7 +56,7 @@ def report_epoch(
     """Report a trial's values after an epoch.
 
     Returns:
-        Why the trial is to be pruned or paused; empty where it goes on.
+        Why the trial is pruned or paused; empty if it continues.
     """
     values = objective_values(config.goals, {**metrics, **costs})
     if values is None:
@@ -72,7 +72,7 @@ def report_epoch(
 
 
 def prune_reason(queue: TrialQueue, config: StudyConfig, epoch: int, value: float) -> str:
-    """How the value of a pruned trial compares with the others' at its epoch."""
+    """Explain how a pruned trial's value compares with other trials' at the same epoch."""
     there = [t.intermediate_values[epoch] for t in queue.trials() if epoch in t.intermediate_values]
     objective = config.experiment.objective
     best = max(there) if objective.direction == "maximize" else min(there)
@@ -83,7 +83,7 @@ def prune_reason(queue: TrialQueue, config: StudyConfig, epoch: int, value: floa
 
 
 def explain_trial(trials: Sequence[FrozenTrial], number: int, config: StudyConfig) -> Iterator[str]:
-    """How a trial went, line by line: its outcome, values, epochs and what was decided after them."""
+    """Explain a trial line by line: its outcome, values, epochs, and the decisions after them."""
     trial = trials[number]
     outcome = trial.user_attrs.get("outcome", trial.state.name.lower())
     yield f"trial {number}: {outcome}" + (f" ({reason})" if (reason := trial.user_attrs.get("reason")) else "")

@@ -1,6 +1,6 @@
-"""Workers as tasks of a Ray cluster: Ray gives each its CPU or its part of a GPU, on whichever machine has them.
+"""Workers as tasks of a Ray cluster, each with a CPU or a fraction of a GPU, on any machine of the cluster.
 
-The trial of a machine that is lost goes on in the next task: from its checkpoint, in the same trial and the same run.
+If a machine is lost, the next task resumes its trial from the checkpoint, as the same trial and the same run.
 """
 
 import os
@@ -20,7 +20,7 @@ def run_trial(spec: WorkerSpec, owner: str, inbox: Any) -> None:
     """A Ray task: claim a trial, train it, and send events to the pool's inbox."""
 
     def send(event: Event) -> None:
-        if not isinstance(event, StepDone | SamplesLoaded):  # too many for a network
+        if not isinstance(event, StepDone | SamplesLoaded):  # too frequent to send over the network
             inbox.put((owner, event))
 
     events = EventThread(send)
@@ -37,7 +37,7 @@ class RayPool(WorkerPool):
     """Workers in a Ray cluster, each for one trial.
 
     Attributes:
-        address: The cluster: `auto` for the one that this machine is part of, `local` for one made here and now.
+        address: The cluster's address; `auto`: the cluster of this machine, `local`: a new one on this machine.
     """
 
     address: str = "auto"
@@ -50,7 +50,7 @@ class RayPool(WorkerPool):
         """Connect to the cluster.
 
         Raises:
-            UserError: There is no Ray, or no cluster, or no database that its machines share.
+            UserError: Ray is not installed, there is no cluster, or no database that its machines share.
         """
         if self.url is None:
             raise UserError("--ray needs --storage: the cluster's machines share the study's trials in a database.")
@@ -93,7 +93,7 @@ class RayPool(WorkerPool):
         return WorkerExited()
 
     def _interrupt(self, handle: Any) -> None:
-        self.to_cancel.append((handle, False))  # later: this is called from a signal's handler, in which Ray may be
+        self.to_cancel.append((handle, False))  # cancelled later: a signal handler may interrupt Ray itself
 
     def _kill(self, handle: Any) -> None:
         self.to_cancel.append((handle, True))
@@ -109,10 +109,10 @@ class RayPool(WorkerPool):
 
 
 def connect(address: str) -> Any:
-    """Ray, connected to a cluster.
+    """Connect Ray to a cluster and return the module.
 
     Raises:
-        UserError: It is not installed, or there is no such cluster.
+        UserError: Ray is not installed, or there is no such cluster.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:

@@ -1,4 +1,4 @@
-"""The best trial trained again at full budget: with several seeds, compared on validation, read once on test."""
+"""Retraining of the best trial at full budget: several seeds, compared on validation, the best evaluated on test."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -26,17 +26,17 @@ from dmx.training.checkpoint import load_weights
 
 @dataclass(frozen=True)
 class BestReport:
-    """What `train-best` found.
+    """The result of `train-best`.
 
     Attributes:
         study: The study.
         trial: The run of the best trial.
-        seeds: The run of each seed, best first, as far as it has ended.
-        interrupted: Whether it was interrupted; the rest is empty then.
-        champion: The best seed's run on validation.
-        test: Its metrics on test, read once for it; None where the split has no test part.
-        readings: For which networks test was read, as a sentence.
-        prepared: Its configuration, data and model with the best weights.
+        seeds: The runs of the seeds that have ended, best first.
+        interrupted: Whether training was interrupted; the following attributes are then empty.
+        champion: The run of the best seed on validation.
+        test: The champion's metrics on test, evaluated once; None if the split has no test part.
+        readings: A sentence on the networks that were evaluated on test.
+        prepared: The champion's configuration, data, and model with the best weights.
     """
 
     study: str
@@ -49,7 +49,7 @@ class BestReport:
     prepared: Prepared | None = None
 
     def spread(self, metric: str) -> tuple[float, float] | None:
-        """Mean and sample deviation of a validation metric over the complete seeds; None where one lacks it."""
+        """Mean and sample standard deviation of a validation metric over the complete seeds; None if one lacks it."""
         complete = [entry.result.best for entry in self.seeds if entry.result.outcome is Outcome.COMPLETE]
         known = [value for best in complete if best and (value := best.metrics.get(metric)) is not None]
         if not known or len(known) < len(complete):
@@ -64,17 +64,17 @@ def train_best(
     pick: str | None = None,
     page: Callable[[Evaluation], str] = lambda found: "",
 ) -> BestReport:
-    """Train the study's best complete trial with the study's seeds at full budget, choose, and read test once.
+    """Retrain the study's best complete trial with each seed at full budget; evaluate the best seed once on test.
 
     Args:
         name: The study.
-        home: Where results are.
+        home: The results folder.
         observer: Receives the events.
-        pick: Of several objectives the one that decides, or `knee`; None: the knee.
-        page: Makes a page of the champion's evaluation on test.
+        pick: With several objectives, the one to choose the trial by, or `knee`; None: the knee.
+        page: Renders the champion's evaluation on test as HTML.
 
     Raises:
-        UserError: The study is not there, or none of its trials is complete.
+        UserError: There is no such study, or none of its trials is complete.
     """
     study = load_config(home, name)
     ended = [entry for entry in results(home, name) if entry.result.outcome is Outcome.COMPLETE]
@@ -105,7 +105,7 @@ def train_best(
 
 
 def pick_trial(study: StudyConfig, complete: Sequence[Entry], pick: str | None) -> str:
-    """The run of the trial that is to be trained.
+    """The run of the trial to retrain.
 
     Raises:
         UserError: The study has no such objective.
@@ -156,7 +156,7 @@ def _train(config: ExperimentConfig, study: StudyConfig, home: Home, observer: S
 def _test(
     prepared: Prepared, entry: Entry, home: Home, page: Callable[[Evaluation], str]
 ) -> dict[str, float | None] | None:
-    """The champion's metrics on test; earlier readings, of it or of an earlier champion, stay in best.json."""
+    """The champion's metrics on test; earlier evaluations, of it or of a former champion, stay in best.json."""
     path = home.study(entry.record["tags"]["dmx.study"]) / CHAMPION
     before = read_chosen(path)
     readings = [] if before is None else [*before.earlier, before.model_copy(update={"earlier": []})]
@@ -171,7 +171,7 @@ def _test(
 def _read(
     prepared: Prepared, entry: Entry, home: Home, page: Callable[[Evaluation], str], who: dict[str, str]
 ) -> Chosen:
-    """The champion's metrics on test, and when they were read."""
+    """The champion's metrics on test, with the time of the evaluation."""
     test: dict[str, float | None] | None = None
     if prepared.split.test:
         found = evaluate(trained(home, entry.run), prepared.index.root, "test", home)

@@ -1,4 +1,4 @@
-"""Optuna's storages as dmx uses them: a journal file for one machine, a database for many."""
+"""Optuna storages: a journal file for one machine, a database for several."""
 
 import functools
 import json
@@ -25,7 +25,7 @@ HEARTBEAT_INTERVAL = 15
 GRACE_PERIOD = 60
 """Seconds without a heartbeat after which a trial is stale."""
 RETRY_SECONDS = 600.0
-"""How long a database may be away: restarts and failovers take minutes. Training waits only for its own queries."""
+"""How long to retry an unreachable database: restarts and failovers take minutes. Only queries block training."""
 RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class SystemLock(JournalFileOpenLock):
     """A lock on the journal that the operating system releases when its process dies.
 
-    Optuna's own locks are files: after a SIGKILL they were seen to delay the next writer by 30 s.
+    Optuna's own locks are files, which remain after a SIGKILL and then delayed the next writer by 30 s (measured).
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,19 +49,19 @@ class SystemLock(JournalFileOpenLock):
         return True
 
     def release(self) -> None:
-        """Let the next process write."""
+        """Release the lock."""
         self.lock.release()
 
 
 class AtomicJournal(JournalFileBackend):
-    """Optuna's journal file, in which an append that fails for lack of room leaves no part of a line."""
+    """Optuna's journal file with atomic appends: an append to a full disk leaves no partial line."""
 
     def __init__(self, path: Path, lock: SystemLock) -> None:
         super().__init__(str(path), lock)
         self.path, self.lock = path, lock
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append all of these lines, or none."""
+        """Append all of these lines or none."""
         self.lock.acquire()
         try:
             size = self.path.stat().st_size
@@ -78,10 +78,10 @@ class AtomicJournal(JournalFileBackend):
 
 
 def open_journal(folder: Path) -> BaseStorage:
-    """The journal in `folder`, made where it is missing, ready to be appended to.
+    """Open the journal in `folder` for appending; create it if it is missing.
 
     Raises:
-        UserError: It is damaged.
+        UserError: The journal is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / OPTUNA_JOURNAL
@@ -93,10 +93,10 @@ def open_journal(folder: Path) -> BaseStorage:
 
 
 def read_journal(folder: Path) -> BaseStorage:
-    """The journal in `folder`, which stays as it is until something is written to the storage.
+    """Open the journal in `folder` without changing it, until something is written to the storage.
 
     Raises:
-        UserError: It is damaged.
+        UserError: The journal is damaged.
     """
     path = folder / OPTUNA_JOURNAL
     lock = SystemLock(path)
@@ -105,23 +105,24 @@ def read_journal(folder: Path) -> BaseStorage:
 
 
 def cut_torn_line(path: Path) -> None:
-    """Remove an incomplete last line, left by a kill or a loss of power: Optuna could not read it later."""
+    """Remove an incomplete last line, left by a kill or a power failure, which Optuna could not read."""
     if path.exists() and not (data := path.read_bytes()).endswith(b"\n"):
         with path.open("r+b") as file:
             file.truncate(data.rfind(b"\n") + 1)
 
 
 class RetryingStorage(RDBStorage):
-    """`RDBStorage` whose methods are called again while the database restarts.
+    """`RDBStorage` whose methods retry while the database is unreachable.
 
-    A call that was carried out just as the connection broke is made twice. Nearly all calls set something to a value,
-    or read. Surplus new trials are numbered beyond the study's number and ignored. A trial that was granted already is
-    not granted again: it becomes stale and waits again. A trial that has finished raises, which the caller expects.
+    If the connection breaks just after a call took effect, the call is made twice. Nearly all calls are idempotent:
+    they read, or set a value. Of the others, surplus new trials are numbered beyond `n_trials` and ignored; a trial
+    that was already claimed is not claimed again, but becomes stale and is requeued; setting the state of a finished
+    trial raises, which the caller expects.
     """
 
 
 def retried(method: Callable[..., Any]) -> Callable[..., Any]:
-    """`method`, called again while the database does not answer."""
+    """Wrap `method` so that it retries while the database is unreachable."""
 
     @functools.wraps(method)
     def retrying(self: RDBStorage, *args: Any, **kwargs: Any) -> Any:
@@ -145,7 +146,7 @@ for name in RDB_METHODS:
 
 
 def is_away(error: Exception) -> bool:
-    """Whether the database could not be reached, and not the statement was wrong."""
+    """Whether the error is that the database could not be reached, rather than a wrong statement."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     return isinstance(cause, OperationalError) or (isinstance(cause, DBAPIError) and cause.connection_invalidated)
 
@@ -157,19 +158,19 @@ def first_line(error: Exception) -> str:
 
 
 def open_database(url: str) -> BaseStorage:
-    """The storage in the database at `url`, an address as SQLAlchemy reads it.
+    """Open the storage in the database at `url`, an SQLAlchemy URL.
 
     Raises:
-        UserError: The address cannot be read, its driver is missing, or no database answers there.
+        UserError: The URL is invalid, its driver is missing, or the database does not answer.
     """
     if url.startswith("sqlite"):
         raise UserError(
             "--storage takes a server's database (postgresql+psycopg://..., mysql+pymysql://...); for one machine "
             "leave it out: SQLite fails where several processes open it at once."
         )
-    options = {"pool_pre_ping": True}  # finds connections that a restart has closed
+    options = {"pool_pre_ping": True}  # detects connections closed by a restart
     try:
-        RDBStorage(url, engine_kwargs=options)  # once without retries: a wrong address is a mistake, not an outage
+        RDBStorage(url, engine_kwargs=options)  # first without retries, so that a wrong URL fails at once
         return cached(RetryingStorage(url, options, heartbeat_interval=HEARTBEAT_INTERVAL, grace_period=GRACE_PERIOD))
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise UserError(f"--storage {without_password(url)}: {first_line(error)}") from error
@@ -180,7 +181,7 @@ def open_database(url: str) -> BaseStorage:
 
 
 def without_password(url: str) -> str:
-    """The address as it may be shown."""
+    """The URL without its password, for display."""
     from sqlalchemy.engine import make_url
 
     try:

@@ -1,4 +1,4 @@
-"""A study from its start to its end: checked and prepared, or joined; its status; and its own run in MLflow."""
+"""The life cycle of a study: prepare or join it, report its status, and log it to its own MLflow run."""
 
 import json
 from collections import Counter
@@ -46,7 +46,7 @@ RESUMABLE = "the same command goes on"
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """How far a study is.
+    """The progress of a study.
 
     Attributes:
         outcomes: How many trials have finished with each outcome.
@@ -70,10 +70,10 @@ def study_status(queue: TrialQueue) -> StudyStatus:
 
 
 def status_metrics(queue: TrialQueue) -> dict[str, float]:
-    """The status as metrics of the study's run: trials by state, and the best value, or size and volume of the front.
+    """The status as metrics of the study's run: trials by state; the best value, or the size and volume of the front.
 
-    The hypervolume's reference is the first trial, the study's own experiment: it is what the front gains over that, as
-    a share of its values.
+    The reference point of the hypervolume is the first trial, the study's own experiment. The hypervolume is thus the
+    front's gain over that trial, relative to its values.
     """
     trials = queue.trials()
     counts = {
@@ -98,22 +98,22 @@ def status_metrics(queue: TrialQueue) -> dict[str, float]:
 
 
 def complete_trials(queue: TrialQueue) -> int:
-    """How many trials are complete."""
+    """The number of complete trials."""
     return sum(trial.state is TrialState.COMPLETE for trial in queue.trials())
 
 
 @dataclass(frozen=True)
 class StudySummary:
-    """How far a study is when the command ends.
+    """The state of a study when the command ends.
 
     Attributes:
-        finished: How many of the `trials` have finished.
-        trials: How many there are in all.
-        complete: How many of the finished ones are complete.
-        ran: How many finished since the command began.
-        stopped: Why it was stopped before its last trial; empty where it was not.
-        unsent: How many events MLflow and TensorBoard still lack.
-        failed: Whether it was stopped because too many trials failed.
+        finished: Number of finished trials.
+        trials: Number of trials in all.
+        complete: Number of finished trials with outcome complete.
+        ran: Number of trials that finished since the command started.
+        stopped: Why the study was stopped before its last trial; empty if it was not.
+        unsent: Number of events not yet sent to MLflow and TensorBoard.
+        failed: Whether the study was stopped because too many trials failed.
     """
 
     finished: int
@@ -131,13 +131,13 @@ class PreparedStudy:
 
     Attributes:
         config: Its configuration.
-        home: Where results are.
+        home: The results folder.
         queue: Its trials.
-        space: What varies in them.
+        space: The search space.
         depth_kind: The kind of depth in its data.
         has_background: Whether its data have backgrounds.
-        record: The study's own run in MLflow, beside those of its trials; None where another machine keeps it.
-        finished_before: How many trials had finished.
+        record: The study's own MLflow run, beside those of its trials; None if another machine writes it.
+        finished_before: Number of trials that had finished before this start.
     """
 
     config: StudyConfig
@@ -160,9 +160,9 @@ class PreparedStudy:
         """Close the study's own run.
 
         Args:
-            stopped: Why the study was stopped; empty where it was not.
-            runs: The runs of the trials that were worked on.
-            artifacts: Makes the files that are kept with the run of a study whose trials have all finished.
+            stopped: Why the study was stopped; empty if it was not.
+            runs: The runs of the trials that were trained.
+            artifacts: Creates the files to log to the study's run, if all trials have finished.
         """
         after = self.queue.finished()
         if self.record is not None:
@@ -170,7 +170,7 @@ class PreparedStudy:
             whole = after >= self.config.trials and not stopped
             for path in artifacts(self.config, self.queue) if whole else ():
                 self.record.artifact(path)
-            self.record.finish(Outcome.COMPLETE if whole else Outcome.INTERRUPTED, stopped)  # waits for the stores
+            self.record.finish(Outcome.COMPLETE if whole else Outcome.INTERRUPTED, stopped)  # waits for sending
             runs = {*runs, self.record.folder.name}
         ran, missing = after - self.finished_before, sum(count_unsent(self.home, run) for run in runs)
         return StudySummary(after, self.config.trials, complete_trials(self.queue), ran, stopped, missing)
@@ -178,16 +178,16 @@ class PreparedStudy:
 
 @contextmanager
 def prepare_study(config: StudyConfig, home: Home, url: str | None = None) -> Iterator[PreparedStudy | StudySummary]:
-    """Check everything, then create the study or go on with it; a summary where all trials have finished already.
+    """Check the configuration, then create or resume the study; yield a summary if all trials have already finished.
 
     Args:
         config: The study.
-        home: Where results are.
-        url: The database that workers of several machines share; None: the study is in `home`, and only one process may
+        home: The results folder.
+        url: The database shared by workers on several machines; None: the study is in `home`, and only one process may
             run its worker pool.
 
     Raises:
-        UserError: The configuration does not fit the data, or the study in `home` was made by another configuration.
+        UserError: The configuration does not fit the data, or the study in `home` has another configuration.
     """
     folder = home.study(config.name)
     if url is None and not (folder / OPTUNA_JOURNAL).is_file():
@@ -202,7 +202,7 @@ def prepare_study(config: StudyConfig, home: Home, url: str | None = None) -> It
             return
     base = check(config.experiment, config.metrics)
     space = build_space(config, base.index.depth.kind, base.index.has_background)
-    first_trials(config, space)  # a mistake in the queue shows before anything is written
+    first_trials(config, space)  # raises for an invalid queue, before anything is written
     with exclusive(folder):
         check_identity(folder / IDENTITY, base, f"study '{config.name}'")
         replace_text(folder / IDENTITY, json.dumps(identity_of(base), indent=1))
@@ -227,10 +227,10 @@ def _prepared(
 
 
 def join_study(name: str, home: Home, url: str) -> PreparedStudy:
-    """A study that `dmx sweep --storage` has begun on some machine.
+    """Join a study that was started by `dmx sweep --storage`, usually on another machine.
 
     Raises:
-        UserError: There is no such study, or the data here are others than those that it began with.
+        UserError: There is no such study, or the data on this machine differ from the study's.
     """
     queue, config, identity = load_shared(name, url)
     base = check(config.experiment, config.metrics)
@@ -258,7 +258,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def is_closed(queue: TrialQueue, home: Home) -> bool:
-    """Whether all trials have finished and MLflow and TensorBoard have everything, so that nothing is left to do."""
+    """Whether all trials have finished and all their events were sent to MLflow and TensorBoard."""
     if queue.finished() < queue.n_trials:
         return False
     record = home.run(f"{queue.study_name}-study")
@@ -272,7 +272,7 @@ def is_closed(queue: TrialQueue, home: Home) -> bool:
 
 
 def send_unsent(queue: TrialQueue, home: Home) -> None:
-    """Have the events sent that MLflow and TensorBoard lack of finished trials, as where a worker pool was killed."""
+    """Send the events of finished trials that MLflow and TensorBoard lack, for example after a pool was killed."""
     for trial in queue.trials():
         run_id = str(trial.user_attrs.get("run", ""))
         if trial.state.is_finished() and run_id and count_unsent(home, run_id):
@@ -280,12 +280,12 @@ def send_unsent(queue: TrialQueue, home: Home) -> None:
 
 
 def count_unsent(home: Home, run_id: str) -> int:
-    """How many events of a run MLflow and TensorBoard lack; 0 where its folder was removed."""
+    """The number of a run's events that MLflow and TensorBoard lack; 0 if its folder was removed."""
     return unsent(home, run_id) if (home.run(run_id) / JOURNAL).is_file() else 0
 
 
 def tidy_finished(queue: TrialQueue, config: StudyConfig, home: Home) -> None:
-    """Remove what a killed worker left of finished trials."""
+    """Remove files of finished trials that a killed worker left behind."""
     for trial in queue.trials():
         run_id, outcome = trial.user_attrs.get("run"), trial.user_attrs.get("outcome")
         if trial.state.is_finished() and run_id and outcome:
@@ -293,7 +293,7 @@ def tidy_finished(queue: TrialQueue, config: StudyConfig, home: Home) -> None:
 
 
 def study_view(config: StudyConfig, space: Space) -> View:
-    """MLflow's saved view of the study: its objectives, and the parameters that every trial has a value of."""
+    """MLflow's saved view of the study: its objectives, and the parameters that every trial samples."""
     places = [flat_name(dimension.path) for dimension in space.dimensions]
     choices = {d.path: len(d.search.values) for d in space.dimensions if isinstance(d.search, Choice)}
     drawn = [

@@ -1,4 +1,4 @@
-"""What is tried in a trial: Optuna's samplers, designs that fix all trials beforehand, and the first trials."""
+"""A trial's values: from Optuna's samplers, from designs that fix all trials beforehand, or from the first trials."""
 
 import hashlib
 import math
@@ -26,7 +26,7 @@ from dmx.sweep.pruning import make_pruner
 from dmx.sweep.trial_queue import TrialQueue
 
 MAX_COMBINATIONS = 100_000
-"""Combinations of a grid, as many as a study may have trials."""
+"""The maximum number of combinations of a grid, equal to the maximum number of trials."""
 
 
 def suggest(
@@ -34,19 +34,19 @@ def suggest(
 ) -> tuple[Trial, dict[str, Any]]:
     """Suggest a value for every dimension that applies to a trial.
 
-    What is suggested depends on the seed and on the trials before this one alone: each dimension gets a sampler with a
-    seed of its own from (seed, trial, dimension), so that it makes no difference how often the study was started, nor
-    whether a worker was killed between two dimensions. A trial that was interrupted keeps the values that it has.
+    Suggestions depend only on the seed and on the trials before this one: each dimension gets a sampler seeded from
+    (seed, trial, dimension), so restarts of the study, or a worker killed between two dimensions, change nothing. An
+    interrupted trial keeps the values that it already has.
 
     Args:
         queue: The study's trials.
         config: The study.
-        space: What varies in it.
+        space: The search space.
         number: The trial, which this worker has claimed.
-        first: Fixed values of the first trials; what they leave open is sampled.
+        first: Fixed values of the first trials; dimensions that they leave out are sampled.
 
     Returns:
-        The trial, and its values by the dimensions' paths.
+        The trial, and its values by dimension path.
     """
     make = partial(make_sampler, config.sampler)
     trial_id = queue.trial_id(number)
@@ -67,7 +67,7 @@ def suggest(
 
 
 def suggest_value(trial: Trial, dimension: Dimension) -> Any:
-    """A value for a dimension from the trial's sampler."""
+    """Sample a value for a dimension with the trial's sampler."""
     wanted = distribution(dimension)
     if isinstance(wanted, CategoricalDistribution):
         return trial.suggest_categorical(dimension.path, wanted.choices)
@@ -88,10 +88,10 @@ def distribution(dimension: Dimension) -> BaseDistribution:
 
 
 def make_sampler(config: SamplerConfig, seed: int) -> BaseSampler:
-    """The sampler with a seed; for a design a random sampler of the parameters that it does not set.
+    """Create the sampler with a seed; for a design, a random sampler for the parameters that it does not set.
 
-    Each dimension of each trial gets a new sampler, so that all its knowledge comes from the storage. CMA-ES is left
-    out: it knows no choices, and a space with registries in it is mostly choices.
+    Each dimension of each trial gets a new sampler, so that a sampler's only state is the storage. CMA-ES is not
+    offered: it does not support categorical parameters, and a space of registered components is mostly categorical.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # TPE's `group`, GP and NSGA-III
@@ -114,13 +114,13 @@ def derived_seed(seed: int, number: int, path: str) -> int:
 
 
 def first_trials(config: StudyConfig, space: Space) -> list[dict[str, Any]]:
-    """The fixed values of the first trials: the study's own experiment, so that all others compare with it; its queue.
+    """The fixed values of the first trials: the study's own experiment as the baseline, then its queue.
 
-    Points that fill the space come after these; a grid has its combinations only. What is not fixed, or what the space
-    does not hold, is sampled.
+    For a space-filling design its points follow; a grid has only its combinations. Values that are not fixed, or that
+    lie outside the space, are sampled.
 
     Raises:
-        ConfigError: The queue has a place that does not vary, or a value that is not tried; a grid has no end.
+        ConfigError: The queue sets a parameter that does not vary, or a value outside the space; or a grid is infinite.
     """
     by_path = {dimension.path: dimension for dimension in space.dimensions}
     problems = [
@@ -138,7 +138,7 @@ def first_trials(config: StudyConfig, space: Space) -> list[dict[str, Any]]:
 
 
 def own_values(space: Space) -> dict[str, Any]:
-    """The values of the study's experiment where its trials vary, as far as the space holds them."""
+    """The values of the study's own experiment for the dimensions of the space, except those outside the space."""
     data = space.experiment.dump()
     values: dict[str, Any] = {}
     for dimension in space.dimensions:
@@ -150,13 +150,13 @@ def own_values(space: Space) -> dict[str, Any]:
 
 
 def design(config: StudyConfig, space: Space) -> list[dict[str, Any]] | None:
-    """The values of every trial, where the sampler knows them beforehand: every combination, or points of a sequence.
+    """The values of every trial of a design: the combinations of a grid, or the points of a Sobol sequence.
 
     Returns:
-        None where the sampler suggests one trial after the other.
+        The values; None if the sampler suggests trials one after the other.
 
     Raises:
-        ConfigError: There are fewer combinations than trials, or endlessly many.
+        ConfigError: There are fewer combinations than trials, or infinitely many.
     """
     if config.sampler.name == "qmc":
         return sobol(space, config.trials, config.seed)
@@ -177,7 +177,7 @@ def design(config: StudyConfig, space: Space) -> list[dict[str, Any]] | None:
 
 
 def grid(dimensions: tuple[Dimension, ...], values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every combination of the dimensions that apply, the last one fastest."""
+    """Every combination of the applicable dimensions; the last dimension varies fastest."""
     if not dimensions:
         yield dict(values)
         return
@@ -190,14 +190,14 @@ def grid(dimensions: tuple[Dimension, ...], values: Mapping[str, Any]) -> Iterat
 
 
 def step_of(dimension: Dimension) -> float | None:
-    """From one value of a range to the next; None where it has no steps."""
+    """The step of a range; None if it is continuous."""
     search = dimension.search
     assert not isinstance(search, Choice)
     return search.step or (1 if dimension.whole and not search.log else None)
 
 
 def count(dimension: Dimension) -> int | None:
-    """How many values a dimension has; None where there are endlessly many."""
+    """The number of values of a dimension; None if there are infinitely many."""
     search = dimension.search
     if isinstance(search, Choice):
         return len(search.values)
@@ -206,7 +206,7 @@ def count(dimension: Dimension) -> int | None:
 
 
 def nth(dimension: Dimension, number: int) -> Any:
-    """One of the values of a dimension with finitely many: there may be too many for a list."""
+    """The value at index `number` of a finite dimension, computed directly, as there may be too many for a list."""
     search = dimension.search
     if isinstance(search, Choice):
         return search.values[number]
@@ -215,7 +215,7 @@ def nth(dimension: Dimension, number: int) -> Any:
 
 
 def sobol(space: Space, trials: int, seed: int) -> list[dict[str, Any]]:
-    """Trial k at point k of a scrambled Sobol sequence; a dimension that does not apply skips its coordinate."""
+    """The values of trial k from point k of a scrambled Sobol sequence; inapplicable dimensions skip a coordinate."""
     found = []
     engine = SobolEngine(len(space.dimensions), scramble=True, seed=seed)  # type: ignore[no-untyped-call]
     for point in engine.draw(trials, dtype=torch.float64):
@@ -228,7 +228,7 @@ def sobol(space: Space, trials: int, seed: int) -> list[dict[str, Any]]:
 
 
 def quantile(dimension: Dimension, u: float) -> Any:
-    """The value of a dimension at u in [0, 1)."""
+    """The value of a dimension at the quantile u in [0, 1)."""
     values = count(dimension)
     if values is not None:
         return nth(dimension, int(u * values))

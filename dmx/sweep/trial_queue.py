@@ -1,8 +1,8 @@
-"""The queue of a study's trials: which worker has which trial, in every storage alike.
+"""The queue of a study's trials: which worker has claimed which trial, in any storage.
 
-All trials of a study are enqueued before the first begins, so that their number is right whatever process starts, dies
-or starts again. A worker claims the first trial that waits, which the storage grants to one worker only. The trial of a
-worker that is gone waits again, and keeps all that it has.
+All trials of a study are enqueued before the first begins, so that their number is right even if processes die or
+restart. A worker claims the first waiting trial; the storage grants a trial to one worker only. The trial of a worker
+that died is requeued with its parameters, reported values and checkpoint.
 """
 
 import logging
@@ -29,25 +29,25 @@ from dmx.sweep.storage import HEARTBEAT_INTERVAL, open_database, open_journal
 from dmx.tracking.home import Home
 
 OWNER, RUN = "owner", "run"
-"""The user attributes in which a trial keeps the worker that claimed it last, and its run."""
+"""User attributes of a trial: the worker that claimed it last, and its run."""
 log = logging.getLogger(__name__)
 
 
 def new_owner() -> str:
-    """A name for a worker that no other worker has."""
+    """A unique name for a worker."""
     return uuid.uuid4().hex
 
 
 @dataclass(frozen=True)
 class TrialQueue:
-    """The trials of a study, and the worker that claims some of them.
+    """The trials of a study, as seen by one worker.
 
     Attributes:
-        storage: Where the trials are.
+        storage: Optuna's storage with the trials.
         study_name: The study's name.
-        n_trials: How many trials it has in all; those numbered beyond that are ignored.
+        n_trials: Number of trials in all; trials with higher numbers are ignored.
         owner: The worker that claims trials through this object.
-        lock: Held during a claim, where the storage itself may grant a trial to two workers.
+        lock: Held during a claim, for storages that may grant a trial to two workers.
     """
 
     storage: BaseStorage
@@ -57,29 +57,29 @@ class TrialQueue:
     lock: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
     def load_study(self, sampler: BaseSampler | None = None, pruner: BasePruner | None = None) -> optuna.Study:
-        """The study, loaded anew without any cache: a sampler sees every trial that has finished by now."""
+        """Load the study without a cache, so that a sampler sees every trial that has finished by now."""
         return optuna.load_study(study_name=self.study_name, storage=self.storage, sampler=sampler, pruner=pruner)
 
     def trials(self) -> list[FrozenTrial]:
-        """The trials that count, by number."""
+        """The first `n_trials` trials, ordered by number."""
         study_id = self.storage.get_study_id_from_name(self.study_name)
         return [t for t in self.storage.get_all_trials(study_id, deepcopy=False) if t.number < self.n_trials]
 
     def fill(self) -> None:
-        """Enqueue the trials that are missing; where two processes do so at once, the surplus is ignored."""
+        """Enqueue the missing trials; if two processes do so at once, surplus trials are ignored."""
         study = self.load_study()
         for _ in range(len(self.trials()), self.n_trials):
             study.enqueue_trial({})
 
     def finished(self) -> int:
-        """How many trials have finished, in whatever state."""
+        """The number of finished trials, in whatever state."""
         return sum(trial.state.is_finished() for trial in self.trials())
 
     def claim(self, number: int) -> bool:
         """Claim a waiting trial.
 
         Returns:
-            False where another worker has claimed it, or it has finished.
+            Whether the claim succeeded; False if another worker has claimed the trial, or it has finished.
         """
         trial_id = self.trial_id(number)
         try:
@@ -89,39 +89,39 @@ class TrialQueue:
                 if granted:
                     self.storage.set_trial_user_attr(trial_id, OWNER, self.owner)
                 return granted
-            with self.lock:  # Optuna's journal grants a trial again to a process that had it before
+            with self.lock:  # Optuna's journal grants a trial twice to the same process
                 if self.storage.get_trial(trial_id).state is not TrialState.WAITING:
                     return False
-                self.storage.set_trial_user_attr(trial_id, OWNER, self.owner)  # first: killed here, the trial waits
+                self.storage.set_trial_user_attr(trial_id, OWNER, self.owner)  # first: a kill here leaves it waiting
                 return self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         except UpdateFinishedTrialError:
             return False
 
     def owns(self, number: int) -> bool:
-        """Whether this worker has claimed a running trial, and no other worker has taken it over."""
+        """Whether this worker still holds a running trial, and no other worker has taken it over."""
         trial = self.storage.get_trial(self.trial_id(number))
         return trial.state is TrialState.RUNNING and trial.user_attrs.get(OWNER) == self.owner
 
     def release(self, owner: str | None = None) -> None:
-        """Let the running trials of `owner`, by default this worker, wait again."""
+        """Requeue the running trials of `owner`, by default this worker."""
         for trial in self.trials():
             if trial.state is TrialState.RUNNING and trial.user_attrs.get(OWNER) == (owner or self.owner):
                 self._requeue(trial)
 
     def release_all(self) -> None:
-        """Let every running trial wait again; for a process that knows that there are no workers."""
+        """Requeue every running trial; only for a process that knows that no worker is running."""
         for trial in self.load_study().get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             self._requeue(trial)
 
     def stale(self) -> set[int]:
-        """The running trials without a recent heartbeat: their process, perhaps on another machine, may be gone.
+        """The running trials without a recent heartbeat: their process, perhaps on another machine, may have died.
 
-        In a journal there are none: it is used on one machine only, where the worker pool sees its workers end.
+        Always empty for a journal, which is used on one machine only, where the pool sees its workers exit.
         """
         return {number for number in stale_trials(self.storage, self.study_name) if number < self.n_trials}
 
     def release_stale(self, numbers: Container[int]) -> None:
-        """Let those of these trials wait again that are stale."""
+        """Requeue those of these trials that are stale."""
         stale = self.stale()
         for trial in self.trials():
             if trial.number in numbers and trial.number in stale:
@@ -129,7 +129,7 @@ class TrialQueue:
 
     @contextmanager
     def heartbeat(self, number: int) -> Iterator[None]:
-        """Record a trial's heartbeats from a thread, where the storage has them."""
+        """Record a trial's heartbeats from a thread, if the storage supports them."""
         if not has_heartbeat(self.storage):
             yield
             return
@@ -139,7 +139,7 @@ class TrialQueue:
             while not ended.is_set():
                 try:
                     storage.record_heartbeat(trial_id)
-                except Exception as error:  # the thread must go on: without heartbeats another worker takes the trial
+                except Exception as error:  # keep the thread alive: without heartbeats another worker takes the trial
                     log.warning("No heartbeat of trial %d could be recorded (%s); trying again.", number, error)
                 ended.wait(HEARTBEAT_INTERVAL)
 
@@ -149,7 +149,7 @@ class TrialQueue:
             yield
         finally:
             ended.set()
-            thread.join(1)  # the database may be away
+            thread.join(1)  # not longer: the database may be unreachable
 
     def _requeue(self, trial: FrozenTrial) -> None:
         with suppress(UpdateFinishedTrialError):
@@ -162,7 +162,7 @@ class TrialQueue:
 
 
 def open_queue(config: StudyConfig, folder: Path, url: str | None = None, owner: str | None = None) -> TrialQueue:
-    """The queue of a study; the study is created in its storage where it is missing.
+    """Open the queue of a study; create the study in its storage if it is missing.
 
     Args:
         config: The study.
@@ -184,12 +184,12 @@ def trial_run_id(study: str, number: int) -> str:
 
 
 def check_runs(home: Home, study: str, numbers: Iterable[int], trials: Callable[[], Sequence[FrozenTrial]]) -> None:
-    """Make sure that every run that is named like one of these trials of a study is that trial's.
+    """Check that every existing run folder named after one of these trials belongs to that trial.
 
-    Folders are listed before trials are read: a trial is assigned its run before the run's folder is made.
+    Folders are listed before trials are read, because a trial is assigned its run before the run's folder is created.
 
     Raises:
-        UserError: One is not: the trials are elsewhere, or were removed.
+        UserError: A folder does not: the trials are in another storage, or were removed.
     """
     there = [number for number in numbers if home.run(trial_run_id(study, number)).exists()]
     begun = {trial.number for trial in trials() if RUN in trial.user_attrs} if there else set()

@@ -1,6 +1,6 @@
-"""A worker on a study: it claims a trial, trains it, tells Optuna how it ended, and claims the next.
+"""A study's worker: claims a trial, trains it, reports the result to Optuna, and claims the next.
 
-Some trials end without training: duplicates, networks beyond the study's limits, and trials that again and again ended
+Some trials end without training: duplicates, networks beyond the study's limits, and trials that repeatedly killed
 their process.
 """
 
@@ -36,15 +36,15 @@ from dmx.tracking.home import CHECKPOINT, Home
 from dmx.training.result import RunResult
 
 STATES = {Outcome.COMPLETE: TrialState.COMPLETE, Outcome.PRUNED: TrialState.PRUNED}
-"""Every other outcome that ends a trial is FAIL; an interrupted trial waits for the next worker that claims it."""
+"""Every other outcome that ends a trial is FAIL; an interrupted trial is requeued."""
 REPEATABLE = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED, Outcome.UNDEFINED)
 """Outcomes that are the same for the same configuration, so that a duplicate need not train."""
 MAX_DEATHS = 8
-"""Deaths of a trial's worker without a new checkpoint in between, after which the trial counts as crashed."""
+"""The trial counts as crashed after this many deaths of its worker without a new checkpoint in between."""
 DIED, OVERDUE, FINGERPRINT, ERROR = "died", "overdue", "fingerprint", "error"
 """User attributes of a trial."""
 PAUSE = 0.5
-"""Seconds between two looks for a trial while others run."""
+"""Seconds between two attempts to claim a trial while other trials are running."""
 
 
 @dataclass
@@ -53,11 +53,11 @@ class Worker:
 
     Attributes:
         config: The study.
-        home: Where results are.
+        home: The results folder.
         queue: The study's trials.
-        space: What varies in them.
+        space: The search space.
         observer: Receives the worker's events.
-        interrupted: Whether a trial was interrupted, so that no further one is begun.
+        interrupted: Whether a trial was interrupted; no further trial is then started.
     """
 
     config: StudyConfig
@@ -72,9 +72,9 @@ class Worker:
         self.first = first_trials(self.config, self.space)
 
     def run_trials(self) -> Iterator[RunResult]:
-        """Run trials until all have finished, or this worker is interrupted; the result of each.
+        """Run trials until all have finished or this worker is interrupted; yield each result.
 
-        While other workers run trials, this one waits: a trial may come back to the queue.
+        While other workers run the last trials, this one waits, because a trial may be requeued.
         """
         while not self.interrupted and self.queue.finished() < self.config.trials:
             self._release_stale()
@@ -88,7 +88,7 @@ class Worker:
     def _release_stale(self) -> None:
         """Requeue the trials that have been stale for longer than a heartbeat interval.
 
-        Stale once is not enough: while the database was away no worker could record a heartbeat.
+        Being stale once is not enough: while the database was unreachable no worker could record a heartbeat.
         """
         now = time.monotonic()
         self.stale_since = {number: self.stale_since.get(number, now) for number in self.queue.stale()}
@@ -96,10 +96,10 @@ class Worker:
         self.queue.release_stale(long)
 
     def _run_trial(self, turn: Turn) -> RunResult | None:
-        """Suggest the trial's values, train it, and tell Optuna.
+        """Suggest the trial's values, train it, and report the result to Optuna.
 
         Returns:
-            The trial's result; None where it has not finished, and waits again.
+            The trial's result; None if it has not finished and is requeued.
         """
         number, finished = turn.number, False
         self.observer.trial_claimed(number)
@@ -119,7 +119,7 @@ class Worker:
                     self.observer.trial_paused(number, result)
                     return None
                 if not self.queue.owns(number):
-                    return None  # stale for too long: another worker has it
+                    return None  # the trial was stale and another worker has taken it over
                 self._finish(trial, result)
                 finished = True
         finally:
@@ -132,7 +132,7 @@ class Worker:
         """Assign the trial its run.
 
         Raises:
-            UserError: A run of that name is another study's.
+            UserError: A run of that name belongs to another study.
         """
         if RUN in trial.user_attrs:
             return
@@ -140,18 +140,18 @@ class Worker:
         trial.set_user_attr(RUN, self.run_id(trial.number))
 
     def _stored_result(self, trial: Trial) -> RunResult | None:
-        """The result of a run whose worker was killed after the run's end and before it told Optuna."""
+        """The stored result, if a worker was killed after the run ended and before it was reported to Optuna."""
         run_id = self.run_id(trial.number)
         found = read_result(self.home.run(run_id))
         if found is None or found[0].outcome is Outcome.INTERRUPTED:
             return None
         if found[0].outcome is Outcome.PRUNED and 0 < found[0].epochs <= last_passed(trial.user_attrs):
-            return None  # it was paused there, and goes on
+            return None  # the trial was paused there and is promoted now
         sync(self.home, run_id)
         return found[0]
 
     def _given_up(self, trial: Trial) -> RunResult | None:
-        """A result for a trial whose process did not end, or died at the same checkpoint again and again."""
+        """A result for a trial whose process hung, or repeatedly died at the same checkpoint; None for others."""
         if (seconds := trial.user_attrs.get(OVERDUE)) is not None:
             what = f"{seconds:g} s are over, and its step did not end; its process was ended"
             return self._close_run(trial, RunResult(Outcome.TIMED_OUT, what, None, 0, 0, seconds))
@@ -163,7 +163,7 @@ class Worker:
         return self._close_run(trial, crashed(RuntimeError(what)))
 
     def _close_run(self, trial: Trial, result: RunResult) -> RunResult:
-        """Give the trial's run the same result in MLflow and TensorBoard."""
+        """Close the trial's run in MLflow and TensorBoard with the same result."""
         run_id = self.run_id(trial.number)
         if (known := read_result(self.home.run(run_id))) is None or known[0].outcome is Outcome.INTERRUPTED:
             tracker = open_run(self.home, run_id, RunStart(self.config.name, run_id, self._tags(trial)))
@@ -191,19 +191,19 @@ class Worker:
             since = last_passed(trial.user_attrs)
             options = RunOptions(self.observer, report, seconds, since, self.config.metrics)
             result, _ = run(prepared, *place, tracking, options)
-        except (DataError, FullError):  # which every further trial would meet
+        except (DataError, FullError):  # every further trial would raise it too
             raise
-        except Exception as error:  # one trial's crash, or what does not go together in it, must not end the others
+        except Exception as error:  # a crash or an invalid combination in one trial must not end the others
             if full(error):
                 raise FullError(no_room(error, self.home.root)) from error
             if transient(error):
                 self._back_off(trial, error)
-                raise  # with this process; the next one goes on
+                raise  # ends this process; the next worker retries the trial
             return self._close_run(trial, crashed(error))
         return result
 
     def _back_off(self, trial: Trial, error: Exception) -> None:
-        """Wait, longer each time, for what is away to come back; the error is kept with the trial."""
+        """Wait, longer each time, before a retry after a transient error; store the error with the trial."""
         trial.set_user_attr(ERROR, reason(error))
         _, times = trial.user_attrs.get(DIED, (0, 0))
         time.sleep(2.0**times)
@@ -215,9 +215,9 @@ class Worker:
         state, values = STATES.get(result.outcome, TrialState.FAIL), None
         if state is TrialState.COMPLETE:
             stored = read_result(self.home.run(run_id))
-            assert stored is not None  # it is written before Optuna is told
+            assert stored is not None  # written before the result is reported to Optuna
             values = run_values(Entry(run_id, *stored), self.config.goals)
-        with suppress(UpdateFinishedTrialError):  # told already, and then the database broke off
+        with suppress(UpdateFinishedTrialError):  # already reported, before the connection broke
             trial.study.tell(trial, values, state=state, skip_if_finished=True)
         tidy(self.home.run(run_id), result.outcome, self.config.experiment, trial=True)
 
@@ -227,7 +227,7 @@ class Worker:
 
 
 def too_large(prepared: Prepared, limits: LimitsConfig) -> RunResult | None:
-    """A result for a network beyond the study's limits."""
+    """A result for a network beyond the study's limits; None within them."""
     for what, found in costs(prepared).items():
         limit = getattr(limits, what)
         if limit is not None and found > limit:
@@ -237,9 +237,9 @@ def too_large(prepared: Prepared, limits: LimitsConfig) -> RunResult | None:
 
 
 def duplicate_result(trial: Trial, fingerprint: str, queue: TrialQueue, home: Home) -> RunResult | None:
-    """The result of another trial of the same configuration, which this one would have again."""
+    """The result of another trial with the same configuration, which this one would reproduce."""
     if checkpoint_id(home, trial_run_id(queue.study_name, trial.number)):
-        return None  # it has begun to train already
+        return None  # this trial has already started training
     for other in queue.trials():
         if other.number == trial.number or other.user_attrs.get(FINGERPRINT) != fingerprint:
             continue
@@ -258,7 +258,7 @@ def duplicate_result(trial: Trial, fingerprint: str, queue: TrialQueue, home: Ho
 
 
 def copy_epochs(other: FrozenTrial, trial: Trial) -> None:
-    """Report for a trial what another one reported after each epoch."""
+    """Copy another trial's reported values of each epoch to a trial."""
     for epoch, value in other.intermediate_values.items():
         trial.report(value, epoch)
     for key, value in other.user_attrs.items():
@@ -273,7 +273,7 @@ def checkpoint_id(home: Home, run_id: str) -> int:
 
 
 def record_death(queue: TrialQueue, home: Home, number: int) -> None:
-    """Record that a trial's process has died, and how often it has at the same checkpoint."""
+    """Record the death of a trial's process, counting deaths at the same checkpoint."""
     trial_id, at = queue.trial_id(number), checkpoint_id(home, trial_run_id(queue.study_name, number))
     before, times = queue.storage.get_trial(trial_id).user_attrs.get(DIED, (0, 0))
     with suppress(UpdateFinishedTrialError):
@@ -281,6 +281,6 @@ def record_death(queue: TrialQueue, home: Home, number: int) -> None:
 
 
 def record_overdue(queue: TrialQueue, number: int, seconds: float) -> None:
-    """Record that a trial's process is killed because it has not ended by itself when its time was over."""
+    """Record that a trial's process is killed because it did not stop at its time limit."""
     with suppress(UpdateFinishedTrialError):
         queue.storage.set_trial_user_attr(queue.trial_id(number), OVERDUE, seconds)

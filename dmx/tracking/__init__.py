@@ -1,4 +1,4 @@
-"""The record of a run: its own journal, forwarded to MLflow and TensorBoard while training goes on."""
+"""Experiment tracking: a run writes its journal, which is forwarded to MLflow and TensorBoard during training."""
 
 from dmx.tracking.home import Home
 from dmx.tracking.run import RunTracker, open_run

@@ -1,4 +1,4 @@
-"""What a run's result depends on beside its configuration: packages, machine, and the state of the code."""
+"""The environment of a run: packages, machine, and git state of the code."""
 
 import os
 import platform
@@ -27,7 +27,7 @@ PACKAGES = (
     "torchvision",
 )
 LONGEST_DIFF = 1_000_000
-"""Characters of a diff that are kept; more than that is data, not code."""
+"""Maximum number of characters of a stored diff; a longer one is data, not code."""
 
 Fact = str | int | list[str] | dict[str, str] | None
 
@@ -55,11 +55,11 @@ def installed(name: str) -> str | None:
 
 
 def git_state(cwd: Path) -> tuple[str | None, str]:
-    """The commit of the repository around `cwd`, and what is changed or new there since, as a diff.
+    """The commit of the repository around `cwd`, and the diff of the working tree from it.
 
     Returns:
-        Commit and diff; None and "" where there is no git, no repository or no commit yet. A diff that is too long is
-        cut, and says so. Of new files only the names are given.
+        Commit and diff; None and "" if there is no git, no repository or no commit yet. A diff that is too long is
+        truncated with a note. Untracked files are listed by name only.
     """
     commit = git(cwd, "rev-parse", "HEAD")
     if commit is None:
@@ -74,7 +74,7 @@ def git_state(cwd: Path) -> tuple[str | None, str]:
 
 
 def git(cwd: Path, *arguments: str) -> str | None:
-    """What git answers, or None if it cannot."""
+    """The output of a git command; None if it fails."""
     try:
         done = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):

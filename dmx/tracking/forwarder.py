@@ -1,11 +1,11 @@
-"""The forwarder: a process of its own that carries journals to MLflow and TensorBoard while training goes on.
+"""The forwarder: a separate process that sends journals to MLflow and TensorBoard during training.
 
-Training keeps its cores and its GIL. `forwarder_client.py` starts the process and speaks JSON lines with it. It takes
-`{"order": "open" | "finish", "home": ..., "run": ...}` and answers `{"finished": run, "home": ...}` and, while it
-empties a journal, `{"sending": run}` after each batch; `{"warning": text}` is for the user. It ends when the parent
-closes the pipe, or dies.
+As a separate process it takes neither cores nor the GIL from training. `forwarder_client.py` starts it and speaks JSON
+lines. It takes `{"order": "open" | "finish", "home": ..., "run": ...}` and answers `{"finished": run, "home": ...}`
+and, while it sends the rest of a journal, `{"sending": run}` after each batch; `{"warning": text}` is for the user. It
+exits when the parent closes the pipe or dies.
 
-`Forwarder` has a `RunForwarder` for each open run, and that a `StoreForwarder` for each of the two stores.
+`Forwarder` has a `RunForwarder` for each open run, which has a `StoreForwarder` for each of the two stores.
 """
 
 import json
@@ -34,35 +34,35 @@ from dmx.tracking.secrets import without_secrets
 
 TENSORBOARD, MLFLOW = "TensorBoard", "MLflow"
 BATCH = 1000
-"""Journal lines that are sent before the position in the journal is saved."""
+"""Journal lines per batch; after each batch the position in the journal is saved."""
 PAUSE = 2.0
-"""Seconds between two looks at the journal, and the first wait after a failure."""
+"""Seconds between two reads of the journal, and the first wait after a failure."""
 LONGEST_PAUSE = 60.0
-"""Seconds to which the wait after a failure doubles at most."""
+"""The maximum wait in seconds after a failure; waits double up to it."""
 LOCK_PATIENCE = 10.0
-"""Seconds for a forwarder whose parent was killed to finish its batch and go; it takes `GRACE` at most."""
+"""Seconds to wait for the forwarder of a killed parent to finish its batch and exit; it takes at most `GRACE`."""
 GRACE = 3.0
-"""Seconds for the current batch after the parent is gone; sending it again later does no harm."""
+"""Seconds for the current batch after the parent has exited; sending the batch again later does no harm."""
 
 Message = dict[str, Any]
 log = logging.getLogger(__name__)
 _refusals: set[str] = set()
-"""What stores have refused so far: many runs may meet the same refusal, and it is logged once."""
+"""The refusals logged so far, so that a refusal that many runs meet is logged once."""
 
 
 @runtime_checkable
 class Store(Protocol):
-    """A replica of the journal. Any exception means: try again later, with a new store, from the same place."""
+    """A replica of the journal. After any exception, a new store retries later from the same position."""
 
     @property
     def sent(self) -> int:
-        """The journal's byte offset up to which the store has everything; 0 once it turned out to have lost the run."""
+        """The journal's byte offset up to which the store has everything; 0 if the store has lost the run."""
 
     def send(self, events: Sequence[Event], end: int) -> None:
-        """Take the events that follow `sent` and reach up to byte `end`; taking one twice changes nothing.
+        """Write the events between byte offsets `sent` and `end`; idempotent.
 
         Raises:
-            RefusedError: It is no outage: the user has to do something.
+            RefusedError: The store refuses them until the user acts; this is not an outage.
         """
 
     def close(self) -> None:
@@ -73,10 +73,10 @@ class StoreForwarder:
     """Sends one run's journal to one store, batch by batch, and waits longer after each failure.
 
     Args:
-        name: The store's name, for people.
-        journal: Where the events come from.
-        sent: The byte offset up to which the store is thought to have everything, until it says so itself.
-        make: Opens the store; not called before there is something to send.
+        name: The store's name, for messages.
+        journal: The journal.
+        sent: The last known byte offset up to which the store has everything, used until the store is opened.
+        make: Opens the store; called when there is something to send.
     """
 
     def __init__(self, name: str, journal: Path, sent: int, make: Callable[[], Store]) -> None:
@@ -100,7 +100,7 @@ class StoreForwarder:
         """
         try:
             sent = self._send_batch()
-        except Exception as error:  # whatever a store or its server may raise: training goes on
+        except Exception as error:  # a store or its server may raise anything; training must continue
             self._fail(error)
             return False
         if sent and self.failures:
@@ -111,7 +111,7 @@ class StoreForwarder:
     def send_all(self, after_batch: Callable[[], None] = lambda: None) -> None:
         """Send the rest of the journal.
 
-        A store that was well gets two attempts, one that was down already or refuses gets one.
+        A store whose last batch succeeded gets two attempts; one that was failing or refuses gets one.
         """
         allowed = self.failures + (1 if self.failures else 2)
         while self.failures < allowed:
@@ -128,7 +128,7 @@ class StoreForwarder:
         try:
             if self._store is not None:
                 self._store.close()
-        except Exception as error:  # nothing is lost: what the store lacks is sent by the next `sync`
+        except Exception as error:  # nothing is lost: the next `sync` sends missing events
             log.warning("%s could not be closed (%s).", self.name, without_secrets(str(error)))
         self._store = None
 
@@ -139,7 +139,7 @@ class StoreForwarder:
         self._store, self._sent = store, store.sent
         batch = list(islice(read(self._journal, store.sent), BATCH))
         if batch:
-            flush(self._journal)  # no store may know more than the disk does
+            flush(self._journal)  # a store must not have events that are not yet on disk
             store.send([event for event, _ in batch], batch[-1][1])
             self._sent = store.sent
         return bool(batch)
@@ -162,14 +162,14 @@ class StoreForwarder:
 
 
 class RunForwarder:
-    """Sends one run's journal to both stores, under a lock: of all processes, one at a time sends a run.
+    """Sends one run's journal to both stores, under a lock, so that only one process at a time sends a run.
 
-    The system releases the lock when its process dies.
+    The operating system releases the lock when its process dies.
 
     Args:
-        home: Where runs and stores are.
+        home: The results folder.
         run_id: The run.
-        without: Stores that are known to take nothing now.
+        without: Stores that are known to be unavailable now.
     """
 
     def __init__(self, home: Home, run_id: str, without: Collection[str] = ()) -> None:
@@ -199,13 +199,13 @@ class RunForwarder:
             return True
         try:
             self._lock.acquire(timeout=patience)
-        except OSError:  # another forwarder has it, or the folder is gone
+        except OSError:  # another forwarder has the lock, or the folder was removed
             return False
-        self._stores = self._open()  # not before: how far the stores are may have changed
+        self._stores = self._open()  # only now: another forwarder may have advanced the positions
         return True
 
     def _open(self) -> list[StoreForwarder]:
-        """The ways to the stores; no store is imported or opened before there is something to send."""
+        """Create the store forwarders; stores are imported and opened only when there is something to send."""
         home, run_id = self._home, self._run_id
         folder, positions = home.run(run_id), sent(home, run_id)
         makers: dict[str, Callable[[], Store]] = {
@@ -216,13 +216,13 @@ class RunForwarder:
 
 
 def sent(home: Home, run_id: str) -> dict[str, int]:
-    """The journal's byte offset up to which each store has everything, as far as the run's folder knows."""
+    """The journal's byte offset up to which each store has everything, according to the run's folder."""
     board = tensorboard_store.sent(home.run(run_id), home.tensorboard(run_id))
     return {TENSORBOARD: board, MLFLOW: mlflow_store.sent(home, run_id)}
 
 
 def unsent(home: Home, run_id: str) -> int:
-    """The number of events that the store which is furthest behind lacks, without a store where the run was deleted."""
+    """The number of events that the store furthest behind lacks; a store where the run was deleted does not count."""
     positions, journal = sent(home, run_id), home.run(run_id) / JOURNAL
     if mlflow_store.was_deleted(home, run_id):
         del positions[MLFLOW]
@@ -230,7 +230,7 @@ def unsent(home: Home, run_id: str) -> int:
 
 
 class Forwarder:
-    """The inside of the process: sends the open runs in turn, a batch of each.
+    """The main object of the forwarder process: sends one batch of each open run in turn.
 
     Args:
         answer: Sends a message to the parent.
@@ -243,7 +243,7 @@ class Forwarder:
         self._runs: dict[tuple[str, str], RunForwarder] = {}
 
     def work(self) -> None:
-        """Send until stopped; no batch is half sent when this ends."""
+        """Send until stopped; the current batch is completed first."""
         sent = False
         while True:
             with suppress(queue.Empty):
@@ -251,11 +251,11 @@ class Forwarder:
             sent = sum(self._send(run) for run in self._runs.values()) > 0
 
     def order(self, message: Message) -> None:
-        """Take an order; it is carried out after the current batch."""
+        """Queue an order; it is carried out after the current batch."""
         self._orders.put(message)
 
     def stop(self) -> None:
-        """End `work` after the current batch."""
+        """Stop `work` after the current batch."""
         self._stopped.set()
         self._orders.put({})
 
@@ -283,7 +283,7 @@ class Forwarder:
 
 
 class WarningsToParent(logging.Handler):
-    """Gives our own warnings to the parent, which knows how its user wants to read them."""
+    """Sends dmx's own warnings to the parent, which shows them to the user."""
 
     def __init__(self, answer: Callable[[Message], None]) -> None:
         super().__init__(logging.WARNING)
@@ -295,7 +295,7 @@ class WarningsToParent(logging.Handler):
 
 
 def line_writer(stream: BinaryIO) -> Callable[[Message], None]:
-    """A function that writes messages as JSON lines, from any thread; where the reader is gone it does nothing."""
+    """Create a thread-safe function that writes messages as JSON lines; it does nothing if the reader has exited."""
     lock = threading.Lock()
 
     def write(message: Message) -> None:
@@ -306,7 +306,7 @@ def line_writer(stream: BinaryIO) -> Callable[[Message], None]:
 
 
 def work_or_die(forwarder: Forwarder) -> None:
-    """Work; an unexpected error ends the process, which the parent sees, so that it starts another."""
+    """Run `work`; an unexpected error exits the process, and the parent starts a new one."""
     try:
         forwarder.work()
     except Exception as error:
@@ -317,10 +317,10 @@ def work_or_die(forwarder: Forwarder) -> None:
 def main() -> None:
     """Carry out the orders on standard input until it ends, then finish the current batch and exit."""
     for number in (*ENDING, *HALTING):
-        signal.signal(number, signal.SIG_IGN)  # the parent decides when it is time to end
+        signal.signal(number, signal.SIG_IGN)  # the parent decides when to exit
     cv2.setNumThreads(1)
     answer = line_writer(os.fdopen(os.dup(1), "wb", buffering=0))
-    os.dup2(2, 1)  # what libraries print must not stand among the answers
+    os.dup2(2, 1)  # keep output of libraries out of the answers
     logging.getLogger("dmx").addHandler(WarningsToParent(answer))
     forwarder = Forwarder(answer)
     worker = threading.Thread(target=work_or_die, args=(forwarder,), daemon=True)
@@ -329,4 +329,4 @@ def main() -> None:
         forwarder.order(json.loads(line))
     forwarder.stop()
     worker.join(GRACE)
-    os._exit(0)  # libraries' threads are not waited for
+    os._exit(0)  # does not wait for threads of libraries

@@ -1,4 +1,4 @@
-"""The forwarder as its parent sees it: started at the first run that has stores, and kept for the runs after it."""
+"""The forwarder's client in the parent process: starts it for the first run with stores and keeps it for later runs."""
 
 import atexit
 import json
@@ -16,8 +16,8 @@ from dmx.tracking.home import Home
 
 log = logging.getLogger(__name__)
 
-# In its own process group ctrl-C does not reach it before it is told of the runs' ends. Not in its own session: Linux
-# would give a session its share of the processor whatever its niceness is.
+# Its own process group, so that ctrl-C does not reach it before it gets the runs' last events. Not its own session,
+# because Linux gives each session its own share of the processor, whatever its niceness.
 BOOT = """
 import sys
 sys.path[:] = sys.argv[1:]
@@ -27,26 +27,26 @@ from dmx.tracking.forwarder import main
 main()
 """
 STOP_PATIENCE = 5.0
-"""Seconds for the forwarder to end; it allows itself 3 for the current batch."""
+"""Seconds to wait for the forwarder to exit; it takes up to 3 for the current batch."""
 
 Answers = queue.SimpleQueue[dict[str, Any] | None]
 
 
 @runtime_checkable
 class SupportsForwarding(Protocol):
-    """Has runs forwarded: by a process that it started, or by another process that it asks."""
+    """Requests the forwarding of runs, from its own forwarder process or through another process."""
 
     def open(self, home: Home, run_id: str) -> None:
-        """Have a run forwarded from now on."""
+        """Start forwarding a run."""
 
     def finish(self, home: Home, run_id: str, patience: float) -> None:
-        """Have the rest of a run sent."""
+        """Forward the rest of a run."""
 
 
 class ForwarderClient:
-    """Starts the forwarder, gives it orders and stops it.
+    """Starts the forwarder process, sends it orders and stops it.
 
-    When the process has died, another is started at the next opening or finishing of a run.
+    If the process has died, a new one is started with the next order.
     """
 
     def __init__(self) -> None:
@@ -57,15 +57,15 @@ class ForwarderClient:
         self._tracking_uri: str | None = None
 
     def open(self, home: Home, run_id: str) -> None:
-        """Have a run forwarded from now on."""
+        """Start forwarding a run."""
         with self._lock:
             self._order("open", (str(home.root), run_id))
             self._open[str(home.root), run_id] = None
 
     def finish(self, home: Home, run_id: str, patience: float) -> None:
-        """Have the rest of a run sent; returns when that is done, or nothing was sent for `patience` seconds.
+        """Forward the rest of a run; return when it is done, or if nothing was sent for `patience` seconds.
 
-        If the forwarder dies meanwhile, one other is started.
+        If the forwarder dies meanwhile, it is restarted once.
         """
         key = (str(home.root), run_id)
         with self._lock:
@@ -76,25 +76,25 @@ class ForwarderClient:
             self._open.pop(key, None)
 
     def stop(self) -> None:
-        """Have the forwarder end after its current batch."""
+        """Stop the forwarder after its current batch."""
         with self._lock:
             self._stop()
 
     def forget(self) -> None:
-        """In a forked process: leave the forwarder to the parent, whose death it would not see through our copy."""
+        """Detach in a forked process: close the inherited pipe, which would hide the parent's exit."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
-            self._process.returncode = 0  # not ours to wait for
+            self._process.returncode = 0  # the parent waits for it
 
     def _order(self, order: str, key: tuple[str, str]) -> None:
         try:
             if not self._alive():
                 self._start()
             self._write(order, key)
-        except OSError as error:  # it died this moment, or none can be started
+        except OSError as error:  # the process has just died, or none can be started
             log.warning("MLflow and TensorBoard get nothing now (%s); the journal keeps it.", error)
             if self._process is None:
-                self._answers.put(None)  # else its listener says it
+                self._answers.put(None)  # if there is a process, its listener does this
 
     def _alive(self) -> bool:
         if self._process is None:
@@ -103,7 +103,7 @@ class ForwarderClient:
         if code is not None:
             log.warning("The process that sends to MLflow and TensorBoard ended (code %d); another one goes on.", code)
             self._stop()
-        elif os.environ.get("MLFLOW_TRACKING_URI") != self._tracking_uri:  # it keeps the environment of its start
+        elif os.environ.get("MLFLOW_TRACKING_URI") != self._tracking_uri:  # it has the environment of its start
             self._stop()
         return self._process is not None
 
@@ -114,7 +114,7 @@ class ForwarderClient:
             [sys.executable, "-c", BOOT, *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # it gives us what the user should read
+            stderr=subprocess.DEVNULL,  # messages for the user come as answers
             bufsize=0,
             **apart(),
         )
@@ -128,7 +128,7 @@ class ForwarderClient:
             self._process.stdin.write(json.dumps({"order": order, "home": home, "run": run_id}).encode() + b"\n")
 
     def _wait(self, key: tuple[str, str], patience: float) -> bool:
-        """Wait for the end of a run as long as there is progress; False if the forwarder died."""
+        """Wait for the end of a run while there is progress; return False if the forwarder died."""
         while True:
             try:
                 answer = self._answers.get(timeout=patience)
@@ -166,7 +166,7 @@ def listen(process: subprocess.Popen[bytes], answers: Answers) -> None:
 
 @cache
 def forwarder() -> SupportsForwarding:
-    """The one through which this process has its runs forwarded."""
+    """The forwarder of this process."""
     if _instead:
         return _instead[0]
     client = ForwarderClient()
@@ -178,13 +178,13 @@ _instead: list[SupportsForwarding] = []
 
 
 def forward_through(other: SupportsForwarding) -> None:
-    """Have this process's runs forwarded by `other`: many workers need one forwarder, which outlives each of them."""
+    """Forward this process's runs through `other`, so that all workers share one forwarder that outlives them."""
     forwarder.cache_clear()
     _instead[:] = [other]
 
 
 def forget_forwarder() -> None:
-    """A forked process begins without a forwarder."""
+    """Reset the forwarder in a forked process."""
     if forwarder.cache_info().currsize and isinstance(client := forwarder(), ForwarderClient):
         client.forget()
     forwarder.cache_clear()

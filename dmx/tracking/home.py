@@ -1,4 +1,4 @@
-"""Where runs and studies write, and what their files are called: one folder, by default `mlruns/`."""
+"""The results folder (by default `mlruns/`) and the names of the files of runs and studies in it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,11 +6,11 @@ from urllib.parse import quote
 
 # In the folder of a run.
 JOURNAL = "journal.jsonl"
-"""All that happened in the run; see `dmx.tracking.journal`."""
+"""The run's journal of events; see `dmx.tracking.journal`."""
 CONFIG = "config.yaml"
 """Its configuration, complete."""
 IDENTITY = "identity.json"
-"""On what it is measured: data, split, metrics. In a study's folder: on what all of its trials are."""
+"""The identity of its data, split and metrics; in a study's folder, that of all its trials."""
 SPLIT = "split.json"
 """Which samples are for training, validation and test."""
 ENVIRONMENT = "environment.json"
@@ -18,42 +18,42 @@ ENVIRONMENT = "environment.json"
 DEFINITIONS = "metrics.json"
 """What each metric means."""
 NORMALISATION = "normalisation.json"
-"""Mean and deviation by which colours are normalised; the weights hold the same numbers."""
+"""Mean and standard deviation for the normalisation of colours; also stored with the weights."""
 DEPTH = "depth.json"
-"""How the depth that the run learned is to be read."""
+"""The depth spec of the run's predictions: kind, range and direction."""
 DIFF = "git.diff"
-"""What the code differs in from its commit."""
+"""The diff of the code from its commit."""
 CHECKPOINT = "checkpoint.pt"
-"""The state from which it goes on."""
+"""The checkpoint with the resumable state."""
 BEST_WEIGHTS = "best.safetensors"
 """The weights of its best epoch."""
 BEST_SAMPLES = "val_samples.parquet"
-"""Its validation samples at its best epoch, with the sums of every metric."""
+"""The metric sums of each validation sample at its best epoch."""
 RESULT = "result.json"
-"""How it ended, written last."""
+"""Its result, written last."""
 CRASH = "crash.txt"
 """The traceback of a run that crashed."""
 EVALUATIONS = "evaluations"
-"""The folder of its evaluations; each has a folder of its own there."""
+"""The folder of its evaluations, with a subfolder for each."""
 EVALUATION, EVALUATION_SAMPLES, EVALUATION_PAGE = "evaluation.json", "samples.parquet", "evaluation.html"
-"""In the folder of an evaluation: its record, written last, its samples with the sums of every metric, and its page."""
+"""In the folder of an evaluation: its record (written last), the metric sums of each sample, and its HTML page."""
 
 # In the folder of a study.
 STUDY = "study.yaml"
 """Its configuration, complete."""
 OPTUNA_JOURNAL = "optuna.journal"
-"""Optuna's journal of its trials, where these are in no database."""
+"""Optuna's journal of its trials, unless they are in a database."""
 STORAGE = "storage.txt"
-"""In which database its trials are."""
+"""The database of its trials."""
 CHAMPION = "best.json"
-"""What `train-best` chose, and what that came to on test."""
+"""The run that `train-best` chose, with its metrics on test."""
 REPORT = "report.html"
-"""Its page, by `dmx report`."""
+"""Its HTML page, written by `dmx report`."""
 
 
 @dataclass(frozen=True)
 class Home:
-    """The paths under the folder of results; nothing is made until it is needed."""
+    """The paths in the results folder; files and folders are created when needed."""
 
     root: Path
 
@@ -116,12 +116,13 @@ class Home:
 def sqlite_uri(path: Path, detour: str = "") -> str:
     """The address of a SQLite file as MLflow and SQLAlchemy read it.
 
-    SQLAlchemy takes what follows a `?` for options, and from 2.1 on decodes `%20` and the like. Where one stands in the
-    path, the address names the driver, too: after `sqlite:///` MLflow would make folders for the path as it is written.
+    SQLAlchemy parses what follows a `?` as options, and from 2.1 on decodes percent escapes. For a path with `?` or
+    `%`, the URL also names the driver, because after a plain `sqlite:///` MLflow would create folders for the encoded
+    path.
 
     Args:
         path: The file's absolute path.
-        detour: Put before its name: another address of the same file.
+        detour: Inserted before the file's name, to get another URL of the same file.
 
     >>> sqlite_uri(Path("/my runs/mlflow.db"))
     'sqlite:////my runs/mlflow.db'
@@ -133,4 +134,4 @@ def sqlite_uri(path: Path, detour: str = "") -> str:
 
     if make_url("sqlite:///%25").database == "%":
         return "sqlite+pysqlite:///" + text.replace("%", "%25").replace("?", "%3F")
-    return f"sqlite+pysqlite:///file:{quote(text)}?uri=true"  # which SQLite decodes
+    return f"sqlite+pysqlite:///file:{quote(text)}?uri=true"  # decoded by SQLite

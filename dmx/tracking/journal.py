@@ -1,8 +1,8 @@
-"""The journal of a run: what happened, one JSON object a line, in the order it happened: the authoritative record.
+"""The journal of a run: its events in order, one JSON object per line. It is the authoritative record.
 
-A line is given to the operating system before `append` returns, so SIGKILL loses nothing. Loss of power loses what the
-disk has not got yet; the forwarder waits for the disk before it sends anything to a store, so no store ever knows more
-than the journal on the disk does.
+A line is passed to the operating system before `append` returns, so SIGKILL loses nothing. A power failure loses lines
+that are not yet on disk; the forwarder flushes the journal to disk before it sends events to a store, so a store never
+has events that the journal on disk lacks.
 """
 
 import errno
@@ -24,7 +24,7 @@ from dmx.registry.ranges import Scalar
 
 
 def inside(path: str) -> str:
-    """A path that stays in the run's folder.
+    """Check that a relative path stays inside the run's folder, and return it.
 
     Raises:
         ValueError: It does not.
@@ -45,7 +45,7 @@ def now() -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One thing that happened, at `time` in milliseconds since 1970."""
+    """An event, at `time` in milliseconds since 1970."""
 
     kind: ClassVar[str]
     time: Step = field(default_factory=now)
@@ -53,9 +53,9 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Started(Event):
-    """The run began: what MLflow gets of its start, and the `files` that lie in its folder since before step 0.
+    """The run started: its data for MLflow, and the `files` that were written to its folder before step 0.
 
-    Without `stores` it is in the journal only.
+    Without `stores` the run is not forwarded.
     """
 
     kind: ClassVar[str] = "start"
@@ -72,12 +72,12 @@ class Started(Event):
     view: Mapping[str, Any] | None = None
     """The saved view of a study: a `dmx.tracking.mlflow_forms.View`."""
     identity: str = ""
-    """A random id, which no other run of this name has; older journals have none."""
+    """A random id that distinguishes runs of the same name; older journals have none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reopened(Event):
-    """The run goes on after an interruption."""
+    """The run was resumed."""
 
     kind: ClassVar[str] = "reopen"
     tags: Mapping[str, str]
@@ -85,7 +85,7 @@ class Reopened(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured(Event):
-    """Scalars at one step. JSON knows no NaN and no infinity: they stand as texts that `float` reads."""
+    """Scalars at one step. NaN and infinities, which JSON lacks, are stored as strings that `float` parses."""
 
     kind: ClassVar[str] = "metrics"
     step: Step
@@ -104,7 +104,7 @@ class Pictured(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Curved(Event):
-    """How many pixels of the object and of the rest are predicted at thresholds k / n of the mask's probability."""
+    """Numbers of pixels of object and rest that are predicted at thresholds k / n of the mask probability."""
 
     kind: ClassVar[str] = "curve"
     step: Step
@@ -117,7 +117,7 @@ class Curved(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Kept(Event):
-    """A file or folder to be kept as an artifact under `folder`; `file` is relative to the run's folder."""
+    """A file or folder to log as an artifact under `folder`; `file` is relative to the run's folder."""
 
     kind: ClassVar[str] = "artifact"
     file: Inside
@@ -138,7 +138,7 @@ KINDS: dict[str, type[Event]] = {
 }
 
 TYPED = {kind: TypeAdapter(cls) for kind, cls in KINDS.items()}
-"""What makes events of the types that they declare."""
+"""Validators that create events, by type."""
 
 
 def encode(event: Event) -> bytes:
@@ -153,7 +153,7 @@ def decode(line: bytes) -> Event:
     """The event of one line.
 
     Raises:
-        ValueError: The line is not a whole event.
+        ValueError: The line is not a complete event.
     """
     try:
         body = json.loads(line)
@@ -167,7 +167,7 @@ def decode(line: bytes) -> Event:
 
 
 def read(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
-    """The events from byte `offset` on, each with the offset after it; a last line without its end is left out.
+    """The events from byte `offset` on, each with the offset after it; an incomplete last line is skipped.
 
     Raises:
         DataError: A line is not an event.
@@ -189,7 +189,7 @@ def read(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
 
 
 def started(path: Path) -> Started | None:
-    """How the run began; None where there is no journal, or none that begins.
+    """The first event of a journal; None if there is no journal, or it does not begin with a `Started` event.
 
     Raises:
         DataError: The first line is not an event.
@@ -199,10 +199,10 @@ def started(path: Path) -> Started | None:
 
 
 class Journal:
-    """The journal opened for appending; what a kill or a loss of power left of a last line is cut off first.
+    """A journal opened for appending; an incomplete last line, left by a kill or power failure, is removed first.
 
     Raises:
-        DataError: It is damaged in its midst, or nothing of it is a journal; nothing is cut off.
+        DataError: The journal is damaged before its last line, or is not a journal; it is then left unchanged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -217,10 +217,10 @@ class Journal:
         os.ftruncate(self._fd, self.size)
 
     def append(self, event: Event) -> None:
-        """Hand one line to the operating system.
+        """Pass one line to the operating system.
 
         Raises:
-            OSError: The disk is full; nothing of the line is left behind.
+            OSError: The disk is full; no part of the line is left in the file.
         """
         line = encode(event)
         if os.write(self._fd, line) < len(line):
@@ -229,16 +229,16 @@ class Journal:
         self.size += len(line)
 
     def close(self) -> None:
-        """Wait until the disk has everything, and close the file."""
+        """Flush to disk and close the file."""
         os.fsync(self._fd)
         os.close(self._fd)
 
 
 def refuse_other(path: Path) -> None:
-    """Make sure that a file without a whole line is one whose first line was being written, or that was never filled.
+    """Check that a file without a complete line is a journal whose first line was cut off or never written.
 
     Raises:
-        DataError: It is something else.
+        DataError: It is another kind of file.
     """
     data = path.read_bytes().strip(b"\0\n")
     if data and (b"\n" in data or not data.startswith(b'{"kind": "start"')):

@@ -1,6 +1,6 @@
-"""The way to MLflow: its address, its client, the runs that it has, and what its errors mean.
+"""The connection to MLflow: tracking URI, client, existing runs, and the meaning of its errors.
 
-With `mlflow_store` and `mlflow_forms` the only place that imports it.
+Only this module, `mlflow_store` and `mlflow_forms` import MLflow.
 """
 
 import errno
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # A dead server held a call up for 246 s with MLflow's own settings, for 3 s with these.
+    # With a dead server a call took 246 s by MLflow's default settings, and 3 s by these.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
-"""The environment that MLflow wants before it is imported; what the user has set stays."""
+"""Environment variables to set before MLflow is imported, unless the user has set them."""
 RUN_TAG, IDENTITY_TAG, REPLACED_TAG = "dmx.run", "dmx.identity", "dmx.replaced_by"
 SYNC = "then `dmx sync` sends what is missing"
 REMEDIES = {
@@ -47,18 +47,18 @@ REMEDIES = {
     "(`client_max_body_size` of nginx)",
 }
 MISPLACED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP)
-"""What the system says of a place that does not mend itself; a full disk may have room again."""
+"""Values of `errno` for a location that will not recover by itself; not a full disk, which may get room again."""
 TEMPORARY = (408, 425, 429)
-"""HTTP status codes in the four hundreds that mean: later."""
+"""HTTP 4xx status codes that ask to retry later."""
 _opened: dict[Path, list[tuple[int, int]]] = {}
 
 
 class RefusedError(Exception):
-    """A store refuses something, and will again until the user does something; the text says what.
+    """A store refuses something and will do so until the user acts; the message says how.
 
     Args:
-        text: What is refused, why, and the way out.
-        unwanted: Whether the run was deleted there, so that events it lacks are not counted.
+        text: What is refused, why, and what to do.
+        unwanted: Whether the run was deleted in the store, so that its missing events do not count.
     """
 
     def __init__(self, text: str, *, unwanted: bool = False) -> None:
@@ -67,31 +67,31 @@ class RefusedError(Exception):
 
 
 def address(home: Home) -> str:
-    """The tracking address: `MLFLOW_TRACKING_URI`, or the SQLite store of `home`."""
+    """The tracking URI: `MLFLOW_TRACKING_URI`, or the SQLite store of `home`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or home.mlflow_uri
 
 
 def is_local(home: Home) -> bool:
-    """Whether the store is the SQLite file of `home`, which is ours to make."""
+    """Whether the store is the SQLite file of `home`, which dmx creates."""
     return address(home) == home.mlflow_uri
 
 
 def is_server(store: str) -> bool:
-    """Whether an address is that of a server, which has its own page and decides where artifacts go."""
+    """Whether a tracking URI is that of a server, which has its own web page and chooses the artifact location."""
     return store.startswith(("http:", "https:", "databricks"))
 
 
 def connect(home: Home) -> "MlflowClient":
-    """A client of the store at `address(home)`.
+    """Create a client of the store at `address(home)`.
 
-    A fresh SQLite store is made under a file lock: two processes that open one together fail.
+    A new SQLite store is created under a file lock, because two processes that create one at the same time fail.
     """
     for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)
     from mlflow.tracking import MlflowClient
 
     for chatty in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.CRITICAL)  # what it logs, it raises, too
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)  # it also raises what it logs
     home.root.mkdir(parents=True, exist_ok=True)
     with FileLock(home.root / "mlflow.lock", timeout=120):
         if not is_local(home):
@@ -104,9 +104,9 @@ def connect(home: Home) -> "MlflowClient":
 
 
 def unused_uri(home: Home) -> str:
-    """An address of the local store under which MLflow has opened no other file.
+    """A URI of the local store that MLflow has not yet used for another file.
 
-    It keeps a file open that it once opened, whatever is put in its place: what another client then writes is lost.
+    MLflow keeps a file open by its URI, even if the file is replaced; writes by a new client would then be lost.
     """
     path, file = home.mlflow_db.resolve(), file_of(home)
     seen = _opened.setdefault(path, [])
@@ -116,7 +116,7 @@ def unused_uri(home: Home) -> str:
 
 
 def file_of(home: Home) -> tuple[int, int] | None:
-    """Which file the local store is; None where there is none."""
+    """Device and inode of the local store's file; None if there is none."""
     try:
         found = home.mlflow_db.stat()
     except OSError:
@@ -125,9 +125,9 @@ def file_of(home: Home) -> tuple[int, int] | None:
 
 
 def make_store(path: Path) -> None:
-    """Make a SQLite store beside its place and move it there.
+    """Create a SQLite store under a temporary name and rename it.
 
-    Killed in the middle, MLflow leaves a store that it cannot open any more: its migrations are no single transaction.
+    If MLflow is killed while creating a store, it cannot open it again, as its migrations are not one transaction.
     """
     from mlflow.tracking import MlflowClient
 
@@ -140,10 +140,10 @@ def make_store(path: Path) -> None:
 
 
 def experiment(client: "MlflowClient", home: Home, name: str) -> str:
-    """The id of the experiment called `name`, made if there is none; a server decides itself where artifacts go.
+    """The id of the experiment called `name`, created if it is missing; a server chooses the artifact location.
 
     Raises:
-        RefusedError: It was deleted in MLflow, which gives its name to no other.
+        RefusedError: The experiment was deleted in MLflow, which does not allow its name to be reused.
     """
     from mlflow.exceptions import MlflowException
 
@@ -154,7 +154,7 @@ def experiment(client: "MlflowClient", home: Home, name: str) -> str:
             location = None if is_server(address(home)) else folder.as_uri()
             try:
                 return client.create_experiment(name, artifact_location=location)
-            except MlflowException:  # another machine was quicker
+            except MlflowException:  # another machine has just created it
                 found = client.get_experiment_by_name(name)
                 if found is None:
                     raise
@@ -164,17 +164,17 @@ def experiment(client: "MlflowClient", home: Home, name: str) -> str:
 
 
 def runs_named(client: "MlflowClient", group: str, run_id: str) -> list["Run"]:
-    """The runs of this name in an experiment, deleted ones too.
+    """The runs of this name in an experiment, including deleted ones.
 
-    There are several where a run's folder was removed and the run begun anew.
+    There are several if a run's folder was removed and the run started again.
     """
     return [*all_runs(client, [group], f"tags.`{RUN_TAG}` = '{run_id}'", deleted=True)]
 
 
 def run_of(client: "MlflowClient", run_id: str, start: Started) -> "Run | None":
-    """MLflow's run of a journal, in whichever experiment it is now, for these can be renamed; a deleted one, too.
+    """MLflow's run of a journal, including deleted ones, in any experiment, as experiments can be renamed.
 
-    It is found by its identity; a journal from before runs had one is found by name and time of its start.
+    The run is found by its `identity`; for an older journal without one, by name and start time.
     """
     tag, value = (IDENTITY_TAG, start.identity) if start.identity else (RUN_TAG, run_id)
     for run in all_runs(client, every_experiment(client), f"tags.`{tag}` = '{value}'", deleted=True):
@@ -184,7 +184,7 @@ def run_of(client: "MlflowClient", run_id: str, start: Started) -> "Run | None":
 
 
 def all_runs(client: "MlflowClient", groups: Sequence[str], condition: str, *, deleted: bool) -> Iterator["Run"]:
-    """Every run of some experiments that fulfils a condition."""
+    """Every run of some experiments that satisfies a condition."""
     from mlflow.entities import ViewType
 
     view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
@@ -192,7 +192,7 @@ def all_runs(client: "MlflowClient", groups: Sequence[str], condition: str, *, d
 
 
 def pages(search: Callable[..., Any]) -> Iterator[Any]:
-    """All that MLflow finds, page after page."""
+    """All results of a paginated MLflow search."""
     token = None
     while True:
         page = search(page_token=token)
@@ -203,21 +203,21 @@ def pages(search: Callable[..., Any]) -> Iterator[Any]:
 
 
 def every_run(client: "MlflowClient") -> dict[str, "Run"]:
-    """Every run that MLflow has, deleted ones too, by its id."""
+    """Every run in MLflow by its id, including deleted ones."""
     return {run.info.run_id: run for run in all_runs(client, every_experiment(client), "", deleted=True)}
 
 
 def every_experiment(client: "MlflowClient") -> list[str]:
-    """The id of every experiment that MLflow has, deleted ones too."""
+    """The id of every experiment in MLflow, including deleted ones."""
     from mlflow.entities import ViewType
 
     return [one.experiment_id for one in pages(partial(client.search_experiments, view_type=ViewType.ALL))]
 
 
 def is_whole(run: "Run", start: Started) -> bool:
-    """Whether MLflow's run of a run that has ended is as it was sent: ended, and its artifacts are there.
+    """Whether MLflow has all of a run that has ended: its end, and its artifacts.
 
-    It is not where an older copy of the store was put back. What was deleted there is not looked at.
+    It does not if an older copy of the store was restored. Deleted runs are not checked.
     """
     where = urlparse(run.info.artifact_uri or "")
     there = where.scheme != "file" or not start.files or Path(url2pathname(where.path)).exists()
@@ -225,15 +225,15 @@ def is_whole(run: "Run", start: Started) -> bool:
 
 
 def explain_error(error: Exception, home: Home) -> str:
-    """What an error of MLflow means, for the user: in one line, without passwords."""
+    """Explain an MLflow error to the user in one line, without passwords."""
     meant = refusal(error, address(home), local=is_local(home)) or error
     return without_secrets(" ".join(str(meant).split()))[:1000]
 
 
 def status_code(error: Exception) -> int:
-    """The HTTP status code that fits what MLflow or its server raised; 500 where nothing is known.
+    """The HTTP status code of an error of MLflow or its server; 500 if unknown.
 
-    MLflow has few codes of its own; it gives the others in words.
+    MLflow has only a few error codes; other codes appear in its messages.
     """
     in_words = re.search(r"failed with error code (\d{3})", str(error))
     if in_words:
@@ -241,23 +241,23 @@ def status_code(error: Exception) -> int:
     answer = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(answer, int):
         return answer
-    if getattr(error, "error_code", None) == "INVALID_STATE":  # MLflow says 500, but of what was deleted
+    if getattr(error, "error_code", None) == "INVALID_STATE":  # MLflow reports 500, but it is about a deleted run
         return 409
     known = getattr(error, "get_http_status_code", None)
     return int(known()) if known is not None else 500
 
 
 def is_missing(error: Exception) -> bool:
-    """Whether MLflow says that it does not have what it was asked for."""
+    """Whether the error means that the requested object does not exist."""
     return getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
 
 
 def refusal(error: Exception, address: str, *, local: bool) -> RefusedError | None:
-    """What is to be done where asking again does not help.
+    """Translate an error that a retry cannot resolve into a refusal that says what to do.
 
     Args:
-        error: What MLflow or its server raised.
-        address: The tracking address.
+        error: The error of MLflow or its server.
+        address: The tracking URI.
         local: Whether the store is the SQLite file of the home.
 
     Returns:
@@ -284,14 +284,14 @@ def refusal(error: Exception, address: str, *, local: bool) -> RefusedError | No
 
 
 def misplaced(error: Exception) -> RefusedError | None:
-    """What is to be done where a store's own place cannot be written, whichever store it is."""
+    """The refusal if the store's location cannot be written; None for other errors."""
     if not isinstance(error, OSError) or error.filename is None or error.errno not in MISPLACED:
         return None
     return RefusedError(f"{error.filename}: {error.strerror}; {PLACES[error.errno]}, {SYNC}.")
 
 
 def deleted(client: "MlflowClient", home: Home, run_id: str, mlflow_id: str) -> RefusedError | None:
-    """The refusal that says what was deleted in MLflow: the run, its experiment, or (None) neither."""
+    """The refusal if the run or its experiment was deleted in MLflow; None if neither was."""
     run = client.get_run(mlflow_id)
     group = client.get_experiment(run.info.experiment_id)
     if group.lifecycle_stage == "deleted":
@@ -320,5 +320,5 @@ def deleted_experiment(address: str, name: str, experiment: str) -> RefusedError
 
 
 def command(address: str, what: str) -> str:
-    """The call of MLflow's own command."""
+    """The shell command that calls MLflow's command line."""
     return f"MLFLOW_TRACKING_URI={shlex.quote(address)} mlflow {what}"

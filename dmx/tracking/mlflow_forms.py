@@ -1,4 +1,4 @@
-"""What MLflow is given, in its own forms: metrics, data sets, pictures over steps, and the saved view of a study."""
+"""Conversion to MLflow's formats: metrics, data sets, pictures over steps, and the saved view of a study."""
 
 import base64
 import hashlib
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 LONGEST_KEY, LONGEST_TAG, LONGEST_PARAM, LONGEST_NAME = 250, 8000, 6000, 500
-"""Characters that MLflow takes; the name is that of a data set."""
+"""MLflow's maximum lengths in characters; the name is that of a data set."""
 OWN = ("name", "digest", "root", "context")
-"""Keys of a data set's part that are no profile of it."""
+"""Keys of a data set's part that do not belong to its profile."""
 PREVIEW = 1024
-"""The longest side of the small picture; MLflow's own 256 would make a panel of six columns unreadable."""
+"""The longest side of the preview; with MLflow's own 256 a panel of six columns would be unreadable."""
 KEY = "dmx"
 TAG = f"mlflow.sharedViewState.{KEY}"
-"""The experiment's tag that holds a view: MLflow keeps so the views that people save.
+"""The experiment's tag that holds a saved view, in MLflow's own format.
 
-What MLflow does not understand of it, it leaves out: another version of it shows its own default at worst.
+MLflow ignores fields that it does not know, so another MLflow version shows its default view at worst.
 """
 NAME = "Trials, best first"
 SECTION = "study"
 MANY = 1000
-"""Trials in the charts."""
+"""The maximum number of trials in the charts."""
 
 
 def metrics(event: Measured) -> Iterator["Metric"]:
-    """The event's scalars as MLflow wants them."""
+    """The event's scalars as MLflow metrics."""
     from mlflow.entities import Metric
 
     for key, value in event.values.items():
@@ -49,7 +49,7 @@ def metrics(event: Measured) -> Iterator["Metric"]:
 
 
 def legal(key: str) -> str:
-    """The key without what MLflow refuses; a digest stands for what is too long, and where nothing is left.
+    """The key without characters that MLflow refuses; a digest replaces the end of a long key, or an empty one.
 
     >>> legal("val/silog[lambda=0.85]")
     'val/silog lambda 0.85'
@@ -69,7 +69,7 @@ def legal(key: str) -> str:
 
 
 def dataset_input(given: Mapping[str, str]) -> "DatasetInput":
-    """A part of a data set as MLflow wants it.
+    """A part of a data set as an MLflow data set input.
 
     Args:
         given: `name`, `digest`, `root`, `context` (training, validation or test); the rest is its profile.
@@ -83,31 +83,31 @@ def dataset_input(given: Mapping[str, str]) -> "DatasetInput":
         """A part of a data set that lies in a folder."""
 
         schema = None
-        profile = {key: value for key, value in given.items() if key not in OWN}  # noqa: RUF012  # of this one part
+        profile = {key: value for key, value in given.items() if key not in OWN}  # noqa: RUF012  # used once
 
         def _compute_digest(self) -> str:
             return given["digest"]
 
         def to_dict(self) -> dict[str, str]:
-            """What MLflow stores."""
+            """The fields that MLflow stores."""
             return {**super().to_dict(), "profile": json.dumps(self.profile)}
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a folder is a folder, however many classes of MLflow take it
+        warnings.simplefilter("ignore", UserWarning)  # several of MLflow's source classes match a folder
         source = resolve_dataset_source(given["root"])
     part = Part(source, given["name"][:LONGEST_NAME])
     return DatasetInput(part._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, given["context"])])
 
 
 def send_image(client: "MlflowClient", mlflow_id: str, run: Path, event: Pictured) -> None:
-    """Store the picture and its preview, and mark the run as one that has pictures.
+    """Store the picture and its preview, and tag the run as having pictures.
 
-    `MlflowClient.log_image` puts a random UUID into the name, so a picture sent twice stands there twice. Here it
-    follows from run, key and step.
+    `MlflowClient.log_image` puts a random UUID into the name, so a picture that is sent twice would appear twice. Here
+    the UUID is derived from run, key and step.
     """
     source = run / event.file
     picture = cv2.imread(str(source))
-    if picture is None:  # the user may have removed it to make room
+    if picture is None:  # the user may have removed it to free space
         return
     with tempfile.TemporaryDirectory() as folder:
         stem = image_name(mlflow_id, event)
@@ -120,9 +120,9 @@ def send_image(client: "MlflowClient", mlflow_id: str, run: Path, event: Picture
 
 
 def image_name(mlflow_id: str, event: Pictured) -> str:
-    """The name, without ending, that MLflow's page takes apart.
+    """The name, without extension, that MLflow's page parses.
 
-    It is key+step+N+timestamp+T+UUID, and ends in .png or, for the small picture, +compressed.webp.
+    It is key+step+N+timestamp+T+UUID; the extension is .png or, for the preview, +compressed.webp.
     """
     token = uuid.uuid5(uuid.NAMESPACE_URL, f"{mlflow_id}/{event.key}/{event.step}")
     return f"{event.key.replace('/', '~')}+step+{event.step}+timestamp+{event.time}+{token}"
@@ -130,13 +130,13 @@ def image_name(mlflow_id: str, event: Pictured) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """A saved view of MLflow's run table and charts: the trials of a study, best first, with what it varies.
+    """A saved view of MLflow's run table and charts: a study's trials, best first, with the varied parameters.
 
     Attributes:
-        objective: The validation metric, `val/...`, by whose value at the best epoch runs are ordered.
-        ascending: Whether the smallest comes first.
-        metrics: The validation metrics to show, the objective among them.
-        params: The parameters to show: those that every trial draws.
+        objective: The validation metric, `val/...`; runs are ordered by its value at the best epoch.
+        ascending: Whether the smallest value comes first.
+        metrics: The validation metrics to show, including the objective.
+        params: The parameters to show: those that every trial samples.
     """
 
     objective: str
@@ -146,7 +146,7 @@ class View:
 
 
 def at_best(metric: str) -> str:
-    """Where a run has a validation metric at its best epoch; under its own name MLflow shows the last one."""
+    """The name of a validation metric's value at the best epoch; under its own name MLflow shows the last value."""
     return metric.replace("val/", "val_best/", 1)
 
 
@@ -157,7 +157,7 @@ def tag(view: View, time: int) -> str:
 
 
 def state(view: View) -> dict[str, Any]:
-    """The view as MLflow's page holds it."""
+    """The view in the format of MLflow's page."""
     columns = ["tags.`dmx.outcome`", *(f"metrics.`{at_best(name)}`" for name in view.metrics)]
     return {
         "searchFilter": "tags.`dmx.role` = 'trial'",

@@ -1,7 +1,7 @@
-"""MLflow, fed from the journal.
+"""The MLflow replica of the journal.
 
-Everything that is sent may be sent again: MLflow ignores a metric whose key, value, time and step it has, parameters
-and tags are set to the same value, pictures and artifacts overwrite files of the same name.
+Sending is idempotent: MLflow ignores a metric that it has with the same key, value, time and step; parameters and tags
+are set to the same value; pictures and artifacts overwrite files of the same name.
 """
 
 import hashlib
@@ -57,13 +57,13 @@ T = TypeVar("T")
 
 STATUS = {
     Outcome.COMPLETE: "FINISHED",
-    # It ended as planned; shown as failed it made people look for an error. The tag says that it was pruned.
+    # Pruning is not an error, so it is not shown as FAILED; a tag has the outcome.
     Outcome.PRUNED: "FINISHED",
     Outcome.INTERRUPTED: "KILLED",
 }
 OUTCOME_TAG, REASON_TAG = "dmx.outcome", "dmx.reason"
 PIN_TAG = "dmx.keep"
-"""The tag by which a user has `dmx gc` keep a run's files."""
+"""The tag that makes `dmx gc` keep a run's files."""
 
 
 class MlflowStore:
@@ -85,9 +85,9 @@ class MlflowStore:
         """Send scalars in batches, everything else one by one, in the journal's order.
 
         Raises:
-            RefusedError: It is no outage: the user has to do something.
+            RefusedError: MLflow refuses them until the user acts; this is not an outage.
         """
-        if is_local(self._home) and file_of(self._home) != self._file:  # it was removed, or another one put there
+        if is_local(self._home) and file_of(self._home) != self._file:  # the store was removed or replaced
             self._client = self._connected()
             self._forget()
             return
@@ -112,7 +112,7 @@ class MlflowStore:
         self._send_metrics(scalars)
 
     def close(self) -> None:
-        """Nothing to close: MLflow shares its connections between all clients of a process."""
+        """Do nothing: MLflow shares its connections between all clients of a process."""
 
     @property
     def _mlflow_id(self) -> str:
@@ -127,7 +127,7 @@ class MlflowStore:
         return client
 
     def _is_lost(self) -> bool:
-        """Whether a run that MLflow had is not there any more, not even among the deleted ones."""
+        """Whether a run that MLflow had is missing now, even among deleted runs."""
         if "run" not in self._state:
             return False
         try:
@@ -137,17 +137,17 @@ class MlflowStore:
         return False
 
     def _forget(self) -> None:
-        """Have everything sent again: the store was removed, or the run in it for good."""
+        """Reset the position, so that everything is sent again: the store or the run was permanently removed."""
         self._state = {}
         state_file(self._folder).unlink(missing_ok=True)
 
     def _meant(self, error: Exception) -> Exception:
-        """The error, in words that say what to do where it is no outage."""
+        """Translate an error: a refusal that says what to do, or the error itself for an outage."""
         found = refusal(error, address(self._home), local=is_local(self._home))
         if found is None:
             return error
         if not found.unwanted and "run" in self._state:
-            with suppress(Exception):  # then it is what it seems to be
+            with suppress(Exception):  # if this check fails, too, keep the refusal found above
                 found = self._deleted() or found
         if found.unwanted:
             self._keep_state(deleted=True)
@@ -162,7 +162,7 @@ class MlflowStore:
 
     def _send_metrics(self, scalars: Sequence["Metric"]) -> None:
         for some in chunks(scalars, 1000):  # the most that MLflow takes at once
-            self._client.log_batch(self._mlflow_id, metrics=some, synchronous=True)  # whatever the environment says
+            self._client.log_batch(self._mlflow_id, metrics=some, synchronous=True)  # overrides the environment
 
     def _send_other(self, event: Event) -> None:
         match event:
@@ -186,7 +186,7 @@ class MlflowStore:
         return str(self._client.get_run(self._mlflow_id).info.artifact_uri)
 
     def _start(self, event: Started) -> None:
-        """Find or make the run: a crash may have come between making it and noting its id, so its tags are asked."""
+        """Find or create the run; found by its tags, as a crash may have come before its id was stored."""
         from mlflow.entities import Param
 
         run = run_of(self._client, self._run_id, event)
@@ -215,7 +215,7 @@ class MlflowStore:
         return self._client.create_run(group, start_time=event.time, tags=tags, run_name=event.name)
 
     def _mark(self, others: Sequence["Run"], mlflow_id: str) -> None:
-        """Have runs of the same name say which one came after them; nothing else of them changes."""
+        """Tag other runs of the same name with the id of the run that replaces them."""
         for run in others:
             if run.info.lifecycle_stage == "active" and REPLACED_TAG not in run.data.tags:
                 self._client.set_tag(run.info.run_id, REPLACED_TAG, mlflow_id, synchronous=True)
@@ -226,18 +226,18 @@ class MlflowStore:
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The items by `size`, the last ones fewer."""
+    """Split the items into chunks of `size`; the last one may be smaller."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
 def linked(uri: str, path: Path, folder: str) -> bool:
-    """Keep `path` in `folder` of a local artifact `uri` as a hard link, which takes no space.
+    """Store `path` in `folder` of a local artifact `uri` as a hard link, which takes no space.
 
-    What a run has kept is replaced later on, never changed: so a link keeps the content that it was given.
+    Files of a run are replaced, never modified, so a link keeps its content.
 
     Returns:
-        Whether it could be done.
+        Whether the link could be created.
     """
     place = urlsplit(uri)
     if place.scheme != "file" or not path.is_file():
@@ -247,19 +247,19 @@ def linked(uri: str, path: Path, folder: str) -> bool:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         os.link(path, target)
-    except OSError:  # another disk, or one that has no hard links
+    except OSError:  # another file system, or one without hard links
         return False
     return True
 
 
 def pinned(home: Home) -> dict[str, str]:
-    """The runs whose files are to be kept: tagged `dmx.keep` or behind a version of a registered model.
+    """The runs whose files must be kept: tagged `dmx.keep`, or the source of a registered model version.
 
     Returns:
         The reason by the run's name.
 
     Raises:
-        UserError: MLflow cannot be asked.
+        UserError: MLflow cannot be queried.
     """
     if is_local(home) and not home.mlflow_db.exists():
         return {}
@@ -272,7 +272,7 @@ def pinned(home: Home) -> dict[str, str]:
             if RUN_TAG in version.tags:
                 found[version.tags[RUN_TAG]] = f"registered as {version.name} version {version.version}"
         return found
-    except Exception as error:  # whatever a store or its server may raise
+    except Exception as error:  # a store or its server may raise anything
         raise UserError(
             f"which runs are to be kept stands in MLflow, and it cannot be asked ({explain_error(error, home)}); "
             "call the command again when it is there."
@@ -280,33 +280,33 @@ def pinned(home: Home) -> dict[str, str]:
 
 
 def artifact_copies(home: Home, run_id: str, name: str) -> Iterator[Path]:
-    """Where a local MLflow has its copy of a run's file."""
+    """The paths of a local MLflow's copies of a run's file."""
     if (mlflow_id := read_state(home, run_id).get("run")) is not None:
         yield from home.artifacts.glob(f"*/{mlflow_id}/artifacts/{name}")
 
 
 def place(home: Home) -> str:
-    """Which store: a digest of the address, which may hold a password."""
+    """An id of the store: a digest of its URI, which may hold a password."""
     return hashlib.sha256(address(home).encode()).hexdigest()[:16]
 
 
 def state_file(run: Path) -> Path:
-    """The file that says how much of the journal MLflow has, and under which id."""
+    """The file with the position in the journal up to which MLflow has it, and MLflow's run id."""
     return run / "mlflow.sent"
 
 
 def read_state(home: Home, run_id: str) -> dict[str, Any]:
-    """What is known of the run in the store at hand; another store knows nothing yet and gets everything."""
+    """The state of the run in the current store; empty for a new store, which is then sent everything."""
     try:
         state = json.loads(state_file(home.run(run_id)).read_text())
-    except (FileNotFoundError, ValueError):  # a note that cannot be read is worth no more than none
+    except (FileNotFoundError, ValueError):  # an unreadable file counts as missing
         return {}
     known = isinstance(state, dict) and state.get("store") == place(home)
     return state if known and is_place(home.run(run_id) / JOURNAL, state.get("sent", 0)) else {}
 
 
 def is_place(journal: Path, sent: object) -> bool:
-    """Whether a line of the journal begins, or the journal ends, at that byte."""
+    """Whether that byte is the start of a line of the journal or its end."""
     if not isinstance(sent, int) or not journal.exists() or not 0 <= sent <= journal.stat().st_size:
         return False
     with journal.open("rb") as lines:
@@ -315,10 +315,10 @@ def is_place(journal: Path, sent: object) -> bool:
 
 
 def sent(home: Home, run_id: str) -> int:
-    """The journal's byte offset up to which MLflow has everything, as far as the run's folder knows."""
+    """The journal's byte offset up to which MLflow has everything, according to the run's folder."""
     return int(read_state(home, run_id).get("sent", 0))
 
 
 def was_deleted(home: Home, run_id: str) -> bool:
-    """Whether the run was deleted in MLflow before all of it was there."""
+    """Whether the run was deleted in MLflow before all its events were sent."""
     return bool(read_state(home, run_id).get("deleted"))

@@ -12,26 +12,26 @@ Plane = Float[np.ndarray, "H W"]
 Where = Bool[np.ndarray, "H W"]
 
 TITLES = ("image", "true mask", "predicted mask", "true depth", "predicted depth", "error, red at 25%")
-UNKNOWN = 128  # grey, which is in neither colour map nor in a mask
-SIDE = 128  # least side of a cell: below that the titles do not fit
+UNKNOWN = 128  # grey, which neither the colour map nor masks use
+SIDE = 128  # minimum side of a cell, so that the titles fit
 GAP = 4
 HEADER = 20
 ERROR_SHARE = 0.25
-"""The error that is drawn in full, as a share of the row's range of true depth."""
+"""The error at the end of the colour scale, as a share of the row's range of true depth."""
 
 
 def panel(batch: Batch, prediction: Prediction, spec: DepthSpec, rows: int = 4) -> Built:
     """Image, true mask, predicted mask, true depth, predicted depth and absolute error of the first samples.
 
-    Near is warm (red), far is cold (blue); truth and prediction of a row share the scale from the least to the greatest
-    true depth of that row. Grey is unknown. The predicted mask is where the logit is above 0. Errors go from blue
-    (none) to red (a quarter of the row's range, or more).
+    Near is red, far is blue; truth and prediction of a row share the scale from the row's least to its greatest true
+    depth. Grey is unknown. The predicted mask is where the logit is above 0. Errors range from blue (none) to red (a
+    quarter of the row's depth range, or more).
 
     Args:
         batch: Samples.
-        prediction: What the network says of them.
-        spec: How their depth is to be read.
-        rows: Samples to show at most.
+        prediction: The network's prediction for them.
+        spec: The kind, range and direction of their depth.
+        rows: The maximum number of samples to show.
 
     Returns:
         An RGB picture; small samples are enlarged to at least 128 pixels a side.
@@ -79,13 +79,13 @@ def colours(values: Plane, known: Where) -> Rgb:
 
 
 def mask_picture(mask: Where, known: Where) -> Rgb:
-    """White on the object, black elsewhere, grey where it is unknown."""
+    """White on the object, black elsewhere, grey where the mask is unknown."""
     plane = np.where(known, np.where(mask, 255, 0), UNKNOWN).astype(np.uint8)
     return np.repeat(plane[..., None], 3, axis=2)
 
 
 def enlarged(cell: Rgb) -> Built:
-    """The cell with whole pixels repeated until its sides are long enough."""
+    """Upscale the cell by an integer factor until its sides are long enough."""
     times = -(-SIDE // min(cell.shape[:2]))
     return cell.repeat(times, axis=0).repeat(times, axis=1)
 

@@ -1,4 +1,4 @@
-"""One run: its folder and its journal, which the forwarder carries to MLflow and TensorBoard."""
+"""One run: its folder and its journal, which the forwarder sends to MLflow and TensorBoard."""
 
 import shutil
 import uuid
@@ -23,7 +23,7 @@ from dmx.tracking.tracker import RunStart
 
 
 class RunTracker:
-    """Writes one run's journal; made by `open_run`."""
+    """Writes one run's journal; created by `open_run`."""
 
     def __init__(
         self, home: Home, run_id: str, journal: Journal, last: dict[str, int], lock: BaseFileLock, *, stores: bool
@@ -66,22 +66,22 @@ class RunTracker:
             self._last[f"curve {key}"] = step
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        """Keep a file or a folder with the run, under `folder`; what lies outside the run's folder is copied there."""
+        """Log a file or a folder as an artifact under `folder`; paths outside the run's folder are copied into it."""
         path = path.resolve()
         if not path.is_relative_to(self.folder):
             path = copied(path, self.folder / "artifacts" / folder)
         self._journal.append(Kept(file=path.relative_to(self.folder).as_posix(), folder=folder))
 
     def finish(self, outcome: Outcome, reason: str, patience: float = 30.0) -> int:
-        """Close the run with its outcome, and wait as long as events get through to MLflow and TensorBoard.
+        """Close the run with its outcome, and wait while events are being sent to MLflow and TensorBoard.
 
         Args:
             outcome: How it ended; a run may be opened again whatever the outcome.
-            reason: In words.
-            patience: Seconds without anything going through after which a store is left for a later `sync`.
+            reason: An explanation of the outcome.
+            patience: Seconds without progress after which the remaining events are left for a later `sync`.
 
         Returns:
-            The number of events that the stores still lack.
+            The number of events not yet sent to MLflow and TensorBoard.
         """
         self._journal.append(Finished(outcome=outcome.value, reason=reason))
         self._journal.close()
@@ -95,23 +95,23 @@ class RunTracker:
 
 
 def open_run(home: Home, run_id: str, start: RunStart, *, stores: bool = True) -> RunTracker:
-    """Begin the run, or go on with it if its journal is there already.
+    """Start a run, or resume it if its journal exists.
 
     Args:
-        home: Where runs and stores are.
-        run_id: The run's own name in `home`.
-        start: What is known of it; when it goes on, only the tags are taken from here.
+        home: The results folder.
+        run_id: The run's name in `home`.
+        start: Its description; on resuming, only the tags are used.
         stores: Whether it is forwarded to MLflow and TensorBoard.
 
     Raises:
-        UserError: Another process writes the run.
+        UserError: Another process is writing the run.
         DataError: The journal is damaged.
     """
-    home = Home(home.root.resolve())  # the forwarder must find it whatever the process's folder becomes
+    home = Home(home.root.resolve())  # absolute, so that the forwarder finds it even if the working directory changes
     folder = home.run(run_id)
     lock = take_lock(folder, run_id, patience=10.0)
     journal = Journal(folder / JOURNAL)
-    last = last_steps(journal.path)  # before anything is appended: it may be damaged
+    last = last_steps(journal.path)  # before anything is appended: a damaged journal raises
     if journal.size:
         journal.append(Reopened(tags=start.tags))
     else:
@@ -121,7 +121,7 @@ def open_run(home: Home, run_id: str, start: RunStart, *, stores: bool = True) -
 
 
 def begin(journal: Journal, folder: Path, start: RunStart, stores: bool) -> None:
-    """Write the first files, then the journal's first line, so that every file that it names exists."""
+    """Write the first files, then the journal's first line, so that every file named in it exists."""
     for name, text in start.files.items():
         replace_text(folder / name, text)
     head = Started(
@@ -140,7 +140,7 @@ def begin(journal: Journal, folder: Path, start: RunStart, stores: bool) -> None
 
 
 def set_aside(logdir: Path) -> None:
-    """Give what TensorBoard has of another run of this name a name of its own: that run's folder was removed."""
+    """Rename the TensorBoard folder of an earlier run with this name, whose run folder was removed."""
     number = 1
     while (aside := logdir.with_name(f"{logdir.name}.before-{number}")).exists():
         number += 1
@@ -149,10 +149,10 @@ def set_aside(logdir: Path) -> None:
 
 
 def take_lock(folder: Path, run_id: str, patience: float) -> BaseFileLock:
-    """Lock the run for writing; the system releases the lock when the process dies.
+    """Lock the run for writing; the operating system releases the lock when the process dies.
 
     Raises:
-        UserError: Another process has it, and keeps it for `patience` seconds.
+        UserError: Another process holds the lock for `patience` seconds.
     """
     make_folder(folder)
     lock = FileLock(folder / "lock", timeout=patience, thread_local=False)
@@ -167,7 +167,7 @@ def take_lock(folder: Path, run_id: str, patience: float) -> BaseFileLock:
 
 
 def last_steps(journal: Path) -> dict[str, int]:
-    """The last step of each scalar and, as `image KEY` and `curve KEY`, of each picture and curve."""
+    """The last step by key: of each scalar, and as `image KEY` and `curve KEY` of each picture and curve."""
     last: dict[str, int] = {}
     for event, _ in read(journal):
         if isinstance(event, Measured):
@@ -180,7 +180,7 @@ def last_steps(journal: Path) -> dict[str, int]:
 
 
 def copied(path: Path, folder: Path) -> Path:
-    """A copy of a file or folder in `folder`."""
+    """Copy a file or folder into `folder` and return the copy's path."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / path.name
     if path.is_dir():

@@ -1,15 +1,15 @@
-"""Texts without passwords and tokens."""
+"""Removal of passwords and tokens from texts."""
 
 import os
 import re
 
 ENVIRONMENT = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY")
 USER = re.compile(r"(?<=://)(?:[^/\s:@'\"]*:(?!\d+/)[^\s'\"]*|[^/\s'\"]+)@")
-"""The user in an address: `name:password@` or `token@`; a password may have a slash that should have been escaped."""
+"""The user part of a URL: `name:password@` or `token@`; a password may have an unescaped slash."""
 
 
 def without_secrets(text: str) -> str:
-    """The text with `***` in place of names and passwords in addresses, and of those that MLflow takes from outside.
+    """Replace credentials by `***`: those in URLs, and those that MLflow reads from the environment.
 
     >>> without_secrets("no answer from https://me:geheim@tracking.lab/api")
     'no answer from https://***@tracking.lab/api'

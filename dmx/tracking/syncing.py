@@ -1,4 +1,4 @@
-"""Sending what the stores lack of runs that no process writes any more."""
+"""Sending missing events to MLflow and TensorBoard, for runs that no process is writing."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
@@ -29,9 +29,9 @@ class Synced:
     """The result of a synchronisation.
 
     Attributes:
-        left: How many events of each run could not be sent.
-        trouble: Why MLflow could not be asked; empty where it could.
-        deleted: The runs that were deleted in MLflow before all of them was there.
+        left: The number of unsent events of each run.
+        trouble: Why MLflow could not be queried; empty if it could.
+        deleted: The runs that were deleted in MLflow before all their events were sent.
     """
 
     left: Mapping[str, int]
@@ -40,22 +40,22 @@ class Synced:
 
 
 def sync(home: Home, run_id: str, known: Mapping[str, "Run"] | None = None, without: Collection[str] = ()) -> int:
-    """Send what the stores lack of one run, from this process; cheap when they lack nothing.
+    """Send one run's missing events to MLflow and TensorBoard from this process; cheap if none are missing.
 
-    A run whose process died before it could finish the run is finished here as interrupted, so that no store shows it
-    running. A run that is being written is left to its own process, and one that was opened without stores is skipped.
+    A run whose process died is finished here as interrupted, so that MLflow and TensorBoard do not show it as running.
+    A run that is being written is left to its own process; a run that was opened without stores is skipped.
 
     Args:
-        home: Where runs and stores are.
+        home: The results folder.
         run_id: The run.
-        known: MLflow's runs by id, where it was asked: what was sent and is not there any more is sent again.
-        without: Stores that are known to take nothing now.
+        known: MLflow's runs by id, if it was queried: events that MLflow has lost are sent again.
+        without: Stores that are known to be unavailable now.
 
     Returns:
         The number of events that could not be sent.
 
     Raises:
-        DataError: The journal is damaged, or gone.
+        DataError: The journal is damaged or missing.
     """
     home = Home(home.root.resolve())
     folder = home.run(run_id)
@@ -77,13 +77,14 @@ def sync(home: Home, run_id: str, known: Mapping[str, "Run"] | None = None, with
 
 
 def rebuild(home: Home, progress: Progress) -> tuple[Synced, Path | None]:
-    """Make both stores anew from the journals alone.
+    """Rebuild MLflow and TensorBoard from the journals.
 
-    A local MLflow store is moved into a folder with its artifacts, and a new one is made; a server keeps what it has,
-    and gets everything again, which doubles nothing. Registered models are in no journal.
+    A local MLflow store is moved to a backup folder with its artifacts, and a new one is created. A server keeps its
+    runs and is sent everything again, which creates no duplicates. Registered models are not in the journals, so they
+    are not restored.
 
     Returns:
-        The result, and the folder of the old store.
+        The result, and the backup folder of the old store.
 
     Raises:
         UserError: A run is being written.
@@ -95,7 +96,7 @@ def rebuild(home: Home, progress: Progress) -> tuple[Synced, Path | None]:
         for run_id in runs:
             held.callback(take_lock(home.run(run_id), run_id, patience=0.0).release)
         for run_id in runs:
-            ends_of(home, run_id)  # what is damaged shows before anything is set aside
+            ends_of(home, run_id)  # a damaged journal raises before anything is moved
         aside = set_aside(home) if is_local(home) else None
         for run_id in runs:
             for file in (mlflow_state(home.run(run_id)), tensorboard_mark(home.run(run_id))):
@@ -104,10 +105,10 @@ def rebuild(home: Home, progress: Progress) -> tuple[Synced, Path | None]:
 
 
 def sync_all(home: Home, progress: Progress) -> Synced:
-    """Ask MLflow what it has, and send what the stores lack of every run.
+    """Query MLflow's runs, and send every run's missing events to MLflow and TensorBoard.
 
     Raises:
-        DataError: Journals are damaged; all others have been sent.
+        DataError: Journals are damaged; all other runs were sent.
     """
     home = Home(home.root.resolve())
     runs, left, damaged = home.runs_with(JOURNAL, RESULT), {}, []
@@ -124,17 +125,17 @@ def sync_all(home: Home, progress: Progress) -> Synced:
 
 
 def ask(home: Home, runs: Sequence[str]) -> tuple[dict[str, "Run"] | None, str]:
-    """The runs that MLflow has, or why it cannot be asked; it is not asked where no run has stores."""
+    """MLflow's runs by id, or None and why it cannot be queried; it is not queried if no run has stores."""
     if not any(wants_stores(home, run_id) for run_id in runs) or (is_local(home) and not home.mlflow_db.exists()):
         return {}, ""
     try:
         return every_run(connect(home)), ""
-    except Exception as error:  # whatever a store or its server may raise
+    except Exception as error:  # a store or its server may raise anything
         return None, explain_error(error, home)
 
 
 def wants_stores(home: Home, run_id: str) -> bool:
-    """Whether a run was begun with stores; False where its journal is damaged."""
+    """Whether a run was started with stores; False if its journal is damaged."""
     try:
         start = started(home.run(run_id) / JOURNAL)
     except DataError:
@@ -143,7 +144,7 @@ def wants_stores(home: Home, run_id: str) -> bool:
 
 
 def forget_if_lost(home: Home, run_id: str, known: Mapping[str, "Run"]) -> None:
-    """Have a run sent again where MLflow has it no more, or not as it was sent."""
+    """Mark a run to be sent again if MLflow has lost it or has it only in part."""
     state, journal = read_state(home, run_id), home.run(run_id) / JOURNAL
     start = started(journal)
     if "run" not in state or start is None:
@@ -154,10 +155,10 @@ def forget_if_lost(home: Home, run_id: str, known: Mapping[str, "Run"]) -> None:
 
 
 def set_aside(home: Home) -> Path | None:
-    """Move MLflow's local store and its artifacts into a folder of their own.
+    """Move MLflow's local store and its artifacts to a backup folder.
 
     Returns:
-        The folder; None where there is no store.
+        The folder; None if there is no store.
     """
     there = [path for path in (home.mlflow_db, home.artifacts) if path.exists()]
     if not there:
@@ -172,13 +173,13 @@ def set_aside(home: Home) -> Path | None:
 
 
 def finish_if_abandoned(home: Home, run_id: str) -> bool:
-    """Finish a run that its process left in the middle.
+    """Finish a run whose process died, as interrupted.
 
     Returns:
-        Whether the run began and has stores.
+        Whether the run has started and has stores.
 
     Raises:
-        DataError: As `ends_of`.
+        DataError: See `ends_of`.
     """
     ends = ends_of(home, run_id)
     if ends is None or not ends[0].stores:
@@ -191,10 +192,10 @@ def finish_if_abandoned(home: Home, run_id: str) -> bool:
 
 
 def ends_of(home: Home, run_id: str) -> tuple[Started, Event] | None:
-    """The start of the run and what it wrote last, or None if it never began.
+    """The first and last event of a run's journal; None if the run never started.
 
     Raises:
-        DataError: The journal is damaged, or has no end though the run has a result, which is written after it.
+        DataError: The journal is damaged, or lacks its last event although the run has a result (written after it).
     """
     folder = home.run(run_id)
     first = last = None

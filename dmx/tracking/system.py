@@ -1,4 +1,4 @@
-"""How busy the machine is, under the names of MLflow's own system metrics, so that its page finds them."""
+"""The load of the machine, under the names of MLflow's system metrics, so that MLflow's page shows them."""
 
 import sys
 import time
@@ -10,14 +10,14 @@ EVERY = 10.0
 
 
 class Meter:
-    """Measures the load of the machine at most every `EVERY` seconds, however often it is asked."""
+    """Measures the load of the machine at most every `EVERY` seconds."""
 
     def __init__(self) -> None:
         self._next = time.monotonic() + EVERY
         psutil.cpu_percent()  # it measures the time since its last call
 
     def read(self) -> dict[str, float]:
-        """The load if a measurement is due, else nothing; measuring takes 0.2 ms."""
+        """The load if a measurement is due, otherwise an empty dict; measuring takes 0.2 ms."""
         now = time.monotonic()
         if now < self._next:
             return {}
@@ -26,7 +26,7 @@ class Meter:
 
 
 def load() -> dict[str, float]:
-    """Processor and memory in use by all processes, memory of this process, and of its GPUs if it uses any.
+    """CPU and memory used by all processes, memory of this process, and use of its GPUs if any.
 
     Percentages in [0, 100], since the last call; memory in units of 10^6 bytes.
     """

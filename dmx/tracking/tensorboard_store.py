@@ -1,8 +1,7 @@
-"""TensorBoard: event files made anew from the journal whenever a run is opened, then appended to.
+"""The TensorBoard replica of the journal: event files, rewritten whenever a run is opened, then appended to.
 
-Event files cannot be changed, and a killed process may leave any part of the last events in them; making them anew is
-what keeps a step from standing there twice. They are written with TensorBoard's own parts: PyTorch's writer would bring
-torch into the forwarder.
+Event files cannot be edited, and a killed process may leave partial events in them; rewriting them avoids duplicate
+steps. They are written with TensorBoard's own classes, as PyTorch's writer would import torch in the forwarder.
 """
 
 import logging
@@ -31,9 +30,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 EVENTS = "events.out.tfevents.*"
 RGB = 3
-"""TensorBoard's number for the colours of a picture."""
+"""TensorBoard's colour space constant for RGB."""
 SUCCESS, FAILURE = 1, 2
-"""TensorBoard's numbers for how a session ended."""
+"""TensorBoard's constants for the status of a session."""
 
 
 class TensorBoardStore:
@@ -64,7 +63,7 @@ class TensorBoardStore:
         replace_text(self._mark, str(end))
 
     def close(self) -> None:
-        """Write out what is buffered."""
+        """Flush and close the event file."""
         self._writer.close()
 
     def _write(self, seconds: float, **what: Any) -> None:
@@ -74,14 +73,14 @@ class TensorBoardStore:
 
 
 def summaries(event: Event, run: Path) -> Iterator[Any]:
-    """What TensorBoard gets of an event, as its `Summary`."""
+    """Convert an event to TensorBoard's `Summary` messages."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.text.summary_v2 import text_pb
 
     match event:
         case Started():
             yield text_pb("config/text_summary", table(event))
-            if event.view is None:  # the record of a study is no trial
+            if event.view is None:  # a study's own run is not a trial
                 yield Summary(value=[session_start(event)])
         case Finished():
             yield Summary(value=[session_end(event)])
@@ -91,15 +90,15 @@ def summaries(event: Event, run: Path) -> Iterator[Any]:
             yield Summary(value=[Summary.Value(tag=key, simple_value=value) for key, value in event.values.items()])
         case Pictured():
             file = run / event.file
-            if file.exists():  # the user may have removed it to make room
+            if file.exists():  # the user may have removed it to free space
                 png = file.read_bytes()
-                width, height = struct.unpack(">II", png[16:24])  # the first chunk of a PNG begins with them
+                width, height = struct.unpack(">II", png[16:24])  # the first chunk of a PNG starts with the size
                 image = Summary.Image(height=height, width=width, colorspace=RGB, encoded_image_string=png)
                 yield Summary(value=[Summary.Value(tag=event.key, image=image)])
 
 
 def session_start(event: Started) -> Any:
-    """The run's hyperparameters for the plug-in that compares them: those that its study varies, or all."""
+    """The run's hyperparameters for the HParams plugin: those that its study varies, or all."""
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
 
     info = SessionStartInfo(group_name=event.name, start_time_secs=event.time / 1000)
@@ -109,7 +108,7 @@ def session_start(event: Started) -> Any:
 
 
 def session_end(event: Finished) -> Any:
-    """How the run ended."""
+    """The run's status for the HParams plugin."""
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 
     good = Outcome(event.outcome) in (Outcome.COMPLETE, Outcome.PRUNED)
@@ -118,7 +117,7 @@ def session_end(event: Finished) -> Any:
 
 
 def set_parameter(field: Any, value: Scalar) -> None:
-    """Put a parameter where the protocol has its type."""
+    """Set the field of a protobuf value that fits the parameter's type."""
     if isinstance(value, bool):
         field.bool_value = value
     elif isinstance(value, int | float):
@@ -128,7 +127,7 @@ def set_parameter(field: Any, value: Scalar) -> None:
 
 
 def plugin_value(tag: str, content: Any) -> Any:
-    """A summary that the plug-in of hyperparameters reads."""
+    """A summary for the HParams plugin."""
     from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
     from tensorboard.compat.proto.tensor_pb2 import TensorProto
     from tensorboard.compat.proto.types_pb2 import DT_FLOAT
@@ -161,7 +160,7 @@ def counts(event: Curved) -> np.ndarray:
 
 
 def mark(run: Path) -> Path:
-    """The file that says how much of the journal TensorBoard has."""
+    """The file with the position in the journal up to which TensorBoard has it."""
     return run / "tensorboard.sent"
 
 
@@ -170,7 +169,7 @@ def sent(run: Path, logdir: Path) -> int:
     if not mark(run).exists() or next(logdir.glob(EVENTS), None) is None:  # the user may have removed the files
         return 0
     text = mark(run).read_bytes()
-    return int(text) if text.isdigit() else 0  # a mark that cannot be read is worth no more than none
+    return int(text) if text.isdigit() else 0  # an unreadable mark counts as missing
 
 
 def table(start: Started) -> str:
@@ -180,11 +179,11 @@ def table(start: Started) -> str:
 
 
 def draw_graph(folder: Path, model: "nn.Module", inputs: "tuple[Tensor, ...]") -> None:
-    """Write the graph of `model` into a folder that is not there yet; of what cannot be traced there is none.
+    """Write the graph of `model` to a new folder; nothing is written if the model cannot be traced.
 
     Args:
-        folder: Below the run's TensorBoard folder, which is made anew from the journal; this is not.
-        model: Called with `inputs` once.
+        folder: A subfolder of the run's TensorBoard folder; unlike the event files there, it is not rewritten.
+        model: The model, called once with `inputs`.
         inputs: Tensors on its device.
     """
     from torch.utils.tensorboard import SummaryWriter
@@ -194,9 +193,9 @@ def draw_graph(folder: Path, model: "nn.Module", inputs: "tuple[Tensor, ...]") -
     was_training = model.training
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()), SummaryWriter(str(folder)) as writer:
-            warnings.simplefilter("ignore")  # tracing warns of every branch on a size
+            warnings.simplefilter("ignore")  # tracing warns about every branch on a size
             writer.add_graph(model.eval(), inputs, use_strict_trace=False)
-    except Exception as error:  # whatever tracing may raise: a picture is not worth a run
+    except Exception as error:  # tracing may raise anything; a missing graph must not fail the run
         log.debug("no graph: %s", error)
         shutil.rmtree(folder, ignore_errors=True)
     finally:

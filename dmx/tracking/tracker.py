@@ -1,4 +1,4 @@
-"""What training knows of tracking."""
+"""The tracking interface for training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from dmx.tracking.mlflow_forms import View
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Records what a run does and returns at once; no store can delay it or make it fail."""
+    """Logs metrics, pictures and artifacts of a run without blocking; logging backends cannot make it fail."""
 
     def log(self, step: int, values: Mapping[str, float | int]) -> None:
         """Record scalars at an optimizer step; a key's steps at or below its last one are ignored."""
@@ -24,21 +24,21 @@ class Tracker(Protocol):
         """Record an RGB picture; a key's steps at or below its last one are ignored."""
 
     def curve(self, step: int, key: str, hits: Sequence[int], false: Sequence[int], totals: tuple[int, int]) -> None:
-        """Record how many pixels of object and rest are predicted at thresholds, and how many there are."""
+        """Record a curve over thresholds: predicted pixels of object (`hits`) and rest (`false`), and their totals."""
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        """Keep a file or a folder with the run, under `folder`."""
+        """Log a file or a folder as an artifact under `folder`."""
 
     def finish(self, outcome: Outcome, reason: str) -> int:
         """Close the run with its outcome.
 
         Returns:
-            The number of events that the stores still lack.
+            The number of events not yet sent to MLflow and TensorBoard.
         """
 
 
 class Untracked:
-    """Records nothing: for the processes of a group beside the one that keeps the records."""
+    """Records nothing; for ranks other than 0."""
 
     def log(self, step: int, values: Mapping[str, float | int]) -> None:
         """See `Tracker`."""
@@ -59,17 +59,17 @@ class Untracked:
 
 @dataclass(frozen=True)
 class RunStart:
-    """What is known of a run before step 0.
+    """The description of a run before step 0.
 
     Attributes:
         experiment: The MLflow experiment that it belongs to.
-        name: What people see in tables.
+        name: Its display name in tables.
         tags: Short texts to filter by.
         params: The flattened configuration.
-        files: Texts by file name, written into the run's folder and kept as artifacts.
-        searched: What a study varies, under the study's names.
-        inputs: The parts of the data set, as `journal.Started` has them.
-        view: The saved view of the study that this is the record of; None for the record of a run.
+        files: Texts by file name, written to the run's folder and logged as artifacts.
+        searched: The parameters that a study varies, under the study's names.
+        inputs: The parts of the data set, see `journal.Started`.
+        view: MLflow's saved view, if this is a study's own run; None for other runs.
     """
 
     experiment: str

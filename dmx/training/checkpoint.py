@@ -1,7 +1,7 @@
-"""Checkpoints: whole or not there, and unable to run code.
+"""Checkpoints that are written atomically and cannot run code on loading.
 
-The resumable state is one file, loaded with `weights_only`; the best weights are safetensors. Both are written beside
-their place and moved into it, so that a kill at any moment leaves the old or the new file, never half of one.
+The resumable state is one file, loaded with `weights_only`; the best weights are safetensors. Both are written to a
+temporary file and renamed, so that a kill at any moment leaves either the old or the new file, never a partial one.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dmx.stored import intact, replacing
 
 AGAIN = "restore it from a copy, or remove it, and the same command trains the run from its beginning."
-"""What to do about a checkpoint that cannot be read."""
+"""Advice for a checkpoint that cannot be read."""
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -24,10 +24,13 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
-    """The resumable state at `path`; None where there is none.
+    """Load the resumable state from `path`.
+
+    Returns:
+        The state; None if there is no such file.
 
     Raises:
-        UserError: The file is damaged, or holds more than numbers.
+        UserError: The file is damaged, or holds objects that `weights_only` refuses.
     """
     if not path.exists():
         return None
@@ -49,7 +52,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
     """Read the weights of `model` from safetensors.
 
     Raises:
-        UserError: The file is damaged, or the weights are those of another network.
+        UserError: The file is damaged, or the weights belong to another network.
     """
     with intact(path, "restore it from a copy, or train the run again."):
         model.load_state_dict(load_file(path))

@@ -1,4 +1,4 @@
-"""The device of a run: how it is used, what a network costs on it, and what to do when its memory runs out."""
+"""The device of a run: precision, memory format and compilation; a network's cost on it; out-of-memory handling."""
 
 import gc
 import shutil
@@ -14,12 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from dmx.errors import UserError
 from dmx.models import DepthMaskModel
 
-# A run must spend this many floating-point operations before compilation (40 to 60 s) pays: some 10 minutes at the
-# speed that the baseline was seen to reach (two CPU cores: 0.1 TFLOP/s) or is assumed to (one data-centre GPU: 50).
+# Compilation takes 40 to 60 s and pays off from this many floating-point operations on: about 10 minutes at the
+# baseline's speed, measured on two CPU cores (0.1 TFLOP/s) and assumed for a data-centre GPU (50 TFLOP/s).
 COMPILE_FROM_FLOPS = {"cpu": 6e13, "cuda": 3e16}
 
 LATENCY_SECONDS = 0.3
-"""How long a latency is measured, after its first call."""
+"""Seconds for which a latency is measured, after the first call."""
 FLOAT32_BYTES = 4
 M = TypeVar("M", bound=nn.Module)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -27,29 +27,29 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """How a run uses its device: what each `auto` of the settings was resolved to on this machine."""
+    """How a run uses its device: the settings with each `auto` resolved on this machine."""
 
     device: torch.device
     dtype: torch.dtype
     memory_format: torch.memory_format
     compile: bool
     refused: str = ""
-    """The precision that `auto` would have taken, and the part of the network that it computes wrongly."""
+    """The precision that `auto` rejected, and the part of the network that it computes wrongly."""
 
     def place(self, model: M) -> M:
-        """Move a model onto the device, in the memory format."""
+        """Move a model to the device, in the memory format."""
         return model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload,no-any-return]
 
     def autocast(self) -> AbstractContextManager[None]:
-        """The context of the forward pass."""
+        """The autocast context of the forward pass."""
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
     def scaler(self) -> torch.amp.GradScaler:
-        """The gradient scaler: at work for float16 only."""
+        """The gradient scaler, enabled for float16 only."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
     def facts(self) -> dict[str, str]:
-        """The settings as plain texts, for the record of the run."""
+        """The settings as strings, for the run's record."""
         return {
             "device": str(self.device),
             "precision": str(self.dtype).removeprefix("torch."),
@@ -68,13 +68,13 @@ def resolve_device(
 ) -> DeviceConfig:
     """Resolve the settings of a run that will spend `flops` floating-point operations.
 
-    `auto` precision is bfloat16 on CUDA cards that compute in it and float32 elsewhere: on a CPU without native
-    support bfloat16 was measured 24 times slower. `auto` compiles where the run is long enough and a C++ compiler is
-    at hand. The choice depends on the configuration and the machine alone, never on a clock, so that a resumed run
+    Precision `auto` is bfloat16 on CUDA GPUs with native support and float32 elsewhere: on a CPU without native
+    support bfloat16 was measured 24 times slower. Compile `auto` is on if the run is long enough and a C++ compiler is
+    available. The choice depends only on the configuration and the machine, never on timing, so that a resumed run
     makes the same one.
 
     Raises:
-        UserError: The device is not there.
+        UserError: The device is not available.
     """
     check_device(device)
     where = torch.device(_best_device() if device == "auto" else device)
@@ -87,10 +87,10 @@ def resolve_device(
 
 
 def check_device(device: Literal["auto", "cpu", "cuda", "mps"]) -> None:
-    """Make sure that the device is there.
+    """Check that the device is available.
 
     Raises:
-        UserError: It is not.
+        UserError: It is not available.
     """
     if (device == "cuda" and not torch.cuda.is_available()) or (
         device == "mps" and not torch.backends.mps.is_available()
@@ -107,7 +107,7 @@ def _best_device() -> str:
 def forward_flops(net: nn.Module, size: tuple[int, int], with_background: bool) -> int:
     """Floating-point operations of one sample's forward pass (a multiply-add counts as two).
 
-    Shapes alone are computed, which takes no memory; but all of it where values decide what a network does.
+    Computed on fake tensors (shapes only), which take no memory; or on real ones, if the network depends on values.
     """
 
     def counted(mode: AbstractContextManager[Any]) -> int:
@@ -120,17 +120,17 @@ def forward_flops(net: nn.Module, size: tuple[int, int], with_background: bool) 
     net.eval()
     try:
         return counted(FakeTensorMode(allow_non_fake_inputs=True))
-    except RuntimeError:  # because of the values; or a defect, which the training will raise
+    except RuntimeError:  # the network depends on values; or it has a defect, which training will raise
         return counted(nullcontext())
     finally:
         net.train(was_training)
 
 
 def memory_mb(model: DepthMaskModel, size: tuple[int, int], batch_size: int) -> float:
-    """MiB that training a batch takes in float32: weights, gradients and what the forward pass keeps for the backward.
+    """MiB for training on a batch in float32: weights, gradients and the activations saved for backward.
 
-    Counted on one sample, so that it is the same on every machine; what the optimizer, kernels and the allocator add is
-    not in it.
+    Counted on one sample, so that it is the same on every machine; memory of the optimizer, the kernels and the
+    allocator is not included.
     """
     kept: dict[int, int] = {}
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
@@ -139,7 +139,7 @@ def memory_mb(model: DepthMaskModel, size: tuple[int, int], batch_size: int) -> 
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
-            alive.append(tensor)  # else its memory, and so its address, may serve another
+            alive.append(tensor)  # otherwise its memory, and so its address, could be reused
         return tensor
 
     alive: list[Tensor] = []
@@ -154,8 +154,8 @@ def memory_mb(model: DepthMaskModel, size: tuple[int, int], batch_size: int) -> 
 def latency_ms(
     model: DepthMaskModel, size: tuple[int, int], with_background: bool, device_config: DeviceConfig
 ) -> float:
-    """Milliseconds from one picture to its prediction on the device, as trained: the median of many."""
-    from torch.utils.benchmark import Timer  # looks for compilers, and says so: only who uses it waits
+    """Median latency in ms of predicting one picture on the device, with the settings of the training."""
+    from torch.utils.benchmark import Timer  # slow import, which searches for compilers
 
     model = device_config.place(model)
     was_training = model.training
@@ -177,12 +177,12 @@ def latency_ms(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: on a GPU torch has a class for it, on a CPU only a text."""
+    """Whether memory ran out: a torch exception class on a GPU, only a message on a CPU."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def free_memory() -> None:
-    """Return memory that is no longer used to the device."""
+    """Return unused cached memory to the device."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

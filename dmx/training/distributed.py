@@ -1,7 +1,6 @@
-"""Distributed training: several processes train one model, each on its part of every batch.
+"""Distributed data-parallel training: each rank trains on its part of every batch.
 
-Rank 0 validates, reports and writes, and broadcasts what it finds. In a single process every function here does
-nothing.
+Rank 0 validates, reports and writes, and broadcasts its results. With a world size of 1 the functions here do nothing.
 """
 
 import os
@@ -20,19 +19,19 @@ from dmx.errors import MachineError
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
 PATIENCE = timedelta(hours=1)
-"""How long the other ranks wait for rank 0, which validates alone; a process that has died ends the wait at once."""
+"""Timeout of the other ranks while rank 0 validates; if a process dies, they fail at once."""
 
 
 @contextmanager
 def join_process_group(device: str) -> Iterator[None]:
-    """Join the process group that `torchrun` has started; without `torchrun` do nothing."""
+    """Join the process group of `torchrun`; do nothing without `torchrun`."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
     cuda = device in ("auto", "cuda") and torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    import_module("torch.distributed.nn.functional")  # first, or its defaults would hold the group beyond its end
+    import_module("torch.distributed.nn.functional")  # first, or its defaults would keep the group alive
     dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield
@@ -41,10 +40,10 @@ def join_process_group(device: str) -> Iterator[None]:
 
 
 def lost_process(error: Exception) -> MachineError | None:
-    """The error to raise where torch says, in a step of several processes, that one of the others is gone.
+    """Translate torch's error for the loss of another rank.
 
     Returns:
-        None where `error` says something else.
+        The error to raise; None if `error` has another cause.
     """
     text = str(error).partition("\n")[0]
     if world_size() == 1 or not (isinstance(error, dist.DistError) or "gloo" in text):
@@ -56,17 +55,17 @@ def lost_process(error: Exception) -> MachineError | None:
 
 
 def world_size() -> int:
-    """The number of processes that train this model together."""
+    """The number of processes that train this model; 1 without `torchrun`."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """The number of this process among them, from 0."""
+    """The rank of this process, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def all_reduce_mean(tensors: Iterable[Tensor | None]) -> None:
-    """Replace each tensor by its mean over all processes, in place; all pass the same tensors in the same order."""
+    """Replace each tensor by its mean over all ranks, in place; all ranks pass the same tensors in the same order."""
     if world_size() > 1:
         known = [tensor for tensor in tensors if tensor is not None]
         for work in [dist.all_reduce(tensor, async_op=True) for tensor in known]:
@@ -76,9 +75,9 @@ def all_reduce_mean(tensors: Iterable[Tensor | None]) -> None:
 
 
 def sync_losses(losses: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Losses with the mean value over all processes and this process's own gradient.
+    """Losses with the value of the mean over all ranks and the gradient of this rank's own loss.
 
-    So a weighting computes the same weights in every process.
+    A weighting thus computes the same weights on every rank.
     """
     if world_size() == 1:
         return losses
@@ -88,7 +87,7 @@ def sync_losses(losses: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def any_rank(here: bool) -> bool:
-    """Whether `here` is true in any process; all processes must call this."""
+    """Whether `here` is true on any rank; all ranks must call this."""
     if world_size() == 1:
         return here
     found: list[Any] = [None] * world_size()
@@ -97,7 +96,7 @@ def any_rank(here: bool) -> bool:
 
 
 def broadcast_from_rank0(find: Callable[[], T]) -> T:
-    """Call `find` in rank 0 and return its result, or raise its error, in every process."""
+    """Call `find` on rank 0 and return its result, or raise its error, on every rank."""
     if world_size() == 1:
         return find()
     found: list[Any] = [None, None]
@@ -109,11 +108,11 @@ def broadcast_from_rank0(find: Callable[[], T]) -> T:
     dist.broadcast_object_list(found)
     if found[1] is not None:
         raise found[1]
-    return found[0]  # type: ignore[no-any-return]  # the list has what was found now
+    return found[0]  # type: ignore[no-any-return]  # set by the broadcast
 
 
 def sync_batch_norm(model: M, device: torch.device) -> M:
-    """Convert batch norm to one over the whole batch, which torch can do on GPUs only; on a CPU leave it as it is."""
+    """Convert batch norm to `SyncBatchNorm`, which torch supports on GPUs only; unchanged on a CPU."""
     if world_size() == 1 or device.type != "cuda":
         return model
     converted: M = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
@@ -121,6 +120,6 @@ def sync_batch_norm(model: M, device: torch.device) -> M:
 
 
 def seed_by_rank() -> None:
-    """Seed torch differently in each process: dropout must not be the same in all of them."""
+    """Seed torch differently on each rank, so that dropout masks differ."""
     if rank():
         torch.manual_seed(torch.initial_seed() + rank())

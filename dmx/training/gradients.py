@@ -1,9 +1,9 @@
 """From the losses of the tasks to the gradients of the parameters.
 
-Weightings by losses give one total, which is differentiated as ever. Weightings by gradients ask for the gradient g_t
-of each task on what the tasks share, give weights α from the inner products <g_s, g_t> (the Gram matrix), and the
-shared part gets Σ_t α_t g_t. What belongs to one task alone gets its gradient as it is, for there is nothing to
-balance; or α_t g_t, where the method weighs whole losses.
+A weighting by losses gives one total loss for a single backward pass. A weighting by gradients computes weights α from
+the inner products <g_s, g_t> (the Gram matrix) of the task gradients g_t on the shared parameters, which then get the
+gradient Σ_t α_t g_t. Task-specific parameters get their own gradient unweighted, as there is nothing to balance, or
+α_t g_t if the method weighs whole losses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,11 @@ from dmx.training.distributed import all_reduce_mean, world_size
 from dmx.weighting.kinds import GradientWeighting
 
 Features = Sequence[tuple[Tensor, Tensor]]
-"""Each feature as the encoder gave it, and as the decoders got it: cut off, so that gradients stop there."""
+"""Each feature as the encoder's output and as the decoders' input, which is detached so that gradients stop there."""
 
 
 def shared_parameters(model: DepthMaskModel, size: tuple[int, int]) -> tuple[bool, ...]:
-    """For each parameter of `model`, whether both the mask and the depth depend on it; seen on an empty picture."""
+    """For each parameter of `model`, whether both mask and depth depend on it, determined on an empty picture."""
     parameters = list(model.parameters())
     prediction = model.look(size)
     outputs = (prediction.mask_logits.sum(), prediction.depth.sum())
@@ -49,15 +49,15 @@ def backward(
     features: Features,
     scaler: torch.amp.GradScaler,
 ) -> Float[Tensor, ""]:
-    """Set the gradient of each parameter, times the scaler's scale.
+    """Set the gradient of each parameter, multiplied by the scaler's scale.
 
     Args:
         losses: The loss of each task.
         weighting: Computes α.
-        parameters: All that is learned.
-        shared: Which of them both tasks depend on; not looked at if there are features.
-        features: What passes from encoder to decoders, if the weighting is on that.
-        scaler: Keeps small gradients above 0 in half precision; its scale is not in G.
+        parameters: All learned parameters.
+        shared: For each, whether both tasks depend on it; ignored if there are features.
+        features: The features between encoder and decoders, if the weighting takes gradients of features.
+        scaler: Prevents underflow of gradients in half precision; its scale is divided out of G.
 
     Returns:
         Σ_t α_t L_t.
@@ -74,7 +74,7 @@ def backward(
     G = gram([[g for g, use in zip(task, balanced, strict=True) if use] for task in gradients])
     values = torch.stack([L.detach() for L in tasks])
     all_reduce_mean([values])
-    if features:  # each process has the features of its own samples, 1/n of the whole batch's loss
+    if features:  # each rank has the features of its own samples, which make 1/n of the batch's loss
         all_reduce_mean([G])
         G = G / world_size()
     alpha: Tensor = weighting(values, G / scaler.get_scale() ** 2)
@@ -92,7 +92,7 @@ def backward(
 
 
 def _sum(gradients: Sequence[Tensor | None], alpha: Float[Tensor, "T"]) -> Tensor | None:
-    """Σ_t α_t g_t in the gradients' own type; None where no task has any."""
+    """Σ_t α_t g_t in the gradients' own dtype; None if no task has a gradient."""
     terms = [a * g for a, g in zip(alpha, gradients, strict=True) if g is not None]
     known = next((g for g in gradients if g is not None), None)
     return None if known is None else torch.stack(terms).sum(0).to(known.dtype)

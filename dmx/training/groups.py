@@ -1,15 +1,15 @@
-"""Parameter groups: no weight decay on norms and biases, and slower learning towards the bottom of the encoder.
+"""Parameter groups: no weight decay on norms and biases, and layer-wise learning-rate decay in the encoder.
 
-The encoder of L layers learns, in layer l = 0, ..., L-1, at
+Layer l = 0, ..., L-1 of an encoder with L layers has the learning rate
 
     lr_l = lr · encoder_lr · layer_decay^(L - l)
 
-and all else at lr, stems before the encoder too: what is not pretrained starts from nothing. This is the layer-wise
-decay of Bao et al. 2022 (BEiT, fine-tuning), with the decoders in the place of its head. Layers are taken in the order
-in which a picture passes them: some encoders define all their embeddings of patches before all their blocks.
+and all other parameters have lr, including stems before the encoder, which are not pretrained. This is the layer-wise
+decay of Bao et al. 2022 (BEiT, fine-tuning), with the decoders in place of its head. Layers are ordered by execution
+and not by definition, as some encoders define all patch embeddings before all blocks.
 
-An optimizer of hidden layers alone, as Muon is, has a method of its own for the first and last layers (`ends`), and for
-what is spared of decay.
+An optimizer for hidden layers only, such as Muon, updates the first and last layers (`ends`) and the parameters without
+weight decay by a fallback method.
 """
 
 import re
@@ -36,18 +36,19 @@ def make_optimizer(
     look: Callable[[], object],
     others: Iterable[nn.Parameter] = (),
 ) -> Optimizer:
-    """The optimizer of a model's parameter groups; the first group has the whole learning rate.
+    """Create the optimizer with a model's parameter groups; the first group has the full learning rate.
 
     Args:
         optimizer: A registered optimizer with its parameters.
-        model: What is learned.
-        settings: Which of its parameters are treated in which way.
-        look: Runs `model` once on an input that requires a gradient, so that the order of its layers shows, and
-            returns what comes out.
-        others: What is learned beside it, without weight decay, which would pull a learned weighting to equal weights.
+        model: The model to train.
+        settings: The settings of the parameter groups.
+        look: Runs `model` once on an input that requires a gradient and returns its outputs, so that the order of
+            its layers can be observed.
+        others: Further learned parameters, such as those of a weighting; they get no weight decay, which would pull a
+            weighting towards equal weights.
 
     Raises:
-        UserError: The model has no encoder to slow down.
+        UserError: The encoder's learning rate is to be scaled, but the model has no encoder.
     """
     hidden = optimizer.component.facts.get("hidden_layers", False)
     groups = parameter_groups(model, settings, look, hidden_layers=hidden)
@@ -63,14 +64,15 @@ def make_optimizer(
 def parameter_groups(
     model: nn.Module, settings: GroupsConfig, look: Callable[[], object], *, hidden_layers: bool = False
 ) -> list[dict[str, Any]]:
-    """Each parameter of `model` in one group, the faster groups first, in each the order of the model.
+    """Assign each parameter of `model` to one group; groups are sorted by falling learning rate.
 
-    Groups have the keys `params`, `lr_scale` (the share of the learning rate) and, where there is none,
-    `weight_decay`: with default settings there are two, or one where all parameters are of one kind. With
-    `hidden_layers`, what belongs to none has `use_fallback`, timm's word for what Muon leaves to AdamW.
+    Groups have the keys `params` (in the model's order), `lr_scale` (the factor on the learning rate) and, if they
+    are not decayed, `weight_decay` = 0. With default settings there are two groups, or one if all parameters are of
+    one kind. With `hidden_layers`, groups of other parameters have `use_fallback`, timm's key for what Muon leaves to
+    AdamW.
 
     Raises:
-        UserError: The encoder is to be slowed down, but the model has none.
+        UserError: The encoder's learning rate is to be scaled, but the model has no encoder.
     """
     spared = spared_of_decay(model)
     outside = spared | ends(model, look) if hidden_layers else set()
@@ -91,7 +93,7 @@ def parameter_groups(
 
 
 def ends(model: nn.Module, look: Callable[[], object]) -> set[str]:
-    """The names of the matrices and kernels of the first layers and of the last ones, see `Layers`."""
+    """The names of the matrices and kernels of the first and last layers, see `Layers`."""
     seen = look()
     outputs = vars(seen).values() if isinstance(seen, Prediction) else [seen]
     found = layers(output for output in outputs if isinstance(output, Tensor))
@@ -99,10 +101,11 @@ def ends(model: nn.Module, look: Callable[[], object]) -> set[str]:
 
 
 def spared_of_decay(model: nn.Module) -> set[str]:
-    """Parameters of one dimension (norms, biases, layer scales), embeddings of positions, and what a module names.
+    """The names of the parameters without weight decay.
 
-    A module does so by `no_weight_decay()`, timm's convention for tokens and position embeddings; but timm's wrappers
-    for features of several scales lose that method, so the embeddings are known by their names too.
+    These are one-dimensional parameters (norms, biases, layer scales), and those that a module's `no_weight_decay()`
+    lists, timm's convention for tokens and position embeddings. timm's wrappers for multi-scale features drop that
+    method, so tokens and position embeddings are also recognised by name.
     """
     flat = {
         name
@@ -119,10 +122,10 @@ def spared_of_decay(model: nn.Module) -> set[str]:
 
 
 def encoder_scales(model: nn.Module, settings: GroupsConfig, look: Callable[[], object]) -> dict[str, float]:
-    """The share of the learning rate of each parameter of the encoder by its name in `model`.
+    """The factor on the learning rate of each encoder parameter, by its name in `model`.
 
     Raises:
-        UserError: The encoder is to be slowed down, but the model has none.
+        UserError: The encoder's learning rate is to be scaled, but the model has no encoder.
     """
     if settings.encoder_lr == settings.layer_decay == 1:
         return {}
@@ -136,16 +139,16 @@ def encoder_scales(model: nn.Module, settings: GroupsConfig, look: Callable[[], 
     layers = layers_of(encoder, look)
     scales = {}
     for name, _ in encoder.named_parameters():
-        # what stands in no layer, as tokens and position embeddings do, comes in with the first
+        # parameters outside of all layers, such as tokens and position embeddings, count as layer 0
         layer = next((i for i, inside in enumerate(layers) if name in inside), 0)
         scales[f"{prefix}.{name}"] = settings.encoder_lr * settings.layer_decay ** (len(layers) - layer)
     return scales
 
 
 def layers_of(encoder: nn.Module, look: Callable[[], object]) -> list[set[str]]:
-    """The names of the parameters of each layer, in the order of use: the encoder's children, with containers opened.
+    """The parameter names of each layer in execution order; layers are the encoder's children, containers flattened.
 
-    A child without any matrix or kernel, as a norm is, belongs to the layer before it.
+    A child without a matrix or kernel, such as a norm, belongs to the layer before it.
     """
     layers: list[set[str]] = []
     for prefix, child in in_order_of_use(list(_opened(encoder, "")), look):
@@ -157,7 +160,7 @@ def layers_of(encoder: nn.Module, look: Callable[[], object]) -> list[set[str]]:
 
 
 def in_order_of_use(children: list[tuple[str, nn.Module]], look: Callable[[], object]) -> list[tuple[str, nn.Module]]:
-    """The children in the order in which `look` first calls them; one that it does not call stays behind its own."""
+    """The children in the order in which `look` first calls them; an uncalled one stays behind its predecessor."""
     called: list[nn.Module] = []
     hooks = [child.register_forward_pre_hook(lambda module, _: called.append(module)) for _, child in children]
     look()
@@ -171,7 +174,7 @@ def in_order_of_use(children: list[tuple[str, nn.Module]], look: Callable[[], ob
 
 
 def _opened(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    """The children by name that have parameters; in place of a container, or of an only child, its own children."""
+    """The children with parameters, by name; a container, or an only child, is replaced by its own children."""
     children = [(name, child) for name, child in module.named_children() if any(True for _ in child.parameters())]
     for name, child in children:
         nested = any(True for _ in child.children())
@@ -183,9 +186,9 @@ def _opened(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
 
 @dataclass(frozen=True)
 class Layers:
-    """The parameters of the first layers, which no layer precedes, and of the last ones, which none follows.
+    """The parameters of the first layers, which no layer precedes, and of the last layers, which no layer follows.
 
-    A layer is an operation of autograd that what comes from the input goes through, together with a matrix or kernel.
+    A layer is an autograd operation that combines an activation, which depends on the input, with a matrix or kernel.
     """
 
     first: frozenset[nn.Parameter]
@@ -193,7 +196,7 @@ class Layers:
 
 
 def layers(outputs: Iterable[Tensor]) -> Layers:
-    """The first and last layers on the way from an input that requires a gradient to `outputs`, as autograd saw it."""
+    """The first and last layers between an input that requires a gradient and `outputs`, from autograd's graph."""
     roots = [output.grad_fn for output in outputs if output.grad_fn is not None]
     known = Weights(roots)
     first = {
@@ -215,12 +218,12 @@ def layers(outputs: Iterable[Tensor]) -> Layers:
 
 
 class Weights:
-    """What stands in the graph behind some outputs.
+    """How inputs and weights reach the nodes of the autograd graph of some outputs.
 
     Attributes:
-        of: Of each node, the matrices and kernels that come to it without passing what comes from the input.
-        from_input: The nodes that the input comes to; leaves that are no parameters are inputs.
-        bare: Those of them that it comes to without passing a layer.
+        of: For each node, the matrices and kernels that reach it through nodes that do not depend on the input.
+        from_input: The nodes that depend on the input; leaves other than parameters are inputs.
+        bare: The nodes of `from_input` that the input reaches without passing a layer.
     """
 
     def __init__(self, roots: Iterable[Node]) -> None:
@@ -245,7 +248,7 @@ def _children(node: Node) -> list[Node]:
 
 
 def _children_first(roots: Iterable[Node]) -> Iterator[Node]:
-    """All nodes, each after its children; without recursion, as networks are deeper than Python's stack."""
+    """All nodes in post-order, each after its children; iterative, as networks are deeper than Python's stack."""
     seen: set[Node] = set()
     waiting = [(root, False) for root in roots]
     while waiting:

@@ -1,15 +1,15 @@
-"""The optimizers: torch's and timm's as a table, and those that need more than a row; importing this registers them.
+"""The optimizers: torch's and timm's as a table, others as functions; importing this module registers them.
 
-Weight decay starts at 0 but for AdamW, which is named for it. The class of a row is imported when it is built:
-importing timm takes seconds. The learning rates of a family are searched where that family works: steps scaled to the
-size of the gradient's history (`AdaptiveRate`), steps as long as the gradient (`GradientRate`), steps of the
-gradient's sign (`SignRate`).
+The default weight decay is 0, except for AdamW. The class of a row is imported when it is built, as importing timm
+takes seconds. The searched range of the learning rate depends on the family: steps scaled by the gradient's history
+(`AdaptiveRate`), steps proportional to the gradient (`GradientRate`), steps by the gradient's sign (`SignRate`).
 
-Muon, as its authors advise, is for the kernels and matrices of hidden layers alone: AdamW, with the same learning rate,
-learns the first layers and the last ones, biases, norms and embeddings (`hidden_layers`, see `dmx.training.groups`).
-Deviations, all timm's: that AdamW has Nesterov's momentum (NAdamW); it also learns what is hardly a matrix, as kernels
-of one channel, with a side below 4, or 128 times as long as wide; and the five Newton-Schulz steps have coefficients of
-their own each, which come nearer to an orthogonal matrix than the authors' one set of them.
+Muon, as its authors advise, updates only the kernels and matrices of hidden layers; AdamW, with the same learning rate,
+updates first and last layers, biases, norms and embeddings (`hidden_layers`, see `dmx.training.groups`).
+Deviations, all of timm's implementation: its AdamW has Nesterov momentum (NAdamW); it also updates matrices that are
+close to vectors, namely kernels of one channel, with a side below 4, or 128 times as long as wide; and each of the
+five Newton-Schulz steps has its own coefficients, which approximate an orthogonal matrix better than the authors' one
+set.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ ONE_RATE = {"groups.encoder_lr": (1.0,), "groups.layer_decay": (1.0,)}
 
 
 class Setting(NamedTuple):
-    """A parameter of an optimizer: its type with legal and searched range, its default, and what it is."""
+    """A parameter of an optimizer: its type with legal and searched range, its default, and its description."""
 
     type: Any
     default: float
@@ -69,7 +69,7 @@ def decoupled(
     type: Any = DecoupledDecay,
     what: str = "The share of the weights that each step of learning rate 1 takes away.",
 ) -> Setting:
-    """Weight decay apart from the gradient."""
+    """Decoupled weight decay."""
     return Setting(type, default, what)
 
 
@@ -79,7 +79,7 @@ NO_FACTS: Mapping[str, Any] = {}
 
 
 def made(target: str, parameters: ParamsT, **options: Any) -> Optimizer:
-    """An optimizer of the class `target`, which is imported here, for importing timm takes seconds."""
+    """Create an optimizer of the class `target`; it is imported here, as importing timm takes seconds."""
     module, _, name = target.rpartition(".")
     optimizer: Optimizer = getattr(import_module(module), name)(parameters, **options)
     return optimizer
@@ -99,10 +99,10 @@ def row(
     Args:
         name: Its name in the registry.
         target: Module and name of the class.
-        paper: Where it comes from.
-        summary: What it does, in one line.
-        fixed: Arguments of the class that are no parameters here.
-        facts: What else must be known of it, see `Component.facts`.
+        paper: Its source.
+        summary: Its description in one line.
+        fixed: Arguments of the class that are not exposed as parameters.
+        facts: Further facts, see `Component.facts`.
         settings: Its parameters; `beta1`, `beta2`, ... become the argument `betas`.
     """
 
@@ -248,7 +248,7 @@ def sgdp(
 
 
 def training(optimizer: Optimizer) -> Optimizer:
-    """The schedule-free `optimizer`, ready for steps: between `eval()` and `train()` the weights are their averages."""
+    """Put the schedule-free `optimizer` in train mode for steps; in eval mode the weights are their averages."""
     optimizer.train()  # type: ignore[attr-defined]
     return optimizer
 
@@ -319,6 +319,6 @@ def prodigy(
     """
     from prodigyopt import Prodigy
 
-    with redirect_stdout(None):  # it prints how it decays
+    with redirect_stdout(None):  # it prints its kind of weight decay
         optimizer: Optimizer = Prodigy(parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
     return optimizer

@@ -1,13 +1,13 @@
-"""Whether a device computes in less than float32 what it should: rounded, but the same.
+"""Check that a device's lower-precision kernels match float32 up to rounding.
 
-Kernels in lower precision are young, and some are wrong on some processors: torch 2.15's convolution in bfloat16 with
-kernel and stride 16 gives something else altogether for 4, 6 or 8 channels where the processor has AMX. So each part of
-a network is held against itself in float32, with the inputs that it has in the lower precision:
+Some lower-precision kernels are wrong on some processors: torch 2.15's bfloat16 convolution with kernel and stride 16
+gives unrelated results for 4, 6 or 8 channels on processors with AMX. So each module of a network is compared with
+itself in float32, on the inputs that it gets in the lower precision:
 
     y = f(x) in the lower precision,   r = f(x) in float32,   q = f(x) in float32 with weights and outputs rounded
 
-q - r is what rounding does to this f at this x, however badly it is conditioned. y is rounded once more inside, in
-another way: ||y - r|| <= SLACK (||q - r|| + u ||r||), with u the unit of rounding.
+q - r is the effect of rounding on this f at this x, however badly conditioned f is. The kernel of y also rounds
+intermediate results, hence the tolerance ||y - r|| <= SLACK (||q - r|| + u ||r||), with u the unit roundoff.
 """
 
 import logging
@@ -27,27 +27,27 @@ from dmx.training.device import DeviceConfig
 
 log = logging.getLogger(__name__)
 PRECISION, OTHERWISE = "training.precision", "set it to auto or float32, or "
-"""Where a precision is asked for, and what can be done there; a run that has begun keeps its own."""
+"""The setting that requests a precision, and its alternatives; a started run keeps its precision."""
 SLACK = 4.0
-"""A kernel rounds its intermediate results too. Over all parts of all registered models, before and after batch norm
-had seen data, the greatest ratio was 1.03 (bfloat16, AVX512). Of a wrong kernel, whose error is about ||r||, far
-more is expected: u is 1/256 in bfloat16; no such kernel has been measured."""
+"""Tolerance factor for intermediate rounding in kernels. Over all modules of all registered models, before and after
+batch norm had seen data, the greatest ratio was 1.03 (bfloat16, AVX512). A wrong kernel, whose error is about ||r||,
+should exceed it by far, as u is 1/256 in bfloat16; no such kernel has been measured."""
 
 
 def checked(
     model: DepthMaskModel, batches: Iterable[Batch], device_config: DeviceConfig, explicit: bool, where: str
 ) -> DeviceConfig:
-    """`device_config`, in float32 where the network comes out wrong in its lower precision.
+    """Return `device_config`, changed to float32 if the network's outputs are wrong in its lower precision.
 
     Args:
         model: The network, on its device.
-        batches: Real ones, of each size that there will be.
-        device_config: What was chosen.
-        explicit: Whether this very precision was asked for.
-        where: What asks for it.
+        batches: Batches of real data, one of each size.
+        device_config: The chosen configuration.
+        explicit: Whether this precision was requested explicitly.
+        where: The setting that requests it.
 
     Raises:
-        UserError: The network comes out wrong, and the precision was asked for.
+        UserError: The outputs are wrong, and the precision was requested explicitly.
     """
     for batch in batches if device_config.dtype != torch.float32 else ():
         if (part := wrong_part(model, batch, device_config)) is not None:
@@ -65,14 +65,14 @@ def checked(
 
 @torch.no_grad()
 def wrong_part(model: DepthMaskModel, batch: Batch, device_config: DeviceConfig) -> str | None:
-    """The first part of the network that the lower precision of `device_config` gets wrong; None where all are right.
+    """The first module that is wrong in the lower precision of `device_config`; None if all are right.
 
-    First its smallest parts are looked at and the whole, then, if the whole alone is wrong, all between.
+    Leaf modules and the whole network are checked first; then, if only the whole network is wrong, all modules.
 
     Args:
         model: The network, on its device.
         batch: Samples of the data.
-        device_config: How it is computed.
+        device_config: Device and precision.
     """
     if device_config.dtype == torch.float32:
         return None
@@ -80,7 +80,7 @@ def wrong_part(model: DepthMaskModel, batch: Batch, device_config: DeviceConfig)
     model.eval()
     inplace = [part for part in model.modules() if getattr(part, "inplace", False) is True]
     for part in inplace:
-        vars(part)["inplace"] = False  # else a part would have changed the input that it is held against itself with
+        vars(part)["inplace"] = False  # an in-place module would change the input of the comparison
     parts = dict(model.net.named_modules())
     smallest = {name: part for name, part in parts.items() if not any(part.children())}
     try:
@@ -95,7 +95,7 @@ def wrong_part(model: DepthMaskModel, batch: Batch, device_config: DeviceConfig)
 
 
 class _Found(Exception):  # noqa: N818 - not an error
-    """Ends the forward pass at the first part that is wrong."""
+    """Ends the forward pass at the first wrong module."""
 
 
 def _first_wrong(
@@ -107,7 +107,7 @@ def _first_wrong(
     def look(name: str) -> Callable[..., None]:
         def hook(part: nn.Module, given: tuple[Any, ...], named: dict[str, Any], y: Any) -> None:
             nonlocal inside
-            if inside:  # a part of a part that is being held against itself
+            if inside:  # a submodule of a module that is being compared
                 return
             inside = True
             try:
@@ -130,7 +130,7 @@ def _first_wrong(
 
 
 def _explained(part: nn.Module, given: Any, named: Any, y: Any, device_config: DeviceConfig) -> bool:
-    """Whether rounding explains the difference between `y` and what `part` gives in float32."""
+    """Whether rounding explains the difference between `y` and the output of `part` in float32."""
     given, named = _cast(given, torch.float32), _cast(named, torch.float32)
     with torch.autocast(device_config.device.type, enabled=False):
         r = part(*given, **named)
@@ -138,13 +138,13 @@ def _explained(part: nn.Module, given: Any, named: Any, y: Any, device_config: D
     u = torch.finfo(device_config.dtype).eps / 2
     for low, exact, rounded in zip(_tensors(y), _tensors(r), _tensors(q), strict=True):
         explained = SLACK * (torch.dist(rounded, exact) + u * exact.norm())
-        if not torch.dist(low.float(), exact) <= explained:  # so that NaN is wrong, too
+        if not torch.dist(low.float(), exact) <= explained:  # `not <=` so that NaN counts as wrong
             return False
     return True
 
 
 def _rounded(part: nn.Module, given: Any, named: Any, dtype: torch.dtype) -> Any:
-    """What `part` gives in float32 where its weights, and the outputs of all its smallest parts, are rounded."""
+    """The output of `part` in float32 with its weights, and the outputs of all its leaf modules, rounded to `dtype`."""
 
     def cut(value: Any) -> Any:
         return _cast(_cast(value, dtype), torch.float32)
@@ -158,7 +158,7 @@ def _rounded(part: nn.Module, given: Any, named: Any, dtype: torch.dtype) -> Any
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:
-    """The same with floating-point tensors, however deep they lie, in `dtype`."""
+    """Cast all floating-point tensors of a nested structure to `dtype`."""
     match value:
         case Tensor():
             return value.to(dtype) if value.is_floating_point() else value

@@ -1,4 +1,4 @@
-"""What the caller of a run gives it beside its configuration: an observer of its progress, and limits."""
+"""The options that a caller passes to a run beside its configuration: a progress observer and limits."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ class Progress(Protocol):
         """The run is at step `done` of `total`."""
 
     def step(self, samples: int, loss: float | None) -> None:
-        """One more step, with its loss where it was looked at."""
+        """One more step; `loss` is None for steps whose loss is not read from the device."""
 
     def epoch(self, epoch: int, epochs: int, values: Mapping[str, float | None]) -> None:
-        """An epoch (counted from 1) ended in these validation metrics."""
+        """An epoch (counted from 1) ended with these validation metrics."""
 
 
 class Silent:
@@ -45,15 +45,15 @@ def never(epoch: int, metrics: Mapping[str, float | None]) -> str:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the caller of a run decides beside its configuration.
+    """The options that a caller passes to a run beside its configuration.
 
     Attributes:
         progress: Observes the run.
         report: Called with the epoch (counted from 1) and all metrics after each validation in which the objective has
-            a value; returns why the run is to be pruned, or an empty text.
-        seconds: How long the run may train, over every start; None: without a limit.
+            a value; returns why the run is to be pruned, or an empty string.
+        seconds: Time limit of the training, summed over all starts; None: no limit.
         resume_past_epoch: Resume a run that was pruned at this epoch or before.
-        required_metrics: Metrics that the best epoch must have a value of, beside the objective.
+        required_metrics: Metrics that must have a value at the best epoch, beside the objective.
     """
 
     progress: Progress = field(default_factory=Silent)

@@ -11,7 +11,7 @@ from dmx.outcome import Outcome
 
 @dataclass(frozen=True)
 class Best:
-    """The best epoch by the objective and every metric there; nothing is mixed from different epochs."""
+    """The best epoch by the objective, with all metrics of that same epoch."""
 
     epoch: int
     step: int
@@ -21,7 +21,7 @@ class Best:
 
 @dataclass(frozen=True)
 class RunResult:
-    """One outcome, the best epoch where there is one, and what was spent."""
+    """The outcome of a run, its best epoch if any, and the epochs, steps and seconds spent."""
 
     outcome: Outcome
     reason: str
@@ -36,21 +36,21 @@ class RunResult:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> "RunResult":
-        """Read back what `to_dict` gave; what stands beside it is left alone.
+        """Create a result from `to_dict` data; other keys are ignored.
 
         Raises:
-            ValueError: It gave something else.
+            ValueError: The data are not from `to_dict`.
         """
         return STORED.validate_python(data)
 
 
 STORED = TypeAdapter(RunResult)
-"""Made once: a leaderboard reads thousands."""
+"""Built once, because a leaderboard reads thousands of results."""
 
 
 @dataclass
 class Position:
-    """How far a run is: what a checkpoint keeps beside tensors."""
+    """The progress of a run: the part of a checkpoint that is not tensors."""
 
     epoch: int = 0
     step_in_epoch: int = 0
@@ -60,7 +60,7 @@ class Position:
     pruned: str = ""
     """Why the run was pruned, if it was."""
     pieces: int = 1
-    """In how many pieces each batch goes through the network, because memory ran out."""
+    """Number of pieces that each batch is split into; above 1 after memory ran out."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -68,10 +68,10 @@ class Position:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> "Position":
-        """Read back what `to_dict` gave.
+        """Create a position from `to_dict` data.
 
         Raises:
-            ValueError: It gave something else.
+            ValueError: The data are not from `to_dict`.
         """
         return TypeAdapter(Position).validate_python(data)
 

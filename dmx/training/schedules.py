@@ -1,9 +1,9 @@
 """Learning-rate schedules: the factor on the optimizer's learning rates as a function of the step.
 
-Each returns a `LambdaLR` that is stepped once after every optimizer step; groups of parameters keep the ratios of their
-rates. torch's own classes do not fit: `MultiStepLR` has a state that JSON cannot hold, `CosineAnnealingLR` rises again
-after its end, `OneCycleLR` refuses to be stepped past its end and divides by zero where `warmup` times the steps is 1,
-`ReduceLROnPlateau` takes a worse negative value for a better one.
+Each returns a `LambdaLR` that is stepped once after every optimizer step; parameter groups keep the ratios of their
+rates. torch's own classes do not fit: the state of `MultiStepLR` is not JSON-serialisable, `CosineAnnealingLR` rises
+again after its end, `OneCycleLR` cannot be stepped past its end and divides by zero if `warmup` times the steps is 1,
+and the relative threshold of `ReduceLROnPlateau` counts some worse values below 0 as better.
 """
 
 import math
@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from dmx.registry import Range, schedules
 
 Warmup = Annotated[float, Field(ge=0, lt=1)]
-"""The share of all steps in which the learning rate rises in a straight line (Goyal et al. 2017, section 2.2)."""
+"""The share of all steps with linear learning-rate warm-up (Goyal et al. 2017, section 2.2)."""
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -29,7 +29,7 @@ class Timeline:
     """When the epochs of a run end; stages may have different numbers of steps in an epoch.
 
     Attributes:
-        epoch_ends: The optimizer steps that are done at the end of each epoch, rising.
+        epoch_ends: The number of optimizer steps done at the end of each epoch, increasing.
 
     Raises:
         ValueError: There is no epoch, or one without steps.
@@ -50,7 +50,7 @@ class Timeline:
         return self.epoch_ends[-1]
 
     def rising(self, warmup: float) -> int:
-        """The steps of a warm-up that is this share of the run."""
+        """The number of steps of a warm-up that takes this share of the run."""
         return round(warmup * self.total)
 
     def progress(self, step: int, warmup: float) -> float:
@@ -59,14 +59,14 @@ class Timeline:
         return min(1.0, (step - rising) / max(1, self.total - rising))
 
     def epoch(self, step: int) -> int:
-        """The epoch, counted from 0, that the step after `step` done ones belongs to."""
+        """The epoch, counted from 0, of the next step after `step` steps are done."""
         return bisect_right(self.epoch_ends, step)
 
 
 def scheduled(
     optimizer: Optimizer, timeline: Timeline, factor: Callable[[int], float], warmup: float = 0.0
 ) -> LRScheduler:
-    """The schedule with the given factor on the learning rates after `step` done steps, when the warm-up is over."""
+    """Create a schedule: linear warm-up, then `factor(step)` on the learning rates after `step` steps are done."""
     rising = timeline.rising(warmup)
     return LambdaLR(optimizer, lambda step: (step + 1) / (rising + 1) if step < rising else factor(step))
 
@@ -253,12 +253,12 @@ def polynomial(
 
 
 class Plateau:
-    """The factor of `plateau`: all of it is plain numbers, so that the schedule's state holds it.
+    """The factor of `plateau`; its attributes are plain numbers, so that the schedule's state includes them.
 
     Args:
-        gamma: What it is multiplied by.
-        patience: Epochs without a better value before that.
-        threshold: A value is better if it is lower by this share of the best one's size.
+        gamma: The factor is multiplied by this.
+        patience: Epochs without improvement before that.
+        threshold: A value is better if it is lower by this share of the best value's magnitude.
     """
 
     def __init__(self, gamma: float, patience: int, threshold: float) -> None:
@@ -272,7 +272,7 @@ class Plateau:
         return self.factor
 
     def observe(self, value: float) -> None:
-        """Take in the value of an epoch."""
+        """Update the factor with the value of an epoch."""
         if self.best is None or value < self.best - self.threshold * abs(self.best):
             self.best, self.waited = value, 0
         elif self.waited < self.patience:
@@ -282,13 +282,13 @@ class Plateau:
 
 
 class PlateauLR(LambdaLR):
-    """A schedule that observes how validation went."""
+    """A schedule that depends on validation."""
 
     def epoch_ended(self, value: float) -> None:
-        """An epoch ended in this value of the objective, turned so that lower is better."""
+        """Update after an epoch with its value of the objective, negated if higher is better."""
         cast("Plateau", self.lr_lambdas[0]).observe(value)  # all groups share it
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-            group["lr"] = base * self.lr_lambdas[0](self.last_epoch)  # from the next step on, not the one after it
+            group["lr"] = base * self.lr_lambdas[0](self.last_epoch)  # effective from the next step, not one step later
 
 
 @schedules.register("plateau", source="torch.optim.lr_scheduler.ReduceLROnPlateau")

@@ -22,19 +22,19 @@ Term = tuple[str, float, Loss]
 
 
 class DivergedError(Exception):
-    """A NaN or an infinity turned up; the text names the tensor."""
+    """A tensor has a NaN or an infinity; the message names it."""
 
 
 class JointLoss(nn.Module):
-    """The losses of each task, and the weighting that makes them one: L_task = Σ_i w_i L_i.
+    """The losses of each task, L_task = Σ_i w_i L_i, and the weighting that combines the tasks.
 
     Args:
         mask: Losses of the mask: name, weight, function.
         depth: Losses of the depth, likewise.
-        weighting: Makes the losses of the tasks, or their gradients, one.
+        weighting: Combines the losses of the tasks, or their gradients.
 
     Raises:
-        ValueError: Two losses of a task have one name, by which the record would keep one of them only.
+        ValueError: Two losses of a task have the same name, so that only one of them would be logged.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class JointLoss(nn.Module):
     def forward(
         self, prediction: Prediction, batch: Batch
     ) -> tuple[dict[str, Float[Tensor, ""]], dict[str, Float[Tensor, ""]]]:
-        """The loss of each task; and for the record, by name, the same and, where a task has several, each of those."""
+        """The loss of each task; and the losses to log, by name: these and, if a task has several, each of them."""
         parts: dict[str, Tensor] = {}
         tasks: dict[str, Tensor] = {}
         for task, terms in self.terms.items():
@@ -65,7 +65,7 @@ class JointLoss(nn.Module):
 
 @dataclass(frozen=True)
 class Learner:
-    """What a training step works on: model, losses, optimizer and schedule.
+    """The parts of a training step: model, losses, optimizer and schedule.
 
     Attributes:
         shared: For each of the model's parameters, whether both tasks depend on it; for weightings by gradients.
@@ -83,9 +83,8 @@ class Learner:
     def compiled(self) -> Forward:
         """The compiled model, which a weighting by gradients may differentiate once for each task.
 
-        Donated activation buffers allow one backward pass only. They are off for all weightings: torch's caches would
-        return a backward graph that was compiled with them for the same network, and its gradients would be wrong
-        without any error.
+        Donated activation buffers allow one backward pass only. They are disabled for all weightings: otherwise torch's
+        caches could return a backward graph compiled with them for the same network, with silently wrong gradients.
         """
         torch._functorch.config.donated_buffer = False
         return torch.compile(self.model, dynamic=False)
@@ -93,14 +92,14 @@ class Learner:
     def forward_backward(self, batch: Batch, forward: Forward, pieces: int = 1) -> dict[str, Float[Tensor, ""]]:
         """Predict, compute the losses and set the gradients of all parameters.
 
-        Several pieces of a batch go through one after the other, which takes less memory: ∇L = Σ_i n_i/n ∇L_i. That is
-        the batch's own gradient but for batch norm, which sees a piece at a time, and for losses that are no mean over
-        samples.
+        Gradients are accumulated over the pieces of the batch, which takes less memory: ∇L = Σ_i n_i/n ∇L_i. This
+        equals the batch's gradient except for batch norm, which sees one piece at a time, and for losses that are not
+        means over samples.
 
         Args:
             batch: The samples, on the device.
-            forward: The model itself or its compiled form.
-            pieces: In how many pieces the batch goes through the network.
+            forward: The model or its compiled form.
+            pieces: Number of pieces that the batch is split into.
 
         Returns:
             The losses by name, still on the device.
@@ -116,7 +115,7 @@ class Learner:
                 prediction, features = self.predict(piece, forward)
             losses, parts = self.loss(prediction, piece)
             total = self.backward(losses, features, share)
-            if total.device.type == "cpu" and not total.isfinite():  # elsewhere asking would wait for the device
+            if total.device.type == "cpu" and not total.isfinite():  # on a GPU the check would synchronize
                 raise DivergedError(self.culprit(piece, prediction, parts))
             for name, value in {"loss": total.detach(), **parts}.items():
                 found[name] = found.get(name, 0) + share * value
@@ -126,7 +125,7 @@ class Learner:
         """Clip the gradients, step optimizer and schedule.
 
         Returns:
-            The gradients' norm before it was clipped, if it was.
+            The gradient norm before clipping, if clipping is on.
         """
         found = {}
         if self.clip_norm is not None:
@@ -138,7 +137,7 @@ class Learner:
         return found
 
     def predict(self, batch: Batch, forward: Forward) -> tuple[Prediction, Features]:
-        """The prediction; and the features between encoder and decoders, where the weighting is on them."""
+        """The prediction, and the features between encoder and decoders if the weighting takes their gradients."""
         weighting = self.loss.weighting
         if not isinstance(weighting, GradientWeighting) or weighting.gradients_of == "parameters":
             return forward(batch.image, batch.background), ()
@@ -148,10 +147,10 @@ class Learner:
         return self.model.decode(leaves, batch.image), learned
 
     def backward(self, losses: Mapping[str, Tensor], features: Features, share: float) -> Float[Tensor, ""]:
-        """Add a share of the gradients of all parameters.
+        """Accumulate the gradients of all parameters, scaled by `share`.
 
         Returns:
-            The total loss that they are the gradients of.
+            The total loss, unscaled.
         """
         weighting, parameters = self.loss.weighting, list(self.model.parameters())
         if isinstance(weighting, GradientWeighting):
@@ -162,7 +161,7 @@ class Learner:
         return total
 
     def culprit(self, batch: Batch, prediction: Prediction, parts: dict[str, Tensor]) -> str:
-        """The first tensor that is not finite, in the order of the data flow, or a loss below 0."""
+        """The name of the first non-finite tensor in the order of the data flow, or of a loss below 0."""
         negative = [name for name, value in parts.items() if name.count("/") == 1 and value < 0]
         if negative and self.loss.weighting.logarithmic:
             return f"{negative[0]} is below 0 (the weighting takes losses of 0 or more)"

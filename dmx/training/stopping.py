@@ -1,4 +1,4 @@
-"""Stopping a training on a signal, or when its time is over."""
+"""Stopping a training on a signal or at its time limit."""
 
 import signal
 import threading
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class TimedOut(Exception):  # noqa: N818 - not an error
-    """The run has used up its time."""
+    """The run has reached its time limit."""
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
@@ -22,12 +22,12 @@ class Interrupted(Exception):  # noqa: N818 - not an error
 
 
 class StopOnSignal:
-    """Notes SIGINT and SIGTERM while it is entered, so that the loop stops after its step; the second acts at once.
+    """Catches SIGINT and SIGTERM within its context, so that the loop stops after its step; a second one acts at once.
 
-    While waiting for a batch, which may never come, the first signal or the time limit interrupts at once.
+    While the loop waits for a batch, which may never arrive, the first signal or the time limit interrupts the wait.
 
     Args:
-        seconds: How long batches of the training are waited for, from the entering on; None: without an end.
+        seconds: Time limit for waits for training batches, from entering the context; None: no limit.
     """
 
     caught: str | None = None
@@ -35,12 +35,12 @@ class StopOnSignal:
     def __init__(self, seconds: float | None = None) -> None:
         self._seconds = seconds
         self._over = self._woken = False
-        self._turn = self._waiting = 0  # the number of this wait, and again as long as it lasts
+        self._turn = self._waiting = 0  # the number of the current wait; `_waiting` is 0 outside of a wait
         self._grace: float | None = 0.0
 
     def __enter__(self) -> "StopOnSignal":
         self._before = {}
-        if threading.current_thread() is threading.main_thread():  # Python handles signals in no other
+        if threading.current_thread() is threading.main_thread():  # only the main thread can handle signals
             self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
             if self._seconds is not None:
                 self._clock = _timer(self._seconds, self._ring)
@@ -52,18 +52,18 @@ class StopOnSignal:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if self._before and isinstance(error, MachineError) and world_size() > 1:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends the others at once: first say what happened
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends SIGTERM at once; report the error first
 
     def waited(self, batches: Iterable[T], grace: float | None = None) -> Iterator[T]:
-        """Each of `batches`, for a loop over them.
+        """Iterate over `batches` with interruptible waits.
 
         Args:
-            batches: What is waited for.
-            grace: Seconds that one is still waited for after a signal; None: no longer, nor when the time is over.
+            batches: The batches.
+            grace: Seconds to wait for a batch after a signal; None: a signal or the time limit ends the wait at once.
 
         Raises:
-            Interrupted: A signal came, and the batch did not.
-            TimedOut: The time is over, and the batch did not come.
+            Interrupted: A signal arrived before the batch.
+            TimedOut: The time limit was reached before the batch arrived.
         """
         source = iter(batches)
         while True:
@@ -80,7 +80,7 @@ class StopOnSignal:
             yield batch
 
     def _look(self) -> None:
-        """Leave the wait for a batch, now or after its grace, if a signal or the clock asked for it."""
+        """Stop waiting for a batch, now or after the grace period, if a signal or the time limit requires it."""
         if self.caught is not None and self._grace:
             _timer(self._grace, partial(self._wake, self._turn))
         elif self.caught is not None or (self._over and self._grace is None):
@@ -97,7 +97,7 @@ class StopOnSignal:
             self._wake(self._waiting)
 
     def _wake(self, turn: int) -> None:
-        """From a thread, have the main one leave the wait with this number, if it still lasts."""
+        """From another thread, make the main thread leave the wait number `turn`, if it is still in it."""
         if turn and turn == self._waiting:
             self._woken = True
             wake()

@@ -42,10 +42,10 @@ GRACE = 5.0
 
 @runtime_checkable
 class Loaders(Protocol):
-    """Where batches come from; they are on the device already."""
+    """The source of batches, which are already on the device."""
 
     def train(self, stage: Stage, epoch: int, skip: int) -> Iterable[Batch]:
-        """The batches of an epoch but for the first `skip`."""
+        """The batches of an epoch without the first `skip`."""
 
     def steps(self, stage: Stage) -> int:
         """How many batches an epoch of `stage` has."""
@@ -55,7 +55,7 @@ class Loaders(Protocol):
         """The group of each validation sample."""
 
     def val(self) -> Iterable[Batch]:
-        """All validation samples, at the size of the last stage, so that epochs of different stages compare."""
+        """All validation samples, at the size of the last stage, so that epochs of different stages are comparable."""
 
 
 @dataclass
@@ -64,19 +64,19 @@ class Trainer:
 
     Attributes:
         config: The experiment: stages, training settings and objective.
-        learner: What is trained.
-        loaders: Where batches come from.
-        spec: How depth is to be read.
-        folder: Where the checkpoint and the best weights go.
-        options: What the caller decides: time, pruning, an observer.
+        learner: Model, losses, optimizer and schedule.
+        loaders: The source of batches.
+        spec: The kind, range and direction of depth.
+        folder: The folder for the checkpoint and the best weights.
+        options: The caller's options: time limit, pruning, an observer.
         checkpoint: The checkpoint to resume from; None once it is restored.
-        ema_model: The moving average of the weights, if there is to be one.
-        forward: The model, or its compiled form.
-        tracker: Takes metrics, curves and pictures.
-        position: How far the run is.
-        started: When this start of the run began to train.
-        saved: When the last checkpoint was written.
-        stop: Whether a signal asked the run to stop, and the clock of its time.
+        ema_model: The moving average of the weights, if enabled.
+        forward: The model or its compiled form.
+        tracker: Logs metrics, curves and pictures.
+        position: The progress of the run.
+        started: The time at which this start of the run began to train.
+        saved: The time of the last checkpoint.
+        stop: Handles signals and the time limit.
     """
 
     config: ExperimentConfig
@@ -95,12 +95,12 @@ class Trainer:
     stop: StopOnSignal = field(default_factory=StopOnSignal, init=False)
 
     def __post_init__(self) -> None:
-        self.checkpoint = load_state(self.folder / CHECKPOINT)  # a damaged one shows before anything is written
+        self.checkpoint = load_state(self.folder / CHECKPOINT)  # a damaged checkpoint raises before anything is written
 
     def fit(self, tracker: Tracker) -> RunResult:
-        """Train from the checkpoint, or from the start where there is none, to an outcome.
+        """Train from the checkpoint, or from the start if there is none, to an outcome.
 
-        Errors that are not about training (a broken picture, a defect of ours) pass through.
+        Errors that are not about training (a broken picture, a bug) are raised.
         """
         self.tracker = tracker
         self.ema_model = moving_average(self.learner.model, self.config.training.ema_decay)
@@ -122,7 +122,7 @@ class Trainer:
         return RunResult(outcome, reason, at.best, at.epoch, at.step, self._seconds())
 
     def _to_an_outcome(self) -> tuple[Outcome, str]:
-        """Train all epochs; an error that is about training is an outcome with a reason."""
+        """Train all epochs; return errors of the training itself as an outcome with a reason."""
         with self.stop:
             try:
                 return self._epochs()
@@ -166,7 +166,7 @@ class Trainer:
         try:
             for batch in self._waited(self.loaders.train(stage, self.position.epoch, skip=self.position.step_in_epoch)):
                 self._train_step(batch, stage)
-                if world_size() == 1 or self.position.step % settings.log_every == 0:  # the device is waited for anyway
+                if world_size() == 1 or self.position.step % settings.log_every == 0:  # this step synchronizes anyway
                     self._stop_if_asked()
                 if time.monotonic() - self.saved >= settings.checkpoint_seconds:
                     self._checkpoint()
@@ -177,10 +177,10 @@ class Trainer:
     def _train_step(self, batch: Batch, stage: Stage) -> None:
         """One step: forward, losses and backward; update; moving average; log.
 
-        Where memory runs out and the run is to go on, the batch goes through in twice as many pieces.
+        If memory runs out and `on_oom` is `halve`, the step is repeated with the batch in twice as many pieces.
         """
         learner, at = self.learner, self.position
-        # the last batch of an epoch may be smaller: compiling once more for it would cost more than it saves
+        # the last batch of an epoch may be smaller; recompiling for it would cost more than it saves
         forward = self.forward if len(batch) * world_size() == stage.batch_size else learner.model
         while True:
             try:
@@ -189,7 +189,7 @@ class Trainer:
             except (RuntimeError, MemoryError) as error:
                 if not (is_out_of_memory(error) and self._may_halve(batch)):
                     raise
-            at.pieces *= 2  # here, where the error no longer holds what the forward pass kept
+            at.pieces *= 2  # outside of `except`, where the error no longer references the activations
             learner.optimizer.zero_grad(set_to_none=True)
             free_memory()
         losses |= learner.update()
@@ -206,16 +206,16 @@ class Trainer:
             raise Interrupted(self.stop.caught or "a signal")
 
     def _waited(self, batches: Iterable[Batch], grace: float | None = None) -> Iterable[Batch]:
-        """The batches, of which each is waited for; several processes stop after the same step only."""
+        """The batches with interruptible waits; not with several ranks, which must all stop after the same step."""
         return self.stop.waited(batches, grace) if world_size() == 1 else batches
 
     def _may_halve(self, batch: Batch) -> bool:
-        """Some weightings need the losses of the whole batch, and all processes the same number of pieces."""
+        """Whether the batch may be halved: some weightings need the whole batch, and all ranks the same pieces."""
         divides = world_size() == 1 and self.learner.loss.weighting.divides
         return self.config.training.on_oom == "halve" and divides and len(batch) >= 4 * self.position.pieces
 
     def _log(self, losses: dict[str, Tensor], samples: int) -> None:
-        """Put a point on the training curves every `log_every` steps: only then is the device waited for."""
+        """Log losses every `log_every` steps, the only steps that synchronize with the device."""
         if self.position.step % self.config.training.log_every:
             self.options.progress.step(samples, None)
             return
@@ -234,7 +234,7 @@ class Trainer:
         self.options.progress.step(samples, values["loss"])
 
     def _validate(self, epochs: int) -> dict[str, float | None]:
-        """Validate, log, keep the weights if they are the best so far.
+        """Validate, log, and save the weights if they are the best so far.
 
         Returns:
             All metrics by name.
@@ -270,21 +270,21 @@ class Trainer:
         save_state(self.folder / CHECKPOINT, {"position": position, "random": random_states(), **state})
 
     def _resume(self) -> Position:
-        state, self.checkpoint = self.checkpoint, None  # which takes as much memory as all that it is about
+        state, self.checkpoint = self.checkpoint, None  # free the reference: it is as large as the model's state
         if state is None:
             return Position()
         with intact(self.folder / CHECKPOINT, AGAIN):
             at = Position.from_dict(state["position"])
             best = (self.folder / BEST_WEIGHTS, self.folder / BEST_SAMPLES)
             if at.best is not None and not all(path.is_file() for path in best):
-                return Position()  # the best weights were removed: going on, it might end without any
+                return Position()  # the best weights were removed; a resumed run might end without any
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])
             restore_random_states(state["random"])
         return replace(at, pruned="") if at.epoch <= self.options.resume_past_epoch else at
 
     def _parts(self) -> dict[str, Any]:
-        """Everything whose state a run needs to go on as if it had never stopped."""
+        """Everything whose state a run needs to resume as if it had never stopped."""
         learner = self.learner
         parts: dict[str, Any] = {
             "model": learner.model,
@@ -297,7 +297,7 @@ class Trainer:
 
 
 def moving_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    """An exponential moving average of the weights and buffers; None without a decay."""
+    """Create an exponential moving average of the weights and buffers; None without a decay."""
     if decay is None:
         return None
     average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch has no types there

@@ -23,7 +23,7 @@ def validate(
     """Metrics of `model` over all `batches`, the histogram of its mask probabilities, and a panel of the first samples.
 
     Raises:
-        DivergedError: A prediction is not finite. It is never repaired.
+        DivergedError: A prediction is not finite.
     """
     was_training = model.training
     model.eval()
@@ -49,9 +49,9 @@ def validate(
 
 @contextmanager
 def averaged_weights(optimizer: Any) -> Iterator[None]:
-    """Within, schedule-free optimizers show the average of the weights in place of those that steps are made from.
+    """Within the context, schedule-free optimizers expose the averaged weights instead of the training weights.
 
-    Batch norm's running statistics stay those of the latter; the optimizers' authors advise to make them anew.
+    Batch norm's running statistics remain those of the training weights; the authors advise recomputing them.
     """
     schedule_free = hasattr(optimizer, "eval")
     if schedule_free:

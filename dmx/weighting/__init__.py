@@ -1,4 +1,4 @@
-"""How the losses of several tasks become one update; importing this package registers the ways."""
+"""Weightings, which combine the losses of several tasks to one update; importing this package registers them."""
 
 from dmx.weighting import (
     aligned_mtl,

@@ -5,8 +5,8 @@ Equation: for the matrix of gradients g = U Σ V^T the balanced ones are ĝ = σ
 above 0; by the eigenvalues λ of the Gram matrix G = V Λ V^T, B = √λ_min V Λ^(-1/2) V^T. The update is d = Σ_t ĝ_t, so
 α_t = Σ_s B_ts, which may be below 0.
 For two tasks, with s = √det G, B = adj(G + s I) / √(λ_max (tr G + 2 s)).
-Deviations: none; all tasks count alike. As in the authors' code eigenvalues within rounding of 0 are left out: of
-parallel gradients or one of 0 only the common direction is scaled. Rounding is that of float32.
+Deviations: none; all tasks have equal preference. As in the authors' code, eigenvalues that are 0 up to float32
+rounding are left out: for parallel gradients, or if one is 0, only the common direction is scaled.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ EPSILON = torch.finfo(torch.float32).eps
 
 
 class AlignedMtl(GradientWeighting):
-    """The weights that add up the aligned gradients; 0 for a gradient of 0."""
+    """The weights of the sum of the aligned gradients; 0 for a zero gradient."""
 
     def solve(self, L: Float[Tensor, "T"], G: Float[Tensor, "T T"], finite: Bool[Tensor, ""]) -> Float[Tensor, "T"]:
         """The weights α."""

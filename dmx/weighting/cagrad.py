@@ -1,10 +1,10 @@
-"""CAGrad: near the mean gradient, the update that serves the worst-served task best.
+"""CAGrad: the update near the mean gradient that maximises the smallest improvement of a task.
 
 Source: Liu et al. 2021, "Conflict-averse gradient descent for multi-task learning", algorithm 1.
 Equation: d = argmax min_t <g_t, d> over ||d - g_0|| <= c ||g_0||, with g_0 the mean of the K gradients. Its dual gives
 w = argmin F(w) = <g_w, g_0> + k ||g_w||, g_w = Σ_t w_t g_t, k = c ||g_0||, over w_t >= 0, Σ w_t = 1; then
 d = g_0 + k / ||g_w|| g_w, so α_t = 1/K + k w_t / ||g_w||.
-Deviations: d is not rescaled afterwards, which is an option of the authors' code. One task alone has weight 1.
+Deviations: d is not rescaled afterwards, which is an option of the authors' code. A single task has weight 1.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ STEPS = 300  # of projected descent for more than two tasks
 
 
 class CAGrad(GradientWeighting):
-    """A gradient of 0 makes the worst-served task gain nothing whatever d is: the update is then about g_0.
+    """The weights of CAGrad's update; if a gradient is 0, its task cannot improve, and the update is close to g_0.
 
     Args:
         tasks: The names of the tasks.
@@ -54,7 +54,7 @@ def of_two(G: Float[Tensor, "2 2"], k: Float[Tensor, ""]) -> Float[Tensor, "2"]:
     b = G[0, 1] - G[1, 1]
     slope = (G[0, 0] - G[1, 1]) / 2  # l
     det = (G[0, 0] * G[1, 1] - G[0, 1].square()).clamp(min=0)
-    room = k.square() * a - slope.square()  # where there is none, F rises or falls all the way
+    room = k.square() * a - slope.square()  # if not above 0, F is monotonic
     u = -slope * (det / room).sqrt()
     x = torch.where(room > 0, (u - b) / a, (slope < 0).to(G.dtype)).clamp(0, 1)
     x = torch.where(a > 0, x, 0.5)
@@ -64,9 +64,9 @@ def of_two(G: Float[Tensor, "2 2"], k: Float[Tensor, ""]) -> Float[Tensor, "2"]:
 def descend(G: Float[Tensor, "K K"], k: Float[Tensor, ""]) -> Float[Tensor, "K"]:
     """The w by projected descent, for any number of tasks.
 
-    As ||g_w|| <= (||g_w||² / s + s) / 2 with equality at s = ||g_w||, F lies below a parabola of curvature k λ / s, λ
-    the greatest eigenvalue of G or a bound of it: a step to its lowest point never goes uphill. Nesterov's momentum
-    makes 300 steps enough; it starts again where it would go uphill.
+    As ||g_w|| <= (||g_w||² / s + s) / 2 with equality at s = ||g_w||, F is bounded above by a parabola of curvature
+    k λ / s, with λ the largest eigenvalue of G or a bound on it: a step to the parabola's minimum never increases F.
+    With Nesterov momentum 300 steps suffice; the momentum is restarted when F would increase.
     """
     w = y = torch.full_like(G[0], 1 / len(G))
     t, bound = torch.ones_like(k), G.abs().sum(0).max()

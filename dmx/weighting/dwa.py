@@ -1,10 +1,10 @@
-"""Dynamic weight average: what improves slowly weighs more.
+"""Dynamic weight average: tasks whose losses decrease slowly get higher weights.
 
 Source: Liu, Johns and Davison 2019, "End-to-end multi-task learning with attention", eq. 7.
 Equation: λ_k = K e^(w_k / T) / Σ_i e^(w_i / T), with w_k = L_k(t-1) / L_k(t-2) of the mean losses of the last two
 epochs and w_k = 1 in the first two.
-Deviations: w_k = 1 also where L_k(t-2) is 0; there is nothing left to improve on. Steps with a loss that is not finite
-(mixed precision leaves them out) do not count for the mean.
+Deviations: w_k = 1 also if L_k(t-2) is 0, as that loss cannot decrease. Steps with a loss that is not finite (mixed
+precision skips them) do not count for the mean.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from dmx.weighting.kinds import LossWeighting
 
 
 class DynamicWeightAverage(LossWeighting):
-    """Constant weights within an epoch; K, the number of tasks, is their sum.
+    """Weights that are constant within an epoch and sum to K, the number of tasks.
 
     Args:
         tasks: The names of the tasks.
@@ -53,7 +53,7 @@ class DynamicWeightAverage(LossWeighting):
         return (lam * L).sum()
 
     def epoch_ended(self) -> None:
-        """Compare the epoch's mean losses with those of the one before; without a step nothing changes."""
+        """Update the weights from the mean losses of the last two epochs; an epoch without steps changes nothing."""
         stepped = self.steps > 0
         means = torch.where(stepped, self.sums / self.steps, self.newer)
         older = self.newer.clone()

@@ -1,4 +1,4 @@
-"""Fast adaptive multitask optimization: the logarithms of all losses should fall at the same rate.
+"""Fast adaptive multitask optimization: balances tasks so that all log losses decrease at the same rate.
 
 Source: Liu, Feng, Stone and Liu 2023, "FAMO: fast adaptive multitask optimization", algorithm 1, and the authors' code.
 Equation: the network descends along Σ_i w_i ∇L_i, with w_i = c z_i / L_i, z = softmax(ξ), c = 1 / Σ_i (z_i / L_i);
@@ -6,12 +6,12 @@ then Adam (Kingma and Ba 2015) with the learning rate β takes a step in ξ alon
 δ_i = ln L_i(t) - ln L_i(t+1) and J the Jacobian of z by ξ. The paper writes a plain step; Adam is in the authors' code,
 whose β and γ are the defaults here.
 Deviations: L_i(t+1) is the loss of the next step on its own batch, not of a second forward pass on the batch of step t:
-half the cost, but δ also holds how the batches differ, and ξ comes one step later. A loss that is exactly 0, as where
-no depth is known, gets weight 0 and says nothing of its rate: its δ is left out of J^T δ, and with fewer than two left
-ξ stays; the authors add 1e-8 to every loss. From a step with a
-loss that is not finite (mixed precision leaves it out) or below 0 ξ does not learn; below 0 the total is NaN. The
-authors' code also clips the gradient's norm to 1, which here is the experiment's `training.clip_norm`. The total is
-Σ w_i L_i, which is c times the sum of their z.
+half the cost, but δ also contains the difference between the batches, and ξ is updated one step later. A loss that is
+exactly 0, for example if no depth is known, gets weight 0 and has no rate: its δ is left out of J^T δ, and with fewer
+than two left ξ is unchanged; the authors add 1e-8 to every loss. ξ is not updated in a step with a loss that is not
+finite (mixed precision skips such steps) or below 0; for a loss below 0 the total is NaN. The authors' code also clips
+the gradient norm to 1, which here is the experiment's `training.clip_norm`. The total is Σ w_i L_i = c Σ z_i, summed
+over the losses that are not 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ class Famo(LossWeighting):
         self.register_buffer("steps", torch.zeros(()))
 
     def forward(self, losses: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-        """Σ_i w_i L_i, after ξ has learned from the change since the last step."""
+        """Σ_i w_i L_i, after an update of ξ from the change since the last step."""
         L = self.stacked(losses)
         there = L.detach() != 0
         values = torch.where(there, L.detach(), torch.ones_like(L))
@@ -76,7 +76,7 @@ class Famo(LossWeighting):
         self.previous.copy_(torch.where(there & usable, L, self.previous))
 
     def descend(self, slope: Float[Tensor, "K"], learns: Bool[Tensor, ""]) -> None:
-        """One step of Adam, if anything is to be learned."""
+        """One step of Adam where `learns` is true."""
         steps = self.steps + 1
         m = BETA_1 * self.m + (1 - BETA_1) * slope
         v = BETA_2 * self.v + (1 - BETA_2) * slope.square()

@@ -27,10 +27,10 @@ class FixedWeighting(LossWeighting):
     def __init__(self, constants: Mapping[str, float]) -> None:
         super().__init__(tuple(constants))
         self.constants = dict(constants)
-        self.register_buffer("last", self.last, persistent=False)  # a constant is no state
+        self.register_buffer("last", self.last, persistent=False)  # constant, so not part of the state
 
     def forward(self, losses: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-        """The one loss from the loss of each task."""
+        """The weighted sum of the tasks' losses."""
         return torch.stack([w * losses[task] for task, w in self.constants.items()]).sum()
 
     def weights(self) -> dict[str, float]:

@@ -1,9 +1,9 @@
-"""Geometric loss strategy: the geometric mean of the losses, which the scale of none of them decides.
+"""Geometric loss strategy: the geometric mean of the losses, which balances losses of different scales.
 
 Source: Chennupati et al. 2019, "MultiNet++: multi-stream feature aggregation and geometric loss strategy".
 Equation: L = (Π_t L_t)^(1/n); so ∂L/∂L_t = L / (n L_t).
-Deviations: a loss that is exactly 0, as where no depth is known, is left out of the mean; it would make all gradients
-0 or infinite. Losses must not be below 0: a negative one has no root, and gives NaN.
+Deviations: a loss that is exactly 0, for example if no depth is known, is left out of the mean; it would make all
+gradients 0 or infinite. Losses must not be below 0: a negative one gives NaN.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ class GeometricMean(LossWeighting):
     logarithmic = True
 
     def forward(self, losses: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-        """The geometric mean; 0 where all are 0."""
+        """The geometric mean; 0 if all losses are 0."""
         L = self.stacked(losses)
         there = L != 0
         n = there.sum().clamp(min=1)

@@ -3,13 +3,13 @@
 Source: Chen et al. 2018, "GradNorm: gradient normalization for adaptive loss balancing", eq. 2 and algorithm 1.
 Equation: w descends along L_grad = Σ_i | G_i - Ḡ r_i^α |, with G_i = w_i ||g_i||, Ḡ their mean, r_i = L̃_i / mean(L̃) and
 L̃_i = L_i / L_i(0); Ḡ r_i^α counts as a constant; after each step w is scaled to sum to T, the number of tasks.
-As in algorithm 1, w_i weighs the whole loss of a task, its own parameters too.
-Deviations: the step is taken in v = ln w and of L_grad / Ḡ. So w stays above 0, and its learning rate means the same
-whatever the unit of the losses: v_i <- v_i - lr sign(G_i - Ḡ r_i^α) G_i / Ḡ. Both forms come to rest where all
-G_i = Ḡ r_i^α; where no w has that, as the mean of r^α is not 1, they may rest apart. The gradients are of all that is
-shared, not of its last layer alone. L_i(0) is the first loss that is not 0. A task whose loss or gradient is 0 is left
-out of the means and keeps its weight up to scaling. Losses must not be below 0: from a negative one nothing is learned,
-and its weight is NaN.
+As in algorithm 1, w_i weighs the whole loss of a task, including its task-specific parameters.
+Deviations: the descent is in v = ln w and on L_grad / Ḡ, so that w stays above 0 and the learning rate does not depend
+on the unit of the losses: v_i <- v_i - lr sign(G_i - Ḡ r_i^α) G_i / Ḡ. Both forms have the fixed point
+G_i = Ḡ r_i^α for all i; if no w satisfies it, because the mean of r^α is not 1, they may converge to different w.
+Gradients are those of all shared parameters, not only of the last shared layer. L_i(0) is the first loss that is not 0.
+A task whose loss or gradient is 0 is left out of the means and keeps its weight up to scaling. Losses must not be
+below 0: nothing is learned from a negative one, and its weight is NaN.
 """
 
 import math
@@ -26,7 +26,7 @@ from dmx.weighting.kinds import GradientsOf, GradientWeighting
 
 
 class GradNorm(GradientWeighting):
-    """Weights learned from the norms of the gradients and from how far each loss has fallen; all start at 1.
+    """Weights learned from the gradient norms and from the relative decrease of each loss; all start at 1.
 
     Args:
         tasks: The names of the tasks.
@@ -48,7 +48,7 @@ class GradNorm(GradientWeighting):
         self.register_buffer("first", torch.zeros(len(self.tasks)))  # 0: none yet
 
     def solve(self, L: Float[Tensor, "T"], G: Float[Tensor, "T T"], finite: Bool[Tensor, ""]) -> Float[Tensor, "T"]:
-        """The weights w as they are; then they learn from this step."""
+        """Return the current weights w, then update them from this step."""
         w, usable = self.v.to(G.dtype).exp(), finite & (L >= 0).all()
         first = torch.where(usable & (self.first == 0), L, self.first.to(L.dtype))
         v = self.v - self.lr * self.slope(w, L, first, G)

@@ -1,9 +1,9 @@
-"""Impartial multi-task learning, its balance of losses: every weighted loss is drawn to the same size, 1.
+"""Impartial multi-task learning (loss balance): every weighted loss is driven towards 1.
 
 Source: Liu et al. 2021, "Towards impartial multi-task learning" (ICLR), IMTL-L.
-Equation: L = Σ_t (e^(s_t) L_t - s_t), s learned together with the network; for a given L_t best at e^(s_t) L_t = 1.
-Deviations: none; s is learned with the experiment's optimizer. Losses must be above 0: the s of one that stays at 0 or
-below grows without end.
+Equation: L = Σ_t (e^(s_t) L_t - s_t), s learned with the network; for a given L_t the minimum is at e^(s_t) L_t = 1.
+Deviations: none; s is learned with the experiment's optimizer. Losses must be above 0: the s_t of a loss that stays at
+0 or below grows without bound.
 """
 
 from collections.abc import Mapping, Sequence

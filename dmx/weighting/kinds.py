@@ -1,7 +1,7 @@
-"""The two kinds of weightings: those that see the losses of the tasks, and those that see the tasks' gradients.
+"""The base classes of weightings: by the losses of the tasks, and by the gradients of the tasks.
 
-All that a weighting carries from step to step is in its parameters and buffers, so that its state resumes it; what it
-draws comes from torch's global generator of the CPU. Nothing here waits for the device but `weights()`.
+The state of a weighting is in its parameters and buffers, so that its `state_dict` is enough to resume; random numbers
+come from torch's global CPU generator. Only `weights()` synchronizes with the device.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,18 +12,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 GradientsOf = Literal["parameters", "features"]
-"""Where the gradients are taken: of the parameters that the tasks share, or of the features that come out of them."""
+"""What gradients are taken with respect to: the shared parameters, or the shared features."""
 
 
 class Weighting(nn.Module):
-    """What both kinds have in common.
+    """The common base class of both kinds.
 
     Args:
         tasks: The names of the tasks; every list with one value for each task is in this order.
 
     Attributes:
-        divides: Whether a batch's total is the mean of its parts' totals, so that parts may go through one by one.
-        logarithmic: Whether it takes logarithms or powers of losses, so that one below 0 has no weight.
+        divides: Whether a batch's total is the mean of its parts' totals, so that parts can be accumulated.
+        logarithmic: Whether it takes logarithms or powers of losses, so that losses below 0 are invalid.
     """
 
     last: Float[Tensor, "T"]
@@ -36,7 +36,7 @@ class Weighting(nn.Module):
         self.register_buffer("last", torch.ones(len(self.tasks)))
 
     def weights(self) -> dict[str, float]:
-        """The weight of each task in the last step; before the first, where the weighting starts."""
+        """The weight of each task in the last step; before the first step, the initial weights."""
         return dict(zip(self.tasks, self.last.tolist(), strict=True))
 
     def epoch_ended(self) -> None:
@@ -44,10 +44,10 @@ class Weighting(nn.Module):
 
 
 class LossWeighting(Weighting):
-    """Makes one loss of the tasks' losses; its weights are the derivatives of that by each loss."""
+    """Combines the tasks' losses to a total; a weight is the derivative of the total with respect to a loss."""
 
     def forward(self, losses: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-        """The total, to be differentiated, from the loss of each task."""
+        """The differentiable total from the loss of each task."""
         raise NotImplementedError
 
     def stacked(self, losses: Mapping[str, Tensor]) -> Float[Tensor, "T"]:
@@ -60,21 +60,20 @@ class LossWeighting(Weighting):
 
 
 class GradientWeighting(Weighting):
-    """Computes the weights α of the tasks' gradients: what is shared moves along d = Σ_t α_t g_t.
+    """Computes the weights α of the tasks' gradients: the shared part is updated along d = Σ_t α_t g_t.
 
-    What belongs to one task alone moves along its own gradient, or where the method weighs `whole` losses, along α_t
-    times that.
+    Task-specific parameters are updated along their own gradient, times α_t if the method weighs `whole` losses.
 
-    Every method here is algebra on the inner products of the gradients. It is done in float64, where the device has
-    it. Where one of the inner products or losses is not finite, all α are 1 and nothing is learned from the step:
-    finite gradients stay finite, and the others stay to be seen in d.
+    Every method is algebra on the inner products of the gradients, in float64 if the device supports it. If an inner
+    product or loss is not finite, all α are 1 and the weighting's state is not updated, so that finite gradients stay
+    finite and non-finite ones remain visible in d.
 
     Args:
         tasks: The names of the tasks.
-        gradients_of: Where the gradients are taken.
+        gradients_of: What gradients are taken with respect to.
 
     Attributes:
-        whole: Whether α weighs the whole losses, so that what belongs to one task alone gets α_t g_t, too.
+        whole: Whether α weighs the whole losses, so that task-specific parameters get α_t g_t, too.
     """
 
     whole: bool = False
@@ -94,7 +93,7 @@ class GradientWeighting(Weighting):
         finite = gram.isfinite().all() & losses.isfinite().all()
         known_L = torch.where(finite, losses, torch.ones_like(losses))
         known_G = torch.where(finite, gram, torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
-        if not gram.is_mps:  # which has no float64
+        if not gram.is_mps:  # MPS has no float64
             known_L, known_G = known_L.double(), known_G.double()
         alpha = self.solve(known_L, known_G, finite).to(gram.dtype)
         alpha = torch.where(finite, alpha, torch.ones_like(alpha))
@@ -106,7 +105,7 @@ class GradientWeighting(Weighting):
 
         Args:
             L: The loss of each task.
-            G: The inner products of the tasks' gradients; both are replaced by ones where something is not finite.
-            finite: Whether they were finite; only then may the state change.
+            G: The inner products of the tasks' gradients; L and G are replaced by ones if a value is not finite.
+            finite: Whether all values were finite; only then may the state change.
         """
         raise NotImplementedError

@@ -2,11 +2,10 @@
 
 Source: Sener and Koltun 2018, "Multi-task learning as multi-objective optimization", algorithms 1 and 2.
 Equation: α = argmin || Σ_t α_t g_t ||², α_t >= 0, Σ α_t = 1. For two tasks α_1 = <g_2 - g_1, g_2> / ||g_1 - g_2||²,
-held within 0 and 1; for more, Frank-Wolfe: α moves towards the task t with the least (G α)_t, by the best step within
-0 and 1.
+clamped to [0, 1]; for more, Frank-Wolfe: α moves towards the task t with the least (G α)_t, by the best step in [0, 1].
 Deviations: a task whose gradient is exactly 0 is left out, as it would make d = 0 and stop the others. The gradients
-are not normalised beforehand, which is an option of the authors' code. What belongs to one task alone moves along its
-own gradient, as in algorithm 2; the authors' code weighs that by α_t, too.
+are not normalised beforehand, which is an option of the authors' code. Task-specific parameters are updated along their
+own gradient, as in algorithm 2; the authors' code also weighs them by α_t.
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ STEPS = 250  # of Frank-Wolfe, as in the authors' code
 
 
 class Mgda(GradientWeighting):
-    """The weights of the point of least norm; they sum to 1."""
+    """The weights of the minimum-norm point; they sum to 1."""
 
     def solve(self, L: Float[Tensor, "T"], G: Float[Tensor, "T T"], finite: Bool[Tensor, ""]) -> Float[Tensor, "T"]:
         """The weights α; equal where all gradients are 0."""
@@ -35,14 +34,14 @@ class Mgda(GradientWeighting):
 
 
 def of_two(G: Float[Tensor, "2 2"]) -> Float[Tensor, "2"]:
-    """The exact answer for two tasks; equal weights for equal gradients."""
+    """The exact solution for two tasks; equal weights for equal gradients."""
     gap = G[0, 0] - 2 * G[0, 1] + G[1, 1]
     x = torch.where(gap > 0, (G[1, 1] - G[0, 1]) / gap, 0.5).clamp(0, 1)
     return torch.stack([x, 1 - x])
 
 
 def frank_wolfe(G: Float[Tensor, "T T"], start: Float[Tensor, "T"]) -> Float[Tensor, "T"]:
-    """The answer for any number of tasks, among those that `start` gives weight."""
+    """The solution for any number of tasks, restricted to tasks with weight in `start`."""
     alpha, index = start, torch.arange(len(G), device=G.device)
     for _ in range(STEPS):
         slope = G @ alpha

@@ -1,16 +1,15 @@
-"""Nash-MTL: the update that the tasks would agree on when they bargain.
+"""Nash-MTL: the update is the Nash bargaining solution between the tasks.
 
 Source: Navon et al. 2022, "Multi-task learning as a bargaining game", algorithm 1, and the authors' code.
 Equation: maximise Σ_t ln <g_t, d> over a ball; then d = Σ_t α_t g_t with α > 0 and G α = 1/α.
 For two tasks α_t = 1 / (||g_t|| √(1 + ρ)), ρ the cosine between the gradients. For more, with β_t = α_t ||g_t|| and
 R the matrix of cosines, R β = 1/β: the minimum of the convex ½ β^T R β - Σ ln β_t, by damped Newton steps.
-As in the authors' code, α_t weighs the whole loss of a task, its own parameters too, and G is divided by its Frobenius
-norm, so that α does not change with a common scale of the gradients.
+As in the authors' code, α_t weighs the whole loss of a task, including its task-specific parameters, and G is divided
+by its Frobenius norm, so that α does not depend on a common scale of the gradients.
 Deviations: the equation is solved exactly and in every step, not by a sequence of convex problems every few steps; the
-authors' code also clips the gradient's norm to 1, which here is the experiment's `training.clip_norm`. The diagonal of
-R is 1 + ε: opposite gradients (ρ = -1) have no agreement, and towards them α grows to 1/√ε, while d shrinks to 0
-instead of being noise. A task whose gradient is exactly 0 gains nothing from any d: it is left out, and its weight is
-0.
+authors' code also clips the gradient norm to 1, which here is the experiment's `training.clip_norm`. The diagonal of
+R is 1 + ε: opposite gradients (ρ = -1) have no solution; as ρ approaches -1, α grows to 1/√ε while d shrinks to 0
+instead of becoming noise. A task whose gradient is exactly 0 cannot improve: it is left out, with weight 0.
 """
 
 from collections.abc import Sequence
@@ -46,8 +45,8 @@ class NashMtl(GradientWeighting):
 def newton(R: Float[Tensor, "T T"]) -> Float[Tensor, "T"]:
     """The β > 0 with R β = 1/β, R positive definite.
 
-    ½ β^T R β - Σ ln β_t is self-concordant: Newton steps divided by 1 + λ, λ their length in the norm of the Hessian,
-    stay within β > 0 and converge from anywhere (Nesterov and Nemirovskii 1994).
+    ½ β^T R β - Σ ln β_t is self-concordant: Newton steps divided by 1 + λ, with λ their length in the Hessian norm,
+    keep β > 0 and converge from any start (Nesterov and Nemirovskii 1994).
     """
     beta = torch.ones_like(R[0])
     for _ in range(STEPS):

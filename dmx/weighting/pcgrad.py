@@ -1,4 +1,4 @@
-"""PCGrad: each gradient loses the part that works against another one.
+"""PCGrad: the component of each gradient that conflicts with another gradient is removed.
 
 Source: Yu et al. 2020, "Gradient surgery for multi-task learning", algorithm 1.
 Equation: for each task i, g_i' = g_i; then for the other tasks j in random order, where <g_i', g_j> < 0,
@@ -17,7 +17,7 @@ from dmx.weighting.kinds import GradientsOf, GradientWeighting
 
 
 class PCGrad(GradientWeighting):
-    """α_t = Σ_i C_it; a gradient of 0 conflicts with none, and has weight 1."""
+    """α_t = Σ_i C_it; a zero gradient conflicts with no other, and has weight 1."""
 
     def solve(self, L: Float[Tensor, "T"], G: Float[Tensor, "T T"], finite: Bool[Tensor, ""]) -> Float[Tensor, "T"]:
         """The weights α."""

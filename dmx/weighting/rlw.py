@@ -2,7 +2,7 @@
 
 Source: Lin et al. 2022, "Reasonable effectiveness of random weighting: a litmus test for multi-task learning".
 Equation: L = Σ_t λ_t L_t, λ = softmax(z), z ~ N(0, I), drawn anew in every step.
-Deviations: none, of the distributions of the paper the normal one; the weights sum to 1.
+Deviations: none; of the paper's distributions this is the normal one. The weights sum to 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ from dmx.weighting.kinds import LossWeighting
 class RandomWeighting(LossWeighting):
     """L = Σ_t λ_t L_t with λ from a softmax of normal numbers.
 
-    They come from a generator of its own, on the CPU: every process and every device that begins with the same seed
-    sees the same weights, and the generator's state is kept with the rest of the run.
+    They come from a separate CPU generator: all ranks and devices with the same seed draw the same weights, and the
+    generator's state is part of the checkpoint.
     """
 
     def __init__(self, tasks: Sequence[str]) -> None:
@@ -35,11 +35,11 @@ class RandomWeighting(LossWeighting):
         return (lam * L).sum()
 
     def get_extra_state(self) -> Tensor:
-        """Where the generator is."""
+        """The state of the generator."""
         return self.generator.get_state()
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Go on from there."""
+        """Restore the state of the generator."""
         self.generator.set_state(state.cpu())
 
 

@@ -1,9 +1,9 @@
-"""Weights from learned uncertainties.
+"""Weights from learned task uncertainties.
 
 Source: Kendall et al. 2018, "Multi-task learning using uncertainty to weigh losses", eq. 7 and 10.
 Equation: L = Σ_t c_t e^(-s_t) L_t + s_t / 2 with s_t = ln σ_t², learned; c = 1 for a classification (the mask's
 cross-entropy) and 1/2 for a regression (depth's squared error).
-Deviations: the same form whatever the losses are, though it is derived for these two.
+Deviations: the same form is used for all losses, although it is derived for these two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class UncertaintyWeighting(LossWeighting):
         self.keep(torch.tensor(list(self.c.values())))
 
     def forward(self, losses: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-        """The one loss from the loss of each task; it may fall below 0."""
+        """The total from the loss of each task; it may fall below 0."""
         s = torch.stack([self.s[task] for task in self.tasks])
         weights = torch.stack([self.c[task] * (-self.s[task]).exp() for task in self.tasks])
         self.keep(weights)

@@ -1,4 +1,4 @@
-"""`dmx data check`, `stats` and `show`: what look at a data set."""
+"""`dmx data check`, `stats` and `show`: commands that inspect a data set."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from dmx.datatools.stats import Stats
 
 FINDINGS_SHOWN = 10
-"""Findings of a kind that are shown; the report has all."""
+"""Most findings of a kind to print; the JSON report has all."""
 BAR_LENGTH = 30
-"""Characters of the longest bar."""
+"""Length of the longest bar in characters."""
 GROUPS_SHOWN = 5
-"""Groups that are shown; stats.json has all."""
+"""Most groups to print; stats.json has all."""
 WIDE = 160
-"""Columns where there is no terminal: a file has room."""
+"""Width in columns without a terminal."""
 
 
 @click.command()
@@ -59,7 +59,7 @@ def check(
 
 
 def _show_report(report: "Report") -> None:
-    """The counts by kind, then examples of each."""
+    """Print the counts by kind, then examples of each."""
     from rich.console import Console
     from rich.table import Table
 
@@ -155,7 +155,7 @@ def _depth(found: "Stats") -> None:
 
 
 def _bars(counts: tuple[int, ...], low: float, high: float) -> None:
-    """A bar for each two bins from the first to the last that holds anything."""
+    """Print a bar per two bins, from the first to the last that is not empty."""
     pairs = [sum(counts[at : at + 2]) for at in range(0, len(counts), 2)]
     filled = [at for at, count in enumerate(pairs) if count]
     step = (high - low) / len(pairs)

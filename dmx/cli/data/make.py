@@ -1,4 +1,4 @@
-"""`dmx data synth`, `compose` and `import`: what make a data set."""
+"""`dmx data synth`, `compose` and `import`: commands that make a data set."""
 
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,12 @@ def import_(importer: str, source: Path, out: Path, copy: bool) -> None:
     IMPORTER is one of those that `dmx list importers` names; `dmx describe importers NAME` says what each takes. OUT
     becomes a list that names the pictures where they are, unless they have to be unpacked or --copy is given.
     """
-    import dmx.datatools.importers  # noqa: F401 - it registers ours; all components would take 5 s to load
+    import dmx.datatools.importers  # noqa: F401 - registers our importers; loading all components takes 5 s
     from dmx.errors import UserError, did_you_mean
     from dmx.registry import importers, load
 
     if importer not in importers:
-        load()  # a plug-in's
+        load()  # a plug-in may register it
     if importer not in importers:
         raise UserError(f"no importer '{importer}'; {did_you_mean(importer, importers)}")
     with bar("importing") as progress:

@@ -43,10 +43,10 @@ def pack(dataset: Path, out: Path, size: str, encoding: str) -> None:
 
 
 def height_width(text: str) -> tuple[int, int]:
-    """`192` as (192, 192), `240x320` as (240, 320).
+    """Parse `192` as (192, 192) and `240x320` as (240, 320).
 
     Raises:
-        BadParameter: It is neither, or a side is not in 8 to 4096.
+        BadParameter: The text has neither form, or a side is not in 8 to 4096.
     """
     sides = text.lower().split("x")
     if not re.fullmatch(r"[0-9]{1,4}(x[0-9]{1,4})?", text.lower()) or not all(8 <= int(side) <= 4096 for side in sides):

@@ -1,9 +1,9 @@
 """Augmentation on the CPU, one sample at a time, by albumentations' functions on uint8 pictures.
 
-The only file that imports albumentations. Its functions are used, not its `Compose`: the transforms of a `Compose` draw
-their numbers themselves, in worker processes each the same ones, several of them other ones for image and background,
-and none as kornia draws them. Mask, depth and where they are known are warped as one array of two channels, so that
-they cannot part.
+The only file that imports albumentations. It uses albumentations' functions but not `Compose`, whose transforms draw
+their own random numbers: the same ones in every worker process, in several transforms different ones for image and
+background, and never the ones that kornia draws. Mask, depth and their validity masks are warped as one array, so that
+they stay aligned.
 """
 
 import os
@@ -33,7 +33,7 @@ from dmx.data.augment.steps import (
 )
 from dmx.quartet import DepthSpec, Quartet
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # saves 2 s and a call over the network at its import
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import otherwise makes a network request, which takes 2 s
 
 from albumentations.augmentations.geometric.functional import perspective
 from albumentations.augmentations.pixel.functional import separable_convolve
@@ -42,12 +42,12 @@ Picture = UInt8[np.ndarray, "H W 3"]
 Apply = Callable[[Picture], Picture]
 
 MASK, MASK_VALID, VALID = 1, 2, 4
-"""The bits by which three planes share one channel while they are warped."""
+"""Bit flags that pack three binary planes into one channel for warping."""
 
 
 @dataclass(frozen=True)
 class CpuAugment:
-    """(quartet, seed) -> quartet of the same size; made by `make_augment`. It can be sent to other processes."""
+    """(quartet, seed) -> quartet of the same size; made by `make_augment`. Picklable."""
 
     stages: tuple[Stage, ...]
     spec: DepthSpec
@@ -56,8 +56,8 @@ class CpuAugment:
         """Augment one sample.
 
         Args:
-            quartet: The sample; it is left as it is.
-            seed: Of the draw, 0 or more. The same seed gives the same result, in any process.
+            quartet: The sample; it is not modified.
+            seed: Seed of the draw, 0 or more. The same seed gives the same result, in any process.
         """
         for drawn in plan(self.stages, seed, *quartet.depth.shape):
             if isinstance(drawn, Warp):
@@ -70,7 +70,7 @@ class CpuAugment:
 
 
 def make_augment(steps: Sequence[Augmentation], spec: DepthSpec) -> CpuAugment:
-    """Make the augmentation of single samples, whose depth is as `spec` says, from steps that are applied in order."""
+    """Make the per-sample augmentation that applies `steps` in order; `spec` describes the samples' depth."""
     return CpuAugment(stages(steps), spec)
 
 
@@ -78,7 +78,7 @@ def warped(quartet: Quartet, matrix: Matrix) -> Quartet:
     """Move the pixels of all pictures by a homography (given -> new, in pixels)."""
     move = _move(matrix, *quartet.depth.shape)
     flags = quartet.mask * np.uint8(MASK) | quartet.mask_valid * np.uint8(MASK_VALID) | quartet.valid * np.uint8(VALID)
-    # four channels, as OpenCV takes 236 us to warp two at 192x192, 71 for three and 52 for four
+    # the flags are repeated to get four channels: at 192x192 OpenCV warps two in 236 us, three in 71, four in 52
     moved = move(cv2.merge([quartet.depth, *[flags.astype(np.float32)] * 3]), cv2.INTER_NEAREST)
     flags = moved[..., 1].astype(np.uint8)
     depth, valid = np.ascontiguousarray(moved[..., 0]), (flags & np.uint8(VALID)).astype(bool)
@@ -96,23 +96,23 @@ def warped(quartet: Quartet, matrix: Matrix) -> Quartet:
 
 
 def divided(quartet: Quartet, factor: float, spec: DepthSpec) -> Quartet:
-    """Bring all nearer: depth by `factor`; what leaves the range of the data set is unknown, never put to its end."""
+    """Divide depth by `factor`; values that leave the data set's range become unknown rather than clipped."""
     depth = quartet.depth / np.float32(factor)
     return replace(quartet, depth=depth, valid=quartet.valid & (depth >= spec.low) & (depth <= spec.high))
 
 
 def _moved_picture(picture: Picture, move: Callable[[np.ndarray, int], np.ndarray]) -> Picture:
-    """The same numbers as in three channels, in two thirds of the time: 123 us instead of 197 at 192x192."""
+    """Warp a picture with a fourth channel added: the same result in 123 us instead of 197 at 192x192."""
     moved = move(cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA), cv2.INTER_LINEAR)
     return cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB)
 
 
 def _move(matrix: Matrix, height: int, width: int) -> Callable[[np.ndarray, int], np.ndarray]:
-    """What moves an array of that size; the cheapest of three ways that give the same numbers."""
+    """Return the warp for arrays of this size: the cheapest of three implementations with equal results."""
     if abs(matrix[0, 0]) == matrix[1, 1] == 1 and not matrix[[0, 1, 2, 2], [1, 0, 0, 1]].any():
         return partial(_shifted, mirrored=bool(matrix[0, 0] < 0), right=int(matrix[0, 2]), down=int(matrix[1, 2]))
     if not matrix[2, :2].any():
-        # not albumentations' function, which first asks for 30 us whether the matrix is the identity
+        # not albumentations' function, which spends 30 us on checking for an identity matrix
         return lambda array, interpolation: cv2.warpAffine(
             array, matrix[:2], (width, height), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101
         )
@@ -129,7 +129,7 @@ def _move(matrix: Matrix, height: int, width: int) -> Callable[[np.ndarray, int]
 
 
 def _shifted(array: np.ndarray, _: int, *, mirrored: bool, right: int, down: int) -> np.ndarray:
-    """Flips and crops move by whole pixels: no interpolation, and a tenth of the time of a warp."""
+    """Flip or shift by whole pixels: no interpolation, and a tenth of the time of a warp."""
     height, width = array.shape[:2]
     if mirrored:
         array, right = cv2.flip(array, 1), right - (width - 1)
@@ -152,7 +152,7 @@ def retouched(quartet: Quartet, drawn: Retouch) -> Quartet:
 
 
 def _prepared(change: Change | None, shape: tuple[int, ...]) -> Apply:
-    """The function that makes the change; what it needs is made once for both pictures."""
+    """Return the function that applies `change`; its tables and kernels are computed once for both pictures."""
     match change:
         case None:
             return lambda picture: picture
@@ -162,7 +162,7 @@ def _prepared(change: Change | None, shape: tuple[int, ...]) -> Apply:
             table = np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)
             return lambda picture: cv2.LUT(picture, table)
         case Noise(std, seed):
-            # OpenCV draws in a quarter of numpy's time, and rounds; albumentations' `add_noise` cuts fractions off
+            # OpenCV draws in a quarter of numpy's time, and rounds; albumentations' `add_noise` truncates
             cv2.setRNGSeed(seed % 2**31)
             noise = np.empty(shape, np.int16)
             cv2.randn(noise.reshape(-1), np.zeros(1), np.array([255 * std]))

@@ -1,7 +1,7 @@
 """Augmentation on the device, one batch at a time, by kornia's functions on float pictures in [0, 1].
 
-Each sample has a draw of its own, made on the host by Python's generator: it neither reads nor moves the random state
-of torch, and nothing waits for the device. Only noise is drawn on the device, by generators of its own.
+Each sample has its own draw, made on the host by Python's generator: torch's global random state is neither read nor
+advanced, and there is no host-device synchronisation. Only noise is drawn on the device, by separate generators.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,11 +47,11 @@ class DeviceAugment:
     spec: DepthSpec
 
     def __call__(self, batch: Batch, seed: int) -> Batch:
-        """Augment one batch where it is.
+        """Augment one batch on the device that holds it.
 
         Args:
-            batch: Its pictures are RGB in [0, 1]; it is left as it is.
-            seed: Of the batch's draws, 0 or more: a function of (seed of the run, epoch, number of the batch).
+            batch: Pictures are RGB in [0, 1]; the batch is not modified.
+            seed: Seed of the batch's draws, 0 or more: a function of (seed of the run, epoch, number of the batch).
         """
         height, width = batch.image.shape[-2:]
         plans = [plan(self.stages, one, height, width) for one in sample_seeds(seed, len(batch))]
@@ -61,18 +61,18 @@ class DeviceAugment:
 
 
 def make_batch_augment(steps: Sequence[Augmentation], spec: DepthSpec) -> DeviceAugment:
-    """Make the augmentation of batches, whose depth is as `spec` says, from steps that are applied in their order."""
+    """Make the per-batch augmentation that applies `steps` in order; `spec` describes the batches' depth."""
     return DeviceAugment(stages(steps), spec)
 
 
 def sample_seeds(seed: int, count: int) -> list[int]:
-    """The seeds of a batch's samples: with them `dmx.data.augment.cpu` does the same to each sample, noise aside."""
+    """Derive one seed per sample; `dmx.data.augment.cpu` makes the same changes with them, except for noise."""
     random = Random(seed)
     return [random.getrandbits(63) for _ in range(count)]
 
 
 def _warped(batch: Batch, drawn: Sequence[Warp | Retouch | None]) -> Batch:
-    """Move the pixels of those samples that have a `Warp`, of all their pictures alike."""
+    """Warp all pictures of the samples that have a `Warp`."""
     rows = [row for row, one in enumerate(drawn) if isinstance(one, Warp)]
     if not rows:
         return batch
@@ -82,7 +82,7 @@ def _warped(batch: Batch, drawn: Sequence[Warp | Retouch | None]) -> Batch:
 
     def moved(arrays: Sequence[Tensor], mode: str) -> list[Tensor]:
         together = torch.cat([array[rows].to(batch.image.dtype) for array in arrays], dim=1)
-        # the corners of [-1, 1] are pixel centres, and so is the mirror: as with OpenCV's BORDER_REFLECT_101
+        # with align_corners, -1 and 1 are centres of border pixels and reflection is about them: BORDER_REFLECT_101
         warped = homography_warp(together, homographies, (height, width), mode, "reflection", align_corners=True)
         parts = warped.tensor_split(list(accumulate(array.shape[1] for array in arrays))[:-1], dim=1)
         return [_put(array, rows, part.to(array.dtype)) for array, part in zip(arrays, parts, strict=True)]
@@ -94,7 +94,7 @@ def _warped(batch: Batch, drawn: Sequence[Warp | Retouch | None]) -> Batch:
     )
     return replace(
         batch,
-        image=pictures[0].clamp_(0, 1),  # the weights' sum may differ from 1 by rounding
+        image=pictures[0].clamp_(0, 1),  # interpolation weights may not sum to exactly 1
         background=None if batch.background is None else pictures[1].clamp_(0, 1),
         mask=mask,
         mask_valid=mask_valid,
@@ -104,7 +104,7 @@ def _warped(batch: Batch, drawn: Sequence[Warp | Retouch | None]) -> Batch:
 
 
 def _divided(batch: Batch, drawn: Sequence[Warp | Retouch | None], spec: DepthSpec) -> Batch:
-    """Bring samples nearer: depth by their factor; what leaves the range of the data set is unknown."""
+    """Divide each sample's depth by its factor; values that leave the data set's range become unknown."""
     factors = {row: one.nearer for row, one in enumerate(drawn) if isinstance(one, Warp) and divides(one, spec.kind)}
     if not factors:
         return batch
@@ -115,7 +115,7 @@ def _divided(batch: Batch, drawn: Sequence[Warp | Retouch | None], spec: DepthSp
 
 
 def _pull(matrix: Matrix, height: int, width: int) -> Matrix:
-    """From coordinates of the new picture to those of the given one, both in [-1, 1]; in float64 on the host."""
+    """Return the homography from new to given coordinates, both in [-1, 1]; computed in float64 on the host."""
     x, y = max(width - 1, 1) / 2, max(height - 1, 1) / 2
     to_pixels = np.array([[x, 0, x], [0, y, y], [0, 0, 1]])
     pull: Matrix = np.linalg.inv(to_pixels) @ np.linalg.inv(matrix) @ to_pixels
@@ -123,7 +123,7 @@ def _pull(matrix: Matrix, height: int, width: int) -> Matrix:
 
 
 def _retouched(batch: Batch, drawn: Sequence[Warp | Retouch | None]) -> Batch:
-    """Change the values of image and background of those samples that have a `Retouch`."""
+    """Change the values of image and background of the samples that have a `Retouch`."""
     for role in ("image", "background"):
         pictures: Tensor | None = getattr(batch, role)
         found = [getattr(one, role) if isinstance(one, Retouch) else None for one in drawn]
@@ -136,7 +136,7 @@ def _retouched(batch: Batch, drawn: Sequence[Warp | Retouch | None]) -> Batch:
 
 
 def _changed(pictures: Pictures, changes: Sequence[Change]) -> Pictures:
-    """Make one change on each picture; all are of one kind, for they come from one augmentation."""
+    """Apply one change to each picture; all changes are of one type, since they come from one augmentation."""
     change: Callable[[Pictures, Any], Pictures] = CHANGES[type(changes[0])]
     return change(pictures, changes)
 
@@ -174,7 +174,7 @@ def _sent(array: np.ndarray, like: Tensor) -> Tensor:
 
 
 def _put(whole: Tensor, rows: list[int], part: Tensor) -> Tensor:
-    """A copy of `whole` with `part` in those rows; the others stay as they are, to the last bit."""
+    """Return a copy of `whole` with `part` in `rows`; the other rows stay bit-identical."""
     if len(rows) == len(whole):
         return part
     copy = whole.clone()

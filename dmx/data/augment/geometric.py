@@ -1,9 +1,9 @@
-"""Augmentations that move pixels: the same homography for background, image, mask, depth and what is known of them.
+"""Augmentations that move pixels: one homography for background, image, mask, depth and their validity masks.
 
-What comes in from outside of the picture is its reflection, in all pictures alike. Pictures are interpolated linearly;
-mask and depth take the value of the nearest pixel, for a blend of 1 m and 5 m is a place where nothing is. Depth keeps
-its values but where `scale` says otherwise: `perspective` enlarges one part and reduces another, as a turned camera
-does, and the others move pixels without enlarging anything.
+Pixels from outside the frame are filled by reflection, in all pictures. RGB pictures are interpolated linearly; mask
+and depth use nearest-neighbour, because a blend of 1 m and 5 m is a depth at which there is no surface. Only `scale`
+changes depth values: `perspective` enlarges one part and reduces another, as a turned camera does, and the others move
+pixels without enlarging anything.
 """
 
 from functools import partial
@@ -19,7 +19,7 @@ from dmx.data.augment.steps import Geometric, Matrix, Probability
 from dmx.registry import Range, augmentations
 
 FlipProbability = Annotated[float, Field(ge=0, le=1), Range(0, 0.5)]
-"""Searched up to one half only: beyond it, what is rare is the picture as it was taken."""
+"""Searched up to 0.5 only: above it, unflipped pictures become the rare case."""
 
 
 @augmentations.register("horizontal_flip", source="Krizhevsky et al. 2012, sec. 4.1", effect="geometric")
@@ -125,7 +125,7 @@ def _scaled(factor: float, random: Random, height: int, width: int) -> Matrix:
 
 
 def _about_centre(a: float, b: float, height: int, width: int) -> Matrix:
-    """The map x' = a x + b y, y' = -b x + a y of coordinates from the centre; y points down, so b > 0 turns left."""
+    """Return x' = a x + b y, y' = -b x + a y about the centre; y points down, so b > 0 rotates counter-clockwise."""
     x, y = (width - 1) / 2, (height - 1) / 2
     return np.array([[a, b, x - a * x - b * y], [-b, a, y + b * x - a * y], [0, 0, 1]])
 

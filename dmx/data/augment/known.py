@@ -1,7 +1,7 @@
-"""Known depth that a warp would lose is kept: where sparse points shrink together, their nearest pixel is unknown.
+"""Keep known depth that a nearest-neighbour warp would lose where sparse depth is shrunk.
 
-A new pixel takes the value of the pixel that is nearest to where it comes from. Where that is unknown, a known pixel
-that lands in the new pixel stands for it, the nearest to its centre. Dense depth is as it was.
+A new pixel takes the value of the source pixel nearest to where it comes from. Where that one is unknown, the known
+source pixel that lands in the new pixel, nearest to its centre, is used instead. Dense depth is not affected.
 """
 
 import cv2
@@ -17,10 +17,10 @@ Known = Bool[np.ndarray, "H W"]
 
 
 def kept(given: tuple[Depth, Known], moved: tuple[Depth, Known], matrix: Matrix) -> None:
-    """Put into `moved` the known depth of `given` that lands where nothing is known.
+    """Fill unknown pixels of `moved`, in place, with the known depth of `given` that lands in them.
 
     Args:
-        given: Depth, and where it is known.
+        given: Depth and its validity mask before the warp.
         moved: The same after the warp.
         matrix: The homography, given -> new, in pixels.
     """
@@ -28,7 +28,7 @@ def kept(given: tuple[Depth, Known], moved: tuple[Depth, Known], matrix: Matrix)
     if known.all() or new_known.all():
         return
     height, width = known.shape
-    # only beside what is unknown can a pixel be lost, as far as the least of the picture's sides has shrunk
+    # a known pixel can only be lost near unknown ones, within a reach set by the side that shrinks most
     reach = 2 * int(np.ceil(2 * _shrinking(matrix, height, width))) + 1
     ys, xs = np.nonzero(known & (cv2.dilate((~known).view(np.uint8), np.ones((reach, reach), np.uint8)) > 0))
     x, y, z = matrix @ np.stack([xs, ys, np.ones_like(xs)])
@@ -45,7 +45,7 @@ def kept(given: tuple[Depth, Known], moved: tuple[Depth, Known], matrix: Matrix)
 
 
 def _shrinking(matrix: Matrix, height: int, width: int) -> float:
-    """The greatest of the four ratios by which a side of the picture becomes shorter, at least 1."""
+    """Return the greatest ratio of old to new length over the picture's four sides, at least 1."""
     corners = np.array([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]]).T
     x, y, z = matrix @ corners
     sides = np.hypot(*(np.roll(one, 1) - one for one in (x / z, y / z)))
@@ -57,12 +57,12 @@ def kept_batch(
     moved: tuple[Float[Tensor, "N 1 H W"], Bool[Tensor, "N 1 H W"]],
     matrices: Float[Tensor, "N 3 3"],
 ) -> tuple[Float[Tensor, "N 1 H W"], Bool[Tensor, "N 1 H W"]]:
-    """What `kept` does, for a batch; nothing is waited for on the device."""
+    """Return `moved` filled as by `kept`, for a batch, without host-device synchronisation."""
     shape = given[0].shape
     (depth, known), (new_depth, new_known) = ([one.flatten(1) for one in pair] for pair in (given, moved))
     number = torch.arange(depth.shape[1], device=depth.device)
     grid = torch.stack([number % shape[-1], number // shape[-1], torch.ones_like(number)]).to(matrices.dtype)
-    # added up, not as a matrix product, which autocast and TF32 would do in low precision
+    # a sum, not a matrix product, which autocast and TF32 would compute in low precision
     x, y, z = (matrices[:, :, :, None] * grid[None, None]).sum(dim=2).unbind(1)
     x, y = x / z, y / z
     columns, rows = x.round(), y.round()

@@ -1,7 +1,7 @@
-"""Augmentations that change the values of image and background alike (or apart), never those of mask and depth.
+"""Augmentations that change the values of image and background, never those of mask and depth.
 
-Values v are RGB in [0, 1], clipped to that range after each step. By one draw the object stays where it is seen against
-the background: what was the same in image and background remains the same.
+Values v are RGB in [0, 1], clipped to that range after each step. By default one draw is used for both pictures, so
+pixels that are equal in image and background stay equal. With `apart` each picture has its own draw.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ from dmx.data.augment.steps import Blur, Change, Colour, Noise, Photometric, Pow
 from dmx.registry import Range, augmentations
 
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of R, G and B in what is seen as brightness (ITU-R BT.601), as in OpenCV and kornia."""
+"""Luma weights of R, G and B (ITU-R BT.601), as in OpenCV and kornia."""
 
 
 @augmentations.register("rgb_shift", source="albumentations, RGBShift", effect="photometric")

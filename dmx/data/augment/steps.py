@@ -1,12 +1,11 @@
-"""What an augmentation is, and one draw for all pictures of a quartet.
+"""Augmentation types, and one random draw for all pictures of a quartet.
 
-The question of this problem's original authors was how to apply the same random transform, with the same probability
-and in the same order, to all four pictures. Here the drawing is apart from the applying: `plan` draws what is done to a
-sample, as plain numbers, from the sample's seed alone; a back end then does that to every picture. So the pictures of a
-quartet cannot be given different draws, nor can the back ends: for the same seed both do the same, but for the noise
-field, of which they share the distribution only.
+All four pictures need the same random transform, with the same probability and in the same order. So drawing is
+separate from applying: `plan` draws a sample's transforms as plain numbers from the sample's seed alone, and a back end
+applies them to every picture. Both back ends give the same result for the same seed, except for the noise field, which
+only has the same distribution.
 
-Coordinates are those of OpenCV and kornia: in pixels, x to the right, y downward, the first pixel's centre at (0, 0).
+Coordinates are as in OpenCV and kornia: in pixels, x to the right, y downward, the first pixel's centre at (0, 0).
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +41,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Noise:
-    """v in [0, 1] -> clip(v + n), n normal with mean 0 and deviation `std`, of its own for each pixel and channel."""
+    """v in [0, 1] -> clip(v + n), n ~ N(0, std²), independent for each pixel and channel."""
 
     std: float
     seed: int
@@ -56,22 +55,22 @@ class Blur:
     size: int
 
     def fitted(self, height: int, width: int) -> int:
-        """The size of the kernel on a picture of that size, which by reflection reaches no further than it is wide."""
+        """Return the kernel size for a picture of this size: reflection padding cannot exceed the picture's sides."""
         return min(self.size, 2 * min(height, width) - 1)
 
 
 Change = Colour | Power | Noise | Blur
-"""All that back ends can do to a picture's values; a photometric augmentation draws one of them."""
+"""The value changes that every back end implements; a photometric augmentation draws one of them."""
 
 
 @dataclass(frozen=True)
 class Geometric:
-    """Moves the pixels of all pictures alike.
+    """An augmentation that moves the pixels of all pictures by one homography.
 
     Attributes:
-        p: With which probability it happens.
-        draw: (random, height, width) -> the homography that takes coordinates of the given picture to the new one's.
-        nearer: Whether what it enlarges has come nearer, so that metric depth is divided by the enlargement.
+        p: Probability of applying it.
+        draw: (random, height, width) -> the homography from given to new coordinates.
+        nearer: Whether enlarging means coming nearer, so that metric depth is divided by the enlargement.
     """
 
     p: float
@@ -81,12 +80,12 @@ class Geometric:
 
 @dataclass(frozen=True)
 class Photometric:
-    """Changes the values of image and background, never those of mask and depth.
+    """An augmentation that changes the values of image and background, never those of mask and depth.
 
     Attributes:
-        p: With which probability it happens.
-        draw: random -> what is done to a picture.
-        apart: Whether image and background each have a draw of their own, also of whether it happens.
+        p: Probability of applying it.
+        draw: random -> the change of a picture's values.
+        apart: Whether image and background each have their own draw, including whether it is applied.
     """
 
     p: float
@@ -99,7 +98,7 @@ Augmentation = Geometric | Photometric
 
 @dataclass(frozen=True, eq=False)
 class Warp:
-    """The homography, drawn, of a run of geometric augmentations, and what metric depth is divided by."""
+    """The drawn homography of consecutive geometric augmentations, and the divisor of metric depth."""
 
     matrix: Matrix
     nearer: float = 1.0
@@ -107,7 +106,7 @@ class Warp:
 
 @dataclass(frozen=True, eq=False)
 class Retouch:
-    """What is done to the values of each picture; the same object where one draw is for both."""
+    """The drawn change of image and of background; the same object where they share one draw."""
 
     image: Change | None
     background: Change | None
@@ -117,7 +116,7 @@ Stage = Photometric | tuple[Geometric, ...]
 
 
 def stages(steps: Sequence[Augmentation]) -> tuple[Stage, ...]:
-    """Gather neighbouring geometric augmentations, which need one warp only: each warp takes time and sharpness."""
+    """Group consecutive geometric augmentations into one warp each, since every warp costs time and sharpness."""
     found: list[Stage] = []
     for geometric, run in groupby(steps, key=lambda step: isinstance(step, Geometric)):
         if geometric:
@@ -128,16 +127,19 @@ def stages(steps: Sequence[Augmentation]) -> tuple[Stage, ...]:
 
 
 def plan(run: Sequence[Stage], seed: int, height: int, width: int) -> list[Warp | Retouch | None]:
-    """Draw what each stage does to the sample of that seed; None where it does nothing.
+    """Draw what each stage does to one sample.
 
-    Python's generator, not numpy's, for its seeding and single numbers take a fifth of the time, and its numbers are
-    the same in any process.
+    It uses Python's generator rather than numpy's: seeding and single draws take a fifth of the time, and the numbers
+    are the same in any process.
 
     Args:
         run: The stages in their order.
-        seed: Of the sample, 0 or more: a function of (seed of the run, epoch, number of the sample).
-        height: Of the sample, in pixels.
-        width: Of the sample, in pixels.
+        seed: Seed of the sample, 0 or more: a function of (seed of the run, epoch, number of the sample).
+        height: Height of the sample, in pixels.
+        width: Width of the sample, in pixels.
+
+    Returns:
+        One draw per stage, None where the stage does nothing.
     """
     random = Random(seed)
     return [
@@ -157,12 +159,12 @@ def _warp(run: Sequence[Geometric], random: Random, height: int, width: int) -> 
 
 
 def enlargement(matrix: Matrix) -> float:
-    """By how much an affine map enlarges lengths: the root of what it enlarges areas by."""
+    """Return the factor by which an affine map scales lengths: the square root of its area scale."""
     return sqrt(abs(float(np.linalg.det(matrix[:2, :2]))))
 
 
 def divides(drawn: Warp, kind: str) -> bool:
-    """Whether depth of that kind changes its values: relative depth has no unit, so that nothing is nearer in it."""
+    """Whether the warp changes depth values: never those of relative depth, which has no unit."""
     return kind == "metric" and drawn.nearer != 1
 
 

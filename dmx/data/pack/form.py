@@ -1,4 +1,4 @@
-"""What the files of a pack hold."""
+"""The file format of a pack."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from dmx.errors import DataError
 FILE = "pack.json"
 VERSION = 2
 UNKNOWN = 255
-"""A mask's pixel that is unknown."""
+"""The value of unknown pixels of a mask."""
 
 Encoding = Literal["raw", "png"]
 Side = Annotated[int, Field(ge=8, le=4096)]
@@ -34,14 +34,14 @@ class Shard:
 
 @dataclass(frozen=True)
 class PackInfo:
-    """What `pack.json` says.
+    """The contents of `pack.json`.
 
     Attributes:
         size: (height, width) of every picture.
-        encoding: How photographs, masks and depth are stored in their cells.
-        source: The fingerprint of the data set that was packed.
-        samples: The files of samples, in order of their ids.
-        backgrounds: The files of backgrounds.
+        encoding: How pictures are stored in their cells.
+        source: Fingerprint of the data set that was packed.
+        samples: Files of samples, in order of their ids.
+        backgrounds: Files of backgrounds.
     """
 
     size: tuple[Side, Side]
@@ -51,7 +51,7 @@ class PackInfo:
     backgrounds: tuple[Shard, ...]
 
     def write(self, folder: Path) -> None:
-        """Write it into `folder`."""
+        """Write `pack.json` into `folder`."""
         (folder / FILE).write_text(json.dumps({"version": VERSION, **asdict(self)}, indent=1), encoding="utf-8")
 
     @property
@@ -61,7 +61,7 @@ class PackInfo:
 
 
 def again(root: Path) -> str:
-    """Say what to do about a pack that cannot be used."""
+    """Return the advice for a pack that cannot be used."""
     return f"remove {root} and pack the data set again."
 
 
@@ -69,10 +69,10 @@ def read_info(root: Path) -> PackInfo | None:
     """Read the `pack.json` of a pack.
 
     Returns:
-        What it says; None where there is none.
+        Its contents; None if there is no such file.
 
     Raises:
-        DataError: It is of another version, or damaged, or a file of the pack is missing or cut.
+        DataError: It is of another version or damaged, or a file of the pack is missing or truncated.
     """
     path = root / FILE
     if not path.is_file():
@@ -104,26 +104,26 @@ class Cell:
 
 
 def schema_of(columns: dict[str, pa.DataType], cells: dict[str, Cell]) -> pa.Schema:
-    """The schema of a file, with how to read its pictures."""
+    """Make the schema of a file, with the format of its pictures as metadata."""
     text = json.dumps({name: asdict(cell) for name, cell in cells.items()}, sort_keys=True)
     fields = {**columns, **dict.fromkeys(cells, pa.binary())}
     return pa.schema(list(fields.items()), metadata={"dmx": text})
 
 
 def cells_of(schema: pa.Schema) -> dict[str, Cell]:
-    """Read the cells that `schema_of` noted."""
+    """Read the picture formats that `schema_of` stored in the metadata."""
     return TypeAdapter(dict[str, Cell]).validate_json(schema.metadata[b"dmx"])
 
 
 def open_shard(path: Path) -> pa.Table:
-    """Open one file of a pack, memory-mapped; all of it but the pictures themselves is validated.
+    """Open one file of a pack, memory-mapped; everything but the pixels is validated.
 
     Raises:
-        DataError: The file is damaged. In the pixels of raw pictures that does not show: only SHA-256 would tell.
+        DataError: The file is damaged. Damage to raw pixels is not detected; that would need the SHA-256.
     """
     try:
         table = pa.ipc.open_stream(pa.memory_map(os.fsencode(path))).read_all()
-        table.validate(full=True)  # of pictures, where each begins and ends
+        table.validate(full=True)  # for pictures: their offsets
         if set(cells_of(table.schema)) != {field.name for field in table.schema if pa.types.is_binary(field.type)}:
             raise ValueError("pictures and how to read them")
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
@@ -132,12 +132,12 @@ def open_shard(path: Path) -> pa.Table:
 
 
 def damaged(path: Path, what: str) -> DataError:
-    """Make the error for a file that is no longer what was written."""
+    """Make the error for a file that has changed since it was written."""
     return DataError(f"{path}: is damaged ({' '.join(what.split())[:200]}); {again(path.parent)}")
 
 
 def read_packed_samples(root: Path, info: PackInfo) -> Samples:
-    """Read the list of samples of a pack; where a folder has the path of a picture, it has the name of a file."""
+    """Read the list of samples of a pack; in place of a picture's path a record has the name of an Arrow file."""
     tables = []
     for shard in info.samples:
         table = open_shard(root / shard.file)

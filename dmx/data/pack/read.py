@@ -1,4 +1,4 @@
-"""From a pack to quartets: memory-mapped, so that processes on one machine share what one of them has read."""
+"""Read quartets from a pack; it is memory-mapped, so processes on one machine share the page cache."""
 
 from bisect import bisect_right
 from itertools import accumulate
@@ -22,8 +22,8 @@ class PackReader:
 
     Args:
         root: The pack.
-        info: What its `pack.json` says.
-        depth: How its depth is stored; None where it has none.
+        info: Contents of its `pack.json`.
+        depth: How its depth is stored; None if it has no depth.
     """
 
     def __init__(self, root: Path, info: PackInfo, depth: DepthDeclaration | None) -> None:
@@ -35,7 +35,7 @@ class PackReader:
         )
 
     def quartet(self, row: int) -> Quartet:
-        """The sample of this row; its arrays are read-only where the pack holds them raw."""
+        """Return the sample in this row; arrays of raw pictures are read-only views."""
         file, i = self._samples.locate(row)
         mask = file.picture("mask", i)
         depth, valid = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, bool)
@@ -54,7 +54,7 @@ class PackReader:
         )
 
     def batch(self, rows: Int64[np.ndarray, "B"]) -> HostBatch:
-        """The samples of these rows: the same as each by itself, in a tenth of the time where pictures are raw."""
+        """Return the samples in these rows as one batch; with raw pictures in a tenth of the time of single reads."""
         backgrounds = self._samples.column("background", rows)
         mask = self._samples.pictures("mask", rows)
         depth, valid = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, bool)
@@ -79,7 +79,7 @@ class PackReader:
 
 
 class Files:
-    """Arrow files that follow each other; each is opened when one of its rows is asked for first."""
+    """Consecutive Arrow files, each opened on first access."""
 
     def __init__(self, root: Path, names: list[str], rows: list[int]) -> None:
         self._paths = [root / name for name in names]
@@ -87,7 +87,7 @@ class Files:
         self._open: dict[int, File] = {}
 
     def locate(self, row: int) -> "tuple[File, int]":
-        """The file that holds the row, and its number there."""
+        """Find the file that holds a row, and the row's number in it."""
         number = bisect_right(self._ends, row)
         file = self._open.get(number)
         if file is None:
@@ -95,11 +95,11 @@ class Files:
         return file, row - (self._ends[number - 1] if number else 0)
 
     def column(self, name: str, rows: Int64[np.ndarray, "B"]) -> list[Any]:
-        """A column's values, which are no pictures."""
+        """Return the values of a column that holds no pictures."""
         return [file.text(name, row) for file, row in map(self.locate, rows.tolist())]
 
     def pictures(self, name: str, rows: Int64[np.ndarray, "B"]) -> np.ndarray:
-        """The pictures of these rows as one array of their own."""
+        """Return the pictures in these rows as one new array."""
         places = [self.locate(row) for row in rows.tolist()]
         if len({id(file) for file, _ in places}) == 1 and (raw := places[0][0].raw(name)) is not None:
             return raw[[row for _, row in places]]
@@ -122,15 +122,15 @@ class File:
             raise damaged(path, type(error).__name__) from error
 
     def text(self, name: str, row: int) -> str | int | None:
-        """A cell that is no picture."""
+        """Return a cell of a column that holds no pictures."""
         return cast("str | int | None", self._columns[name][row].as_py())
 
     def raw(self, name: str) -> np.ndarray | None:
-        """All pictures of a column without copying, where they are stored raw."""
+        """Return all pictures of a column without copying; None if they are not stored raw."""
         return self._raw.get(name)
 
     def picture(self, name: str, row: int) -> np.ndarray:
-        """A picture, read-only where it is stored raw; photographs are RGB."""
+        """Return a picture, read-only if it is stored raw; photographs are RGB."""
         if (raw := self._raw.get(name)) is not None:
             return cast("np.ndarray", raw[row])
         flags = cv2.IMREAD_COLOR_RGB if len(self._cells[name].shape) == 3 else cv2.IMREAD_UNCHANGED
@@ -142,5 +142,5 @@ class File:
 
 
 def _view(column: pa.BinaryArray, cell: Cell) -> np.ndarray:
-    """All raw pictures of a column as one array, without copying."""
+    """View all raw pictures of a column as one array, without copying."""
     return np.frombuffer(column.buffers()[2], cell.dtype).reshape(len(column), *cell.shape)

@@ -1,6 +1,6 @@
-"""Packing a data set: every file of the pack is a function of the data set alone, so a stopped packing goes on.
+"""Pack a data set. Every file of a pack is a function of the data set alone, so an interrupted packing can resume.
 
-Until all is there, `.notes` in the unfinished pack holds the SHA-256 of each file and what is being written.
+Until the pack is complete, the folder `.notes` in it holds the SHA-256 of each finished file, and files in progress.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from dmx.data.writing import Progress, Summary, resumable, settle
 from dmx.machine import cores, flush
 
 SHARD_BYTES = 128 * 2**20
-"""Of raw pictures in one file: a file is what a stopped packing does again, and what a process holds in memory."""
+"""Raw bytes of pictures per file: what a process holds in memory, and at most repeats after an interruption."""
 SAMPLES_AT_MOST = 4096
 NOTES = ".notes"
 PNG_LEVEL = [cv2.IMWRITE_PNG_COMPRESSION, 1]
@@ -43,19 +43,19 @@ def pack(
 ) -> Summary:
     """Write the samples of a data set, decoded and resized, into the new folder `out`.
 
-    The pack holds what the folder holds, read at that size, bit for bit. The same data set gives the same bytes,
-    whatever the number of workers and however often packing was stopped.
+    Samples read from the pack equal those read from the folder at that size, bit for bit. The same data set gives the
+    same bytes, whatever the number of workers and of interruptions.
 
     Args:
         index: The data set.
-        out: The folder to make.
+        out: The folder to create.
         size: (height, width) of all pictures.
         encoding: `raw` reads fastest; `png` takes about a third of the space.
-        workers: Processes; None takes one for each core.
-        progress: Called with how many samples of how many are packed.
+        workers: Number of processes; None takes one per core.
+        progress: Called with (samples packed, samples in total).
 
     Raises:
-        DataError: A sample cannot be read, or `out` is there already, or the data set is a pack itself.
+        DataError: A sample cannot be read, `out` exists already, or the data set is a pack itself.
     """
     index.refuse_pack("pack")
     source = index.fingerprint()
@@ -73,7 +73,7 @@ def pack(
 
 
 def _plan(index: DatasetIndex, source: str, size: tuple[int, int], encoding: Encoding) -> str:
-    """All that decides the bytes; not the folder, which has many names."""
+    """Describe everything that determines the bytes; without the folder, as one folder can have many paths."""
     return (
         f"dmx data pack --size {size[0]}x{size[1]} --encoding {encoding}, data {source[:16]}, files as of "
         f"{index.stamp[:16]}, version {VERSION}"
@@ -85,7 +85,7 @@ def _shards(
 ) -> dict[str, tuple[Shard, ...]]:
     """Write all files, in order."""
     (stage / NOTES).mkdir(exist_ok=True)
-    for left in (stage / NOTES).glob("*.tmp"):  # by a process that was killed
+    for left in (stage / NOTES).glob("*.tmp"):  # left by a killed process
         left.unlink()
     found: dict[str, list[Shard]] = {"samples": [], "backgrounds": []}
     done = 0
@@ -98,7 +98,7 @@ def _shards(
 
 
 def _finish(stage: Path, index: DatasetIndex, info: PackInfo) -> None:
-    """Write the declaration and `pack.json`, this one last: where it is, all is there."""
+    """Write the declaration and, last, `pack.json`, whose presence marks the pack as complete."""
     mask = MaskDeclaration(unknown=None if index.declaration.mask.unknown is None else UNKNOWN)
     index.declaration.model_copy(update={"pictures": None, "mask": mask, "exif": None}).write(stage)
     flush(stage / DECLARATION)
@@ -135,7 +135,7 @@ def _jobs(index: DatasetIndex, size: tuple[int, int], encoding: Encoding) -> lis
 
 
 def _write(stage: Path, index: DatasetIndex, job: Job) -> Shard:
-    """Write one file, unless it is there and is what was noted of it."""
+    """Write one file, unless it exists and matches its noted SHA-256."""
     path, note = stage / job.file, stage / NOTES / f"{job.file}.sha256"
     sha256 = _sha256(path) if path.exists() and note.exists() else None
     if sha256 is None or sha256 != note.read_text(encoding="ascii"):
@@ -182,7 +182,7 @@ def _samples(index: DatasetIndex, job: Job) -> pa.Table:
     cells = {}
     for role, pictures in raw.items():
         dtype = np.result_type(*pictures)
-        encoding = job.encoding if dtype.kind == "u" and dtype.itemsize <= 2 else "raw"  # PNG has no other numbers
+        encoding = job.encoding if dtype.kind == "u" and dtype.itemsize <= 2 else "raw"  # PNG is limited to these
         cells[role] = Cell(encoding, str(dtype), pictures[0].shape)
         columns[role] = _cells([picture.astype(dtype, copy=False) for picture in pictures], cells[role])
     schema = schema_of({name: column.type for name, column in columns.items() if name not in cells}, cells)
@@ -190,7 +190,7 @@ def _samples(index: DatasetIndex, job: Job) -> pa.Table:
 
 
 def _roles(index: DatasetIndex, record: Record, size: tuple[int, int]) -> dict[str, np.ndarray]:
-    """The pictures of a sample at `size`, checked as reading it checks them; depth as it is stored."""
+    """Read the pictures of a sample at `size`, with the checks of `read_quartet`; depth keeps its raw values."""
     declared, raw = index.declaration, read_raw(index, record)
     mask, known = to_mask(raw["mask"], declared.mask, index.pictures / record.mask)
     mask = np.where(known, mask, UNKNOWN).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""`dmx data check`: what is wrong with a data set, sample by sample and among them."""
+"""`dmx data check`: find errors in single samples and between samples of a data set."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,15 +16,15 @@ __all__ = ["KINDS", "Finding", "Report", "check"]
 
 
 def check(index: DatasetIndex, *, workers: int | None = None, progress: Progress | None = None) -> Report:
-    """Look at every sample, and at all of them together.
+    """Check every sample, and all samples together.
 
-    Nothing is changed. Found are files that are missing, foreign, truncated or damaged; sizes that differ; masks that
-    are not binary, empty or full; depth that is unknown everywhere or out of range; quartets out of context; copies;
-    groups that leak into each other or stand in two parts of the official split.
+    Nothing is changed. The check detects files that are missing, of an unsupported format, truncated or damaged; sizes
+    that differ; masks that are not binary, empty or full; depth that is unknown everywhere or out of range; quartets
+    out of context; copies; groups that leak into each other or are in two parts of the official split.
 
-    Not found is what can be seen by knowing the scene only: depth that belongs to another image (unless it is
-    there twice), a mask or background that is off by a few pixels, in triplets any wrong mask; and some damage to
-    JPEGs, of which `dmx.datatools.check.sample` says how much.
+    It cannot detect errors that require knowledge of the scene: depth of another image (unless it occurs twice), a mask
+    or background that is off by a few pixels, in triplets any wrong mask; nor some damage to JPEGs, for which
+    `dmx.datatools.check.sample` gives detection rates.
 
     Args:
         index: The data set.
@@ -41,7 +41,7 @@ def check(index: DatasetIndex, *, workers: int | None = None, progress: Progress
 
 
 def _merged(findings: Iterable[Finding]) -> list[Finding]:
-    """A fault of a background's file is reported once, at the first sample that shows it, with how many do."""
+    """Merge findings about one background file into one, at its first sample, with the number of affected samples."""
     merged: dict[tuple[str, ...], Finding] = {}
     for one in findings:
         alone = one.role != "background" or one.figures or one.kind in ("leak", "size-differs")
@@ -53,6 +53,6 @@ def _merged(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _ordered(findings: list[Finding]) -> list[Finding]:
-    """By kind as in `KINDS`, the worst of a kind first."""
+    """Sort by kind as in `KINDS`, the worst of a kind first."""
     place = {kind: number for number, kind in enumerate(KINDS)}
     return sorted(findings, key=lambda one: (place[one.kind], -one.weight, one.sample))

@@ -1,18 +1,18 @@
-"""Comparing: image with background in each quartet, and all samples of a set with each other.
+"""Compare image and background in each quartet, and all samples of a set with each other.
 
-A quartet is in context where image and background are the same scene outside of the mask and differ inside it. Two
-JPEGs of one scene are never the same pixels. So both are blurred a little, a band along the mask's edge is left out
-(masks are anti-aliased), and four figures are judged; d is the greatest difference of the three channels at a pixel, in
-grey levels:
+A quartet is in context if image and background are the same scene outside of the mask and differ inside it. Two JPEGs
+of one scene never have equal pixels. So both are blurred slightly, a band along the mask's edge is left out (masks are
+anti-aliased), and four figures are tested; d is the greatest difference of the three channels at a pixel, in grey
+levels:
 
     outside      mean d outside of the mask
     likeness     correlation of image and background outside of the mask, all channels together
     found        share of the mask's inside that differs, d > max(8, 2 * median d outside)
     explained    share of the clearly differing pixels that lie in the mask, d > max(24, Otsu's threshold of d)
 
-What these were in whole quartets (192 synthetic ones of 32x32 to 128x128, 22 real ones of EVA4; also after JPEG of
-quality 50 and 25 on both or one) and in spoilt ones is said beside each limit. JPEG of quality 25 at 64x64 takes so
-much of a fine coloured texture away that it may be reported as a difference.
+Each limit states the figures measured in intact quartets ("whole": 192 synthetic ones of 32x32 to 128x128, 22 real ones
+of EVA4; also after JPEG of quality 50 and 25 on both or one) and in spoilt ones. JPEG of quality 25 at 64x64 removes so
+much fine coloured texture that it may be reported as a difference.
 """
 
 from collections import Counter, defaultdict
@@ -50,12 +50,12 @@ SMOOTH = 6.0
 
 @dataclass(frozen=True)
 class Context:
-    """How image and background agree; see the head of this module.
+    """How image and background agree; see the module's docstring.
 
     Attributes:
         outside: Mean difference outside of the mask, in grey levels from 0 to 255.
-        middle: The median of the same.
-        likeness: Correlation outside of the mask, from -1 to 1; 1 where both are flat.
+        middle: Median difference outside of the mask.
+        likeness: Correlation outside of the mask, from -1 to 1; 1 if either picture is flat.
         found: Share of the inside that differs, from 0 to 1.
         explained: Share of what differs that lies in the mask, from 0 to 1; 1 where nothing differs clearly.
     """
@@ -67,17 +67,17 @@ class Context:
     explained: float
 
     def figures(self) -> dict[str, float]:
-        """For a report."""
+        """Return the figures by name, for a report."""
         return {name: round(value, 3) for name, value in asdict(self).items()}
 
 
 def difference(image: Picture, background: Picture) -> Plane:
-    """The greatest difference of the three channels, after a blur of 3x3 that takes the noise of compression down."""
+    """Compute the greatest difference of the three channels, after a 3x3 blur that reduces compression noise."""
     return np.asarray(cv2.absdiff(_smooth(image), _smooth(background)).max(axis=2), np.uint8)
 
 
 def compare_background(image: Picture, background: Picture, mask: Plane, known: Where) -> Context | None:
-    """Compare image and background in view of the mask.
+    """Compare image and background inside and outside of the mask.
 
     Args:
         image: The scene with the object.
@@ -86,7 +86,7 @@ def compare_background(image: Picture, background: Picture, mask: Plane, known: 
         known: Where the mask is known; other pixels are left out.
 
     Returns:
-        The figures; None where inside or outside have too few pixels to judge.
+        The figures; None if there are too few pixels inside or outside.
     """
     band = 2 * max(1, round(min(mask.shape) / 64)) + 1
     kernel = np.ones((band, band), np.uint8)
@@ -112,10 +112,13 @@ def compare_background(image: Picture, background: Picture, mask: Plane, known: 
 
 
 def verdict(context: Context) -> tuple[str, str, float] | None:
-    """The kind of the finding, its text and how bad it is; None where the quartet is in context.
+    """Turn the figures into a finding.
 
-    Where the inside of the mask does not differ although the scene is the same, the mask is blamed, else the background
-    (or image), of which it is open which one is wrong.
+    If the scene is the same but does not differ inside the mask, the mask is reported; otherwise the background, though
+    the image may equally be wrong.
+
+    Returns:
+        Kind, text and severity of the finding; None if the quartet is in context.
     """
     strange = context.outside > OUTSIDE or (context.outside > ALIKE_FROM and context.likeness < ALIKE)
     if context.found < FOUND and context.middle <= SMOOTH:
@@ -143,7 +146,7 @@ def _smooth(picture: Picture) -> Picture:
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's correlation of all values; 1 where either has none of its own (a flat picture)."""
+    """Compute Pearson's correlation of all values; 1 if either picture is flat."""
     x, y = a.astype(np.float32).ravel(), b.astype(np.float32).ravel()
     x -= x.mean()
     y -= y.mean()
@@ -152,15 +155,15 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 USUAL = 0.9
-"""The share of samples that must have one size for the others to be unusual."""
+"""Share of samples that must have the same size for other sizes to be reported as unusual."""
 
 
 def compare_samples(index: DatasetIndex, summaries: np.ndarray) -> Iterator[Finding]:
-    """Findings about samples in view of all others.
+    """Yield findings from comparing samples with each other.
 
     Args:
         index: The data set.
-        summaries: What `check_sample` kept of each sample, in their order.
+        summaries: The summaries from `check_sample`, in the order of the samples.
     """
     groups = [str(group) for group in index.samples.column("group")]
     yield from _copies(index, summaries, groups)
@@ -171,7 +174,7 @@ def compare_samples(index: DatasetIndex, summaries: np.ndarray) -> Iterator[Find
 
 
 def _copies(index: DatasetIndex, summaries: np.ndarray, groups: Sequence[str]) -> Iterator[Finding]:
-    """Images that are listed under two ids; the one with the lower id is taken for the original."""
+    """Yield images that occur under two ids; the one with the lower id counts as the original."""
     for first, row in _repeats(summaries["image"]):
         one, other = index.samples[first], index.samples[row]
         same = summaries["mask"][first] == summaries["mask"][row] != 0
@@ -187,7 +190,7 @@ def _copies(index: DatasetIndex, summaries: np.ndarray, groups: Sequence[str]) -
 
 
 def _leaks(index: DatasetIndex, digests: np.ndarray, groups: Sequence[str]) -> Iterator[Finding]:
-    """A background that several groups show; those but the one that shows it most often are reported, once each."""
+    """Yield backgrounds shared by several groups, once per group; the group that uses it most is not reported."""
     users: dict[int, Counter[str]] = defaultdict(Counter)
     for made, group in zip(digests.tolist(), groups, strict=True):
         users[made][group] += 1
@@ -217,7 +220,7 @@ def _depths(index: DatasetIndex, summaries: np.ndarray) -> Iterator[Finding]:
 
 
 def _torn(index: DatasetIndex, groups: Sequence[str]) -> Iterator[Finding]:
-    """Groups that the official split has in several parts; reported at the parts with fewer samples of them."""
+    """Yield groups that the official split divides; they are reported for the parts with fewer of their samples."""
     parts = index.samples.column("split")
     counts: dict[str, Counter[str | None]] = defaultdict(Counter)
     for group, part in zip(groups, parts, strict=True):
@@ -251,7 +254,7 @@ def _odd_sizes(index: DatasetIndex, summaries: np.ndarray) -> Iterator[Finding]:
 
 
 def _repeats(digests: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Rows whose digest stood in a row before, with the first such row; unknown ones (0) are like no other."""
+    """Yield rows whose digest occurred before, with its first row; unknown digests (0) never match."""
     first: dict[int, int] = {}
     for row, made in enumerate(digests.tolist()):
         if made and first.setdefault(made, row) != row:

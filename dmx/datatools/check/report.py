@@ -1,4 +1,4 @@
-"""What can be wrong with a data set, and the report of a check: as numbers, as JSON and by kind."""
+"""Kinds of findings, and the report of a check: as counts, as JSON and by kind."""
 
 import json
 from collections import Counter
@@ -12,7 +12,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Kind:
-    """A way in which samples go wrong: how bad it is, and what it means for people."""
+    """A kind of finding: its severity and its meaning."""
 
     severity: Severity
     meaning: str
@@ -43,22 +43,22 @@ KINDS: Mapping[str, Kind] = {
     "no-object": Kind("warning", "a mask without an object in a triplet, which may be meant"),
     "size-unusual": Kind("warning", "a sample of another size than nine of ten"),
 }
-"""Every kind of finding by its slug, in the order in which they are shown."""
+"""Every kind of finding by slug, in display order."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with one sample.
+    """One problem of one sample.
 
     Attributes:
         sample: The id of the sample.
-        role: Which of its pictures; "sample" where it is about all of them.
-        file: The picture, relative to the folder of pictures; None where it is about no single one.
+        role: The affected picture's role; "sample" if it concerns all of them.
+        file: The picture, relative to the folder of pictures; None if it concerns several.
         kind: One of `KINDS`.
         text: What is wrong with the values, and what to do.
-        weight: How bad it is among those of its kind; worse is greater.
-        affected: How many samples have it, where a file is shared.
-        figures: What was measured.
+        weight: How bad it is among findings of its kind; greater is worse.
+        affected: Number of affected samples, if a file is shared.
+        figures: Measured values.
     """
 
     sample: str
@@ -72,23 +72,23 @@ class Finding:
 
     @property
     def severity(self) -> Severity:
-        """How bad its kind is."""
+        """The severity of its kind."""
         return KINDS[self.kind].severity
 
 
 FORMAT = 1
-"""Raised whenever a key of the JSON changes its meaning."""
+"""Version of the JSON; incremented whenever the meaning of a key changes."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
         root: The folder of the data set.
         name: Its name.
-        samples: How many samples were looked at.
-        findings: What is wrong, by kind in the order of `KINDS`, the worst of a kind first.
+        samples: Number of samples checked.
+        findings: The findings, by kind in the order of `KINDS`, the worst of a kind first.
     """
 
     root: Path
@@ -97,18 +97,18 @@ class Report:
     findings: tuple[Finding, ...]
 
     def count(self, severity: Severity) -> int:
-        """How many findings are as bad as that."""
+        """Return the number of findings of this severity."""
         return sum(one.severity == severity for one in self.findings)
 
     def by_kind(self) -> dict[str, list[Finding]]:
-        """The findings of each kind that was found."""
+        """Group the findings by kind."""
         kinds: dict[str, list[Finding]] = {}
         for one in self.findings:
             kinds.setdefault(one.kind, []).append(one)
         return kinds
 
     def as_json(self) -> dict[str, Any]:
-        """Everything as plain data, for programs."""
+        """Return everything as plain data, for programs."""
         counts = Counter(one.kind for one in self.findings)
         return {
             "format": FORMAT,

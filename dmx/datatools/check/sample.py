@@ -1,11 +1,11 @@
-"""Everything that can be said of one sample alone, beginning with whether its files are whole.
+"""Checks of a single sample, starting with the integrity of its files.
 
-That is seen from the bytes of a file before OpenCV, which keeps silent about much, decodes it. PNG carries a checksum
-of each chunk: every changed byte is found. JPEG has none: a changed byte is found where the entropy-coded data then end
-too early or too late or hold a code that does not exist. Of 60 photographs of 224x224, in which random bytes were
-written over the middle, 12 were found with 1 byte, 25 with 4, 45 with 16, 54 with 64, 57 with 256 and all with 1,024;
-what is missed is another, valid JPEG, often with half the picture lighter or darker, which the comparison of image and
-background then finds. Neither checks NPY and EXR, which their readers check.
+Integrity is checked on the bytes of a file before OpenCV decodes it, because OpenCV ignores many errors. PNG has a
+checksum for each chunk, so every changed byte is detected. JPEG has none: a changed byte is detected if the
+entropy-coded data then end too early or too late or contain an invalid code. Of 60 photographs of 224x224 with random
+bytes written over the middle, 12 were detected with 1 byte, 25 with 4, 45 with 16, 54 with 64, 57 with 256 and all with
+1,024. Undetected ones are valid JPEGs, often with half the picture lighter or darker, which the comparison of image and
+background then reports. NPY and EXR are checked by their readers instead.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ Fault = tuple[str, str]
 
 
 def file_fault(path: Path, role: str) -> Fault | None:
-    """What is wrong with the bytes of a picture, if anything."""
+    """Return what is wrong with the bytes of a picture, if anything."""
     try:
         data = contents(path)
     except DataError as error:
@@ -60,7 +60,7 @@ def file_fault(path: Path, role: str) -> Fault | None:
 
 
 def _png(data: bytes) -> Fault | None:
-    """Hold each chunk (length, name, content, CRC-32) against its checksum."""
+    """Verify the CRC-32 of each chunk (length, name, content, checksum)."""
     at = len(PNG)
     while at + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, at)
@@ -74,10 +74,10 @@ def _png(data: bytes) -> Fault | None:
 
 
 def _jpeg(data: bytes) -> Fault | None:
-    """Decode with a reader to which libjpeg's warnings are errors."""
+    """Decode with a reader that treats libjpeg's warnings as errors."""
     try:
         ImageDecoder().decode(data)
-    except Exception as error:  # it raises nothing more special
+    except Exception as error:  # the decoder raises no more specific type
         return "damaged", f"its data are corrupt, or neither grey nor RGB ({error}); {RESTORE}"
     return None
 
@@ -85,7 +85,7 @@ def _jpeg(data: bytes) -> Fault | None:
 SUMMARY = np.dtype(
     [("image", "u8"), ("mask", "u8"), ("depth", "u8"), ("background", "u8"), ("height", "i4"), ("width", "i4")]
 )
-"""What of a sample is compared with all others: digests of its decoded pictures (0: unknown) and its size."""
+"""The values of a sample that are compared between samples: digests of decoded pictures (0: unknown) and size."""
 
 
 @dataclass
@@ -107,7 +107,7 @@ class SampleCheck:
 
 
 def check_sample(index: DatasetIndex, record: Record) -> tuple[list[Finding], np.ndarray]:
-    """What is wrong with one sample, and what to compare_background of it with others."""
+    """Check one sample; return its findings, and its summary for the comparison with other samples."""
     checked = SampleCheck(index, record)
     for role in record.paths():
         _read(checked, role)
@@ -129,14 +129,14 @@ def check_rows(index: DatasetIndex, rows: range) -> tuple[list[Finding], np.ndar
 
 
 def digest(pixels: np.ndarray) -> int:
-    """64 bits of BLAKE2 of shape and values, never 0; among 400,000 two meet by chance once in 200 million sets."""
+    """Compute 64 bits of BLAKE2 over shape and values, never 0; 400,000 digests collide once in 200 million sets."""
     made = hashlib.blake2b(repr((pixels.shape, pixels.dtype.str)).encode(), digest_size=8)
     made.update(np.ascontiguousarray(pixels).data)
     return int.from_bytes(made.digest(), "little") or 1
 
 
 def _read(checked: SampleCheck, role: str) -> None:
-    """Read a picture, or say why not."""
+    """Read a picture, or add a finding."""
     file = checked.index.pictures / checked.record.paths()[role]
     if role == "background":
         found = _shared(file, file.stat().st_mtime_ns if file.is_file() else 0, checked.index.declaration)
@@ -151,7 +151,7 @@ def _read(checked: SampleCheck, role: str) -> None:
 
 
 def read_or_fault(file: Path, role: str, declared: Declaration) -> Decoded | Fault:
-    """The decoded picture, or what is wrong with it."""
+    """Return the decoded picture, or what is wrong with it."""
     if (wrong := file_fault(file, role)) is not None:
         return wrong
     try:
@@ -162,12 +162,12 @@ def read_or_fault(file: Path, role: str, declared: Declaration) -> Decoded | Fau
 
 @lru_cache(maxsize=4)
 def _shared(file: Path, changed: int, declared: Declaration) -> Decoded | Fault:
-    """A background, read_or_fault once for the samples that follow each other and share it."""
+    """Cache `read_or_fault` of a background for consecutive samples that share it."""
     return read_or_fault(file, "background", declared)
 
 
 def _sizes(checked: SampleCheck) -> None:
-    """Leave out, and say, which pictures are not of the size of most; of the image where as many are of another."""
+    """Report and drop pictures that differ from the most frequent size; in a tie, the image's size counts."""
     shapes = {role: pixels.shape[:2] for role, pixels in checked.raw.items()}
     if not shapes:
         return
@@ -185,7 +185,7 @@ def _sizes(checked: SampleCheck) -> None:
 
 
 def _mask(checked: SampleCheck) -> tuple[np.ndarray, np.ndarray] | None:
-    """The mask and where it is known; None where it shows nothing."""
+    """Check the mask; return it with its validity mask, or None if it is unusable."""
     file = checked.index.pictures / checked.record.mask
     try:
         mask, known = to_mask(checked.raw["mask"], checked.index.declaration.mask, file)
@@ -208,7 +208,7 @@ def _mask(checked: SampleCheck) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _depth(checked: SampleCheck) -> None:
-    """Hold depth against what the data set declares."""
+    """Check depth against the declaration."""
     declared = checked.index.declaration.depth
     if declared is None or checked.record.depth is None:
         return
@@ -226,7 +226,7 @@ def _depth(checked: SampleCheck) -> None:
 
 
 def _context(checked: SampleCheck, mask: np.ndarray, known: np.ndarray) -> None:
-    """Hold image and background against each other."""
+    """Compare image and background."""
     context = compare_background(checked.raw["image"], checked.raw["background"], mask, known)
     if context is not None and (said := verdict(context)) is not None:
         kind, text, weight = said

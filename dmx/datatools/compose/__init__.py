@@ -1,4 +1,4 @@
-"""Quartets composed of backgrounds and cut-outs, as data sets of this problem are made; with metric depth if known."""
+"""Compose quartets from backgrounds and cut-outs, with metric depth if the backgrounds have it."""
 
 from dmx.datatools.compose.composer import compose
 from dmx.datatools.compose.plan import Recipe, Wanted, find_sources

@@ -1,8 +1,9 @@
-"""Composing a set, chunk by chunk in processes of their own; what an earlier, stopped command has made stays.
+"""Compose a set chunk by chunk in parallel processes, resuming after an interruption.
 
-Every cut-out stands at so many places before every background, as it is and mirrored: 100 x 100 x 20 x 2 = 400,000. No
-background and no cut-out serves two of train, val and test, so with these there are fewer combinations. Before scenes
-with metric depth an object stands at a drawn distance: `placement.stand`. Before others it is laid: `placement.lay`.
+Every cut-out is placed several times before every background, as it is and mirrored: 100 x 100 x 20 x 2 = 400,000. No
+background or cut-out is used in two of train, val and test, so with these parts there are fewer combinations. In scenes
+with metric depth an object is placed at a drawn distance (`placement.stand`), in others by its size in the picture
+(`placement.lay`).
 """
 
 import json
@@ -42,9 +43,9 @@ from dmx.machine import cores
 from dmx.stored import replacing
 
 NOTES = ".notes"
-"""The folder in the unfinished set of what is done and of files that are being written."""
+"""Folder in the unfinished set for notes on finished chunks, and for files in progress."""
 OTHERS = 50
-"""Other pairs of background and cut-out that are tried where an object finds no place."""
+"""Number of other pairs of background and cut-out to try if an object cannot be placed."""
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 PNG = [cv2.IMWRITE_PNG_COMPRESSION, 3]
 
@@ -55,7 +56,7 @@ class Composer:
     Args:
         sources: Backgrounds and cut-outs.
         recipe: How they are combined.
-        wanted: How many, which says what the numbers of a chunk stand for.
+        wanted: Number of samples and combinations, which defines the numbering of combinations.
         stage: The folder to write into.
     """
 
@@ -68,13 +69,13 @@ class Composer:
         self.stand = Stand(recipe.object_height, recipe.distance, depth_step(sources, recipe))
 
     def write(self, chunk: Chunk) -> list[Record]:
-        """Compose a chunk, unless it is noted that it is there, and it is.
+        """Compose a chunk, unless it is noted as finished and its files exist.
 
-        Pictures are not flushed to the disk, which would double the time (measured: 4 ms each), so that a loss of power
-        may leave their names alone, without a byte: such ones are made again.
+        Pictures are not fsynced, which would double the time (measured: 4 ms each). A power failure may therefore leave
+        empty files; their chunks are composed again.
 
         Raises:
-            DataError: A picture cannot be read, or no object finds a place.
+            DataError: A picture cannot be read, or no object can be placed.
         """
         note = self.stage / NOTES / f"{chunk.start:08d}.json"
         if note.exists():
@@ -106,7 +107,7 @@ class Composer:
         )
 
     def _draws(self, chosen: Combination) -> Iterator[tuple[np.random.Generator, int, int]]:
-        """The combination itself and, where that finds no place, others of its part."""
+        """Yield the combination and, for when it cannot be placed, others of its part."""
         rng = chosen.random(self.recipe.seed)
         yield rng, chosen.background, chosen.cutout
         backgrounds, cutouts = self.sources.parts[chosen.part]
@@ -114,7 +115,7 @@ class Composer:
             yield rng, int(rng.choice(backgrounds)), int(rng.choice(cutouts))
 
     def _prepared(self, number: int) -> tuple[Scene, Camera, Floor | None]:
-        """A background cut around its middle to the shape of the result, and resized; its camera and its floor."""
+        """Centre-crop a background to the output's aspect ratio and resize it; return it with its camera and floor."""
         one, size = self.sources.backgrounds[number], self.recipe.size
         picture = colour(one.image, upright=self.sources.upright)
         depth, valid = np.zeros(picture.shape[:2], np.float32), np.zeros(picture.shape[:2], bool)
@@ -151,14 +152,14 @@ def _write_whole(path: Path, pixels: np.ndarray, scratch: Path) -> None:
     """Write a picture (grey or RGB, 8 or 16 bit) under another name in `scratch` and rename it.
 
     Raises:
-        OSError: The disk refuses.
+        OSError: Writing fails.
     """
     with replacing(path, scratch / f"{os.getpid()}-{path.parent.name}-{path.name}") as other:
         other.write_bytes(_encoded(path, pixels))
 
 
 def _encoded(path: Path, pixels: np.ndarray) -> bytes:
-    """A picture as PNG or JPEG, as the path says."""
+    """Encode a picture as PNG or JPEG, by the path's suffix."""
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     done, data = cv2.imencode(path.suffix, bgr, JPEG if path.suffix == ".jpg" else PNG)
     if not done:
@@ -167,12 +168,12 @@ def _encoded(path: Path, pixels: np.ndarray) -> bytes:
 
 
 def _filled(path: Path) -> bool:
-    """Whether the file is there and holds anything."""
+    """Whether the file exists and is not empty."""
     return path.exists() and path.stat().st_size > 0
 
 
 def middle(height: int, width: int, size: tuple[int, int]) -> tuple[slice, slice]:
-    """The rows and columns of the largest part around the middle that has the shape of `size` = (height, width)."""
+    """Return rows and columns of the largest centre crop with the aspect ratio of `size` = (height, width)."""
     rows = min(height, max(1, round(width * size[0] / size[1])))
     columns = min(width, max(1, round(height * size[1] / size[0])))
     top, left = (height - rows) // 2, (width - columns) // 2
@@ -183,19 +184,19 @@ _composer: Composer
 
 
 def _begin(sources: Sources, recipe: Recipe, wanted: Wanted, stage: Path) -> None:
-    """Make a new process ready: it keeps a composer and uses one thread."""
+    """Initialise a worker process with a composer and a single OpenCV thread."""
     global _composer
     _composer = Composer(sources, recipe, wanted, stage)
     cv2.setNumThreads(1)
 
 
 def _write(chunk: Chunk) -> list[Record]:
-    """Compose a chunk in a process that was made ready."""
+    """Compose a chunk in an initialised worker process."""
     return _composer.write(chunk)
 
 
 VERSION = 1
-"""Raised whenever the same parameters give other pictures."""
+"""Incremented whenever the same parameters give other pictures."""
 ROLES = ("image", "mask", "depth", "background")
 
 
@@ -210,20 +211,20 @@ def compose(
 ) -> Summary:
     """Compose quartets into the new folder `out`.
 
-    The same parameters and pictures give the same bytes, whatever the number of workers and however often composing was
-    stopped. Where the same set is there already, nothing is done.
+    The same parameters and pictures give the same bytes, whatever the number of workers and of interruptions. If the
+    same set exists already, nothing is done.
 
     Args:
         sources: Backgrounds and cut-outs.
         out: The folder to make.
         recipe: How they are combined.
-        wanted: How many.
-        workers: Processes; None takes one for each core where the work is worth it.
-        progress: Called with how many quartets of how many are written.
+        wanted: Number of samples and combinations.
+        workers: Number of processes; None takes one per core where the work is worth it.
+        progress: Called with (quartets written, quartets in total).
 
     Raises:
-        UserError: A number is out of its range, or more is wanted than there are combinations.
-        DataError: A picture cannot be read, or `out` is there already and is another set.
+        UserError: A number is out of range, or more samples are requested than there are combinations.
+        DataError: A picture cannot be read, or `out` exists already and is another set.
     """
     _check(recipe, wanted)
     if recipe.depth_model is not None:
@@ -249,7 +250,7 @@ def compose(
 
 
 def _each(given: tuple[Sources, Recipe, Wanted, Path], jobs: list[Chunk], workers: int) -> Iterator[list[Record]]:
-    """Do every chunk, in order, here or in new processes."""
+    """Compose every chunk, in order, in this process or in new ones."""
     if workers <= 1:
         yield from map(Composer(*given).write, jobs)
         return
@@ -258,7 +259,7 @@ def _each(given: tuple[Sources, Recipe, Wanted, Path], jobs: list[Chunk], worker
 
 
 def _finish(stage: Path, records: list[Record], declaration: Declaration) -> None:
-    """Write list and declaration, this one last: where it is, all is there."""
+    """Write the list of samples and, last, the declaration, whose presence marks the set as complete."""
     write_samples(stage / NOTES, records)
     settle(stage / NOTES / SAMPLES, stage / SAMPLES)
     if declaration.depth is None:
@@ -268,7 +269,7 @@ def _finish(stage: Path, records: list[Record], declaration: Declaration) -> Non
 
 
 def _check(recipe: Recipe, wanted: Wanted) -> None:
-    """Look at the numbers that no file decides."""
+    """Check the parameters that do not depend on any file."""
     for name, value, least in (("seed", recipe.seed, 0), ("places", wanted.places, 1), ("size", min(recipe.size), 8)):
         if value < least:
             raise UserError(f"`{name}` must be at least {least}, but got {value}; raise it.")

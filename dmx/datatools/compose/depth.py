@@ -1,8 +1,8 @@
-"""The depth of a composed set: estimated, where it was not measured, by a model that the user names, and stored.
+"""Depth of a composed set: estimate it with a model that the user names, if it was not measured, and encode it.
 
-An ONNX file (Open Neural Network Exchange) or a model of Hugging Face whose weights are safetensors: neither runs code
-of its author. A file of `torch.export` does: `torch.export.load` (2.15) calls `pickle.loads` and `torch.load` without
-`weights_only`; so files of torch are refused and are to be converted by `torch.onnx.export`.
+The model is an ONNX file (Open Neural Network Exchange) or a Hugging Face model with safetensors weights; neither runs
+its author's code. A file of `torch.export` does: `torch.export.load` (2.15) calls `pickle.loads` and `torch.load`
+without `weights_only`. So torch files are refused; they must be converted by `torch.onnx.export`.
 """
 
 import hashlib
@@ -25,27 +25,27 @@ from dmx.errors import DataError, UserError
 from dmx.written import place
 
 Estimate = Callable[[UInt8[np.ndarray, "H W 3"]], np.ndarray]
-"""From an RGB picture to numbers of any size and unit."""
+"""RGB picture -> array of any size and unit."""
 
 MEAN = np.array((0.485, 0.456, 0.406), np.float32)
 DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
-"""Of ImageNet, by which the inputs of MiDaS, DPT and Depth Anything are normalised."""
+"""ImageNet's standard deviation, as in the input normalisation of MiDaS, DPT and Depth Anything."""
 PATCH = 224
-"""Sides that an ONNX model leaves open become multiples of it, which suit patches of 14, 16 and 32 pixels."""
+"""Dynamic sides of an ONNX model are set to multiples of this, which suits patches of 14, 16 and 32 pixels."""
 HUGGING_FACE = "hf:"
 
 
 @lru_cache(maxsize=1)
 def open_model(name: str) -> Estimate:
-    """The model, opened once in each process, on the CPU, with one thread.
+    """Open a model on the CPU, with one thread; cached in each process.
 
     Args:
         name: `hf:` and a folder or a name on the Hugging Face Hub, or the path of an `.onnx` file, which takes one RGB
             picture (1, 3, H, W), float32, normalised as ImageNet is, and returns one plane.
 
     Raises:
-        UserError: It is neither, or the extra `depth` is not installed.
-        DataError: The file cannot be read, or takes or returns something else.
+        UserError: The name has neither form, or the extra `depth` is not installed.
+        DataError: The file cannot be read, or the model has other inputs or outputs.
     """
     if name.startswith(HUGGING_FACE):
         return _hugging_face(name.removeprefix(HUGGING_FACE))
@@ -64,10 +64,10 @@ def open_model(name: str) -> Estimate:
 
 
 def relative_depth(estimate: Estimate, picture: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
-    """What the model says, stretched to [0, 1]: (d - min d) / (max d - min d), at the picture's size.
+    """Estimate depth, scaled to [0, 1] by (d - min d) / (max d - min d), at the picture's size.
 
     Raises:
-        DataError: The model returns another thing than a plane, or no finite or no different numbers.
+        DataError: The model does not return a plane, or its values are not finite or all equal.
     """
     found = np.squeeze(np.asarray(estimate(picture), np.float32))
     if found.ndim != 2 or not np.isfinite(found).all() or not found.min() < found.max():
@@ -82,7 +82,7 @@ def relative_depth(estimate: Estimate, picture: UInt8[np.ndarray, "H W 3"]) -> F
 
 
 def model_identity(name: str) -> str:
-    """What says which model it is, wherever it lies: the name, and of a file the SHA-256."""
+    """Identify a model independently of its location: by name, and for a file by SHA-256."""
     if name.startswith(HUGGING_FACE):
         return HUGGING_FACE + Path(name.removeprefix(HUGGING_FACE)).name
     return f"{place(name).name} {hashlib.sha256(place(name).read_bytes()).hexdigest()}"
@@ -94,7 +94,7 @@ def _onnx(path: Path) -> Estimate:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors share no public class
+    except Exception as error:  # ONNX Runtime's errors share no public class
         raise DataError(f"{path}: cannot be read as ONNX ({error}); export it again.") from error
     shapes = [one.shape for one in session.get_inputs()]
     if len(shapes) != 1 or len(shapes[0]) != 4 or (isinstance(shapes[0][1], int) and shapes[0][1] != 3):
@@ -134,17 +134,17 @@ def _extra(module: str) -> Any:
 
 MILLIMETRE = 0.001
 GREATEST = 65_000
-"""Raw value that the farthest depth may have."""
+"""Greatest raw value to use for depth."""
 
 
 def depth_step(sources: Sources, recipe: Recipe) -> float:
-    """Metres between two depths that can be stored: a millimetre, or more where the scenes are deeper than 65 m."""
+    """Return the step of stored depth in metres: a millimetre, or more if the scenes are deeper than 65 m."""
     far = max(recipe.distance[1], sources.depth.range[1] if sources.depth is not None else 0.0)
     return max(MILLIMETRE, far / GREATEST)
 
 
 def declared_depth(sources: Sources, recipe: Recipe) -> DepthDeclaration | None:
-    """What the composed set says of its depth; None where it has none."""
+    """Return the depth declaration of the composed set; None if it has no depth."""
     if recipe.depth_model is not None:
         return DepthDeclaration(kind="relative", scale=1 / 65535, range=(0.0, 1.0), near=recipe.near)
     if sources.depth is None:
@@ -157,9 +157,9 @@ def declared_depth(sources: Sources, recipe: Recipe) -> DepthDeclaration | None:
 
 
 def stored_depth(composed: Composed, sources: Sources, recipe: Recipe) -> UInt16[np.ndarray, "H W"] | None:
-    """Depth as it is written; None where there is none.
+    """Encode depth for storing; None if there is none.
 
-    Metric: raw = depth / step, 0 where it is unknown. By a model: 0 to 65535 from the least to the greatest.
+    Metric depth: raw = depth / step, 0 where unknown. Estimated depth: 0 to 65535 from the least to the greatest.
     """
     if recipe.depth_model is not None:
         relative = relative_depth(open_model(recipe.depth_model), composed.image)

@@ -1,4 +1,4 @@
-"""Placing a cut-out in a scene: where it may stand or lie, how large it appears there, and what of it is seen.
+"""Place a cut-out in a scene: position, apparent size and occlusion.
 
 Coordinates are the camera's: X to the right, Y down, Z along the optical axis, in metres; u and v are columns and rows.
 """
@@ -11,17 +11,17 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 PITCHES = np.radians(np.arange(-10, 36))
-"""Of the camera, downward. Steeper ones are left out: seen from above enough, every wall is a floor."""
+"""Candidate downward pitches of the camera, in radians. At steeper ones a wall could be taken for the floor."""
 HEIGHTS = (0.5, 2.0)
-"""Metres of a camera above the floor that a person held or put on something."""
+"""Height range, in metres above the floor, of a camera that is hand-held or put on furniture."""
 NEAR_FLOOR = 0.06
-"""Metres from the plane within which a pixel is on it."""
+"""Greatest distance in metres of a pixel that counts as on the plane."""
 LEAST_SHARE = 0.06
-"""Of all known pixels that must be on the plane for it to be believed."""
+"""Least share of known pixels on the plane for it to be accepted as the floor."""
 LOWEST = 97
-"""Percentile of the depth below the camera where the floor is looked for; what is lower is noise."""
+"""Percentile of the distance below the camera that is taken as the floor; lower points are noise."""
 EVERY = 3
-"""Rows and columns of which one is looked at."""
+"""Subsampling step of rows and columns in the search for the floor."""
 
 
 @dataclass(frozen=True)
@@ -44,39 +44,39 @@ class Floor:
     """A plane below the camera: Y cos(pitch) + Z sin(pitch) = height.
 
     Attributes:
-        height: Of the camera above it, in metres.
-        pitch: Of the camera, downward, in radians.
+        height: Height of the camera above the floor, in metres.
+        pitch: Downward pitch of the camera, in radians.
     """
 
     height: float
     pitch: float
 
     def row(self, camera: Camera, z: float) -> float:
-        """Where it is seen `z` metres away: v = cy + f (height - z sin(pitch)) / (z cos(pitch))."""
+        """Return the row of the floor at depth `z` in metres: v = cy + f (height - z sin(pitch)) / (z cos(pitch))."""
         y = (self.height - z * math.sin(self.pitch)) / math.cos(self.pitch)
         return camera.cy + camera.f * y / z
 
 
 def camera_of(size: tuple[int, int], crop: tuple[int, int], source_height: int, fov: float) -> Camera:
-    """The camera of a picture that was cropped around its middle and resized.
+    """Return the camera of a picture that was centre-cropped and resized.
 
-    f = (source_height / 2) / tan(fov / 2), times the factor of resizing.
+    f = (source_height / 2) / tan(fov / 2), times the resize factor.
 
     Args:
         size: (height, width) after resizing.
-        crop: (height, width) of what was cut out of the source.
+        crop: (height, width) of the crop in the source.
         source_height: Rows of the source.
-        fov: Its vertical field of view in degrees.
+        fov: Vertical field of view of the source in degrees.
     """
     f = source_height / 2 / math.tan(math.radians(fov) / 2) * size[0] / crop[0]
     return Camera(f, size[1] / 2, size[0] / 2)
 
 
 def find_floor(depth: Float32[np.ndarray, "H W"], valid: Bool[np.ndarray, "H W"], camera: Camera) -> Floor | None:
-    """The plane below the camera that holds most of the scene; None where none is believable.
+    """Find the plane below the camera that contains most pixels; None if none is plausible.
 
-    For every pitch the height is that of nearly the lowest pixels, and the pitch with most pixels on its plane wins. A
-    camera that is rolled is taken as level.
+    For every pitch the height is a high percentile of the distance below the camera; the pitch with most pixels on its
+    plane wins. Camera roll is ignored.
     """
     rows, columns = np.mgrid[: depth.shape[0] : EVERY, : depth.shape[1] : EVERY]
     known = valid[rows, columns]
@@ -95,11 +95,11 @@ def find_floor(depth: Float32[np.ndarray, "H W"], valid: Bool[np.ndarray, "H W"]
 
 
 OPAQUE = 0.5
-"""The mask is where the visible alpha is above it: there the object gives more than half of the colour."""
+"""Threshold of the visible alpha for the mask: above it the object contributes more than half of the colour."""
 EDGE = 0.02
-"""How far from what is more than half opaque alpha counts, over the longer side of that: hair and motion blur are kept,
-a haze over the whole picture, as careless cutting leaves it, is not (in one of 99 cut-outs of EVA4 it was a quarter
-opaque everywhere)."""
+"""Distance from the more-than-half-opaque area within which alpha is kept, relative to that area's longer side. It
+keeps hair and motion blur, but not a haze left over the whole picture by careless cutting (one of 99 cut-outs of EVA4
+was a quarter opaque everywhere)."""
 
 
 @dataclass(frozen=True)
@@ -107,25 +107,24 @@ class Cutout:
     """An object without its scene.
 
     Attributes:
-        layer: Colour times alpha, and alpha, all in [0, 1].
-        box: (top, bottom, left, right) of what is more than half opaque, in pixels; bottom and right are behind it.
+        layer: Premultiplied colour, and alpha, all in [0, 1].
+        box: (top, bottom, left, right) of the more-than-half-opaque area, in pixels; bottom and right are exclusive.
     """
 
     layer: Float32[np.ndarray, "H W 4"]
     box: tuple[int, int, int, int]
 
     def mirrored(self) -> "Cutout":
-        """Left is right."""
+        """Mirror left and right."""
         top, bottom, left, right = self.box
         width = self.layer.shape[1]
         return Cutout(np.ascontiguousarray(self.layer[:, ::-1]), (top, bottom, width - right, width - left))
 
 
 def cut_out(rgba: UInt8[np.ndarray, "H W 4"]) -> Cutout | None:
-    """A cut-out from a picture of straight alpha; None where nothing in it is more than half opaque.
+    """Make a cut-out from a picture with straight alpha; None if nothing in it is more than half opaque.
 
-    Colours are multiplied by alpha before anything is resized, else what hides under transparent pixels bleeds into the
-    edges.
+    Colours are premultiplied by alpha before resizing; otherwise transparent pixels' colours bleed into the edges.
     """
     values = rgba.astype(np.float32) / 255
     rows, columns = np.nonzero(values[..., 3] > OPAQUE)
@@ -140,13 +139,13 @@ def cut_out(rgba: UInt8[np.ndarray, "H W 4"]) -> Cutout | None:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a cut-out goes.
+    """The position and size of a cut-out in a scene.
 
     Attributes:
-        scale: Pixels of the picture for each of the cut-out.
-        row: The row at which its box ends below.
-        column: The column of the middle of its box.
-        z: Its distance in metres; None where the scene has no depth.
+        scale: Pixels of the scene per pixel of the cut-out.
+        row: The row of the bottom edge of its box.
+        column: The column of the centre of its box.
+        z: Its depth in metres; None if the scene has no depth.
     """
 
     scale: float
@@ -161,8 +160,8 @@ class Scene:
 
     Attributes:
         picture: RGB.
-        depth: In metres; means nothing where `valid` is False.
-        valid: Where depth is known; nowhere in a scene without depth.
+        depth: In metres; meaningless where `valid` is False.
+        valid: Where depth is known; all False in a scene without depth.
     """
 
     picture: UInt8[np.ndarray, "H W 3"]
@@ -190,11 +189,11 @@ class Composed:
 
 
 def blend(scene: Scene, cutout: Cutout, place: Place) -> Composed:
-    """Lay `cutout` over `scene`.
+    """Composite `cutout` over `scene`.
 
-    image = a F + (1 - a) B (Porter and Duff 1984, Compositing digital images, `over`), where F is its colour, B the
-    scene's and a the alpha, 0 where the scene is nearer than the object. It blends sRGB values as they are, not light,
-    as the sets of this kind were made. Where the scene's depth is unknown it hides nothing.
+    image = a F + (1 - a) B (Porter and Duff 1984, Compositing digital images, `over`), where F is the cut-out's colour,
+    B the scene's, and a the alpha, set to 0 where the scene is nearer than the object. It blends sRGB values, not
+    linear light, like existing data sets of this kind. Where the scene's depth is unknown it does not occlude.
     """
     height, width = scene.valid.shape
     layer = _resized(cutout.layer, place.scale)
@@ -215,13 +214,13 @@ def blend(scene: Scene, cutout: Cutout, place: Place) -> Composed:
 
 
 def _resized(layer: Float[np.ndarray, "_ _ 4"], scale: float) -> Float[np.ndarray, "_ _ 4"]:
-    """By area where it shrinks, linearly where it grows."""
+    """Resize by area averaging if it shrinks, linearly if it grows."""
     size = (max(1, round(layer.shape[1] * scale)), max(1, round(layer.shape[0] * scale)))
     return cv2.resize(layer, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
 def _overlap(start: int, length: int, frame: int) -> slice:
-    """The part of the frame that something of `length` pixels beginning at `start` covers."""
+    """Return the part of the frame covered by `length` pixels that begin at `start`."""
     first = min(max(start, 0), frame)
     return slice(first, min(max(start + length, first), frame))
 
@@ -232,23 +231,23 @@ def _moved(frame: slice, start: int) -> slice:
 
 TRIES = 40
 LEAST_COVERED = 0.01
-"""Of the picture that the mask must cover."""
+"""Least share of the picture that the mask must cover."""
 LEAST_SEEN = 0.3
-"""Of the object that must be seen."""
+"""Least share of the object that must be visible."""
 EYE = (1.2, 1.6)
-"""Metres of the camera above the floor, drawn where no floor is found."""
+"""Range of camera heights in metres to draw from if no floor is found."""
 TALL = (0.3, 0.75)
-"""Height of the object over that of the picture, drawn where the scene has no depth."""
+"""Range of object height relative to picture height to draw from if the scene has no depth."""
 
 
 @dataclass(frozen=True)
 class Stand:
-    """What limits an object that stands in a scene with depth.
+    """Limits of an object in a scene with depth.
 
     Attributes:
         object_height: Least and greatest length of its longer side, in metres.
         distance: Least and greatest distance, in metres.
-        step: Metres between two depths that can be stored.
+        step: Step of stored depth, in metres.
     """
 
     object_height: tuple[float, float]
@@ -259,10 +258,10 @@ class Stand:
 def stand(
     scene: Scene, cutout: Cutout, camera: Camera, floor: Floor | None, limits: Stand, rng: np.random.Generator
 ) -> Composed | None:
-    """Put an object onto the floor of a scene with metric depth; None where no draw shows enough of it.
+    """Place an object on the floor of a scene with metric depth; None if no draw shows enough of it.
 
-    At z metres what is H metres long takes f H / z pixels. The longer side of the cut-out is taken as the length, for
-    some people sit or lie. It may stand partly outside of the frame.
+    At depth z an object of length H has f H / z pixels. The longer side of the cut-out is taken as its length, because
+    some people sit or lie. The object may be partly outside of the frame.
     """
     top, bottom, left, right = cutout.box
     for _ in range(TRIES):
@@ -277,7 +276,7 @@ def stand(
 
 
 def lay(scene: Scene, cutout: Cutout, rng: np.random.Generator) -> Composed | None:
-    """Lay an object over a scene without depth, wholly in the frame, as the sets of this kind were made."""
+    """Place an object in a scene without depth, entirely in the frame, like existing data sets of this kind."""
     height, width = scene.valid.shape
     top, bottom, left, right = cutout.box
     for _ in range(TRIES):

@@ -1,6 +1,6 @@
-"""What is composed: backgrounds and cut-outs, which of them serve which part, and every combination by number.
+"""The plan of a composed set: sources, their assignment to train, val and test, and numbered combinations.
 
-Every choice is a function of the seed and of what is combined.
+Every choice is a function of the seed and of the combined items.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from dmx.written import not_filled_in
 
 @dataclass(frozen=True)
 class Background:
-    """A scene without the object; `depth` is its file, where it has metric depth."""
+    """A scene without the object; `depth` is its depth file, if it has metric depth."""
 
     image: Path
     depth: Path | None
@@ -36,15 +36,15 @@ class Background:
 
 @dataclass(frozen=True)
 class Sources:
-    """Backgrounds and cut-outs, and the numbers of those that serve each part.
+    """Backgrounds and cut-outs, and their assignment to parts.
 
     Attributes:
-        backgrounds: All of them.
+        backgrounds: All backgrounds.
         cutouts: Files of RGBA pictures.
-        depth: How the depth of the backgrounds is stored; None where they have no metric depth.
-        parts: For each part the numbers of its backgrounds and of its cut-outs; no two parts share any.
-        upright: Whether backgrounds are turned as their EXIF says: those of a plain folder are, those of a data set
-            where it declares so.
+        depth: How the depth of the backgrounds is stored; None if they have no metric depth.
+        parts: The numbers of backgrounds and of cut-outs for each part; parts are disjoint.
+        upright: Whether to apply the EXIF orientation to backgrounds: always for a plain folder, for a data set as
+            declared.
     """
 
     backgrounds: tuple[Background, ...]
@@ -54,7 +54,7 @@ class Sources:
     upright: bool = False
 
     def fingerprint(self) -> str:
-        """SHA-256 of the names, groups and sizes of all files, and of who serves which part."""
+        """SHA-256 of the names, groups and sizes of all files, and of their assignment to parts."""
         digest = hashlib.sha256(repr((self.depth, sorted(self.parts.items()))).encode())
         for one in self.backgrounds:
             for path in (one.image, one.depth):
@@ -67,7 +67,7 @@ class Sources:
 def find_sources(
     backgrounds: Path, cutouts: Path, *, part: Part | None, val: float, test: float, seed: int, model: bool = False
 ) -> Sources:
-    """List and divide what is there.
+    """Find backgrounds and cut-outs and assign them to parts.
 
     Args:
         backgrounds: A folder of pictures, each a group of its own, or a data set, whose images are the backgrounds and
@@ -76,13 +76,13 @@ def find_sources(
         part: The part of the data set's official split to take the backgrounds from, which is then divided anew.
         val: The fraction of backgrounds and cut-outs for validation; 0 makes none.
         test: The fraction for the test; 0 makes none.
-        seed: Decides who serves which part.
-        model: Whether a model estimates depth, so that the data set's own is not wanted.
+        seed: Seed of the assignment.
+        model: Whether a model estimates depth, so that the data set's own is ignored.
 
     Raises:
-        DataError: A folder is missing or empty, a cut-out has no alpha, there are too few for the parts, or files of
-            the data set are missing.
-        UserError: The fractions are wrong.
+        DataError: A folder is missing or empty, a cut-out has no alpha, there are too few items for the parts, or files
+            of the data set are missing.
+        UserError: The fractions are invalid.
     """
     scenes = _scenes(backgrounds, part)
     _check_cutouts(figures := _listed(cutouts, (".png",), "cut-outs (RGBA, PNG)"))
@@ -111,7 +111,7 @@ def find_sources(
 
 
 def _scenes(folder: Path, part: Part | None) -> DatasetIndex:
-    """The backgrounds as samples."""
+    """Return the backgrounds as samples."""
     if not (folder / FILE).is_file():
         if part is not None:
             raise DataError(f"{folder}: is a plain folder without parts, but `part` is {part}; leave it out.")
@@ -129,7 +129,7 @@ def _scenes(folder: Path, part: Part | None) -> DatasetIndex:
 
 
 def _listed(folder: Path, suffixes: Collection[str], what: str) -> DatasetIndex:
-    """The pictures of a plain folder as samples, each a group of its own."""
+    """Return the pictures of a plain folder as samples, each its own group."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of {what}{not_filled_in(folder)}; name one.")
     there = list(walk(folder))
@@ -154,7 +154,7 @@ def _check_cutouts(index: DatasetIndex) -> None:
 
 @lru_cache(maxsize=128)
 def read_cutout(path: Path) -> Cutout:
-    """A cut-out.
+    """Read a cut-out.
 
     Raises:
         DataError: The file is not a readable RGBA picture, or nothing in it is opaque.
@@ -172,7 +172,7 @@ def read_cutout(path: Path) -> Cutout:
 
 
 CHUNK = 32
-"""Samples that one process makes before it notes that they are there."""
+"""Samples per chunk: the unit of work of a process, and of resuming."""
 PART_NUMBERS: Mapping[Part, int] = {"train": 0, "val": 1, "test": 2}
 
 
@@ -195,10 +195,10 @@ class Combination:
     """A cut-out in one of its places before a background.
 
     Attributes:
-        part: What it serves.
+        part: Train, val or test.
         background: Number of the background.
         cutout: Number of the cut-out.
-        place: Which of the places.
+        place: Number of the place.
         flip: Whether the cut-out is mirrored.
     """
 
@@ -209,13 +209,13 @@ class Combination:
     flip: bool
 
     def random(self, seed: int) -> np.random.Generator:
-        """Its own random numbers, which nothing else that is composed changes; mirrored ones draw the same place."""
+        """Return a generator that depends only on this combination and the seed, not on whether it is mirrored."""
         return np.random.default_rng([seed, PART_NUMBERS[self.part], self.background, self.cutout, self.place])
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Samples in a row: the number of the first, the part that they serve and the numbers of what they combine."""
+    """Consecutive samples: the first one's number, their part, and the numbers of their combinations."""
 
     start: int
     part: Part
@@ -224,12 +224,12 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Wanted:
-    """How many samples.
+    """The requested number of samples and of combinations.
 
     Attributes:
-        count: Of all parts together; None takes every combination.
-        places: Of each cut-out before each background.
-        flip: Whether each is there mirrored too.
+        count: Number of samples over all parts; None takes every combination.
+        places: Places of each cut-out before each background.
+        flip: Whether to also mirror each cut-out.
         val: The fraction for validation.
         test: The fraction for the test.
     """
@@ -241,7 +241,7 @@ class Wanted:
     test: float
 
     def of(self, part: Part) -> int:
-        """Samples of a part, where a number of all is given; a part that is wanted has one at least."""
+        """Return the number of samples of a part, given a total `count`; a requested part has at least one."""
         count = self.count or 0
         others = {
             name: max(1, round(count * share)) for name, share in (("val", self.val), ("test", self.test)) if share
@@ -250,10 +250,10 @@ class Wanted:
 
 
 def plan_chunks(sources: Sources, wanted: Wanted, seed: int) -> tuple[int, list[Chunk]]:
-    """All that is to be composed: how many, and in chunks; drawn from all combinations where fewer are wanted.
+    """Plan the total number of samples and their chunks; a subset of all combinations is drawn if fewer are requested.
 
     Raises:
-        UserError: More are wanted than there are combinations, or fewer than parts.
+        UserError: More samples are requested than there are combinations, or fewer than parts.
     """
     found, start = [], 0
     for part, rows in {part: _chosen(sources, wanted, part, seed) for part in sources.parts}.items():
@@ -284,7 +284,7 @@ def _chosen(sources: Sources, wanted: Wanted, part: Part, seed: int) -> "range |
 
 
 def combination(sources: Sources, wanted: Wanted, part: Part, number: int) -> Combination:
-    """What the number stands for; backgrounds change slowest, as a process keeps the last ones."""
+    """Decode a combination from its number; backgrounds change slowest, because a process caches the last ones."""
     backgrounds, cutouts = sources.parts[part]
     rest, flip = divmod(number, 2 if wanted.flip else 1)
     rest, place = divmod(rest, wanted.places)

@@ -1,4 +1,4 @@
-"""Foreign data brought into the canonical folder: (source, out, progress, copy) -> Summary, by name in the registry."""
+"""Import foreign data as a data set of dmx: registered functions (source, out, progress, copy) -> Summary."""
 
 from dmx.datatools.importers.eva4 import eva4
 from dmx.datatools.importers.mapping import mapping

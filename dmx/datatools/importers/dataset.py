@@ -1,4 +1,4 @@
-"""What all importers do with the samples that they found: check the files, leave out incomplete ones, write the set."""
+"""Shared part of all importers: check files, leave out incomplete samples, write the data set."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,19 +21,19 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 SHOWN = 10
-"""How many of those left out for one reason are named."""
+"""Most left-out names to list for one reason."""
 CHUNK = 256
-"""Files that a thread does at once: 1,200,000 waiting one by one would take 2 GB."""
+"""Files per thread job; 1,200,000 single pending jobs would take 2 GB."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What may be a sample: the path of each role that it needs, None where there is none.
+    """A possible sample: the path of each required role, None if missing.
 
     Attributes:
-        id: Its name.
-        group: What must not be split.
-        split: Its part in the official split, where there is one.
+        id: Name.
+        group: Samples of one group must not be split between train, val and test.
+        split: Part in the official split, if there is one.
         files: Path by role, image first.
     """
 
@@ -44,11 +44,11 @@ class Candidate:
 
     @property
     def shown(self) -> str:
-        """What people know it by: the path of a picture."""
+        """Its name in messages: the path of a picture."""
         return next((path for path in self.files.values() if path is not None), self.id)
 
     def record(self) -> Record:
-        """The sample, where no path is None."""
+        """Convert to a sample; no path may be None."""
         files = {role: path for role, path in self.files.items() if path is not None}
         return Record(
             self.id,
@@ -62,17 +62,17 @@ class Candidate:
 
 
 class LeftOut:
-    """What was left out, by reason and name."""
+    """Names of left-out files and samples, by reason."""
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = defaultdict(list)
 
     def add(self, reason: str, name: str) -> None:
-        """Note one more; bytes of its name that are no UTF-8 are escaped, for no terminal can show them."""
+        """Add a name; bytes that are not UTF-8 are escaped for display."""
         self._names[reason].append(escaped(name))
 
     def counts(self) -> dict[str, int]:
-        """How many were left out by reason; the reason names the first ten."""
+        """Count names by reason; each reason lists its first ten names."""
         found = {}
         for reason, names in self._names.items():
             more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
@@ -91,20 +91,20 @@ def write_dataset(
     progress: Progress | None,
     copy: bool,
 ) -> Summary:
-    """Write the whole ones among the candidates as a data set: a list alone where pictures can stay where they are.
+    """Write the complete candidates as a data set; pictures are only copied if necessary or requested.
 
     Args:
-        tree: Where the pictures are.
-        out: The folder to make.
-        candidates: What may be samples.
+        tree: The source of the pictures.
+        out: The folder to create.
+        candidates: Possible samples.
         declaration: How depth and mask are stored.
-        left_out: What was left out already; more is added.
-        wrong: Makes the error where nothing is whole.
-        progress: Called with how many pictures of how many have been looked at, then copied.
-        copy: Whether pictures are copied although they could stay.
+        left_out: What was left out so far; more is added.
+        wrong: Makes the error if no candidate is complete.
+        progress: Called with (pictures done, pictures in total), while checking, then while copying.
+        copy: Whether to copy pictures that could stay where they are.
 
     Raises:
-        DataError: No candidate is whole, or `out` is there already.
+        DataError: No candidate is complete, or `out` exists already.
     """
     with staged(out) as stage:
         records = [one.record() for one in _whole(tree, candidates, declaration, left_out, progress)]
@@ -124,7 +124,7 @@ def write_dataset(
 def _whole(
     tree: Tree, candidates: Sequence[Candidate], declared: Declaration, left_out: LeftOut, progress: Progress | None
 ) -> Iterable[Candidate]:
-    """Those that have all their pictures, of names that can be listed, readable and of one size, and an own name."""
+    """Keep candidates with all pictures, UTF-8 paths, readable files of equal size, and a unique name."""
     complete = []
     for one in candidates:
         missing = next((role for role, path in one.files.items() if path is None), None)
@@ -153,7 +153,7 @@ def _whole(
 
 
 def _odd(tree: Tree, one: Candidate, seen: Mapping[str, SizeOrReason]) -> tuple[str, str] | None:
-    """What is wrong with its pictures, and with which."""
+    """Return what is wrong with a candidate's pictures, and with which."""
     found = {path: seen[path] for path in one.files.values() if path is not None}
     for path, what in found.items():
         if isinstance(what, str):
@@ -168,13 +168,13 @@ def _odd(tree: Tree, one: Candidate, seen: Mapping[str, SizeOrReason]) -> tuple[
 def threaded_map(
     work: Callable[[S], T], items: Sequence[S], progress: Progress | None, *, chunk: int = CHUNK
 ) -> list[T]:
-    """What `work` makes of each item, in their order, in threads: it waits for the disk or is in C.
+    """Map `work` over items in threads; it should be bound by I/O or release the GIL.
 
     Args:
-        work: The work on one item.
-        items: All of them.
-        progress: Called with how many of how many are done.
-        chunk: How many a thread does at once.
+        work: The function of one item.
+        items: All items.
+        progress: Called with (items done, items in total).
+        chunk: Items per thread job.
 
     Returns:
         The results, in the order of the items.

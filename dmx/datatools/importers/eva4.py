@@ -96,7 +96,7 @@ def _by_number(tree: Tree, root: PurePosixPath, left_out: LeftOut) -> Iterator[C
         if not stem.startswith("img_"):
             left_out.add("not named as a quartet", path)
             continue
-        match = re.fullmatch(r"img_(\d{3})0", stem)  # the last digit is 0 in all that is known; others are not guessed
+        match = re.fullmatch(r"img_(\d{3})0", stem)  # the last digit is 0 in all known sets; other ones are not guessed
         group = f"bg_{match[1]}" if match else ""
         files = {
             "image": path,
@@ -108,7 +108,7 @@ def _by_number(tree: Tree, root: PurePosixPath, left_out: LeftOut) -> Iterator[C
 
 
 def _by_stem(tree: Tree, folder: PurePosixPath, left_out: LeftOut) -> dict[str, str]:
-    """The pictures in a folder by their stems, but for those that share one, of which it is open which is meant."""
+    """Return the pictures in a folder by stem, without ambiguous ones that share a stem."""
     there = tree.listing(str(folder))
     for path in there:
         if why := why_not(path, "image"):
@@ -121,7 +121,7 @@ def _by_stem(tree: Tree, folder: PurePosixPath, left_out: LeftOut) -> dict[str, 
 
 
 def _flat(tree: Tree, root: PurePosixPath, left_out: LeftOut, wrong: Callable[[str], DataError]) -> Iterator[Candidate]:
-    """The n-th of each folder; which is refused where anything hints that one picture is missing or one too many."""
+    """Match the n-th pictures of the folders; refused if anything suggests a missing or surplus picture."""
     images, masks, depths, backgrounds = (
         _in_order(tree, root / name, left_out) for name in ("bg_fg", "mask", "depth", "bg")
     )
@@ -140,9 +140,9 @@ def _flat(tree: Tree, root: PurePosixPath, left_out: LeftOut, wrong: Callable[[s
 
 
 def _refuse_gaps(images: Sequence[str], wrong: Callable[[str], DataError]) -> None:
-    """Where names have one number, it goes up by one, or starts again with another text; else pictures are missing.
+    """Refuse names whose number neither increments by one nor restarts with another text: pictures are missing.
 
-    Nobody knows then which background the others stand before: an even share would give them that of their neighbours.
+    The backgrounds of the others would then be unknown: an even division would assign those of their neighbours.
     """
     parts = [re.split(r"(\d+)", PurePosixPath(path).stem) for path in images]
     if any(len(one) != 3 for one in parts):
@@ -154,7 +154,7 @@ def _refuse_gaps(images: Sequence[str], wrong: Callable[[str], DataError]) -> No
 
 
 def _in_order(tree: Tree, folder: PurePosixPath, left_out: LeftOut) -> list[str]:
-    """The pictures in a folder, in the order of their names, in which numbers count as numbers."""
+    """Return the pictures in a folder in natural order of their names (9 before 10)."""
     found = []
     for path in tree.listing(str(folder)):
         if supported(path, "image"):
@@ -167,7 +167,7 @@ def _in_order(tree: Tree, folder: PurePosixPath, left_out: LeftOut) -> list[str]
 
 def _natural(path: str) -> list[str | int]:
     parts: list[str | int] = list(re.split(r"(\d+)", path))
-    parts[1::2] = [int(part) for part in parts[1::2]]  # text and numbers alternate, so that equals are compared
+    parts[1::2] = [int(part) for part in parts[1::2]]  # text and numbers alternate, so equal types are compared
     return parts
 
 

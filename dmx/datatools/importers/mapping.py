@@ -1,6 +1,6 @@
-"""Any folder of pictures, by way of a small YAML file that says which belong together (see `mapping_file`).
+"""Import any folder of pictures, as described by a small YAML file (see `mapping_file`).
 
-Which belong together follows from patterns of paths or from a table of paths, CSV or Parquet (a manifest).
+Pictures are matched to samples by path patterns or by a table of paths, CSV or Parquet (a manifest).
 """
 
 import re
@@ -27,7 +27,7 @@ from dmx.registry import importers
 from dmx.written import not_filled_in, place
 
 Row = dict[str, str | None]
-"""What is known of one sample: its `id`, its path in each role and, from a manifest, `group` and `split`."""
+"""One sample: its `id`, its path in each role and, from a manifest, `group` and `split`."""
 
 
 @importers.register("mapping", source="none: any folder, as a YAML file maps it")
@@ -82,7 +82,7 @@ def mapping(source: Path, out: Path, progress: Progress | None = None, copy: boo
     if given.manifest is None:
         rows = _by_patterns(given, folder, left_out, source)
     else:
-        assert given.columns is not None  # read_mapping looked
+        assert given.columns is not None  # checked by read_mapping
         rows = read_manifest(source.parent / place(given.manifest), given.columns, source, root)
     return write_dataset(
         folder,
@@ -101,7 +101,7 @@ def _wrong(source: Path, folder: Path, what: str) -> DataError:
 
 
 def _by_patterns(given: MappingFile, folder: Folder, left_out: LeftOut, source: Path) -> Iterator[Row]:
-    """The samples that the patterns find; the mapping itself may lie among the pictures."""
+    """Yield the samples that the patterns find; the mapping file itself may be in the folder."""
     paths = (path for path in folder.walk() if folder.root / path != source)
     for key, files in match_paths(given.roles(), paths, left_out):
         yield {"id": "/".join(key), **files}
@@ -113,14 +113,14 @@ def _candidates(given: MappingFile, rows: Iterator[Row], left_out: LeftOut) -> I
         name = row["id"] or ""
         group = _group(given, name, files, row.get("group"))
         candidate = Candidate(name, group or "", cast("Part | None", row.get("split")), files)
-        if group or None in files.values():  # which is said of it first
+        if group or None in files.values():  # missing pictures are reported first
             yield candidate
         else:
             left_out.add("without a group", candidate.shown)
 
 
 def _group(given: MappingFile, name: str, files: Row, column: str | None) -> str | None:
-    """What must not be split; None where the mapping does not say."""
+    """Return the group of a sample; None if the mapping does not determine it."""
     if given.columns is not None and given.columns.group is not None:
         return column
     if given.group is None:
@@ -137,17 +137,17 @@ PARTS = ("train", "val", "test")
 
 
 def read_manifest(path: Path, columns: Columns, source: Path, folder: Path) -> Iterator[dict[str, str | None]]:
-    """The rows by what they hold (`id`, roles, `group`, `split`); None where a cell is empty.
+    """Yield the rows of a manifest, keyed by `id`, role, `group` and `split`; empty cells are None.
 
     Args:
         path: The table.
-        columns: Its columns.
+        columns: The columns to read.
         source: The mapping that names them, for messages.
-        folder: Where the paths begin.
+        folder: The folder to which paths are relative.
 
     Raises:
-        ConfigError: Columns are not in the table: all at once.
-        DataError: The table cannot be read, a path leaves the folder, or a split is none.
+        ConfigError: Columns are missing from the table; all are reported.
+        DataError: The table cannot be read, a path leaves the folder, or a split is not one of the parts.
     """
     named = {what: column for what, column in columns.model_dump().items() if column is not None}
     table = _read_table(path, list(named.values()))
@@ -169,7 +169,7 @@ def read_manifest(path: Path, columns: Columns, source: Path, folder: Path) -> I
 def _read_table(path: Path, wanted: list[str]) -> pa.Table:
     try:
         if path.suffix.lower() == ".parquet":
-            with path.open("rb") as file:  # of a path, pyarrow takes no bytes that are no UTF-8
+            with path.open("rb") as file:  # pyarrow only takes paths in UTF-8
                 return parquet.read_table(file)
         columns = read_columns(path)
         if not set(wanted) <= set(columns):
@@ -180,7 +180,7 @@ def _read_table(path: Path, wanted: list[str]) -> pa.Table:
 
 
 def _text_column(path: Path, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """A column as text, empty where nothing is given."""
+    """Convert a column to text; null becomes empty."""
     try:
         return pc.utf8_trim_whitespace(pc.fill_null(pc.cast(column, pa.string()), ""))
     except pa.ArrowException as error:

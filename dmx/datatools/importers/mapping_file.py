@@ -104,7 +104,7 @@ class MappingFile(_Strict):
     license: str | None = None
 
     def roles(self) -> dict[str, str]:
-        """The pattern or column of each role that is given."""
+        """Return the pattern or column of each given role."""
         given = self.files or self.columns
         named = (
             {} if given is None else {role: getattr(given, role) for role in ("image", "mask", "depth", "background")}
@@ -116,8 +116,8 @@ def read_mapping(path: Path) -> MappingFile:
     """Read and validate a mapping.
 
     Raises:
-        UserError: There is no such file, or it is not YAML.
-        ConfigError: Anything in it is wrong: every problem at once.
+        UserError: The file does not exist, or is not YAML.
+        ConfigError: The mapping is invalid; all problems are reported.
     """
     try:
         mapping = MappingFile.model_validate(read_yaml(path, " (a mapping; see `dmx describe importers mapping`)"))
@@ -129,7 +129,7 @@ def read_mapping(path: Path) -> MappingFile:
 
 
 def _problem(error: dict[str, Any]) -> Problem:
-    """One of pydantic's findings in our words."""
+    """Convert one pydantic error to a `Problem` with a plain message."""
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         sections: dict[str, type[BaseModel]] = {
@@ -149,7 +149,7 @@ def _problem(error: dict[str, Any]) -> Problem:
 
 
 def _contradictions(mapping: MappingFile) -> Iterator[Problem]:
-    """What is wrong between keys that are right by themselves."""
+    """Yield contradictions between keys that are valid on their own."""
     if (mapping.files is None) == (mapping.manifest is None):
         yield Problem(
             "", f"needs either `files` or `manifest`, but has {'neither' if mapping.files is None else 'both'}"
@@ -173,12 +173,12 @@ def _contradictions(mapping: MappingFile) -> Iterator[Problem]:
 
 
 Key = tuple[str, ...]
-"""What the stars of a pattern stand for in one path."""
+"""What the stars of a pattern match in one path."""
 REGEX = {"*": r"([^/]+)", "**": r"(.+)"}
 
 
 def count_stars(pattern: str) -> int:
-    """How many stars, single or double, a pattern has.
+    """Count the stars, single or double, in a pattern.
 
     >>> count_stars("**/rgb/*.png")
     2
@@ -187,9 +187,9 @@ def count_stars(pattern: str) -> int:
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """The pattern as a regular expression: `*` is anything within one folder, `**` anything at all, never nothing.
+    """Compile a pattern to a regular expression: `*` matches within one folder, `**` across folders, both non-empty.
 
-    The ending alone may be in upper case where the pattern's is not, and the other way round, as cameras write it.
+    Only the file suffix is matched case-insensitively, because cameras write it either way.
 
     >>> compile_pattern("rgb/*.png").fullmatch("rgb/007.PNG").groups()
     ('007',)
@@ -202,15 +202,15 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 def match_paths(
     patterns: Mapping[str, str], paths: Iterable[str], left_out: LeftOut
 ) -> list[tuple[Key, dict[str, str | None]]]:
-    """Put together the paths whose stars stand for the same, however Unicode writes it.
+    """Match paths of different roles whose stars match the same text, after Unicode normalisation.
 
-    A background is shared by all samples whose stars begin as its own do: the pattern "*/empty.png" is the background
-    of every "*/rgb/*.png" in the same folder, and one without a star is the background of all.
+    A background is shared by all samples whose star texts start with its own: "*/empty.png" is the background of every
+    "*/rgb/*.png" in the same folder, and one without a star is the background of all samples.
 
     Args:
-        patterns: Pattern by role. All but that of the background have as many stars.
-        paths: The files that there are.
-        left_out: Files that match no pattern are added.
+        patterns: Pattern by role. All except that of the background have the same number of stars.
+        paths: The existing files.
+        left_out: Receives the files that match no pattern.
     """
     found = _by_role({role: compile_pattern(composed(pattern)) for role, pattern in patterns.items()}, paths, left_out)
     backgrounds = found.pop("background", None)

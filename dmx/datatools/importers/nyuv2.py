@@ -1,10 +1,10 @@
 """NYU Depth V2: 1,449 real photographs of rooms with Kinect depth and labels; no backgrounds.
 
 Two forms: the folder of 320x240 frames (`image/NNNN.jpg`, `depth/NNNN.png` of 8 bit, `label/NNNN.png` of 40 classes,
-`split.csv`) and the official file, `nyu_depth_v2_labeled.mat`: HDF5 as MATLAB 7.3 writes it. MATLAB counts its axes
-from the other end: images (N, 3, W, H) of uint8, depths (N, W, H) of float32 in metres (the in-painted ones), labels
-(N, W, H) of uint16 with 0 for unlabelled; names (class k is the k-th) and scenes are references to arrays of
-characters. `splits.mat`, which the authors publish beside it, is of MATLAB 5 and counts frames from 1.
+`split.csv`) and the official file, `nyu_depth_v2_labeled.mat`: HDF5 as written by MATLAB 7.3. MATLAB stores axes in
+reverse order: images (N, 3, W, H) of uint8, depths (N, W, H) of float32 in metres (in-painted), labels (N, W, H) of
+uint16 with 0 for unlabelled; names (class k is the k-th) and scenes are references to arrays of characters.
+`splits.mat`, which the authors publish separately, is in MATLAB 5 format and counts frames from 1.
 """
 
 import csv
@@ -29,7 +29,7 @@ from dmx.registry import importers
 MAT_FILE = "nyu_depth_v2_labeled.mat"
 SPLITS = "splits.mat"
 RANGE = (0.7, 10.0)
-"""Metres; the authors in-painted between what the Kinect can see."""
+"""Declared range in metres; in-painted depth lies within the range of the Kinect."""
 SOURCE = "NYU Depth V2, labelled frames (Silberman et al. 2012), imported by `dmx data import nyuv2`"
 LICENSE = "research use; no licence to pass it on is known"
 DATASETS = ("images", "depths", "labels", "names", "scenes")
@@ -46,7 +46,7 @@ stands for its "floor mat" and "otherstructure" is our choice, as the file has n
 
 
 def not_nyuv2(source: Path, what: str) -> DataError:
-    """That `source` is no NYU Depth V2."""
+    """Make the error for a source that is not NYU Depth V2."""
     return DataError(
         f"{source}: is not NYU Depth V2 as expected ({what}); give {MAT_FILE}, or the folder that holds "
         "image/NNNN.jpg, depth/NNNN.png, label/NNNN.png and split.csv (id,split)."
@@ -59,10 +59,10 @@ def import_mat(path: Path, out: Path, progress: Progress | None) -> Summary:
     Args:
         path: The file; `splits.mat` may lie beside it.
         out: The folder to make.
-        progress: Called with how many frames of how many are done.
+        progress: Called with (frames done, frames in total).
 
     Raises:
-        DataError: The file, or the one beside it, is another thing, or `out` is there already.
+        DataError: The file, or `splits.mat`, has other contents, or `out` exists already.
     """
     records: list[Record] = []
     with _open_mat(path) as file, staged(out) as stage:
@@ -83,7 +83,7 @@ def import_mat(path: Path, out: Path, progress: Progress | None) -> Summary:
 
 @contextmanager
 def _open_mat(path: Path) -> Iterator[Any]:
-    """The HDF5 file, with all that is needed in it and of shapes that fit."""
+    """Open the HDF5 file and check that all required arrays exist with matching shapes."""
     import h5py
 
     try:
@@ -105,7 +105,7 @@ def _open_mat(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Around what is read of the file: HDF5 raises anything where it is damaged."""
+    """Convert errors while reading; HDF5 raises many types for a damaged file."""
     try:
         yield
     except Exception as error:
@@ -114,12 +114,12 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _strings(file: Any, name: str) -> list[str]:
-    """A MATLAB cell array of strings."""
+    """Read a MATLAB cell array of strings."""
     return ["".join(map(chr, file[reference][()].ravel())) for reference in file[name][()].ravel()]
 
 
 def _parts(path: Path, frames: int) -> list[Part | None]:
-    """The official part of each frame; none where there is no `splits.mat`."""
+    """Return the official part of each frame; all None without `splits.mat`."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
@@ -141,7 +141,7 @@ def _parts(path: Path, frames: int) -> list[Part | None]:
 
 
 def _write_frame(file: Any, stage: Path, row: int) -> None:
-    """Write the pictures of one frame; HDF5 itself lets one thread in at a time."""
+    """Write the pictures of one frame; HDF5 serialises access by threads itself."""
     frame = f"{row + 1:04d}.png"
     with _readable(Path(file.filename)):
         pictures = {
@@ -154,7 +154,7 @@ def _write_frame(file: Any, stage: Path, row: int) -> None:
 
 
 def _millimetres(metres: Float[np.ndarray, "W H"]) -> UInt16[np.ndarray, "W H"]:
-    """Millimetres, 0 where it is not known."""
+    """Convert metres to millimetres, 0 where unknown."""
     known = np.nan_to_num(metres.astype(np.float64) * 1000, nan=0, posinf=0, neginf=0)
     return np.rint(known).clip(0, 65535).astype(np.uint16)
 
@@ -171,7 +171,7 @@ def _mat_declaration(names: list[str]) -> Declaration:
 
 
 STEP = 0.0391979
-"""Metres from one raw value of depth to the next; each stands for the middle of its step."""
+"""Metres per raw depth step; a raw value represents the middle of its step."""
 STRUCTURE_LABELS = (1, 2, 8, 9, 11, 13, 16, 19, 20, 22, 28, 30, 38)
 """Wall, floor, door, window, picture, blinds, curtain, mirror, mat, ceiling, shower curtain, whiteboard, structure."""
 OBJECTS = tuple(label for label in range(1, 41) if label not in STRUCTURE_LABELS)
@@ -217,7 +217,7 @@ def nyuv2(source: Path, out: Path, progress: Progress | None = None, copy: bool 
 
 
 def _official(source: Path) -> list[tuple[str, Part]]:
-    """The frames and their part, in the order of their numbers."""
+    """Return frames with their part, ordered by number."""
     path = source / "split.csv"
     if not path.is_file():
         raise not_nyuv2(source, "split.csv is missing")
@@ -235,7 +235,7 @@ def _official(source: Path) -> list[tuple[str, Part]]:
 
 
 def _candidates(source: Path, rows: Sequence[tuple[str, Part]]) -> Iterator[Candidate]:
-    """The frames, consecutive ones of one part in one group."""
+    """Yield the frames; consecutive frames of one part form a group."""
     folder = Folder(source)
     there = {path.lower(): path for role in ("image", "depth", "label") for path in folder.listing(role)}
     for run, (_, frames) in enumerate(groupby(rows, key=lambda row: row[1])):

@@ -1,7 +1,7 @@
-"""Where an importer finds pictures, a folder or a zip file, and of what size they are; paths are posix and relative.
+"""Sources of an importer, a folder or a zip file, and the sizes of their pictures; paths are POSIX and relative.
 
-A size is read from the first bytes of a file: 26 microseconds where decoding takes a thousand. Zip files of strangers
-are checked before a byte is written, so that no entry gets out of its folder.
+Sizes are read from headers: 26 microseconds, where decoding takes a thousand. Untrusted zip files are checked before
+anything is written, so that no entry escapes the target folder.
 """
 
 import io
@@ -31,17 +31,17 @@ from dmx.data.headers import LARGEST, orientation_of
 from dmx.errors import DataError
 
 SizeOrReason = tuple[int, int] | str
-"""Height and width in pixels, or why there are none."""
+"""Height and width in pixels, or the reason why they are unknown."""
 UNREADABLE = "with a picture that cannot be read"
 TOO_LARGE = f"with a picture of more than {LARGEST // 10**6} megapixels; make it smaller"
 
 
 def picture_size(file: io.BufferedReader | io.BytesIO, *, upright: bool = False) -> SizeOrReason:
-    """Height and width of a PNG, JPEG, NPY or, from a file on disk, EXR picture; or that it cannot be read.
+    """Read height and width of a PNG, JPEG, NPY or (only from disk) EXR picture, or return why it cannot be read.
 
     Args:
         file: The picture.
-        upright: As EXIF says to turn it, not as its pixels are stored.
+        upright: Whether to apply the EXIF orientation.
     """
     found = by_content(file.read(16))
     file.seek(0)
@@ -77,11 +77,11 @@ GIB = 2**30
 
 @contextmanager
 def open_zip(path: Path, out: Path) -> Iterator[zipfile.ZipFile]:
-    """The zip file at `path`, found harmless.
+    """Open the zip file at `path` after checking that it is safe to unpack.
 
     Args:
         path: The zip file.
-        out: Where its entries are going to be written; it need not be there yet.
+        out: The folder to write its entries to; it need not exist yet.
 
     Raises:
         DataError: The file is no zip file; an entry would be written outside of the folder (an absolute path, `..`, a
@@ -108,7 +108,7 @@ def _refuse_unsafe(path: Path, entries: list[zipfile.ZipInfo]) -> None:
 
 
 def _unsafe(entry: zipfile.ZipInfo) -> str | None:
-    """Why an entry is not to be written, if it is not."""
+    """Return why an entry is unsafe; None if it is safe."""
     parts = re.split(r"[/\\]", entry.filename)
     if parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", parts[0]):
         return "would be written outside of the folder"
@@ -119,7 +119,7 @@ def _unsafe(entry: zipfile.ZipInfo) -> str | None:
 
 
 def _refuse_too_large(path: Path, entries: list[zipfile.ZipInfo], out: Path) -> None:
-    """Go by the declared sizes: no entry gives more than it declares, for zipfile reads no further."""
+    """Check the declared sizes, which suffices because zipfile never reads more than an entry declares."""
     folder = next(one for one in (out.absolute(), *out.absolute().parents) if one.exists())
     needed, free = sum(entry.file_size for entry in entries), shutil.disk_usage(folder).free
     if needed > free:
@@ -130,22 +130,22 @@ def _refuse_too_large(path: Path, entries: list[zipfile.ZipInfo], out: Path) -> 
 
 
 LARGEST_IN_ZIP = 2**28
-"""Bytes of a picture in a zip file, which is unpacked in memory: 5 MB of zip can hold 5 GB of zeros."""
+"""Largest picture in a zip file in bytes; it is unpacked in memory, and 5 MB of zip can hold 5 GB of zeros."""
 
 
 @runtime_checkable
 class Tree(Protocol):
-    """Files by path; what is no data (`dmx.data.folders`) is never shown."""
+    """Files by path, without those that are not data (see `dmx.data.folders`)."""
 
     @property
     def pictures(self) -> Path | None:
-        """The folder in which the pictures can stay; None where they have to be unpacked."""
+        """The folder in which the pictures can stay; None if they must be unpacked."""
 
     def folders(self) -> Iterable[str]:
-        """The folders in which a data set may be."""
+        """List the folders that may contain a data set."""
 
     def listing(self, folder: str) -> list[str]:
-        """The paths of the files directly in `folder`, sorted; none where there is no such folder."""
+        """List the files directly in `folder`, sorted; empty if it does not exist."""
 
     def picture_size(self, path: str, *, upright: bool = False) -> SizeOrReason:
         """The height and width of a picture, as stored or as EXIF turns it, or what is wrong with it."""
@@ -199,7 +199,7 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, Ru
 
 @dataclass(frozen=True)
 class Zip:
-    """The files in a zip file that was found harmless."""
+    """The files in a zip file that was checked by `open_zip`."""
 
     archive: zipfile.ZipFile
     pictures: None = None
@@ -214,7 +214,7 @@ class Zip:
         return dict(found)
 
     def folders(self) -> list[str]:
-        """All folders: people pack a folder as well as what is in it."""
+        """List all folders, since a zip may contain the folder itself or only its contents."""
         return list(self._by_folder)
 
     def listing(self, folder: str) -> list[str]:
@@ -222,7 +222,7 @@ class Zip:
         return self._by_folder.get(folder, [])
 
     def picture_size(self, path: str, *, upright: bool = False) -> SizeOrReason:
-        """The height and width of a picture, or what is wrong with it; read whole, which compares its checksum."""
+        """Return the size of a picture, or what is wrong with it; reads the whole entry, which verifies its CRC."""
         if self.archive.getinfo(path).file_size > LARGEST_IN_ZIP:
             return f"with a picture of more than {LARGEST_IN_ZIP // 2**20} MiB"
         try:
@@ -238,10 +238,10 @@ class Zip:
 
 @contextmanager
 def open_source(source: Path, out: Path) -> Iterator[Tree]:
-    """The folder or zip file `source`, of which pictures may be written into `out`.
+    """Open the folder or zip file `source`, whose pictures may be written into `out`.
 
     Raises:
-        DataError: It is a file but no harmless zip file.
+        DataError: It is a file but not a safe zip file.
     """
     if not source.is_file():
         yield Folder(source)

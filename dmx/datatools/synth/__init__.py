@@ -22,7 +22,7 @@ from dmx.errors import UserError
 from dmx.machine import cores
 
 NEAR, FAR = 0.3, 12.0
-"""Metres; wider than any room allows, and the same for all sets, so that they can be used together."""
+"""Declared range in metres; wider than in any room, and the same for all sets, so that they can be combined."""
 DECLARED: dict[str, dict[str, Any]] = {
     "metric": {"kind": "metric", "scale": 0.001, "range": (NEAR, FAR), "unknown": (0,)},
     "relative": {"kind": "relative", "scale": 1 / 255, "range": (0.0, 1.0)},
@@ -33,7 +33,7 @@ ROOMS_TRIED = 50
 def write_room(
     folder: Path, room: int, samples: int, *, per_room: int, size: int, seed: int, kind: Literal["metric", "relative"]
 ) -> list[Record]:
-    """Write one room's background and its quartets; the records in order."""
+    """Write one room's background and its quartets; return the records in order."""
     scene, view, objects = draw_room(np.random.default_rng((seed, room)), samples, size)
     background = f"background/room{room:05d}.png"
     write_picture(folder / background, develop(view.colour, size))
@@ -49,7 +49,7 @@ def write_room(
 
 
 def draw_room(rng: np.random.Generator, samples: int, size: int) -> tuple[Scene, View, list[Placed]]:
-    """A room and objects in it; a room in which they find no place is drawn anew."""
+    """Draw a room with objects; if the objects do not fit, another room is drawn."""
     for _ in range(ROOMS_TRIED):
         scene = draw_scene(rng)
         view = render_room(scene, size)
@@ -62,14 +62,14 @@ def draw_room(rng: np.random.Generator, samples: int, size: int) -> tuple[Scene,
 def stored(
     depth: Float[np.ndarray, "H W"], kind: Literal["metric", "relative"]
 ) -> UInt8[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]:
-    """Metres as they are stored: whole millimetres in 16 bit, or 0 to 255 from `NEAR` to `FAR`."""
+    """Encode metres for storing: whole millimetres in 16 bit, or 0 to 255 from `NEAR` to `FAR`."""
     if kind == "metric":
         return np.asarray(np.rint(1000 * depth), np.uint16)
     return np.asarray(np.rint(255 * (depth - NEAR) / (FAR - NEAR)), np.uint8)
 
 
 VERSION = 1
-"""Raised whenever the same parameters give other pictures."""
+"""Incremented whenever the same parameters give other pictures."""
 ROOMS_PER_WORKER = 8
 """A process takes half a second to start, as long as it takes to render as many rooms at 64x64."""
 
@@ -129,7 +129,7 @@ def synth(
 
 
 def _each(write: Callable[[int, int], list[Record]], sizes: list[int], processes: int) -> Iterator[list[Record]]:
-    """Do every room, in order, here or in other processes."""
+    """Write every room, in order, in this process or in others."""
     if processes <= 1:
         yield from map(write, range(len(sizes)), sizes)
         return

@@ -10,7 +10,7 @@ from dmx.datatools.synth.scene import draw_material, turned
 
 
 def draw_figure(rng: np.random.Generator) -> tuple[Part, ...]:
-    """One object out of eleven kinds, at the origin, turned about the vertical at random."""
+    """Draw one object out of eleven kinds, at the origin, rotated randomly about the vertical."""
     material = draw_material(rng, pitch=0.35)
     other = draw_material(rng, pitch=0.35)
     parts = FIGURES[int(rng.integers(len(FIGURES)))](rng, material, other)
@@ -19,7 +19,7 @@ def draw_figure(rng: np.random.Generator) -> tuple[Part, ...]:
 
 
 def put(parts: tuple[Part, ...], place: Vector, scale: float) -> tuple[Part, ...]:
-    """The object scaled about its foot and moved to `place`."""
+    """Scale the object about its foot and move it to `place`."""
     return tuple(
         replace(
             part,
@@ -32,13 +32,13 @@ def put(parts: tuple[Part, ...], place: Vector, scale: float) -> tuple[Part, ...
 
 
 def reach(parts: tuple[Part, ...]) -> tuple[float, float]:
-    """How far the object reaches to the side of its foot and how high, in metres (never too little)."""
+    """Return upper bounds, in metres, of the object's horizontal reach from its foot and of its height."""
     spans = [(part.centre, _extent(part)) for part in parts]
     return max(float(np.hypot(*c[:2])) + e[0] for c, e in spans), max(float(c[2]) + e[1] for c, e in spans)
 
 
 def _extent(part: Part) -> tuple[float, float]:
-    """How far a part reaches from its centre, to any side and upwards."""
+    """Return how far a part extends from its centre, horizontally and upwards."""
     s = part.size
     match part.shape:
         case "box":

@@ -1,4 +1,4 @@
-"""From a scene to its pictures: colour with four rays a pixel, depth and mask with one at its centre.
+"""Render a scene: colour with four rays a pixel, depth and mask with one at its centre.
 
 Light on surfaces is Lambert's law for one lamp, light from everywhere, darker corners, and highlights:
 
@@ -21,11 +21,11 @@ from dmx.datatools.synth.geometry import Part, Points, Values, Vector, box_face,
 from dmx.datatools.synth.scene import Scene
 
 CORNER = 0.3
-"""Metres from a corner or from the ground within which it is darker."""
+"""Distance in metres from a corner or from the ground within which surfaces are darker."""
 
 
 def shade_room(scene: Scene, points: Points) -> Points:
-    """Linear RGB of walls, floor and ceiling at `points`."""
+    """Compute linear RGB of walls, floor and ceiling at `points`."""
     own = points - np.array([0, 0, scene.half[2]])
     face = box_face(own, scene.half)
     axis, far = face // 2, face % 2
@@ -43,7 +43,7 @@ def shade_room(scene: Scene, points: Points) -> Points:
 
 
 def shade_part(scene: Scene, part: Part, points: Points, ground: float, blockers: Sequence[Part]) -> Points:
-    """Linear RGB of `part` at `points` of its surface; `ground` is the height of what it stands on."""
+    """Compute linear RGB of `part` at `points` of its surface; `ground` is the height of its support."""
     own = part.to_own(points)
     colour = part.material.colour(*_unrolled(part, own))
     openness = 1 - 0.4 * np.exp(-(points[:, 2] - ground).clip(0) / CORNER)
@@ -74,7 +74,7 @@ def _lit(
 
 
 def _hidden(lamp: Vector, points: Points, blockers: Sequence[Part]) -> np.ndarray:
-    """Where something stands between the lamp and a point; 1 % of the way is spared for the surface itself."""
+    """Return which points are in shadow; 1 % of the way to the lamp is excluded to avoid self-shadowing."""
     hidden = np.zeros(len(points), bool)
     for part in blockers:
         hidden |= part.intersect(lamp, points - lamp) < 0.99
@@ -82,14 +82,14 @@ def _hidden(lamp: Vector, points: Points, blockers: Sequence[Part]) -> np.ndarra
 
 
 def _distance(part: Part, points: Points) -> Values:
-    """Roughly how far points are from a part: from the box, or the upright cylinder, around it."""
+    """Approximate the distance of points from a part by that from its bounding box or upright cylinder."""
     own = np.abs(part.to_own(points))
     size = part.size if part.shape == "box" else np.array([part.size[0], part.size[0], part.size[2]])
     return np.asarray(np.linalg.norm((own - size).clip(0), axis=1))
 
 
 def _unrolled(part: Part, own: Points) -> tuple[Values, Values]:
-    """Two lengths along the surface: on a box the face's own, else around the axis and along it."""
+    """Return texture coordinates in metres: within the face of a box, else around and along the axis."""
     if part.shape == "box":
         axis = box_face(own, part.size) // 2
         return np.where(axis == 0, own[:, 1], own[:, 0]), np.where(axis == 2, own[:, 1], own[:, 2])
@@ -101,7 +101,7 @@ def _unrolled(part: Part, own: Points) -> tuple[Values, Values]:
 
 
 FINE = 2
-"""Rays along each side of a pixel, for the colours only."""
+"""Rays along each side of a pixel, for colour only."""
 AREA = (0.02, 0.4)
 """The least and the greatest share of the picture that an object covers."""
 TRIES = 40
@@ -109,13 +109,13 @@ TRIES = 40
 
 @dataclass(frozen=True)
 class View:
-    """What the camera sees of a room: the fine grid for colour and the coarse one for depth.
+    """The rendered room: a fine grid for colour and a coarse one for depth.
 
     Attributes:
         colour: Linear RGB of the fine grid.
         t: Depth of the fine grid.
         depth: Depth at the pixels' centres, in metres along the optical axis.
-        ground: Whether a thing could stand on what is seen at the pixels' centres.
+        ground: Whether an object could stand on the surface at the pixels' centres.
     """
 
     colour: Float[np.ndarray, "F 3"]
@@ -126,7 +126,7 @@ class View:
 
 @dataclass(frozen=True)
 class Placed:
-    """An object in its place: its parts, the height of what it stands on, and what the camera sees of it."""
+    """A placed object: its parts, the height of its support, and its visible pixels."""
 
     parts: tuple[Part, ...]
     ground: float
@@ -135,14 +135,14 @@ class Placed:
 
 
 def trace(parts: Sequence[Part], origin: Vector, d: Points) -> tuple[Values, Int[np.ndarray, "N"]]:
-    """The nearest t over all parts and which part it is; infinity where there is none."""
+    """Return the nearest t over all parts, infinity if there is none, and the part's index."""
     ts = np.stack([part.intersect(origin, d) for part in parts]) if parts else np.full((1, len(d)), np.inf)
     which = ts.argmin(axis=0)
     return ts[which, np.arange(len(d))], which
 
 
 def render_room(scene: Scene, n: int) -> View:
-    """The room alone, n x n pixels."""
+    """Render the room without the object, n x n pixels."""
     eye = scene.camera.position
     d = scene.camera.rays(FINE * n)
     t, which = _trace_room(scene, d)
@@ -160,7 +160,7 @@ def render_room(scene: Scene, n: int) -> View:
 
 
 def place_object(scene: Scene, view: View, n: int, rng: np.random.Generator) -> Placed | None:
-    """An object that rests on something seen, free of walls and furniture, of a size that suits; None if none fits."""
+    """Place an object of suitable size on a visible surface, clear of walls and furniture; None if none fits."""
     seats = np.flatnonzero(view.ground)
     raised = seats[_heights(scene, view, n)[seats] > 0.1]
     d = scene.camera.rays(n)
@@ -181,10 +181,10 @@ def place_object(scene: Scene, view: View, n: int, rng: np.random.Generator) -> 
 
 
 def render_object(scene: Scene, view: View, placed: Placed, n: int) -> Points:
-    """Linear RGB of the fine grid with the object in it.
+    """Compute linear RGB of the fine grid with the object in it.
 
-    Only pixels of the mask and their neighbours change: what is thinner than a pixel and misses every pixel's centre is
-    not drawn, so that elsewhere image and background are the same.
+    Only pixels of the mask and their neighbours change, so image and background are equal elsewhere: structures thinner
+    than a pixel that miss every pixel's centre are not drawn.
     """
     near = cv2.dilate(placed.mask.reshape(n, n).astype(np.uint8), np.ones((3, 3), np.uint8))
     rays = np.flatnonzero(near.repeat(FINE, axis=0).repeat(FINE, axis=1))
@@ -201,13 +201,13 @@ def render_object(scene: Scene, view: View, placed: Placed, n: int) -> Points:
 
 
 def develop(colour: Points, n: int) -> UInt8[np.ndarray, "H W 3"]:
-    """The picture of n x n pixels: rays averaged in linear light, then gamma 2.2."""
+    """Convert to a picture of n x n pixels: average rays in linear light, then apply gamma 2.2."""
     pixels: Float[np.ndarray, "H W 3"] = colour.clip(0, 1).reshape(n, FINE, n, FINE, 3).mean(axis=(1, 3))
     return np.asarray(np.rint(255 * pixels ** (1 / 2.2)), np.uint8)
 
 
 def _trace_room(scene: Scene, d: Points) -> tuple[Values, Int[np.ndarray, "N"]]:
-    """As `trace`, with the room's sides as part -1."""
+    """Trace as `trace`, with the room's sides as part -1."""
     eye = scene.camera.position
     sides = leave_box(eye - np.array([0, 0, scene.half[2]]), d, scene.half)
     t, which = trace(scene.furniture, eye, d)
@@ -215,7 +215,7 @@ def _trace_room(scene: Scene, d: Points) -> tuple[Values, Int[np.ndarray, "N"]]:
 
 
 def _stands(scene: Scene, points: Points, which: Int[np.ndarray, "N"]) -> Bool[np.ndarray, "N"]:
-    """Whether a thing could stand at a point: on the floor, or on the top of a piece lower than 1.1 m."""
+    """Return whether an object could stand at a point: on the floor, or on top of furniture lower than 1.1 m."""
     ground = (which < 0) & (points[:, 2] < 1e-6)
     for number, part in enumerate(scene.furniture):
         top = float(part.centre[2] + part.size[2])
@@ -225,12 +225,12 @@ def _stands(scene: Scene, points: Points, which: Int[np.ndarray, "N"]) -> Bool[n
 
 
 def _heights(scene: Scene, view: View, n: int) -> Values:
-    """The height above the floor of what is seen at the pixels' centres."""
+    """Return the height above the floor of the surface at the pixels' centres."""
     return np.asarray(scene.camera.position[2] + view.depth * scene.camera.rays(n)[:, 2])
 
 
 def _is_free(scene: Scene, parts: tuple[Part, ...], foot: Vector) -> bool:
-    """Whether the object stays off the walls, the camera and the furniture, other than that which it stands on."""
+    """Whether the object is clear of walls, camera and furniture, except the piece that it stands on."""
     side, top = reach(tuple(put(parts, -foot, 1.0)))
     if (np.abs(foot[:2]) + side > scene.half[:2]).any() or foot[2] + top > 2 * scene.half[2]:
         return False

@@ -1,6 +1,6 @@
 """The architectures of segmentation-models-pytorch, each with any of its encoders and timm's, in three joint forms.
 
-What all of them share is in `network`, the names of encoders and weights are in `encoders`, and their parameters are
+Their common network is in `network`, the names of encoders and weights are in `encoders`, and their parameters are
 described once, in `PARAMETERS`.
 """
 
@@ -38,7 +38,7 @@ NO_MIXED = "an encoder with features at a half, a quarter, ..., a 32nd of the si
 
 
 def register(name: str, source: str, least_batch: int = 1) -> Callable[[Callable[P, SmpNet]], Callable[P, SmpNet]]:
-    """Take an architecture into the registry, its docstring completed by what all have in common."""
+    """Register an architecture, with the common parameters appended to its docstring."""
 
     def take(function: Callable[P, SmpNet]) -> Callable[P, SmpNet]:
         function.__doc__ = f"{function.__doc__}{PARAMETERS}"

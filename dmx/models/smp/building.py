@@ -1,4 +1,4 @@
-"""From names to a network that is known to work, or one message that says what would."""
+"""Building a network from names, with a check that it works, or one message that suggests an alternative."""
 
 from collections.abc import Iterable
 
@@ -13,14 +13,14 @@ from dmx.models.smp.network import Architecture, Form, SmpNet, TokenNet
 
 
 def build(architecture: Architecture, encoder: str, form: Form, inputs: AnyInputs, weights: str) -> SmpNet:
-    """The network; pretrained weights are looked for before anything else is done.
+    """Build the network; the availability of pretrained weights is checked first.
 
-    The libraries say in many ways, and some only when a picture comes, that they cannot put an architecture and an
-    encoder together: so one picture is looked at here. What it shows to be without use (the last stages of an encoder
-    for PSPNet, the last norm of a transformer) is left out.
+    The libraries raise various errors, some only in the forward pass, if an architecture does not support an encoder.
+    So one forward pass is run here. Modules that it shows to be unused (the last stages of an encoder for PSPNet, the
+    last norm of a transformer) are removed.
 
     Raises:
-        UserError: The pretrained weights cannot be had, or the architecture does not take the encoder.
+        UserError: The pretrained weights are unavailable, or the architecture does not support the encoder.
     """
     if weights != "none":
         require_weights(encoder, weights, weights_of(encoder))
@@ -37,18 +37,18 @@ def build(architecture: Architecture, encoder: str, form: Form, inputs: AnyInput
 
 
 class Unused(nn.Module):
-    """Takes the place of a module whose outputs are not used; some encoders still call it."""
+    """Replaces a module whose outputs are unused; some encoders still call it."""
 
     def forward(self, x: Tensor, *others: object) -> Tensor:
-        """Give `x` back."""
+        """Return `x`."""
         return x
 
 
 def leave_out_unused(net: SmpNet) -> None:
-    """Take the modules out of `net` on which its outputs do not depend; whatever else they do not, is not learned.
+    """Remove the modules of `net` that its outputs do not depend on; freeze other parameters they do not depend on.
 
     Raises:
-        ValueError: Outputs and pictures differ in size, or the network does not work without what was left out.
+        ValueError: Outputs and pictures differ in size, or the network does not work without the removed modules.
     """
     height, width = (-(-side // net.multiple) * net.multiple for side in (net.least, net.least + 1))
     picture = torch.zeros(1, 3, height, width)
@@ -75,7 +75,7 @@ def leave_out_unused(net: SmpNet) -> None:
 
 
 def reached(outputs: Iterable[Tensor]) -> set[int]:
-    """The ids of the parameters on which `outputs` depend, read off the graph without computing any gradient."""
+    """The ids of the parameters that `outputs` depend on, from the autograd graph without computing gradients."""
     nodes = [output.grad_fn for output in outputs]
     seen, found = set(nodes), set()
     while nodes:

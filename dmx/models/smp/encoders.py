@@ -1,6 +1,6 @@
-"""Encoders by name: segmentation-models-pytorch's own, and timm's as `tu-NAME`; and the weights that each can have.
+"""Encoders by name: segmentation-models-pytorch's own, and timm's as `tu-NAME`; and their pretrained weights.
 
-The libraries are imported where they are used, not above: from a cold disk that takes 9 to 12 s.
+The libraries are imported inside functions, because importing them from a cold disk takes 9 to 12 s.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ COMMON_WEIGHTS = ("none", "imagenet")
 
 @cache
 def encoders() -> dict[str, dict[str, Any]]:
-    """The library's own encoders by name, without the `timm-` ones, which it has deprecated."""
+    """The library's own encoders by name, without the deprecated `timm-` ones."""
     from segmentation_models_pytorch.encoders import encoders as known
 
     return {name: entry for name, entry in known.items() if not name.startswith("timm-")}
@@ -40,7 +40,7 @@ def timm_models() -> frozenset[str]:
 
 @cache
 def timm_tags() -> Mapping[str, list[str]]:
-    """The weights of timm's models by the models' names."""
+    """The names of pretrained weights by timm model."""
     import timm
 
     found: dict[str, list[str]] = {}
@@ -51,12 +51,12 @@ def timm_tags() -> Mapping[str, list[str]]:
 
 
 def check_encoder(name: str) -> str:
-    """`name`, which must be an encoder of the library, or `tu-` and a model of timm.
+    """Check that `name` is an encoder of the library, or `tu-` and a timm model, and return it.
 
-    Whether an architecture can be built with it is known only when it is built.
+    Whether an architecture supports the encoder is known only when the network is built.
 
     Raises:
-        ValueError: It is none.
+        ValueError: There is no such encoder.
     """
     if name in (*LIGHT, *LIGHT_MIXED, *LIGHT_VIT):  # first, so that registering does not import the libraries
         return name
@@ -79,7 +79,7 @@ def check_encoder(name: str) -> str:
 def weights_of(encoder: str) -> dict[str, Pretrained]:
     """The pretrained weights of an encoder by name.
 
-    Of timm's those that have a place at the hub; 19 old ones are pickles at plain addresses, and we load none.
+    Of timm's weights only those at the hub; 19 old ones are pickles at plain URLs, which are not loaded.
     """
     if not encoder.startswith(TIMM):
         files = ("config.json", "model.safetensors")
@@ -99,7 +99,7 @@ def weights_of(encoder: str) -> dict[str, Pretrained]:
 def catalogue() -> Iterator[dict[str, str | None]]:
     """Every encoder by name, with its pretrained weights and their licences; timm's have a `tu-` before their names.
 
-    Not every architecture takes every one of timm's: that shows when the two are put together.
+    Not every architecture supports every timm encoder; this is known only when the network is built.
     """
     for name in (*encoders(), *(f"{TIMM}{bare}" for bare in sorted(timm_models()))):
         yield {"name": name, "weights": ", ".join(weights_of(name)) or None, "licence_of_weights": licence(name)}
@@ -108,7 +108,7 @@ def catalogue() -> Iterator[dict[str, str | None]]:
 def colours_of(encoder: str, weights: str) -> tuple[Rgb, Rgb]:
     """Mean and standard deviation of red, green and blue in [0, 1] with which the weights were trained.
 
-    Those of the library's own encoders stand beside the weights, in the cache.
+    For the library's own encoders they are stored with the weights, in the cache.
     """
     if encoder.startswith(TIMM):
         import timm
@@ -124,10 +124,10 @@ def colours_of(encoder: str, weights: str) -> tuple[Rgb, Rgb]:
 
 
 def check_weights(name: str) -> str:
-    """`name`, which must be `none` or weights that some encoder has.
+    """Check that `name` is `none` or the weights of some encoder, and return it.
 
     Raises:
-        ValueError: No encoder has them.
+        ValueError: No encoder has such weights.
     """
     if name in COMMON_WEIGHTS:
         return name
@@ -139,7 +139,7 @@ def check_weights(name: str) -> str:
 
 
 def licence(encoder: str) -> str | None:
-    """The licences of an encoder's weights: `unknown` where the library does not say, None where there are none."""
+    """The licences of an encoder's weights: `unknown` if the library does not say, None if there are no weights."""
     known = {weights.licence or "unknown" for weights in weights_of(encoder).values()}
     return ", ".join(sorted(known)) or None
 

@@ -2,7 +2,7 @@
 
 shared        pictures -> encoder -> decoder -> two heads
 two_decoders  pictures -> encoder -> a decoder and a head for each task
-cross_stitch  the same, but what the decoders give is mixed before the heads
+cross_stitch  the same, with a learned mixture of the decoders' outputs before the heads
 """
 
 from dataclasses import dataclass, field
@@ -22,16 +22,16 @@ Form = Literal["shared", "two_decoders", "cross_stitch"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """What is to be known of one of the library's architectures.
+    """The properties of one of the library's architectures.
 
     Attributes:
-        library: Its name there.
-        encoders: Which encoders it takes, in words.
-        instead: One that it takes.
+        library: Its name in the library.
+        encoders: A description of the encoders that it supports.
+        instead: An example of a supported encoder.
         multiple: H and W must be multiples of this, whatever the encoder.
-        least: H and W must be at least this. Encoders end at a 32nd, where a norm then sees more than one place.
-        least_batch: How many pictures a batch needs in training: 2 where a norm looks at features pooled to one place.
-        tokens: Whether its decoder takes tokens of the whole picture beside features of places.
+        least: H and W must be at least this, so that norms at 1/32 of the size see more than one value per channel.
+        least_batch: The smallest batch for training: 2 if a norm follows pooling to a single place.
+        tokens: Whether its decoder takes tokens of the whole picture beside spatial features.
         arguments: The library's arguments besides the encoder.
     """
 
@@ -45,13 +45,13 @@ class Architecture:
     arguments: dict[str, Any] = field(default_factory=dict)
 
     def build(self, encoder: str, channels: int, weights: str) -> Any:
-        """The library's network with one output channel, for pictures of so many channels."""
+        """Build the library's network with one output channel for `channels` input channels."""
         import segmentation_models_pytorch
 
         pretrained: str | bool | None = None if weights == "none" else weights
-        if pretrained and encoder.startswith(TIMM):  # there, weights are named with the encoder
+        if pretrained and encoder.startswith(TIMM):  # for these, weights are part of the encoder's name
             encoder, pretrained = f"{encoder}.{weights}", True
-        # Swin's windows do not depend on the size of the picture, but timm asks for the one of its weights.
+        # Swin's windows do not depend on the picture's size, but timm by default requires that of the weights.
         any_size = {"strict_img_size": False} if encoder.startswith(f"{TIMM}swin") else {}
         return getattr(segmentation_models_pytorch, self.library)(
             encoder, encoder_weights=pretrained, in_channels=channels, classes=1, **self.arguments, **any_size
@@ -64,9 +64,9 @@ class CrossStitch(nn.Module):
         [x~_A]   [α_AA α_AB] [x_A]
         [x~_B] = [α_BA α_BB] [x_B]
 
-    Source: Misra et al. 2016, "Cross-stitch networks for multi-task learning", eq. 1. As there, each channel has an α
-    of its own, which starts near the identity: 0.9 from its own task and 0.1 from the other. Theirs are between the
-    layers of two whole networks; ours is one, behind two decoders of one encoder.
+    Source: Misra et al. 2016, "Cross-stitch networks for multi-task learning", eq. 1. As there, each channel has its
+    own α, initialised near the identity: 0.9 from its own task and 0.1 from the other. The paper has such units between
+    the layers of two whole networks; we have one, behind the two decoders of one encoder.
     """
 
     def __init__(self, channels: int) -> None:
@@ -74,7 +74,7 @@ class CrossStitch(nn.Module):
         self.alpha = nn.Parameter(torch.tensor([[0.9, 0.1], [0.1, 0.9]])[..., None].repeat(1, 1, channels))
 
     def forward(self, x: list[Float[Tensor, "B C h w"]]) -> list[Float[Tensor, "B C h w"]]:
-        """X~_s = Σ_t α_st x_t."""
+        """The mixtures x~_s = Σ_t α_st x_t."""
         A, B = x
         a = self.alpha[..., None, None]
         return [a[0, 0] * A + a[0, 1] * B, a[1, 0] * A + a[1, 1] * B]
@@ -84,18 +84,18 @@ class SmpNet(EncoderDecoder):
     """The network of the module's docstring.
 
     Args:
-        architecture: Which of the library's.
+        architecture: The library's architecture.
         encoder: The encoder's name.
         form: What the tasks share.
-        inputs: Which pictures it looks at.
-        weights: Which the encoder starts from; `none`: random ones.
+        inputs: The input pictures.
+        weights: The encoder's initial weights; `none`: random.
     """
 
     def __init__(self, architecture: Architecture, encoder: str, form: Form, inputs: AnyInputs, weights: str) -> None:
         super().__init__()
         self.pictures = Pictures(inputs)
         self.needs_background = needs_background(inputs)
-        # The second is for its decoder and head, which start from random weights of their own.
+        # The second network only supplies a decoder and a head with their own random initial weights.
         net, other = (architecture.build(encoder, self.pictures.channels, start) for start in (weights, "none"))
         self.multiple = max(net.encoder.output_stride, architecture.multiple)
         self.least = architecture.least
@@ -111,10 +111,10 @@ class SmpNet(EncoderDecoder):
     def encode(
         self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
     ) -> list[Float[Tensor, "B ..."]]:
-        """The encoder's features, or, where the tasks share the decoder, what it gives.
+        """The encoder's features, or the decoder's output if the tasks share the decoder.
 
         Raises:
-            UserError: The network takes backgrounds, but there is none; or a batch is too small to train with.
+            UserError: The network takes backgrounds, but there is none; or a batch is too small for training.
         """
         if self.training and len(image) < self.least_batch:
             raise UserError(
@@ -134,22 +134,22 @@ class SmpNet(EncoderDecoder):
         return mask_logits, depth_raw
 
     def _features(self, x: Tensor) -> list[Tensor]:
-        """What the encoder has learned to see: no copy of its input, no place-holder for a scale it does not have."""
+        """The encoder's learned features, without the copy of its input and placeholders for missing scales."""
         return [feature for feature in self.encoder(x)[1:] if feature.shape[1] > 0]
 
     def _decoded(self, task: int, features: list[Tensor]) -> Tensor:
-        """What a decoder gives; decoders ask for the sizes of what `_features` leaves out, but not for the values."""
+        """A decoder's output; decoders use only the sizes, not the values, of the features that `_features` omits."""
         deepest = features[-1]
         B, _, h, w = deepest.shape
         H, W = h * self.encoder.output_stride, w * self.encoder.output_stride
         missing = [deepest.new_empty(B, 0, H, W)]
-        if self.encoder.out_channels[1] == 0:  # transformers begin at a quarter of the size
+        if self.encoder.out_channels[1] == 0:  # transformers begin at 1/4 of the size
             missing.append(deepest.new_empty(B, 0, H // 2, W // 2))
         return self.decoders[task](missing + features)  # type: ignore[no-any-return]
 
 
 class TokenNet(SmpNet):
-    """DPT, whose encoder gives tokens of the whole picture beside each of its features."""
+    """DPT, whose encoder returns tokens of the whole picture with each of its features."""
 
     def _features(self, x: Tensor) -> list[Tensor]:
         features, tokens = self.encoder(x)
