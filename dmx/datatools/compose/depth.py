@@ -116,13 +116,21 @@ def _hugging_face(name: str) -> Estimate:
     import torch
     from PIL import Image
 
-    torch.set_num_threads(1)
     try:
         safe = {"use_safetensors": True}  # other weights are pickles
         pipe = transformers.pipeline("depth-estimation", model=name, device="cpu", model_kwargs=safe)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{HUGGING_FACE}{name}: cannot be opened ({error}); name a depth-estimation model.") from error
-    return lambda picture: np.asarray(pipe(Image.fromarray(picture))["predicted_depth"])
+
+    def estimate(picture: UInt8[np.ndarray, "H W 3"]) -> np.ndarray:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # every core runs a process of its own
+        try:
+            return np.asarray(pipe(Image.fromarray(picture))["predicted_depth"])
+        finally:
+            torch.set_num_threads(threads)  # a training in the same process may follow
+
+    return estimate
 
 
 def _extra(module: str) -> Any:

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 from dmx.data.layout import read
@@ -92,7 +93,13 @@ def test_a_model_of_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     DPTForDepthEstimation(config).save_pretrained(tmp_path / "dpt", safe_serialization=True)
     DPTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "dpt")
     picture = np.random.default_rng(0).integers(0, 255, (20, 24, 3), np.uint8)
-    found = relative_depth(open_model(f"hf:{tmp_path / 'dpt'}"), picture)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = relative_depth(open_model(f"hf:{tmp_path / 'dpt'}"), picture)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
     assert found.shape == (20, 24)
     assert (found.min(), found.max()) == (0, 1)
     with pytest.raises(DataError, match=r"nothing: cannot be opened .* name a depth-estimation model"):
