@@ -193,8 +193,12 @@ class Folder:
         shutil.copyfile(self.root / path, target)
 
 
-DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError, struct.error)
-"""What reading from a damaged zip file raises; ValueError: the name before the file is no UTF-8."""
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, OSError, RuntimeError, ValueError, MemoryError),
+)
+"""What reading from a damaged zip file raises; ValueError: the name before the file is no UTF-8; MemoryError: LZMA's
+header asks for a dictionary of up to 4 GiB."""
 
 
 @dataclass(frozen=True)

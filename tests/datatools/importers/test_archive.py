@@ -6,9 +6,11 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dmx.data.writing import Summary
+from dmx.datatools.importers.tree import UNREADABLE, Zip
 from dmx.errors import DataError
 
 Run = Callable[..., Summary]
@@ -157,3 +159,21 @@ def test_another_file(tmp_path: Path, run: Run) -> None:
     assert refused(run, path) == (
         f"{path}: cannot be read as a zip file (File is not a zip file); give a folder or another zip file."
     )
+
+
+def test_an_entry_that_asks_for_more_memory_than_there_is_is_unreadable(tmp_path: Path) -> None:
+    """LZMA's header says how large a dictionary decoding takes: 4 GiB in eight damaged bytes."""
+    resource = pytest.importorskip("resource", reason="Windows has no limit on a process's memory")
+    path, name = tmp_path / "set.zip", "bg/a.png"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr(name, bytes(1000))
+    data = bytearray(path.read_bytes())
+    dictionary = 30 + len(name) + 5  # behind the local header, LZMA's version, the length of its properties, lc lp pb
+    data[dictionary : dictionary + 4] = (2**32 - 16).to_bytes(4, "little")
+    path.write_bytes(data)
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (psutil.Process().memory_info().data + 2**29, limits[1]))
+    try:
+        assert Zip(zipfile.ZipFile(path)).picture_size(name) == UNREADABLE
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, limits)
