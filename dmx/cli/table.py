@@ -38,14 +38,16 @@ def show(
         console = Console(width=WIDE)
     shown = list(enumerate(entries[:top], start=1))
     cells = {one: [written(one.kind, one.value(place, entry)) for place, entry in shown] for one in wanted}
-    wanted = fitting(wanted, cells, console.width)
+    fitted = fitting(wanted, cells, console.width)
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False, box=None)
-    for column in wanted:
+    for column in fitted:
         justify: JustifyMethod = "left" if column.kind in ("name", "text") else "right"
         table.add_column(column.name, justify=justify, no_wrap=True)
-    for row in zip(*(cells[column] for column in wanted), strict=True):
+    for row in zip(*(cells[column] for column in fitted), strict=True):
         table.add_row(*row)
     console.print(table)
+    if left_out := [column.name for column in wanted if column not in fitted]:
+        console.print(f"No room for {', '.join(left_out)}; a wider terminal, `--json` or `--csv` shows them.")
     if top is not None and len(entries) > top:
         console.print(f"... and {len(entries) - top:,} more; `--top` shows them.", highlight=False)
     if not goals:
@@ -53,13 +55,16 @@ def show(
 
 
 def fitting(wanted: Sequence[Column], cells: Mapping[Column, Sequence[str]], width: int) -> list[Column]:
-    """Drop the last text columns that do not fit the terminal, because a truncated number would be a wrong one."""
+    """Leave out columns that the terminal has no room for: texts first, then from the right, never the first four.
+
+    A column that is cut would mislead: half a number is another number.
+    """
     fitted = list(wanted)
-    for column in reversed(wanted):
-        if sum(max(map(len, (one.name, *cells[one]))) + 1 for one in fitted) <= width + 1:
+    texts = [column for column in wanted if column.kind == "text"]
+    for column in (*reversed(texts), *(one for one in reversed(wanted[4:]) if one not in texts)):
+        if sum(max(map(len, (one.name, *cells[one]))) + 2 for one in fitted) <= width + 2:
             break
-        if column.kind == "text":
-            fitted.remove(column)
+        fitted.remove(column)
     return fitted
 
 

@@ -241,7 +241,8 @@ def test_a_narrow_terminal_gets_fewer_columns_never_half_a_number() -> None:
     kinds: dict[str, Kind] = {"run": "name", "iou": "metric", "model": "text", "optimizer": "text", "time": "seconds"}
     wanted = [Column(name, kind, lambda place, entry: None) for name, kind in kinds.items()]
     cells = dict(zip(wanted, (["mine-0017"], ["0.1234"], ["depthmasknet"], ["adamw 0.00093"], ["12s"]), strict=True))
-    shown = {width: [column.name for column in fitting(wanted, cells, width)] for width in (48, 47, 34, 33, 10)}
-    assert shown[48] == [*kinds]  # 9 + 6 + 12 + 13 + 4, and a space between two
-    assert shown[47] == shown[34] == ["run", "iou", "model", "time"]
-    assert shown[33] == shown[10] == ["run", "iou", "time"]
+    shown = {width: [column.name for column in fitting(wanted, cells, width)] for width in (52, 51, 37, 36, 10)}
+    assert shown[52] == [*kinds]  # 9 + 6 + 12 + 13 + 4, and two spaces between
+    assert shown[51] == shown[37] == ["run", "iou", "model", "time"]
+    assert shown[36] == ["run", "iou", "time"]
+    assert shown[10] == ["run", "iou"]
