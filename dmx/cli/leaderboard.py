@@ -33,8 +33,9 @@ SHOWN = 30
 def leaderboard(study: str | None, top: int | None, form: str | None, home: Home) -> None:
     """Rank the runs of a study, or all single runs.
 
-    Best first by the objective on validation, each run at its best epoch. The column `to 1st` says whether a run
-    differs from the first by more than chance. STUDY is a study's name; without it, runs of `dmx train` are ranked.
+    Best first by the objective on validation, each run at its best epoch; with one objective the column `to 1st` says
+    whether a run differs from the first by more than chance. With several, the Pareto front comes first: the runs that
+    no other beats in every objective. STUDY is a study's name; without it, runs of `dmx train` are ranked.
     """
     entries, goals, front, knee = ranked(study, home)
     if not entries:
@@ -116,4 +117,5 @@ def show_ranked(title: str, home: Home, found: "Ranked", top: int) -> None:
         return
     show(entries, title, top, [goal.metric for goal in goals])
     named = ", ".join(f"{goal.metric} ({goal.direction})" for goal in goals)
-    click.echo(f"By {named}: the first {front} are the front, where none is beaten in everything; its knee is {knee}.")
+    click.echo(f"By {named}: no run beats one of the first {front} in everything (the Pareto front).")
+    click.echo(f"The best compromise of these (the knee), which `dmx train-best` trains, is {knee}.")

@@ -40,7 +40,7 @@ def train(home: Home, data: Path, name: str, inputs: str, *, stores: bool) -> No
     prepared = prepare(parse_experiment(config, name), home)
     run(prepared, home, name, Tracking("tiny", {"dmx.role": "run"}, stores=stores))
     if stores:
-        wait_until(lambda: sync(home, name) == 0)  # under load the feeder may take longer than a run waits for it
+        wait_until(lambda: sync(home, name) == 0)  # under load the forwarder may take longer than a run waits for it
         load_weights(home.run(name) / "best.safetensors", prepared.model)
         register(home, prepared, name, "tiny", "tiny-0000")
 

@@ -102,7 +102,7 @@ def test_a_worker_that_is_asked_to_end_is_replaced(tmp_path: Path, long_study: M
 
 
 @pytest.mark.slow
-def test_workers_go_with_their_supervisor(tmp_path: Path, long_study: Make) -> None:
+def test_workers_go_with_their_pool(tmp_path: Path, long_study: Make) -> None:
     data = long_study(500, trials=2)
     path, home = tmp_path / "study.yaml", tmp_path / "home"
     path.write_text(yaml.safe_dump(data))
