@@ -170,7 +170,8 @@ def open_database(url: str) -> BaseStorage:
         )
     options = {"pool_pre_ping": True}  # detects connections closed by a restart
     try:
-        RDBStorage(url, engine_kwargs=options)  # first without retries, so that a wrong URL fails at once
+        # First without retries, so that a wrong URL fails at once; its connections are closed.
+        RDBStorage(url, engine_kwargs=options).engine.dispose()
         return cached(RetryingStorage(url, options, heartbeat_interval=HEARTBEAT_INTERVAL, grace_period=GRACE_PERIOD))
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise UserError(f"--storage {without_password(url)}: {first_line(error)}") from error

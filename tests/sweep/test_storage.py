@@ -26,8 +26,9 @@ class TestDatabase(StorageTestCase):
             yield url
 
     @pytest.fixture
-    def storage(self, url: str) -> BaseStorage:
+    def storage(self, url: str) -> Iterator[BaseStorage]:
         storage = open_database(url)
         for study in storage.get_all_studies():
             storage.delete_study(study._study_id)
-        return storage
+        yield storage
+        storage._backend.engine.dispose()  # the server has 100 connections for all of these tests
