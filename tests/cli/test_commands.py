@@ -101,3 +101,5 @@ def test_data_synth_says_what_it_made_and_makes_it_once(dmx: Run, tmp_path: Path
     refused = dmx("data", "synth", out, "--count", 5, "--size", 16)
     assert refused.code == 2
     assert str(out) in refused.err
+    several = ("data", "synth", tmp_path / "rooms", "--count", 5, "--size", 16, "--per-room", 2)
+    assert "now holds 5 samples in 3 groups" in dmx(*several).out
