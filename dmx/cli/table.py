@@ -54,6 +54,8 @@ def show(
         console.print(f"No room for {', '.join(left_out)}; a wider terminal, `--json` or `--csv` shows them.")
     if top is not None and len(entries) > top:
         console.print(f"... and {len(entries) - top:,} more; `--top` shows them.", highlight=False)
+    if extras:
+        console.print("The rows beneath were evaluated on the same samples, and are not ranked.", highlight=False)
     if not goals:
         explain(console, objective, leads)
 

@@ -69,7 +69,11 @@ class Comparison:
         samples = self.candidates[0].samples[0]
         made = [one for each in self.differences.values() for one in each if one is not None]
         seeds = max(len(one.runs) for one in self.candidates)
-        return explained(made, len(set(samples.groups)), len(samples.ids), seeds)
+        said = explained(made, len(set(samples.groups)), len(samples.ids), seeds)
+        foreign = any(is_foreign(one.runs[0]) for one in self.candidates)
+        if foreign and not any(metric.startswith("depth_") for metric in self.metrics):
+            said += " Depth after alignment can be compared, too, once `dmx evaluate RUN DATA` was called for each run."
+        return said
 
 
 def compare(home: Home, names: Sequence[str], only: Sequence[str] = ()) -> Comparison:

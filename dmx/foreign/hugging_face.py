@@ -27,11 +27,10 @@ class DepthPipeline:
 
     def __init__(self, name: str, *, threads: int, local: bool = False) -> None:
         transformers = extra("transformers")
-        safe = {"use_safetensors": True, "local_files_only": local}  # other weights are pickles
+        where = {"model": name, "device": "cpu", "local_files_only": local, "trust_remote_code": False}
+        safe = {"use_safetensors": True}  # other weights are pickles
         try:
-            self._pipe = transformers.pipeline(
-                "depth-estimation", model=name, device="cpu", model_kwargs=safe, trust_remote_code=False
-            )
+            self._pipe = transformers.pipeline("depth-estimation", **where, model_kwargs=safe)
         except (OSError, ValueError, KeyError) as error:
             raise DataError(
                 f"{HUGGING_FACE}{name}: cannot be opened ({error}); name a depth-estimation model."

@@ -19,7 +19,8 @@ from dmx.machine import cores
 from dmx.written import place
 
 Picture = UInt8[np.ndarray, "H W 3"]
-Plane = Float32[np.ndarray, "H W"]
+Plane = Float32[np.ndarray, "height width"]
+"""Of any size, not that of the picture."""
 Predicts = Literal["metric", "depth", "disparity"]
 """Metres; or numbers without a unit, great where far (`depth`) or where near (`disparity`)."""
 PREDICTS = "predicts"

@@ -5,10 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dmx.stored import read_mapping
+from pydantic import BaseModel
+
+from dmx.stored import intact, read_mapping
 from dmx.tracking.home import EVALUATION, EVALUATION_SAMPLES, EVALUATIONS, EXTERNAL, Home
 
-NEEDED = ("part", "data", "split", "size", "definitions", "values")
+
+class Kept(BaseModel):
+    """What of a stored evaluation is read again."""
+
+    part: str
+    data: str
+    split: str | None
+    size: tuple[int, int]
+    definitions: dict[str, str]
+    values: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -46,16 +57,23 @@ def evaluated(home: Home, name: str, record: Mapping[str, Any]) -> Iterator[Exte
     """
     folder = home.run(name)
     for path in sorted((folder / EVALUATIONS).glob(f"*/{EVALUATION}")):
-        kept = read_mapping(path, f"remove {path.parent} and evaluate {name} again.", *NEEDED)
+        advice = f"remove {path.parent} and evaluate {name} again."
+        with intact(path, advice):
+            kept = Kept.model_validate(read_mapping(path, advice))
         if agrees(kept, record):
             facts = read_mapping(folder / EXTERNAL, f"remove {folder} and evaluate {name} again.")
-            yield External(name, facts, kept["values"], path.parent / EVALUATION_SAMPLES)
+            yield External(name, facts, kept.values, path.parent / EVALUATION_SAMPLES)
             return
 
 
-def agrees(kept: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+def agrees(kept: Kept, record: Mapping[str, Any]) -> bool:
     """Whether an evaluation's values are comparable with those of a run: equal definitions of the metrics of both."""
-    same = all(kept[key] == record.get(key) for key in ("data", "split", "size"))
+    same = all(getattr(kept, key) == record.get(key) for key in ("data", "split"))
     definitions = record.get("definitions") or {}
-    shared = kept["definitions"].keys() & definitions.keys()
-    return kept["part"] == "val" and same and all(kept["definitions"][key] == definitions[key] for key in shared)
+    shared = kept.definitions.keys() & definitions.keys()
+    return (
+        kept.part == "val"
+        and same
+        and [*kept.size] == record.get("size")
+        and all(kept.definitions[key] == definitions[key] for key in shared)
+    )
