@@ -19,16 +19,25 @@ from dmx.compare.runs import compare
 from dmx.config import parse_experiment
 from dmx.errors import UserError
 from dmx.experiment import Tracking, prepare, run
+from dmx.experiment.external import start_of
+from dmx.foreign import Settings, open_network
+from dmx.outcome import Outcome
 from dmx.results.externals import externals
 from dmx.results.ranking import results
 from dmx.sample_table import SampleTable
 from dmx.sweep.garbage import disk_usage
-from dmx.tracking import Home
+from dmx.tracking import Home, open_run
 from dmx.tracking.journal import Finished, Measured, Started, read
 
 
 def evaluated(home: Path, *words: object) -> Result:
     return CliRunner().invoke(evaluate_command, [*map(str, words), "--home", str(home)], catch_exceptions=True)
+
+
+def without_mlflow(home: Path, path: Path, settings: Settings) -> None:
+    """Begin the journal as one that is not forwarded: that takes seconds, and is tested with runs."""
+    start = start_of(open_network(str(path), settings))
+    open_run(Home(home), start.name, start, stores=False).finish(Outcome.COMPLETE, "")
 
 
 def trained(home: Path, data: Path, name: str, **changes: object) -> None:
@@ -54,6 +63,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> tuple[Pat
     metric = save(files / "metric.onnx", sides=(32, 32))
     near = save(files / "near.onnx", sides=(32, 32), mask="probability", metadata={"predicts": "disparity"})
     names = []
+    without_mlflow(home, metric, Settings(predicts="metric", normalise="none"))
+    without_mlflow(home, near, Settings(normalise="none"))
     for path, more in ((metric, ["--predicts", "metric"]), (near, [])):
         said = evaluated(home, path, tiny_data, "--like", "own", "--normalise", "none", "--json", *more)
         assert said.exit_code == 0, said.output
@@ -64,7 +75,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> tuple[Pat
 def test_results_are_kept_in_a_folder_and_a_journal_of_its_own(made: tuple[Path, str, str]) -> None:
     home, metric, near = made
     folder = home / "runs" / near
-    assert sorted(path.name for path in folder.iterdir()) >= ["evaluations", "external.json", "journal.jsonl"]
+    assert {path.name for path in folder.iterdir()} >= {"evaluations", "external.json", "journal.jsonl"}
     assert not (folder / "result.json").exists()
     (where,) = (folder / "evaluations").iterdir()
     assert where.name.startswith("synth-metric-32-48-val-32x32-")
@@ -177,14 +188,13 @@ def test_the_same_file_keeps_its_name_and_another_gets_a_new_one(
     assert evaluated(home, *words).exit_code == 0
     assert len([*(home / "runs").glob("metric-*")]) == 1
     save(path, sides=(32, 32), slope=3.0)
+    without_mlflow(home, path, Settings(predicts="metric", normalise="none"))
     said = evaluated(home, *words[:2], *words[4:], "--size", "16", "--part", "test")
     assert "(test), " in said.output
     first, second = sorted((home / "runs").glob("metric-*"), key=lambda folder: folder.name != made[1])
     assert first.name == made[1]
     assert [one.name[:30] for one in (second / "evaluations").iterdir()] == ["synth-metric-32-48-test-16x16-"]
-    with pytest.raises(
-        UserError, match=rf"{second.name} was not evaluated on the validation samples of own, .* --like"
-    ):
+    with pytest.raises(UserError, match=rf"{second.name} was not evaluated on the validation samples of own"):
         compare(Home(home), ["own", second.name])
 
 

@@ -46,7 +46,7 @@ def test_metric_depth_is_measured_as_it_is_and_aligned(chosen: Selection, tmp_pa
     errors: dict[str, list[np.ndarray]] = {"": [], "_median": [], "_least_squares": []}
     for one in quartets(chosen):
         t = one.depth[one.valid].astype(float)
-        y = 1 + 4 * one.image[..., 0][one.valid] / 255
+        y = 1 + 4 * (one.image[..., 0][one.valid] / 255)
         line = np.polyfit(y, t, 1)
         spec = chosen.index.depth
         aligned = {"": y, "_median": y * np.median(t) / np.median(y)}
@@ -78,7 +78,7 @@ def test_disparity_is_measured_after_a_line_in_inverse_depth_alone(chosen: Selec
     spec, squares = chosen.index.depth, []
     for one in quartets(chosen):
         t = one.depth[one.valid].astype(float)
-        y = 1 + 4 * one.image[..., 0][one.valid] / 255
+        y = 1 + 4 * (one.image[..., 0][one.valid] / 255)
         disparity = np.polyval(np.polyfit(y, 1 / t, 1), y).clip(1 / spec.high, 1 / spec.low)
         squares.append((1 / disparity - t) ** 2)
     rmse = math.sqrt(np.concatenate(squares).mean())
@@ -104,7 +104,7 @@ def test_a_mask_is_measured_against_the_true_one(chosen: Selection, tmp_path: Pa
     for one in quartets(chosen):
         assert one.background is not None
         p = np.abs(one.image / 255 - one.background / 255).max(2)
-        p = 1 / (1 + np.exp(-10 * (p - 0.2))) if mask == "logits" else p
+        p = 1 / (1 + np.exp(-10 * (p - 0.21))) if mask == "logits" else p
         there, g = one.mask_valid, one.mask > 0
         hits += ((p > 0.5) & g & there).sum()
         union += (((p > 0.5) | g) & there).sum()

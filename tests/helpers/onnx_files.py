@@ -29,7 +29,7 @@ def save(
 
     Args:
         mask: `probability` is the greatest difference of a colour from the background, `logits` ten times what it is
-            above 0.2; empty: no such output, and no input for the background.
+            above 0.21; empty: no such output, and no input for the background.
         as_bytes: Whether it takes (1, H, W, 3) of uint8 instead of (1, 3, H, W) of float.
     """
     kind, shape = (TensorProto.UINT8, [1, *sides, 3]) if as_bytes else (TensorProto.FLOAT, [1, 3, *sides])
@@ -52,13 +52,15 @@ def save(
         greatest = outputs[1] if mask == "probability" else "greatest"
         nodes.append(helper.make_node("ReduceMax", ["change"], [greatest], axes=[1], keepdims=1))
     if mask == "logits":
-        nodes.append(helper.make_node("Sub", ["greatest", "fifth"], ["above"]))
+        nodes.append(helper.make_node("Sub", ["greatest", "edge"], ["above"]))
         nodes.append(helper.make_node("Mul", ["above", "ten"], [outputs[1]]))
     made = [*outputs] if mask else [outputs[0]]
     results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, *sides]) for name in made]
-    numbers = {"full": 255.0, "slope": slope, "offset": offset, "fifth": 0.2, "ten": 10.0}
+    numbers = {"full": 255.0, "slope": slope, "offset": offset, "edge": 0.21, "ten": 10.0}
     constants = [constant(name, value) for name, value in numbers.items()]
     constants += [constant("zero", [0], np.int64), constant("one", [1], np.int64)]
+    used = {name for node in nodes for name in node.input}
+    constants = [one for one in constants if one.name in used]
     graph = helper.make_graph(nodes, "red", inputs, results, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     if metadata:
