@@ -13,6 +13,19 @@ def constant(name: str, value: Any, dtype: Any = np.float32) -> onnx.TensorProto
     return numpy_helper.from_array(np.array(value, dtype), name)
 
 
+def mask_nodes(mask: str, output: str) -> list[onnx.NodeProto]:
+    greatest = output if mask == "probability" else "greatest"
+    nodes = [
+        helper.make_node("Sub", ["image_x", "background_x"], ["apart"]),
+        helper.make_node("Abs", ["apart"], ["change"]),
+        helper.make_node("ReduceMax", ["change"], [greatest], axes=[1], keepdims=1),
+    ]
+    if mask == "logits":
+        nodes.append(helper.make_node("Sub", ["greatest", "edge"], ["above"]))
+        nodes.append(helper.make_node("Mul", ["above", "ten"], [output]))
+    return nodes
+
+
 def save(
     path: Path,
     *,
@@ -46,14 +59,7 @@ def save(
     nodes.append(helper.make_node("Slice", ["image_x", "zero", "one", "one"], ["red"]))
     nodes.append(helper.make_node("Mul", ["red", "slope"], ["scaled"]))
     nodes.append(helper.make_node("Add", ["scaled", "offset"], [outputs[0]]))
-    if mask:
-        nodes.append(helper.make_node("Sub", ["image_x", "background_x"], ["apart"]))
-        nodes.append(helper.make_node("Abs", ["apart"], ["change"]))
-        greatest = outputs[1] if mask == "probability" else "greatest"
-        nodes.append(helper.make_node("ReduceMax", ["change"], [greatest], axes=[1], keepdims=1))
-    if mask == "logits":
-        nodes.append(helper.make_node("Sub", ["greatest", "edge"], ["above"]))
-        nodes.append(helper.make_node("Mul", ["above", "ten"], [outputs[1]]))
+    nodes += mask_nodes(mask, outputs[1]) if mask else []
     made = [*outputs] if mask else [outputs[0]]
     results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, *sides]) for name in made]
     numbers = {"full": 255.0, "slope": slope, "offset": offset, "edge": 0.21, "ten": 10.0}
