@@ -26,20 +26,69 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @home_option
-def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home) -> None:
-    """Evaluate a run on a data set, with every metric there is.
+@click.option("--like", metavar="RUN", help="Of others: evaluate at this run's size, and on its part of its own data.")
+@click.option("--size", metavar="HxW", help="Of others: evaluate at this size instead, one side or two, in pixels.")
+@click.option(
+    "--predicts",
+    type=click.Choice(("metric", "depth", "disparity")),
+    help="Of others: what the depth is: metres, or without a unit and great where far (depth) or near (disparity).",
+)
+@click.option(
+    "--normalise",
+    type=click.Choice(("imagenet", "half", "none")),
+    help="Of an ONNX file: how pictures in [0, 1] are normalised; half is (x - 0.5) / 0.5.  [imagenet]",
+)
+@click.option("--depth-output", metavar="NAME", default="", help="Of an ONNX file: which output is the depth.")
+@click.option("--mask-output", metavar="NAME", default="", help="Of an ONNX file: which output is the mask.")
+@click.option("--mask-logits", is_flag=True, help="Of an ONNX file: the mask is logits, not probabilities.")
+def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home, **given: Any) -> None:
+    """Evaluate a run, or a network of others, on a data set, with every metric there is.
 
     RUN is a run's name, DATA the folder of a data set. Metrics are pooled and per image, by depth range and by size of
     the object, at every threshold of the mask; with boundary IoU, S-, E- and weighted F-measure, calibration, and
     pictures of the worst samples. Depth is also measured after alignment to the true scale; the names of these metrics
     say so. Results are kept with the run, sample by sample.
 
+    In place of a run, RUN may be FILE.onnx or hf:FOLDER, a network of others for depth (needs dmx[depth]): an ONNX
+    file, or a folder with a depth-estimation model of Hugging Face. `dmx compare` compares it with runs on the same
+    samples, and leaderboards show it beneath them.
+
     The test part of the run's own data is meant for the very end: it is read only where `--part` asks for `test` or
     `all`, and the output says for how many networks it has been read.
     """
+    from dmx.experiment.evaluations import read_on_test, told_of_test
+    from dmx.foreign.network import is_foreign
+
+    if is_foreign(run):
+        found, folder, unsent = of_others(run, data, part, home, given)
+    else:
+        if unfit := [name for name, value in given.items() if value]:
+            raise click.UsageError(f"--{unfit[0].replace('_', '-')} is for FILE.onnx or hf:FOLDER, not for a run.")
+        found, folder, unsent = of_run(run, data, part, home)
+    if as_json:
+        from dmx.experiment.evaluations import record
+
+        click.echo(json.dumps(record(found), indent=1))
+        return
+    show(found)
+    click.echo(f"\nWrote {folder / 'evaluation.html'}, with the worst samples and each sample's values beside it.")
+    if found.own and found.part in ("test", "all"):
+        click.echo(told_of_test(read_on_test(home, run)))
+    if found.part == "val" and not found.own:
+        click.echo(f"`dmx compare RUN {found.run}` says what differs from a run by more than chance.")
+    if unsent:
+        click.echo(f"MLflow lacks {unsent} events; `dmx sync` sends them.")
+
+
+def of_run(run: str, data: Path, part: Any, home: Home) -> "tuple[Evaluation, Path, int]":
+    """Evaluate a run and keep the results.
+
+    Returns:
+        The evaluation, its folder, and the number of unsent events.
+    """
     from dmx.cli.bar import bar
     from dmx.experiment.evaluate import evaluate as made
-    from dmx.experiment.evaluations import ended, keep, read_on_test, record, told_of_test
+    from dmx.experiment.evaluations import ended, keep
     from dmx.experiment.trained import trained
     from dmx.report.evaluation import evaluation_page
 
@@ -47,16 +96,35 @@ def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home) -> None
     ended(home, run)
     with bar("looking at pictures") as progress:
         found = made(network, data, part, home, progress)
-    folder, unsent = keep(found, evaluation_page(found), home)
-    if as_json:
-        click.echo(json.dumps(record(found), indent=1))
-        return
-    show(found)
-    click.echo(f"\nWrote {folder / 'evaluation.html'}, with the worst samples and each sample's values beside it.")
-    if found.own and found.part in ("test", "all"):
-        click.echo(told_of_test(read_on_test(home, run)))
-    if unsent:
-        click.echo(f"MLflow lacks {unsent} events; `dmx sync` sends them.")
+    return found, *keep(found, evaluation_page(found), home)
+
+
+def of_others(name: str, data: Path, part: Any, home: Home, given: dict[str, Any]) -> "tuple[Evaluation, Path, int]":
+    """Evaluate a network of others and keep the results.
+
+    Returns:
+        The evaluation, its folder, and the number of unsent events.
+    """
+    from dmx.cli.bar import bar
+    from dmx.cli.data.pack import height_width
+    from dmx.config.data import SplitConfig
+    from dmx.experiment.evaluate import select
+    from dmx.experiment.evaluations import keep
+    from dmx.experiment.external import evaluate_external, start_of
+    from dmx.experiment.trained import config_of
+    from dmx.foreign import Settings, open_network
+    from dmx.report.evaluation import evaluation_page
+
+    like, size = given.pop("like"), given.pop("size")
+    if (like is None) == (size is None):
+        raise click.UsageError("give either --like RUN or --size HxW: at which size predictions meet the truth.")
+    config = None if like is None else config_of(home, like)
+    sides = height_width(size) if config is None else config.stages[-1].height_width
+    network = open_network(name, Settings(**given))
+    chosen = select(data, part, home, like, SplitConfig() if config is None else config.data.split)
+    with bar("looking at pictures") as progress:
+        found = evaluate_external(network, chosen, sides, progress)
+    return found, *keep(found, evaluation_page(found), home, start_of(network))
 
 
 def show(found: "Evaluation") -> None:
@@ -71,7 +139,8 @@ def show(found: "Evaluation") -> None:
         console.print(framed(title, columns, rows), highlight=False)
 
     console.print(f"{found.run} on {found.data} ({found.part}), {len(found.samples.ids)} samples", highlight=False)
-    for title, (head, rows) in (("\nMask", mask_table(found)), ("\nDepth", depth_table(found))):
+    tables = {"\nMask": mask_table(found)} if found.has_mask else {}
+    for title, (head, rows) in {**tables, "\nDepth": depth_table(found)}.items():
         table(title, head, [(name, *map(number, values)) for name, *values in rows])
     depth = ("depth/abs_rel", "depth/rmse") if found.strata.spec.kind == "metric" else ("depth/mae", "depth/rmse")
     table(
@@ -87,6 +156,9 @@ def show(found: "Evaluation") -> None:
             for row in found.strata.by_depth()
         ],
     )
+    if not found.has_mask:
+        click.echo("\nNo metric of the mask: no mask is predicted, or none is known.")
+        return
     table(
         "\nBy the object's share of the picture",
         ("object", "samples", "mask/iou", "mask/mae"),

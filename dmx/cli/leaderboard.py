@@ -14,6 +14,7 @@ from dmx.tracking.home import STUDY, Home
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dmx.compare.columns import Extra
     from dmx.config.objective import Goal
     from dmx.errors import UserError
     from dmx.results.ranking import Entry
@@ -37,11 +38,13 @@ def leaderboard(study: str | None, top: int | None, form: str | None, home: Home
     whether a run differs from the first by more than chance. With several, the Pareto front comes first: the runs that
     no other beats in every objective. STUDY is a study's name; without it, runs of `dmx train` are ranked.
     """
+    from dmx.compare.columns import extras
+
     entries, goals, front, knee = ranked(study, home)
     if not entries:
         raise nothing_to_rank(study, home)
     if form is not None:
-        write(entries[:top], form)
+        write(entries[:top], form, extras(home, entries))
     else:
         show_ranked(f"Study {study}" if study else "Single runs", home, (entries, goals, front, knee), top or SHOWN)
 
@@ -81,8 +84,8 @@ def several(home: Home, study: str) -> bool:
     return bool(read_yaml(home.study(study) / STUDY).get("objectives"))
 
 
-def write(entries: "Sequence[Entry]", form: str) -> None:
-    """Print the full record of each run at its best epoch, as JSON or CSV."""
+def write(entries: "Sequence[Entry]", form: str, beneath: "Sequence[Extra]" = ()) -> None:
+    """Print the full record of each run at its best epoch, and the rows beneath them, as JSON or CSV."""
     rows = []
     for place, entry in enumerate(entries, start=1):
         best, result = entry.result.best, entry.result
@@ -93,6 +96,7 @@ def write(entries: "Sequence[Entry]", form: str) -> None:
             {"place": place if best else None, **facts, "epoch": best.epoch if best else None, **costs, **metrics}
             | {f"param {key}": value for key, value in entry.record["params"].items()}
         )
+    rows += [extra.row for extra in beneath]
     if form == "json":
         click.echo("[" + ",\n ".join(map(json.dumps, rows)) + "]")  # `indent` would take a second for thousands of rows
         return
@@ -109,13 +113,15 @@ def show_study(name: str, home: Home, title: str, top: int | None = None) -> Non
 def show_ranked(title: str, home: Home, found: "Ranked", top: int) -> None:
     """Print ranked runs as a table that marks which differences are more than chance."""
     from dmx.cli.table import show
+    from dmx.compare.columns import extras
     from dmx.compare.leads import leads
 
     entries, goals, front, knee = found
+    beneath = extras(home, entries)
     if len(goals) < 2:
-        show(entries, title, top, leads=leads(home, entries[:top]))
+        show(entries, title, top, leads=leads(home, entries[:top]), extras=beneath)
         return
-    show(entries, title, top, [goal.metric for goal in goals])
+    show(entries, title, top, [goal.metric for goal in goals], extras=beneath)
     named = ", ".join(f"{goal.metric} ({goal.direction})" for goal in goals)
     click.echo(f"By {named}: no run beats one of the first {front} in everything (the Pareto front).")
     click.echo(f"The best compromise of these (the knee), which `dmx train-best` trains, is {knee}.")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from dmx.compare.columns import Column, Kind, Value, columns
+from dmx.compare.columns import Column, Extra, Kind, Value, columns
 from dmx.compare.leads import Leads
 from dmx.config import Objective
 from dmx.results.ranking import Entry
@@ -21,6 +21,7 @@ def show(
     top: int | None = None,
     goals: Sequence[str] = (),
     leads: Leads = NOT_COMPARED,
+    extras: Sequence[Extra] = (),
 ) -> None:
     """Print ranked entries, best first; missing values are shown as a dash.
 
@@ -30,6 +31,7 @@ def show(
         top: Number of entries to show; None: all.
         goals: Metrics to show first, if there are several objectives.
         leads: The statistical comparison of each entry with the first.
+        extras: Rows beneath the entries.
     """
     objective = Objective(**entries[0].record["objective"])
     wanted = columns(entries, (objective.metric, *goals), leads)
@@ -38,6 +40,8 @@ def show(
         console = Console(width=WIDE)
     shown = list(enumerate(entries[:top], start=1))
     cells = {one: [written(one.kind, one.value(place, entry)) for place, entry in shown] for one in wanted}
+    beneath = {one: ["", *(written(one.kind, one.extra(row)) for row in extras)] if extras else [] for one in wanted}
+    cells = {one: [*cells[one], *beneath[one]] for one in wanted}
     fitted = fitting(wanted, cells, console.width)
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False, box=None)
     for column in fitted:
@@ -50,6 +54,8 @@ def show(
         console.print(f"No room for {', '.join(left_out)}; a wider terminal, `--json` or `--csv` shows them.")
     if top is not None and len(entries) > top:
         console.print(f"... and {len(entries) - top:,} more; `--top` shows them.", highlight=False)
+    if extras:
+        console.print("The rows beneath were evaluated on the same samples, and are not ranked.", highlight=False)
     if not goals:
         explain(console, objective, leads)
 

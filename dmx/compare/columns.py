@@ -1,16 +1,38 @@
 """The columns of a leaderboard: the same in the terminal (`dmx.cli.table`) and in the report (`dmx.report.summary`)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from dmx.compare.leads import Leads
+from dmx.results.externals import externals
 from dmx.results.ranking import Entry
+from dmx.tracking.home import Home
 
 METRICS = ("val/mask/iou_pooled", "val/depth/rmse_pooled", "val/depth/delta1_pooled")
 """Metrics that are shown after those that the runs are ranked by."""
 Value = str | float | None
 Kind = Literal["place", "name", "text", "metric", "parameters", "seconds"]
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A row beneath the ranked runs: what is not ranked, but was evaluated on the same samples.
+
+    Attributes:
+        name: Its name.
+        what: What it is, in place of an outcome.
+        values: Metrics by full name, `val/...`; None where there is no value.
+    """
+
+    name: str
+    what: str
+    values: Mapping[str, float | None]
+
+    @property
+    def row(self) -> dict[str, Value]:
+        """Everything, flat."""
+        return {"place": None, "run": self.name, "outcome": self.what, **self.values}
 
 
 @dataclass(frozen=True)
@@ -21,11 +43,25 @@ class Column:
         name: Its header.
         kind: How its values are formatted: names and texts verbatim, all others as numbers.
         value: Returns its value for a place, counted from 1, and an entry; None if there is none.
+        key: Its key in `Extra.row`; empty if rows beneath the ranked runs have no value here.
     """
 
     name: str
     kind: Kind
     value: Callable[[int, Entry], Value]
+    key: str = ""
+
+    def extra(self, row: Extra) -> Value:
+        """The value of a row beneath the ranked runs; None if there is none."""
+        return row.row.get(self.key)
+
+
+def extras(home: Home, entries: Sequence[Entry]) -> list[Extra]:
+    """The rows beneath these ranked runs: networks of others that were evaluated on the same samples."""
+    if not entries:
+        return []
+    found = externals(home, entries[0].record)
+    return [Extra(one.name, "external", {f"val/{key}": value for key, value in one.values.items()}) for one in found]
 
 
 def columns(entries: Sequence[Entry], first: Sequence[str], leads: Leads) -> list[Column]:
@@ -43,8 +79,8 @@ def columns(entries: Sequence[Entry], first: Sequence[str], leads: Leads) -> lis
         shown.insert(1, Column("to 1st", "name", lambda place, entry: _verdict(place, entry, leads)))
     return [
         Column("#", "place", lambda place, entry: place if entry.result.best else None),
-        Column("run", "name", lambda _, entry: entry.run),
-        Column("outcome", "name", lambda _, entry: str(entry.result.outcome)),
+        Column("run", "name", lambda _, entry: entry.run, "run"),
+        Column("outcome", "name", lambda _, entry: str(entry.result.outcome), "outcome"),
         *shown,
         Column("model", "text", lambda _, entry: str(entry.record["params"]["model"])),
         Column("losses", "text", lambda _, entry: _losses(entry)),
@@ -59,7 +95,7 @@ def _metric(name: str) -> Column:
     def value(place: int, entry: Entry) -> Value:
         return entry.result.best.metrics.get(name) if entry.result.best else None
 
-    return Column(name.removeprefix("val/").removesuffix("_pooled"), "metric", value)
+    return Column(name.removeprefix("val/").removesuffix("_pooled"), "metric", value, name)
 
 
 def _verdict(place: int, entry: Entry, leads: Leads) -> Value:

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from dmx.compare.external import is_foreign
 from dmx.compare.runs import Candidate
 from dmx.config import parse_experiment
+from dmx.errors import UserError
 from dmx.experiment import Prepared, check_identity, prepare
 from dmx.experiment.trained import best_weights
 from dmx.quartet import Batch, DepthSpec, Prediction
@@ -46,8 +48,10 @@ def pairs(home: Home, first: Candidate, second: Candidate, metric: str, count: i
     """Pictures of the samples that differ most.
 
     Raises:
-        UserError: The data are missing or have changed, or weights were removed.
+        UserError: The data are missing or have changed, weights were removed, or a candidate is no run.
     """
+    if foreign := [one.name for one in (first, second) if is_foreign(one.runs[0])]:
+        raise UserError(f"{foreign[0]} is a network of others; pictures are of runs alone.")
     chosen = most_different(first, second, metric, count)
     rows = [rows_of_run(home, candidate.runs[0].run, [id for id, *_ in chosen]) for candidate in (first, second)]
     for id, one, other in chosen:

@@ -2,15 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dmx.compare.difference import Difference, corrected, difference, explained
+from dmx.compare.external import (
+    entry_of_external,
+    is_foreign,
+    metrics_of_all,
+    with_aligned_samples,
+    with_alignments,
+)
 from dmx.errors import UserError, did_you_mean
+from dmx.results.externals import is_external
 from dmx.results.ranking import Entry, comparable
 from dmx.results.records import read_result
 from dmx.sample_table import SampleTable
-from dmx.tracking.home import BEST_SAMPLES, RESULT, Home
+from dmx.tracking.home import BEST_SAMPLES, EXTERNAL, RESULT, Home
 
 MEASURED = ("data", "split", "size", "definitions")
 """Keys of the identity in which runs must agree to be compared; their objectives may differ."""
@@ -62,7 +69,11 @@ class Comparison:
         samples = self.candidates[0].samples[0]
         made = [one for each in self.differences.values() for one in each if one is not None]
         seeds = max(len(one.runs) for one in self.candidates)
-        return explained(made, len(set(samples.groups)), len(samples.ids), seeds)
+        said = explained(made, len(set(samples.groups)), len(samples.ids), seeds)
+        foreign = any(is_foreign(one.runs[0]) for one in self.candidates)
+        if foreign and not any(metric.startswith("depth_") for metric in self.metrics):
+            said += " Depth after alignment can be compared, too, once `dmx evaluate RUN DATA` was called for each run."
+        return said
 
 
 def compare(home: Home, names: Sequence[str], only: Sequence[str] = ()) -> Comparison:
@@ -76,19 +87,49 @@ def compare(home: Home, names: Sequence[str], only: Sequence[str] = ()) -> Compa
     Raises:
         UserError: A run is missing or has no value, or the runs are not comparable; the message says why.
     """
-    entries = [entry_of(home, name) for name in dict.fromkeys(names)]
+    entries = entries_of(home, tuple(dict.fromkeys(names)))
     comparable(entries, MEASURED)
     candidates = tuple(grouped(home, entries))
     if len(candidates) < 2:
         raise UserError(
             "the runs are seeds of one configuration, so there is nothing to compare; name a run of another one, too."
         )
-    metrics = chosen(tuple(entries[0].record["definitions"]), only)
+    metrics = chosen(known_metrics(candidates), only)
     first, *others = candidates
     each = corrected([difference(first.samples, other.samples, metric) for metric in metrics for other in others])
     differences = {metric: each[i * len(others) :][: len(others)] for i, metric in enumerate(metrics)}
     values = {metric: [mean(candidate, f"val/{metric}") for candidate in candidates] for metric in metrics}
     return Comparison(candidates, metrics, values, differences, changed(candidates))
+
+
+def entries_of(home: Home, names: Sequence[str]) -> list[Entry]:
+    """The named runs and networks of others; where there are the latter, runs have all that they were evaluated by.
+
+    Raises:
+        UserError: See `entry_of`; or no run is named, whose samples a network of others is compared on.
+    """
+    foreign = [name for name in names if is_external(home, name)]
+    runs = {name: entry_of(home, name) for name in names if name not in foreign}
+    if not foreign:
+        return [*runs.values()]
+    if not runs:
+        raise UserError(
+            f"{' and '.join(foreign)} are networks of others; name a run beside them, whose validation samples they "
+            "are compared on."
+        )
+    like = next(iter(runs.values()))
+    found = {name: with_alignments(home, entry) for name, entry in runs.items()}
+    found |= {name: entry_of_external(home, name, like) for name in foreign}
+    return [found[name] for name in names]
+
+
+def known_metrics(candidates: Sequence[Candidate]) -> tuple[str, ...]:
+    """The metrics that can be compared: of runs alone the defined ones, else those that all candidates have."""
+    runs = [run for candidate in candidates for run in candidate.runs]
+    if not any(is_foreign(run) for run in runs):
+        return tuple(runs[0].record["definitions"])
+    values = [run.result.best.metrics for run in runs if run.result.best]
+    return metrics_of_all(values, [table for candidate in candidates for table in candidate.samples])
 
 
 def chosen(known: tuple[str, ...], only: Sequence[str]) -> tuple[str, ...]:
@@ -112,7 +153,7 @@ def entry_of(home: Home, name: str) -> Entry:
     folder = home.run(name)
     found = read_result(folder)
     if found is None:
-        known = did_you_mean(name, home.runs_with(RESULT))
+        known = did_you_mean(name, home.runs_with(RESULT, EXTERNAL))
         raise UserError(f"no run '{name}' has ended in {home.root}; {known}")
     if found[0].best is None:
         raise UserError(f"run {name} has no value: it is {found[0].outcome} ({found[0].reason}).")
@@ -140,25 +181,27 @@ def grouped(home: Home, entries: Sequence[Entry]) -> list[Candidate]:
         Candidate(
             runs[0].run if len(runs) == 1 else f"{runs[0].run} ({len(runs)} seeds)",
             tuple(runs),
-            tuple(samples_of(home.run(one.run)) for one in runs),
+            tuple(samples_of(home, one) for one in runs),
         )
         for runs in found.values()
     ]
 
 
-def samples_of(folder: Path) -> SampleTable:
-    """Load the metrics of each validation sample of a run.
+def samples_of(home: Home, entry: Entry) -> SampleTable:
+    """Load the metrics of each validation sample of a run or a network of others.
 
     Raises:
         UserError: The run has no such file.
     """
-    path = folder / BEST_SAMPLES
+    if is_foreign(entry):
+        return SampleTable.load(entry.record["samples"])
+    path = home.run(entry.run) / BEST_SAMPLES
     if not path.is_file():
         raise UserError(
             f"{path} is not there: the run was answered from another one's record, which its reason names, or made "
             "before samples were kept; name another run."
         )
-    return SampleTable.load(path)
+    return with_aligned_samples(home, entry, SampleTable.load(path))
 
 
 def mean(candidate: Candidate, metric: str) -> float | None:
@@ -169,7 +212,15 @@ def mean(candidate: Candidate, metric: str) -> float | None:
 
 
 def changed(candidates: Sequence[Candidate]) -> dict[str, list[Any]]:
-    """The configuration paths in which candidates differ, with their values; `-` if one lacks the path."""
+    """The configuration paths in which candidates differ, with their values; `-` if one lacks the path.
+
+    That a network of others lacks all paths of a run is no difference.
+    """
     paths = dict.fromkeys(path for candidate in candidates for path in candidate.params)
     rows = {path: [candidate.params.get(path, "-") for candidate in candidates] for path in paths}
-    return {path: row for path, row in rows.items() if any(value != row[0] for value in row)}
+    runs = [i for i, candidate in enumerate(candidates) if not is_foreign(candidate.runs[0])]
+    return {
+        path: row
+        for path, row in rows.items()
+        if any(row[i] != row[runs[0]] for i in runs) or all(row[i] == "-" for i in runs)
+    }

@@ -58,13 +58,16 @@ class QuartetDataset(Dataset[Quartet]):
     def __getitem__(self, number: int) -> Quartet:
         if (kept := self._kept.get(number)) is not None:
             return kept
-        row = int(self._rows[number])
-        record = self.index.samples[row]
-        read = read_quartet(self.index, record) if self._pack is None else self._pack.quartet(row)
-        quartet = self._resized(read, record.background)
+        record = self.index.samples[int(self._rows[number])]
+        quartet = self._resized(self.original(number), record.background)
         if self._memory:
             self._kept[number] = quartet
         return quartet
+
+    def original(self, number: int) -> Quartet:
+        """Read a sample at its own size in the data set."""
+        row = int(self._rows[number])
+        return read_quartet(self.index, self.index.samples[row]) if self._pack is None else self._pack.quartet(row)
 
     def _resized(self, quartet: Quartet, path: str | None) -> Quartet:
         """Return the quartet at `size`; a shared background is resized only once."""

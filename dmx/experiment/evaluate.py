@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from dmx.config.data import SplitConfig
 from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.loader import Sampling, make_loader
@@ -19,6 +20,7 @@ from dmx.experiment.prepare import FEW, first_batches
 from dmx.experiment.start import read_identity
 from dmx.experiment.trained import Trained
 from dmx.metrics import Probabilities
+from dmx.metrics.alignment import alignments
 from dmx.quartet import Batch, Prediction
 from dmx.results.records import kept_text
 from dmx.sample_table import SampleTable
@@ -40,7 +42,7 @@ class Evaluation:
     """The results of a run's network on some samples.
 
     Attributes:
-        run: The run.
+        run: The run, or a network of others.
         data: The data set's name.
         part: The part of the data set.
         own: Whether it is the data set that the run was trained on.
@@ -53,6 +55,7 @@ class Evaluation:
         strata: Values by depth range and by mask size.
         worst: Pictures of the worst samples.
         execution: The resolved device settings.
+        where: A name for the samples: the part of the run's own data, or the name of another data set.
     """
 
     run: str
@@ -68,11 +71,72 @@ class Evaluation:
     strata: Strata
     worst: Worst
     execution: Mapping[str, str]
+    where: str
 
     @property
-    def where(self) -> str:
-        """A name for the samples: the part of the run's own data, or the name of another data set."""
-        return self.part if self.own else self.data if self.part == "all" else f"{self.data}-{self.part}"
+    def has_mask(self) -> bool:
+        """Whether any metric of the mask has a value; a network of others may give no mask."""
+        return any(value is not None for name, value in self.values.items() if name.startswith("mask/"))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Samples of a data set.
+
+    Attributes:
+        index: The data set.
+        fingerprint: The data set's fingerprint.
+        own: Whether it is the data set that the run was trained on.
+        part: The part.
+        ids: The samples.
+        split: The fingerprint of the split; None if the part is `all`.
+    """
+
+    index: DatasetIndex
+    fingerprint: str
+    own: bool
+    part: Part
+    ids: tuple[str, ...]
+    split: str | None
+
+    def identity(self, size: tuple[int, int], definitions: Mapping[str, str]) -> dict[str, Any]:
+        """What must be equal for values to be comparable."""
+        return {
+            "data": self.fingerprint,
+            "split": self.split,
+            "ids": hashlib.sha256("\0".join(self.ids).encode()).hexdigest(),
+            "size": list(size),
+            "definitions": definitions,
+        }
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """The group of each sample."""
+        return {sample.id: sample.group for sample in self.index.samples}
+
+
+def select(root: Path, part: Part | None, home: Home, run: str | None, settings: SplitConfig) -> Selection:
+    """Choose samples as a run does: on its own data by its split, on any other by the same settings.
+
+    Args:
+        root: The data set.
+        part: The part; None: validation of the run's own data, all of any other. Test is used only if requested.
+        home: The results folder.
+        run: The run; None: no data set counts as its own.
+        settings: How another data set is split.
+
+    Raises:
+        UserError: The data set cannot be read, or the part has no samples.
+    """
+    index = read(root)
+    index.check_files()
+    fingerprint = index.fingerprint()
+    own = run is not None and read_identity(home.run(run) / IDENTITY)["data"] == fingerprint
+    part = part or ("val" if own else "all")
+    if part == "all":
+        return Selection(index, fingerprint, own, part, tuple(sample.id for sample in index.samples), None)
+    parts = own_split(home, run) if run is not None and own else split(index, **settings.model_dump())
+    return Selection(index, fingerprint, own, part, ids_of(index, part, parts), parts.fingerprint)
 
 
 def evaluate(
@@ -92,42 +156,32 @@ def evaluate(
             that gives wrong outputs on this machine.
         DivergedError: A prediction is not finite.
     """
-    index = read(root)
-    index.check_files()
-    fingerprint = index.fingerprint()
-    identity = read_identity(home.run(network.run) / IDENTITY)
-    own = identity["data"] == fingerprint
-    part = part or ("val" if own else "all")
+    chosen = select(root, part, home, network.run, network.config.data.split)
+    index, own, part = chosen.index, chosen.own, chosen.part
     check_fits(network, index)
-    settings = network.config.data.split.model_dump()
-    ids = ids_of(index, part, lambda: own_split(home, network) if own else split(index, **settings))
-    network = check_precision(network, index, ids)
-    gathered = Gathered(network, index)
-    for batch, prediction in predictions(network, index, ids, progress):
+    network = check_precision(network, index, chosen.ids)
+    gathered = Gathered(network.spec, index.depth, alignments(network.spec, index.depth))
+    for batch, prediction in predictions(network, index, chosen.ids, progress):
         gathered.take(batch, prediction)
     if own and part == "val":
         threshold, why_none = gathered.probabilities.best_threshold, ""
     else:
-        threshold, why_none = own_threshold(network, home, identity["data"])
+        threshold, why_none = own_threshold(network, home)
     return Evaluation(
         run=network.run,
         data=index.name,
         part=part,
         own=own,
-        identity={
-            "data": fingerprint,
-            "ids": hashlib.sha256("\0".join(ids).encode()).hexdigest(),
-            "size": list(network.size),
-            "definitions": gathered.definitions(),
-        },
+        identity=chosen.identity(network.size, gathered.definitions()),
         values=gathered.values(),
-        samples=gathered.samples({sample.id: sample.group for sample in index.samples}),
+        samples=gathered.samples(chosen.groups),
         probabilities=gathered.probabilities,
         threshold=threshold,
         why_none=why_none,
         strata=gathered.strata,
         worst=gathered.worst,
         execution=network.device_config.facts(),
+        where=part if own else index.name if part == "all" else f"{index.name}-{part}",
     )
 
 
@@ -169,35 +223,33 @@ def predictions(
         progress(done, len(ids))
 
 
-def own_threshold(network: Trained, home: Home, fingerprint: str) -> tuple[float | None, str]:
+def own_threshold(network: Trained, home: Home) -> tuple[float | None, str]:
     """The best threshold on the run's own validation samples, or None and the reason why there is none."""
     try:
         index = read(place(network.config.data.root))
         index.check_files()
-        if index.fingerprint() != fingerprint:
+        if index.fingerprint() != read_identity(home.run(network.run) / IDENTITY)["data"]:
             return None, f"{index.root} is not what the run was trained on any more"
-        ids = ids_of(index, "val", lambda: own_split(home, network))
+        ids = ids_of(index, "val", own_split(home, network.run))
     except UserError as error:
         return None, str(error)
     parts = [Probabilities.of(p, batch) for batch, p in predictions(network, index, ids, no_progress)]
     return sum(parts[1:], parts[0]).best_threshold, ""
 
 
-def own_split(home: Home, network: Trained) -> Split:
+def own_split(home: Home, run: str) -> Split:
     """The split that the run was trained with."""
-    path = home.run(network.run) / SPLIT
+    path = home.run(run) / SPLIT
     return Split.from_json(kept_text(path), str(path))
 
 
-def ids_of(index: DatasetIndex, part: Part, parts: Callable[[], Split]) -> tuple[str, ...]:
+def ids_of(index: DatasetIndex, part: Part, parts: Split) -> tuple[str, ...]:
     """The samples of a part.
 
     Raises:
         DataError: The part has no samples.
     """
-    if part == "all":
-        return tuple(sample.id for sample in index.samples)
-    ids: tuple[str, ...] = getattr(parts(), part)
+    ids: tuple[str, ...] = getattr(parts, part)
     if not ids:
         raise DataError(f"{index.root}: its split has no {part} samples; take another --part.")
     return ids

@@ -42,18 +42,23 @@ def ended(home: Home, run: str) -> RunResult:
     return found[0]
 
 
-def keep(found: Evaluation, page: str, home: Home) -> tuple[Path, int]:
+def keep(found: Evaluation, page: str, home: Home, external: RunStart | None = None) -> tuple[Path, int]:
     """Write an evaluation to the run's folder and log it to the logging backends.
 
     Args:
         found: The evaluation.
         page: The evaluation as HTML; an empty string writes no page.
         home: The results folder.
+        external: The description of the network, if it is not that of a run.
 
     Returns:
         The folder, and the number of events not yet sent to MLflow and TensorBoard.
     """
-    result = ended(home, found.run)
+    if external is None:
+        result = ended(home, found.run)
+        outcome, reason, steps = result.outcome, result.reason, result.steps
+    else:
+        outcome, reason, steps = Outcome.COMPLETE, "", 0
     folder = folder_of(home, found.run, found.where)
     kept = record(found) | {"when": first_read(folder / EVALUATION, found)}
     shutil.rmtree(folder, ignore_errors=True)  # an earlier evaluation under this name, perhaps on other data
@@ -67,10 +72,10 @@ def keep(found: Evaluation, page: str, home: Home) -> tuple[Path, int]:
         replace_text(folder / EVALUATION_PAGE, page)
     replace_text(folder / EVALUATION, json.dumps(kept, indent=1))  # last: its presence marks a complete evaluation
     prefix = PREFIXES.get(found.part, f"eval/{found.where}") if found.own else f"eval/{found.where}"
-    tracker = open_run(home, found.run, RunStart(experiment="", name=found.run))
-    tracker.log(result.steps, {f"{prefix}/{name}": v for name, v in found.values.items() if v is not None})
+    tracker = open_run(home, found.run, external or RunStart(experiment="", name=found.run))
+    tracker.log(steps, {f"{prefix}/{name}": v for name, v in found.values.items() if v is not None})
     tracker.artifact(folder, EVALUATIONS)
-    return folder, tracker.finish(result.outcome, result.reason)
+    return folder, tracker.finish(outcome, reason)
 
 
 def first_read(path: Path, found: Evaluation) -> str:

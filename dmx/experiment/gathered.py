@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from dmx.data.layout import DatasetIndex
-from dmx.experiment.trained import Trained
 from dmx.metrics import Evaluator, Probabilities, definitions, higher_is_better
-from dmx.metrics.alignment import Alignment, aligned, alignments
+from dmx.metrics.alignment import Alignment, aligned
 from dmx.metrics.evaluator import components, finite
 from dmx.metrics.pixels import DepthPixels, MaskPixels
 from dmx.quartet import Batch, DepthSpec, Prediction
@@ -161,11 +159,16 @@ class Worst:
 
 
 class Gathered:
-    """All accumulators of an evaluation."""
+    """All accumulators of an evaluation.
 
-    def __init__(self, network: Trained, index: DatasetIndex) -> None:
-        self.predicted, self.true = network.spec, index.depth
-        self.hows: tuple[Alignment, ...] = alignments(self.predicted, self.true)
+    Args:
+        predicted: The depth spec of the predictions.
+        true: The depth spec of the truth.
+        hows: The alignments; the first one is that of strata and of the worst samples.
+    """
+
+    def __init__(self, predicted: DepthSpec, true: DepthSpec, hows: tuple[Alignment, ...]) -> None:
+        self.predicted, self.true, self.hows = predicted, true, hows
         self.evaluators = {how: Evaluator(self.true, thorough=how == self.hows[0]) for how in self.hows}
         self.parts: list[Probabilities] = []
         self.strata = Strata(ranges_of(self.true), self.true)
@@ -213,8 +216,14 @@ class Gathered:
         return found
 
     def samples(self, groups: Mapping[str, str]) -> SampleTable:
-        """Metrics of each sample, without alignment if `none` is a valid alignment."""
-        return self.evaluators[self.hows[0]].samples(groups)
+        """Metrics of each sample: those of the mask once, those of depth for each alignment."""
+        first, *others = (self.evaluators[how].samples(groups) for how in self.hows)
+        sums, meanings = {}, {}
+        for how, table in zip(self.hows, (first, *others), strict=True):
+            for name in table.sums:
+                if not (name.startswith("mask/") and name in sums):
+                    sums[named(name, how)], meanings[named(name, how)] = table.sums[name], table.meanings[name]
+        return SampleTable(first.ids, first.groups, sums, meanings)
 
 
 def named(metric: str, how: Alignment) -> str:

@@ -50,21 +50,30 @@ def trained(home: Home, run: str) -> Trained:
     Raises:
         UserError: There is no such run, or its weights were removed.
     """
-    folder = home.run(run)
-    if not (folder / CONFIG).is_file():
-        raise UserError(f"there is no run '{run}' in {home.root}; {did_you_mean(run, home.runs_with(CONFIG))}")
+    config = config_of(home, run)
     path = best_weights(home, run)
-    data = kept_yaml(folder / CONFIG)
-    if isinstance(data.get("model"), dict) and "weights" in data["model"]:
-        data["model"]["weights"] = "none"  # no download: the trained weights are loaded next
-    config = parse_experiment(data, str(folder / CONFIG))
-    spec = spec_of(folder, config)
+    spec = spec_of(home.run(run), config)
     model = DepthMaskModel(config.model.bind()(), make_link(config.depth_link, spec))
     load_weights(path, model)
     settings = config.training
     device_config = resolve_device(settings.device, settings.precision, settings.channels_last, compile=False, flops=0)
     placed = device_config.place(model)
     return Trained(run, config, spec, placed.eval(), device_config)
+
+
+def config_of(home: Home, run: str) -> ExperimentConfig:
+    """The configuration of a run, without pretrained weights.
+
+    Raises:
+        UserError: There is no such run.
+    """
+    path = home.run(run) / CONFIG
+    if not path.is_file():
+        raise UserError(f"there is no run '{run}' in {home.root}; {did_you_mean(run, home.runs_with(CONFIG))}")
+    data = kept_yaml(path)
+    if isinstance(data.get("model"), dict) and "weights" in data["model"]:
+        data["model"]["weights"] = "none"  # no download: the trained weights are loaded, or none
+    return parse_experiment(data, str(path))
 
 
 def best_weights(home: Home, run: str) -> Path:

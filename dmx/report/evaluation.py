@@ -18,12 +18,19 @@ def evaluation_page(found: Evaluation) -> str:
     sections = {
         "All metrics": metrics(found),
         "By depth": by_depth(found),
-        "By size of the object": by_size(found),
-        "The mask's threshold": thresholds(found),
-        "Whether the mask's probability can be believed": calibration(found),
+        **(of_mask(found) if found.has_mask else {}),
         "The worst samples": worst(found),
     }
     return document(f"{found.run} on {named(found)}", sections, found.run)
+
+
+def of_mask(found: Evaluation) -> dict[str, Markup]:
+    """Render the sections about the mask."""
+    return {
+        "By size of the object": by_size(found),
+        "The mask's threshold": thresholds(found),
+        "Whether the mask's probability can be believed": calibration(found),
+    }
 
 
 def named(found: Evaluation) -> str:
@@ -41,7 +48,7 @@ def metrics(found: Evaluation) -> Markup:
         "Median and least squares: each picture's depth brought to the truth's scale, or scale and shift, first."
     )
     tables = []
-    for head, rows in (mask_table(found), depth_table(found)):
+    for head, rows in (*([mask_table(found)] if found.has_mask else []), depth_table(found)):
         cells = [(name, *map(number, values)) for name, *values in rows]
         tables.append(table(head, cells, numbers=range(1, len(head)), kind="wide tight"))
     return join(note, *tables)

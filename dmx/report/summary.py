@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from dmx.compare.columns import Kind, Value, columns
+from dmx.compare.columns import Kind, Value, columns, extras
 from dmx.compare.leads import Leads, leads
 from dmx.outcome import Outcome
 from dmx.report.html import count, duration, figure, inline, join, number, table, tag, text
@@ -75,6 +75,7 @@ def board(study: StudyData) -> Markup:
         [_written(column.kind, column.value(place, entry)) for column in wanted]
         for place, entry in enumerate(entries[:TOP], start=1)
     ]
+    rows += [[_written(column.kind, column.extra(row)) for column in wanted] for row in extras(study.home, entries)]
     numbers = [i for i, column in enumerate(wanted) if column.kind not in ("name", "text")]
     left = len(entries) - TOP
     more = text(f"{count(left, 'run')} more: dmx leaderboard {study.config.name}") if left > 0 else Markup()

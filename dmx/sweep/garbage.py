@@ -13,12 +13,12 @@ from dmx.results.pareto import rank_runs
 from dmx.results.ranking import Entry, rank, results
 from dmx.results.records import read_result
 from dmx.sweep.definition import load_config, load_trials
-from dmx.tracking.home import BEST_WEIGHTS, CHECKPOINT, CONFIG, STUDY, Home
+from dmx.tracking.home import BEST_WEIGHTS, CHECKPOINT, CONFIG, EXTERNAL, STUDY, Home
 from dmx.tracking.mlflow_store import artifact_copies, pinned
 from dmx.tracking.run import take_lock
 from dmx.written import place, read_yaml
 
-SINGLE, SHARED = "(single runs)", "(shared)"
+SINGLE, OTHERS, SHARED = "(single runs)", "(networks of others)", "(shared)"
 KINDS: dict[str, Callable[[Path], bool]] = {
     "checkpoints": lambda path: path.name == CHECKPOINT,
     "weights": lambda path: path.suffix == ".safetensors",
@@ -172,6 +172,8 @@ def study_of(folder: Path) -> str:
     found = read_result(folder)
     if found is not None:
         return str(found[1]["tags"].get("dmx.study") or SINGLE)
+    if (folder / EXTERNAL).is_file():
+        return OTHERS
     studies = folder.parent.parent / "studies"
     owners = [path.name for path in studies.glob("*/") if folder.name.startswith(f"{path.name}-")]
     return max(owners, key=len, default=SINGLE)

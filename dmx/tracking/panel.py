@@ -45,7 +45,7 @@ def row(batch: Batch, prediction: Prediction, spec: DepthSpec, index: int) -> li
     """The six cells of one sample."""
     image = batch.image[index].detach().float().cpu().permute(1, 2, 0).numpy()
     true_mask = batch.mask[index, 0].cpu().numpy() > 0.5
-    mask = prediction.mask_logits[index, 0].detach().cpu().numpy() > 0
+    logits = prediction.mask_logits[index, 0].detach().cpu().numpy()
     truth = batch.depth[index, 0].float().cpu().numpy()
     depth = prediction.depth[index, 0].detach().float().cpu().numpy()
     valid = batch.valid[index, 0].cpu().numpy()
@@ -56,7 +56,7 @@ def row(batch: Batch, prediction: Prediction, spec: DepthSpec, index: int) -> li
     cells = [
         (np.clip(image, 0, 1) * 255).round().astype(np.uint8),
         mask_picture(true_mask, batch.mask_valid[index, 0].cpu().numpy()),
-        mask_picture(mask, np.ones_like(mask)),
+        mask_picture(logits > 0, ~np.isnan(logits)),
         colours(nearness(truth, low, span, spec), valid),
         colours(nearness(depth, low, span, spec), everywhere),
         colours(np.abs(depth - truth) / (ERROR_SHARE * span), valid & everywhere),

@@ -17,7 +17,7 @@ from dmx.stored import make_folder, replace_bytes, replace_text, replacing
 from dmx.tracking.forwarder import unsent
 from dmx.tracking.forwarder_client import forwarder
 from dmx.tracking.home import JOURNAL, Home
-from dmx.tracking.journal import Curved, Finished, Journal, Kept, Measured, Pictured, Reopened, Started, read
+from dmx.tracking.journal import Curved, Finished, Journal, Kept, Measured, Pictured, Reopened, Started, read, started
 from dmx.tracking.system import Meter
 from dmx.tracking.tracker import RunStart
 
@@ -101,7 +101,7 @@ def open_run(home: Home, run_id: str, start: RunStart, *, stores: bool = True) -
         home: The results folder.
         run_id: The run's name in `home`.
         start: Its description; on resuming, only the tags are used.
-        stores: Whether it is forwarded to MLflow and TensorBoard.
+        stores: Whether it is forwarded to MLflow and TensorBoard; a run that began without stores is not.
 
     Raises:
         UserError: Another process is writing the run.
@@ -113,6 +113,8 @@ def open_run(home: Home, run_id: str, start: RunStart, *, stores: bool = True) -
     journal = Journal(folder / JOURNAL)
     last = last_steps(journal.path)  # before anything is appended: a damaged journal raises
     if journal.size:
+        before = started(journal.path)
+        stores = stores and before is not None and before.stores  # as it began: nothing is sent of one without stores
         journal.append(Reopened(tags=start.tags))
     else:
         set_aside(home.tensorboard(run_id))

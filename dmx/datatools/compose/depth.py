@@ -1,66 +1,49 @@
-"""Depth of a composed set: estimate it with a model that the user names, if it was not measured, and encode it.
-
-The model is an ONNX file (Open Neural Network Exchange) or a Hugging Face model with safetensors weights; neither runs
-its author's code. A file of `torch.export` does: `torch.export.load` (2.15) calls `pickle.loads` and `torch.load`
-without `weights_only`. So torch files are refused; they must be converted by `torch.onnx.export`.
-"""
+"""Depth of a composed set: estimate it with a model that the user names, if it was not measured, and encode it."""
 
 import hashlib
-import importlib
 import math
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8, UInt16
 
 from dmx.data.declaration import DepthDeclaration
-from dmx.data.resize import resize_picture
 from dmx.datatools.compose.placement import Composed
 from dmx.datatools.compose.plan import Recipe, Sources
-from dmx.errors import DataError, UserError
+from dmx.errors import DataError
+from dmx.foreign import HUGGING_FACE, DepthPipeline, OnnxNetwork
 from dmx.written import place
 
 Estimate = Callable[[UInt8[np.ndarray, "H W 3"]], np.ndarray]
 """RGB picture -> array of any size and unit."""
 
-MEAN = np.array((0.485, 0.456, 0.406), np.float32)
-DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
-"""ImageNet's standard deviation, as in the input normalisation of MiDaS, DPT and Depth Anything."""
-PATCH = 224
-"""Dynamic sides of an ONNX model are set to multiples of this, which suits patches of 14, 16 and 32 pixels."""
-HUGGING_FACE = "hf:"
-
 
 @lru_cache(maxsize=1)
 def open_model(name: str) -> Estimate:
-    """Open a model on the CPU, with one thread; cached in each process.
+    """Open a model on the CPU, with one thread, as every core composes in a process of its own; cached in each.
 
     Args:
         name: `hf:` and a folder or a name on the Hugging Face Hub, or the path of an `.onnx` file, which takes one RGB
-            picture (1, 3, H, W), float32, normalised as ImageNet is, and returns one plane.
+            picture, normalised as ImageNet is or as bytes, and returns one plane first.
 
     Raises:
         UserError: The name has neither form, or the extra `depth` is not installed.
         DataError: The file cannot be read, or the model has other inputs or outputs.
     """
     if name.startswith(HUGGING_FACE):
-        return _hugging_face(name.removeprefix(HUGGING_FACE))
+        return DepthPipeline(name.removeprefix(HUGGING_FACE), threads=1)
     path = place(name)
-    if path.suffix.lower() in (".pt", ".pt2", ".pth", ".bin", ".ckpt"):
-        raise UserError(
-            f"{path}: is a file of torch, which can run its author's code when it is loaded (torch.export unpickles); "
-            "convert it by `torch.onnx.export` and name the .onnx file."
-        )
-    if path.suffix.lower() != ".onnx" or not path.is_file():
-        raise UserError(
-            f"{path}: is no model of depth; name an .onnx file that is there, or `hf:` and a folder or name of Hugging "
-            "Face's."
-        )
-    return _onnx(path)
+    network = OnnxNetwork(path, threads=1)
+    if network.needs_background:
+        raise DataError(f"{path}: takes a background as well, and a composed image is estimated alone.")
+
+    def estimate(picture: UInt8[np.ndarray, "H W 3"]) -> np.ndarray:
+        return network(picture, None, network.outputs[:1])[0]
+
+    return estimate
 
 
 def relative_depth(estimate: Estimate, picture: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
@@ -86,58 +69,6 @@ def model_identity(name: str) -> str:
     if name.startswith(HUGGING_FACE):
         return HUGGING_FACE + Path(name.removeprefix(HUGGING_FACE)).name
     return f"{place(name).name} {hashlib.sha256(place(name).read_bytes()).hexdigest()}"
-
-
-def _onnx(path: Path) -> Estimate:
-    ort = _extra("onnxruntime")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's errors share no public class
-        raise DataError(f"{path}: cannot be read as ONNX ({error}); export it again.") from error
-    shapes = [one.shape for one in session.get_inputs()]
-    if len(shapes) != 1 or len(shapes[0]) != 4 or (isinstance(shapes[0][1], int) and shapes[0][1] != 3):
-        raise DataError(f"{path}: takes {shapes} where one picture [1, 3, H, W] is needed; export it so.")
-    given = session.get_inputs()[0]
-
-    def estimate(picture: UInt8[np.ndarray, "H W 3"]) -> np.ndarray:
-        sides = zip(given.shape[2:], picture.shape[:2], strict=True)
-        height, width = (side if isinstance(side, int) else -(-own // PATCH) * PATCH for side, own in sides)
-        sized = resize_picture(picture, (height, width)).astype(np.float32) / 255
-        tensor = ((sized - MEAN) / DEVIATION).transpose(2, 0, 1)[None]
-        return np.asarray(session.run(None, {given.name: np.ascontiguousarray(tensor)})[0])
-
-    return estimate
-
-
-def _hugging_face(name: str) -> Estimate:
-    transformers = _extra("transformers")
-    import torch
-    from PIL import Image
-
-    try:
-        safe = {"use_safetensors": True}  # other weights are pickles
-        pipe = transformers.pipeline("depth-estimation", model=name, device="cpu", model_kwargs=safe)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{HUGGING_FACE}{name}: cannot be opened ({error}); name a depth-estimation model.") from error
-
-    def estimate(picture: UInt8[np.ndarray, "H W 3"]) -> np.ndarray:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # every core runs a process of its own
-        try:
-            return np.asarray(pipe(Image.fromarray(picture))["predicted_depth"])
-        finally:
-            torch.set_num_threads(threads)  # a training in the same process may follow
-
-    return estimate
-
-
-def _extra(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(f"`depth_model` needs {module}; install it by `pip install dmx[depth]`.") from error
 
 
 MILLIMETRE = 0.001

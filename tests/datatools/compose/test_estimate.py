@@ -72,7 +72,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"x")
     with pytest.raises(DataError, match=r"bad.onnx: cannot be read as ONNX .*; export it again"):
         open_model(str(tmp_path / "bad.onnx"))
-    with pytest.raises(DataError, match=r"takes \[\[1, 4, 8, 8\]\] where one picture \[1, 3, H, W\] is needed"):
+    with pytest.raises(DataError, match=r"takes x \[1, 4, 8, 8\] tensor\(float\) where one picture \[1, 3, H, W\]"):
         open_model(model(tmp_path / "four.onnx", (8, 8), channels=4))
 
 
