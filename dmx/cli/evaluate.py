@@ -39,9 +39,10 @@ def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home) -> None
     """
     from dmx.cli.bar import bar
     from dmx.experiment.evaluate import evaluate as made
-    from dmx.experiment.evaluations import ended, keep, read_on_test, record, told_of_test
+    from dmx.experiment.evaluations import keep, read_on_test, record, told_of_test
     from dmx.experiment.trained import trained
     from dmx.report.evaluation import evaluation_page
+    from dmx.results.records import ended
 
     network = trained(home, run)
     ended(home, run)

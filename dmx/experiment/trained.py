@@ -54,10 +54,7 @@ def trained(home: Home, run: str) -> Trained:
     if not (folder / CONFIG).is_file():
         raise UserError(f"there is no run '{run}' in {home.root}; {did_you_mean(run, home.runs_with(CONFIG))}")
     path = best_weights(home, run)
-    data = kept_yaml(folder / CONFIG)
-    if isinstance(data.get("model"), dict) and "weights" in data["model"]:
-        data["model"]["weights"] = "none"  # no download: the trained weights are loaded next
-    config = parse_experiment(data, str(folder / CONFIG))
+    config = without_beginning(folder / CONFIG)
     spec = spec_of(folder, config)
     model = DepthMaskModel(config.model.bind()(), make_link(config.depth_link, spec))
     load_weights(path, model)
@@ -65,6 +62,14 @@ def trained(home: Home, run: str) -> Trained:
     device_config = resolve_device(settings.device, settings.precision, settings.channels_last, compile=False, flops=0)
     placed = device_config.place(model)
     return Trained(run, config, spec, placed.eval(), device_config)
+
+
+def without_beginning(path: Path) -> ExperimentConfig:
+    """A run's configuration for loading its trained weights: what it began with is needed no more."""
+    data = kept_yaml(path)
+    if isinstance(data.get("model"), dict) and "weights" in data["model"]:
+        data["model"]["weights"] = "none"
+    return parse_experiment({**data, "start": None}, str(path))
 
 
 def best_weights(home: Home, run: str) -> Path:
