@@ -41,7 +41,7 @@ def weights_of_run(home: Home, run: str) -> Path:
     """
     if not (home.run(run) / CONFIG).is_file():
         known = did_you_mean(run, home.runs_with(CONFIG))
-        raise UserError(f"start: there is no run '{run}' in {home.root}, and no path has such a form; {known}")
+        raise UserError(f"start names run '{run}', but there is none in {home.root}, and no file either; {known}")
     ended(home, run)
     return best_weights(home, run)
 

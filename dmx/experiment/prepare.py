@@ -33,7 +33,7 @@ from dmx.training.device import (
     memory_mb,
     resolve_device,
 )
-from dmx.training.groups import freeze_encoder
+from dmx.training.groups import encoder_of, freeze_encoder
 from dmx.training.precision import PRECISION
 from dmx.training.precision import checked as checked_precision
 from dmx.training.seeding import seed_everything
@@ -86,6 +86,8 @@ def check(config: ExperimentConfig, home: Home, metrics: Sequence[str] = ()) -> 
     files = weights_files(config, home)
     seed_everything(config.seed)
     net = built(config, files)
+    if config.groups.encoder_lr != 1 or config.groups.layer_decay != 1:
+        encoder_of(net, config.groups)  # raises where there is none
     index = read(place(config.data.root))
     index.check_files()
     wanted = [*dict.fromkeys((config.objective.metric, *metrics))]
