@@ -18,6 +18,7 @@ from dmx.models.weights import compare, read_state, shapes_of, without_prefixes
 
 CLASSIFIERS = ("fc", "_fc", "classifier", "head", "head_dist", "last_linear", "linear", "output")
 """The first part of the names of classifiers, which encoders leave out."""
+LITE = f"{TIMM}tf_efficientnet_lite"
 RGB = 3
 
 
@@ -29,7 +30,9 @@ def load_encoder(encoder: nn.Module, name: str, path: Path, channels: int) -> No
     """
     whole = timm_shapes(name)
     state = without_prefixes(read_state(path), is_classifier)
-    state = full_names(as_timm_names(state, whole), whole)
+    if name.startswith(LITE):
+        state = as_timm_names(state, whole)
+    state = full_names(state, whole)
     target = encoder.state_dict()
     names = dict(zip(full_names(without_prefixes(target, is_classifier), whole), target, strict=True))
     shapes = shapes_of(encoder)
@@ -61,12 +64,12 @@ def full_names(state: Mapping[str, Tensor], whole: Mapping[str, object]) -> dict
     return {flat.get(name, name): value for name, value in state.items()}
 
 
-def as_timm_names(state: Mapping[str, Tensor], whole: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
-    """Rename the tensors of lukemelas' EfficientNet to timm's names, which has the same in the same order.
+def as_timm_names(state: dict[str, Tensor], whole: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Rename the tensors of lukemelas' EfficientNet-Lite to timm's names, which has the same in the same order.
 
     Nothing is renamed unless all agree in shape and in the last part of the name, as `running_mean`.
     """
-    if "_conv_stem.weight" not in state or "conv_stem.weight" not in whole:
+    if "_conv_stem.weight" not in state:
         return state
     pairs = list(zip(state.items(), whole.items(), strict=False))
     same = all(a.rpartition(".")[2] == b.rpartition(".")[2] and x.shape == y for (a, x), (b, y) in pairs)
