@@ -88,9 +88,10 @@ def of_run(run: str, data: Path, part: Any, home: Home) -> "tuple[Evaluation, Pa
     """
     from dmx.cli.bar import bar
     from dmx.experiment.evaluate import evaluate as made
-    from dmx.experiment.evaluations import ended, keep
+    from dmx.experiment.evaluations import keep
     from dmx.experiment.trained import trained
     from dmx.report.evaluation import evaluation_page
+    from dmx.results.records import ended
 
     network = trained(home, run)
     ended(home, run)

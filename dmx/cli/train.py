@@ -29,6 +29,7 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
     """
     from dmx.cli.watch import Watch
     from dmx.experiment import UNFINISHED, RunOptions, Tracking, prepare, run, run_id_of, tidy
+    from dmx.experiment.beginning import check_weights_of_ended
     from dmx.outcome import Outcome
     from dmx.results.records import read_result
     from dmx.training.distributed import join_process_group, rank
@@ -37,6 +38,7 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
     run_id = resume or run_id_of(config)
     done = read_result(home.run(run_id))
     if done is not None and done[0].outcome not in UNFINISHED:
+        check_weights_of_ended(done[1], config, home, f"run {run_id}")
         tidy(home.run(run_id), done[0].outcome, config)
         click.echo(f"Run {run_id} has ended already ({done[0].outcome}): equal configurations are one run.")
         click.echo("For another one change something, as in -s seed=1.")

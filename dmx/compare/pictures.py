@@ -9,12 +9,10 @@ from jaxtyping import UInt8
 
 from dmx.compare.external import is_foreign
 from dmx.compare.runs import Candidate
-from dmx.config import parse_experiment
 from dmx.errors import UserError
 from dmx.experiment import Prepared, check_identity, prepare
-from dmx.experiment.trained import best_weights
+from dmx.experiment.trained import best_weights, without_beginning
 from dmx.quartet import Batch, DepthSpec, Prediction
-from dmx.results.records import kept_yaml
 from dmx.tracking.home import CONFIG, IDENTITY, Home
 from dmx.tracking.panel import header, row, stack
 from dmx.training.checkpoint import load_weights
@@ -61,8 +59,7 @@ def pairs(home: Home, first: Candidate, second: Candidate, metric: str, count: i
 
 def rows_of_run(home: Home, run: str, ids: Sequence[str]) -> dict[str, np.ndarray]:
     """The panel row of each of these validation samples, predicted with a run's best weights."""
-    path = home.run(run) / CONFIG
-    prepared = prepare(parse_experiment(kept_yaml(path), str(path)), home, load=False)
+    prepared = prepare(without_beginning(home.run(run) / CONFIG), home, load=False)
     check_identity(home.run(run) / IDENTITY, prepared, f"run {run}")
     load_weights(best_weights(home, run), prepared.model)
     return dict(predicted(prepared, {*ids}))

@@ -24,6 +24,7 @@ from dmx.registry import (
 )
 
 Factor = Annotated[float, Field(gt=0, le=1)]
+FactorOrZero = Annotated[float, Field(ge=0, le=1)]
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 
 
@@ -116,8 +117,9 @@ class GroupsConfig(Frozen):
 
     decay_norms_and_biases: bool = False
     """Whether weight decay also pulls at norms, biases and what else a network asks to be spared, as torch would."""
-    encoder_lr: Factor = 1.0
-    """The learning rate of the encoder as a share of the others': below 1 for pretrained ones."""
+    encoder_lr: FactorOrZero = 1.0
+    """The learning rate of the encoder as a share of the others': below 1 for pretrained ones. 0 freezes it, with the
+    statistics of its batch norms."""
     layer_decay: Factor = 1.0
     """The learning rate of each layer of the encoder as a share of that of the layer behind it."""
 
@@ -156,6 +158,9 @@ class ExperimentConfig(Frozen):
     """Modules that register components."""
     data: DataConfig
     model: Annotated[Params, ComponentField(models)]
+    start: Annotated[str, Field(min_length=1)] | None = None
+    """A run, or a file, with whose weights the whole network begins; a file has a slash in its path, or `.safetensors`,
+    `.pth`, `.pt` or `.bin` at its end. The model's own `weights` are not used then."""
     depth_link: Literal["auto", "identity", "sigmoid", "softplus", "exp"] = "auto"
     """From the network's raw output to depth in the unit of the data set; `auto`: exp for metric depth, for relative
     depth sigmoid."""
@@ -194,8 +199,18 @@ class ExperimentConfig(Frozen):
     @property
     def fingerprint(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the configuration's canonical JSON."""
-        text = json.dumps(self.dump(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hash_of(decisive(self.dump()))
+
+
+def decisive(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A dumped experiment without newer settings that it does not use, so that older fingerprints stay as they are."""
+    return {key: value for key, value in data.items() if key != "start" or value is not None}
+
+
+def hash_of(data: Mapping[str, Any]) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of the canonical JSON of `data`."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def flatten(config: ExperimentConfig) -> dict[str, Scalar]:

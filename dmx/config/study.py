@@ -1,13 +1,11 @@
 """The configuration of a study: base experiment, search space, sampler, pruner and limits."""
 
-import hashlib
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from dmx.config.base import Frozen
-from dmx.config.experiment import ExperimentConfig, NotEmpty, Slug, Stage, as_list
+from dmx.config.experiment import ExperimentConfig, NotEmpty, Slug, Stage, as_list, decisive, hash_of
 from dmx.config.objective import COSTS, Goal
 from dmx.config.paths import named
 
@@ -268,6 +266,5 @@ class StudyConfig(Frozen):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of everything that determines the trials: not their number, nor what follows the search."""
-        decisive = {key: value for key, value in self.dump().items() if key not in ("trials", "train_best")}
-        text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        data = {key: value for key, value in self.dump().items() if key not in ("trials", "train_best")}
+        return hash_of({**data, "experiment": decisive(data["experiment"])})

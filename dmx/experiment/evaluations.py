@@ -12,12 +12,11 @@ import cv2
 from dmx.errors import UserError, did_you_mean
 from dmx.experiment.evaluate import Evaluation
 from dmx.outcome import Outcome
-from dmx.results.records import read_result
+from dmx.results.records import ended
 from dmx.sample_table import base
 from dmx.stored import replace_bytes, replace_text
 from dmx.tracking import RunStart, open_run
 from dmx.tracking.home import EVALUATION, EVALUATION_PAGE, EVALUATION_SAMPLES, EVALUATIONS, IDENTITY, Home
-from dmx.training.result import RunResult
 
 LISTED = 5
 """The maximum number of networks to name."""
@@ -28,18 +27,6 @@ PREFIXES = {"test": "test", "val": "val_best"}
 def folder_of(home: Home, run: str, where: str) -> Path:
     """The folder of an evaluation."""
     return home.run(run) / EVALUATIONS / where
-
-
-def ended(home: Home, run: str) -> RunResult:
-    """The result of a run, which must have ended: until then its best weights may change.
-
-    Raises:
-        UserError: The run has not ended.
-    """
-    found = read_result(home.run(run))
-    if found is None or found[0].outcome is Outcome.INTERRUPTED:
-        raise UserError(f"run {run} has not ended, and its best weights may still change; let it end first.")
-    return found[0]
 
 
 def keep(found: Evaluation, page: str, home: Home, external: RunStart | None = None) -> tuple[Path, int]:

@@ -14,6 +14,7 @@ from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.split import Split, split
 from dmx.errors import ConfigError, DataError, Problem, UserError
+from dmx.experiment.beginning import START, begin_with, sha256_of, weights_files, without_weights
 from dmx.experiment.checks import check_defined, check_fit, check_pack, check_parts
 from dmx.experiment.loaders import StageLoaders
 from dmx.metrics import definitions
@@ -32,6 +33,7 @@ from dmx.training.device import (
     memory_mb,
     resolve_device,
 )
+from dmx.training.groups import encoder_of, freeze_encoder
 from dmx.training.precision import PRECISION
 from dmx.training.precision import checked as checked_precision
 from dmx.training.seeding import seed_everything
@@ -52,6 +54,8 @@ class Checked:
     split: Split
     model: DepthMaskModel
     definitions: dict[str, str]
+    weights: Mapping[str, str]
+    """SHA-256 of the files that the network began with, by the setting that names them."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +71,23 @@ class Prepared(Checked):
     loaders: StageLoaders
 
 
-def check(config: ExperimentConfig, metrics: Sequence[str] = ()) -> Checked:
-    """Read the data set's declaration, split the data set, and build the model.
+def check(config: ExperimentConfig, home: Home, metrics: Sequence[str] = ()) -> Checked:
+    """Build the model, read the data set's declaration, and split the data set.
 
     Args:
         config: The experiment.
+        home: The results folder, which has the run that `start` names.
         metrics: Validation metrics that must have values, beside the objective.
 
     Raises:
         UserError: Configuration, data or model are incompatible; the message says why and what to do.
     """
     check_device(config.training.device)
+    files = weights_files(config, home)
+    seed_everything(config.seed)
+    net = built(config, files)
+    if config.groups.encoder_lr != 1 or config.groups.layer_decay != 1:
+        encoder_of(net, config.groups)  # raises where there is none
     index = read(place(config.data.root))
     index.check_files()
     wanted = [*dict.fromkeys((config.objective.metric, *metrics))]
@@ -89,17 +99,12 @@ def check(config: ExperimentConfig, metrics: Sequence[str] = ()) -> Checked:
             f"{index.root}: one training sample is left, but batch norm needs two; add samples or split less."
         )
     check_defined(config, index, parts, wanted)
-    seed_everything(config.seed)
-    net = built(config)
-    if not isinstance(net, JointNet):
-        raise UserError(
-            f"model '{config.model.component.name}' builds a {type(net).__name__}, which is no dmx.models.JointNet; "
-            "derive it from JointNet or EncoderDecoder."
-        )
     for size in {stage.height_width for stage in config.stages}:
         check_pack(index, size)
     model = DepthMaskModel(net, make_link(config.depth_link, index.depth), net.colours)
-    return Checked(config, index, index.fingerprint(), parts, model, definitions(index.depth))
+    freeze_encoder(model, config.groups)
+    sums = {where: sha256_of(path) for where, path in files.items()}
+    return Checked(config, index, index.fingerprint(), parts, model, definitions(index.depth), sums)
 
 
 def prepare(
@@ -123,7 +128,7 @@ def prepare(
         UserError: See `check`; or a sample cannot be read, or the requested precision gives wrong outputs on this
             machine.
     """
-    checked = check(config)
+    checked = check(config, home)
     index, parts, model, settings = checked.index, checked.split, checked.model, config.training
     if config.data.normalisation == "data":
         model.normalise_by(*colours_of(checked, home, progress))
@@ -166,16 +171,31 @@ def measured(
     return found
 
 
-def built(config: ExperimentConfig) -> Any:
-    """Build the untrained network.
+def built(config: ExperimentConfig, files: Mapping[str, Path]) -> JointNet:
+    """Build the network with its initial weights.
+
+    Args:
+        config: The experiment.
+        files: The files of `weights_files`.
 
     Raises:
-        ConfigError: Its parameters are incompatible, or its pretrained weights are unavailable.
+        ConfigError: Its parameters are incompatible, or the weights that it begins with are unavailable or do not fit.
+        UserError: The model of a plug-in builds something else.
     """
+    where = "model"
     try:
-        return config.model.bind()()
+        net: Any = (without_weights(config.model) if START in files else config.model).bind()()
+        if not isinstance(net, JointNet):
+            raise UserError(
+                f"model '{config.model.component.name}' builds a {type(net).__name__}, which is no "
+                "dmx.models.JointNet; derive it from JointNet or EncoderDecoder."
+            )
+        where = START
+        if START in files:
+            begin_with(net, files[START])
     except UserError as error:
-        raise ConfigError(f"experiment '{config.name}'", [Problem("model", str(error))]) from error
+        raise ConfigError(f"experiment '{config.name}'", [Problem(where, str(error))]) from error
+    return net
 
 
 def colours_of(checked: Checked, home: Home, progress: Callable[[int, int], None]) -> tuple[Rgb, Rgb]:

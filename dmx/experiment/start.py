@@ -11,6 +11,7 @@ import yaml
 
 from dmx.config.experiment import flatten
 from dmx.errors import DataError
+from dmx.experiment.beginning import check_weights
 from dmx.experiment.prepare import Checked, Prepared
 from dmx.experiment.trained import spec_text
 from dmx.registry.ranges import Scalar
@@ -19,6 +20,9 @@ from dmx.tracking import RunStart
 from dmx.tracking.environment import facts, git_state
 from dmx.tracking.home import CONFIG, DEFINITIONS, DEPTH, DIFF, ENVIRONMENT, IDENTITY, NORMALISATION, SPLIT
 from dmx.tracking.secrets import without_secrets
+
+WEIGHTS = "weights"
+"""The key of an identity with the SHA-256 of the files that the network began with; absent if there are none."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ def start_of(prepared: Prepared, run_id: str, tracking: Tracking) -> RunStart:
         "dmx.fingerprint": config.fingerprint,
         "dmx.data": prepared.data_fingerprint[:16],
         "dmx.split": prepared.split.fingerprint[:16],
+        **{f"dmx.{where}": digest[:16] for where, digest in prepared.weights.items()},
         **({"mlflow.source.git.commit": commit} if commit else {}),
     }
     return RunStart(
@@ -105,20 +110,24 @@ def costs(prepared: Prepared) -> dict[str, float]:
 
 
 def identity_of(prepared: Checked) -> dict[str, Any]:
-    """What must be equal for values to be comparable: data, split, validation size and definitions of the metrics."""
+    """What must be equal for values to be comparable: data, split, validation size and definitions of the metrics.
+
+    For a run to be continued, files of weights that it began with must be the same, too.
+    """
     return {
         "data": prepared.data_fingerprint,
         "split": prepared.split.fingerprint,
         "size": list(prepared.config.stages[-1].height_width),
         "definitions": prepared.definitions,
+        **({WEIGHTS: dict(prepared.weights)} if prepared.weights else {}),
     }
 
 
 def check_identity(path: Path, prepared: Checked, who: str) -> None:
-    """Check that a run or study is resumed with the data that it started with.
+    """Check that a run or study is resumed with the data and the files of weights that it started with.
 
     Raises:
-        DataError: Data, split, size or metrics differ from those stored at `path`.
+        DataError: Weights, data, split, size or metrics differ from those stored at `path`.
     """
     if path.is_file():
         check_equal(read_identity(path), identity_of(prepared), who, prepared.index.root)
@@ -139,7 +148,8 @@ def check_equal(before: Mapping[str, Any], now: Mapping[str, Any], who: str, roo
     Raises:
         DataError: They differ.
     """
-    changed = [key for key in now if before.get(key) != now[key]]
+    check_weights(before.get(WEIGHTS, {}), now.get(WEIGHTS, {}), who)
+    changed = [key for key in now if key != WEIGHTS and before.get(key) != now[key]]
     if changed:
         raise DataError(
             f"{who} began with another {' and '.join(changed)} than {root} gives now; what it learned "

@@ -62,7 +62,7 @@ def trained(home: Home, run: str) -> Trained:
 
 
 def config_of(home: Home, run: str) -> ExperimentConfig:
-    """The configuration of a run, without pretrained weights.
+    """The configuration of a run for loading its trained weights.
 
     Raises:
         UserError: There is no such run.
@@ -70,10 +70,15 @@ def config_of(home: Home, run: str) -> ExperimentConfig:
     path = home.run(run) / CONFIG
     if not path.is_file():
         raise UserError(f"there is no run '{run}' in {home.root}; {did_you_mean(run, home.runs_with(CONFIG))}")
+    return without_beginning(path)
+
+
+def without_beginning(path: Path) -> ExperimentConfig:
+    """A run's configuration for loading its trained weights: what it began with is needed no more."""
     data = kept_yaml(path)
     if isinstance(data.get("model"), dict) and "weights" in data["model"]:
-        data["model"]["weights"] = "none"  # no download: the trained weights are loaded, or none
-    return parse_experiment(data, str(path))
+        data["model"]["weights"] = "none"
+    return parse_experiment({**data, "start": None}, str(path))
 
 
 def best_weights(home: Home, run: str) -> Path:

@@ -72,6 +72,9 @@ class DepthMaskModel(nn.Module):
         net: A network that a registered model built.
         link: From raw output to depth, as `make_link` gives it.
         normalisation: Mean and standard deviation of red, green and blue in [0, 1].
+
+    Attributes:
+        frozen: The parts that do not learn; see `freeze`.
     """
 
     mean: Tensor
@@ -83,6 +86,7 @@ class DepthMaskModel(nn.Module):
         super().__init__()
         self.net = net
         self.link = link
+        self.frozen: tuple[nn.Module, ...] = ()
         for name, values in zip(("mean", "std"), normalisation, strict=True):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1))
 
@@ -90,6 +94,18 @@ class DepthMaskModel(nn.Module):
         """Set the mean and standard deviation of red, green and blue in [0, 1]."""
         for own, values in ((self.mean, mean), (self.std, std)):
             own.copy_(torch.tensor(values).view(3, 1, 1))
+
+    def freeze(self, part: nn.Module) -> None:
+        """Keep a part of the network as it is: without gradients, and in evaluation mode for its batch norms' sake."""
+        part.requires_grad_(False).eval()
+        self.frozen = (*self.frozen, part)
+
+    def train(self, mode: bool = True) -> "DepthMaskModel":
+        """Set training or evaluation mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
 
     def forward(self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None) -> Prediction:
         """From pictures in [0, 1] to mask logits and depth in the data set's unit, float32 in any precision."""

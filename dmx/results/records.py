@@ -7,9 +7,10 @@ from pydantic import BaseModel
 
 from dmx.config import Objective
 from dmx.errors import UserError
+from dmx.outcome import Outcome
 from dmx.registry import Scalar
 from dmx.stored import intact, read_mapping
-from dmx.tracking.home import RESULT
+from dmx.tracking.home import RESULT, Home
 from dmx.training.result import RunResult
 from dmx.written import read_yaml
 
@@ -58,6 +59,18 @@ def read_result(folder: Path) -> tuple[RunResult, dict[str, Any]] | None:
     with intact(path, advice):
         Record.model_validate(record)
         return RunResult.from_dict(record), record
+
+
+def ended(home: Home, run: str) -> RunResult:
+    """The result of a run, which must have ended: until then its best weights may change.
+
+    Raises:
+        UserError: The run has not ended.
+    """
+    found = read_result(home.run(run))
+    if found is None or found[0].outcome is Outcome.INTERRUPTED:
+        raise UserError(f"run {run} has not ended, and its best weights may still change; let it end first.")
+    return found[0]
 
 
 def read_chosen(path: Path) -> Chosen | None:

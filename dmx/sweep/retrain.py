@@ -9,6 +9,7 @@ from typing import Any
 from dmx.config import ExperimentConfig, StudyConfig, parse_experiment
 from dmx.errors import UserError, did_you_mean
 from dmx.experiment import UNFINISHED, Prepared, RunOptions, Tracking, prepare, run, run_id_of, tidy
+from dmx.experiment.beginning import check_weights_of_ended
 from dmx.experiment.evaluate import Evaluation, evaluate
 from dmx.experiment.evaluations import keep, read_on_test, told_of_test
 from dmx.experiment.trained import best_weights, trained
@@ -141,6 +142,8 @@ def full_budget(study: StudyConfig, trial: str, home: Home, seed: int) -> Experi
 def _train(config: ExperimentConfig, study: StudyConfig, home: Home, observer: SweepObserver) -> tuple[Entry, bool]:
     run_id = run_id_of(config)
     found = read_result(home.run(run_id))
+    if found is not None:
+        check_weights_of_ended(found[1], config, home, f"run {run_id}")
     if found is None or found[0].outcome in UNFINISHED:
         tags = {"dmx.role": "best", "dmx.study": study.name}
         prepared = prepare(config, home, observer.loading, measure=study.measured)

@@ -200,7 +200,7 @@ def prepare_study(config: StudyConfig, home: Home, url: str | None = None) -> It
             store_config(folder, config)
             yield StudySummary(queue.finished(), config.trials, complete_trials(queue), 0, "", 0)
             return
-    base = check(config.experiment, config.metrics)
+    base = check(config.experiment, home, config.metrics)
     space = build_space(config, base.index.depth.kind, base.index.has_background)
     first_trials(config, space)  # raises for an invalid queue, before anything is written
     with exclusive(folder):
@@ -233,7 +233,7 @@ def join_study(name: str, home: Home, url: str) -> PreparedStudy:
         UserError: There is no such study, or the data on this machine differ from the study's.
     """
     queue, config, identity = load_shared(name, url)
-    base = check(config.experiment, config.metrics)
+    base = check(config.experiment, home, config.metrics)
     check_equal(identity, identity_of(base), f"study '{name}' at {without_password(url)}", base.index.root)
     kind, has_background = base.index.depth.kind, base.index.has_background
     space = build_space(config, kind, has_background)

@@ -181,7 +181,7 @@ class Worker:
             trial.set_user_attr(FINGERPRINT, config.fingerprint)
             prepared = prepare(config, self.home, self.observer.loading, load=False, measure=self.config.measured)
             known = too_large(prepared, self.config.limits)
-            known = known or duplicate_result(trial, config.fingerprint, self.queue, self.home)
+            known = known or duplicate_result(trial, prepared, self.queue, self.home)
             if known:
                 run_known(prepared, *place, tracking, known)
                 return known
@@ -236,15 +236,15 @@ def too_large(prepared: Prepared, limits: LimitsConfig) -> RunResult | None:
     return None
 
 
-def duplicate_result(trial: Trial, fingerprint: str, queue: TrialQueue, home: Home) -> RunResult | None:
-    """The result of another trial with the same configuration, which this one would reproduce."""
+def duplicate_result(trial: Trial, prepared: Prepared, queue: TrialQueue, home: Home) -> RunResult | None:
+    """The result of another trial with the same configuration and weights, which this one would reproduce."""
     if checkpoint_id(home, trial_run_id(queue.study_name, trial.number)):
         return None  # this trial has already started training
     for other in queue.trials():
-        if other.number == trial.number or other.user_attrs.get(FINGERPRINT) != fingerprint:
+        if other.number == trial.number or other.user_attrs.get(FINGERPRINT) != prepared.config.fingerprint:
             continue
         found = read_result(home.run(trial_run_id(queue.study_name, other.number)))
-        if found is None or found[0].outcome not in REPEATABLE:
+        if found is None or found[0].outcome not in REPEATABLE or found[1].get("weights", {}) != prepared.weights:
             continue
         same = f"the same as trial {other.number}"
         if other.state.is_finished():

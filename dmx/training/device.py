@@ -146,8 +146,8 @@ def memory_mb(model: DepthMaskModel, size: tuple[int, int], batch_size: int) -> 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         prediction = model.look(size)
     del prediction
-    weights = sum(parameter.numel() for parameter in model.parameters())
-    return (2 * FLOAT32_BYTES * weights + batch_size * sum(kept.values())) / 2**20
+    weights = sum(parameter.numel() * (2 if parameter.requires_grad else 1) for parameter in model.parameters())
+    return (FLOAT32_BYTES * weights + batch_size * sum(kept.values())) / 2**20
 
 
 @torch.no_grad()

@@ -3,7 +3,8 @@
 A weighting by losses gives one total loss for a single backward pass. A weighting by gradients computes weights α from
 the inner products <g_s, g_t> (the Gram matrix) of the task gradients g_t on the shared parameters, which then get the
 gradient Σ_t α_t g_t. Task-specific parameters get their own gradient unweighted, as there is nothing to balance, or
-α_t g_t if the method weighs whole losses.
+α_t g_t if the method weighs whole losses. Where nothing that learns is shared (a frozen encoder with a decoder for each
+task), all α are 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +22,14 @@ Features = Sequence[tuple[Tensor, Tensor]]
 """Each feature as the encoder's output and as the decoders' input, which is detached so that gradients stop there."""
 
 
+def learned_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that require a gradient: not those of frozen or unused parts."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
 def shared_parameters(model: DepthMaskModel, size: tuple[int, int]) -> tuple[bool, ...]:
-    """For each parameter of `model`, whether both mask and depth depend on it, determined on an empty picture."""
-    parameters = list(model.parameters())
+    """For each learned parameter, whether both mask and depth depend on it, determined on an empty picture."""
+    parameters = learned_parameters(model)
     prediction = model.look(size)
     outputs = (prediction.mask_logits.sum(), prediction.depth.sum())
     reached = [torch.autograd.grad(y, parameters, retain_graph=True, allow_unused=True) for y in outputs]
@@ -71,13 +77,15 @@ def backward(
     balanced = [not features and one for one in shared] + [True] * len(leaves)
     if not features:
         all_reduce_mean(g for task in gradients for g in task)
-    G = gram([[g for g, use in zip(task, balanced, strict=True) if use] for task in gradients])
     values = torch.stack([L.detach() for L in tasks])
     all_reduce_mean([values])
-    if features:  # each rank has the features of its own samples, which make 1/n of the batch's loss
-        all_reduce_mean([G])
-        G = G / world_size()
-    alpha: Tensor = weighting(values, G / scaler.get_scale() ** 2)
+    alpha = torch.ones_like(values)
+    if any(balanced):
+        G = gram([[g for g, use in zip(task, balanced, strict=True) if use] for task in gradients])
+        if features:  # each rank has the features of its own samples, which make 1/n of the batch's loss
+            all_reduce_mean([G])
+            G = G / world_size()
+        alpha = weighting(values, G / scaler.get_scale() ** 2)
     combined = [
         _sum(of_tasks, alpha if use or weighting.whole else torch.ones_like(alpha))
         for *of_tasks, use in zip(*gradients, balanced, strict=True)

@@ -6,7 +6,8 @@ Layer l = 0, ..., L-1 of an encoder with L layers has the learning rate
 
 and all other parameters have lr, including stems before the encoder, which are not pretrained. This is the layer-wise
 decay of Bao et al. 2022 (BEiT, fine-tuning), with the decoders in place of its head. Layers are ordered by execution
-and not by definition, as some encoders define all patch embeddings before all blocks.
+and not by definition, as some encoders define all patch embeddings before all blocks. With encoder_lr = 0 the encoder
+is frozen, and in no group.
 
 An optimizer for hidden layers only, such as Muon, updates the first and last layers (`ends`) and the parameters without
 weight decay by a fallback method.
@@ -14,6 +15,7 @@ weight decay by a fallback method.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,7 @@ from torch.optim import Optimizer
 
 from dmx.config.experiment import GroupsConfig
 from dmx.errors import UserError
+from dmx.models import DepthMaskModel
 from dmx.quartet import Prediction
 from dmx.registry import Params
 
@@ -64,7 +67,7 @@ def make_optimizer(
 def parameter_groups(
     model: nn.Module, settings: GroupsConfig, look: Callable[[], object], *, hidden_layers: bool = False
 ) -> list[dict[str, Any]]:
-    """Assign each parameter of `model` to one group; groups are sorted by falling learning rate.
+    """Assign each parameter of `model` but those of a frozen encoder to one group, sorted by falling learning rate.
 
     Groups have the keys `params` (in the model's order), `lr_scale` (the factor on the learning rate) and, if they
     are not decayed, `weight_decay` = 0. With default settings there are two groups, or one if all parameters are of
@@ -79,6 +82,8 @@ def parameter_groups(
     scales = encoder_scales(model, settings, look)
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
+        if scales.get(name) == 0:
+            continue
         decays = settings.decay_norms_and_biases or name not in spared
         groups.setdefault((scales.get(name, 1.0), decays, name not in outside), []).append(parameter)
     return [
@@ -93,11 +98,25 @@ def parameter_groups(
 
 
 def ends(model: nn.Module, look: Callable[[], object]) -> set[str]:
-    """The names of the matrices and kernels of the first and last layers, see `Layers`."""
-    seen = look()
-    outputs = vars(seen).values() if isinstance(seen, Prediction) else [seen]
-    found = layers(output for output in outputs if isinstance(output, Tensor))
+    """The names of the matrices and kernels of the first and last layers, see `Layers`; frozen ones count as layers."""
+    with learning(model):
+        seen = look()
+        outputs = vars(seen).values() if isinstance(seen, Prediction) else [seen]
+        found = layers(output for output in outputs if isinstance(output, Tensor))
     return {name for name, parameter in model.named_parameters() if parameter in found.first | found.last}
+
+
+@contextmanager
+def learning(model: nn.Module) -> Iterator[None]:
+    """Let all parameters require gradients for the time being, so that autograd's graph has them all."""
+    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
 
 
 def spared_of_decay(model: nn.Module) -> set[str]:
@@ -129,13 +148,9 @@ def encoder_scales(model: nn.Module, settings: GroupsConfig, look: Callable[[], 
     """
     if settings.encoder_lr == settings.layer_decay == 1:
         return {}
-    found = next(((name, part) for name, part in model.named_modules() if name.split(".")[-1] == "encoder"), None)
-    if found is None:
-        raise UserError(
-            f"groups: encoder_lr={settings.encoder_lr:g} and layer_decay={settings.layer_decay:g} are about the "
-            f"encoder, but {type(getattr(model, 'net', model)).__name__} has no part of that name; set both to 1."
-        )
-    prefix, encoder = found
+    prefix, encoder = encoder_of(model, settings)
+    if settings.encoder_lr == 0:
+        return {f"{prefix}.{name}": 0.0 for name, _ in encoder.named_parameters()}
     layers = layers_of(encoder, look)
     scales = {}
     for name, _ in encoder.named_parameters():
@@ -143,6 +158,31 @@ def encoder_scales(model: nn.Module, settings: GroupsConfig, look: Callable[[], 
         layer = next((i for i, inside in enumerate(layers) if name in inside), 0)
         scales[f"{prefix}.{name}"] = settings.encoder_lr * settings.layer_decay ** (len(layers) - layer)
     return scales
+
+
+def encoder_of(model: nn.Module, settings: GroupsConfig) -> tuple[str, nn.Module]:
+    """The name and the module of a model's encoder.
+
+    Raises:
+        UserError: It has none.
+    """
+    found = next(((name, part) for name, part in model.named_modules() if name.split(".")[-1] == "encoder"), None)
+    if found is None:
+        raise UserError(
+            f"groups: encoder_lr={settings.encoder_lr:g} and layer_decay={settings.layer_decay:g} are about the "
+            f"encoder, but {type(getattr(model, 'net', model)).__name__} has no part of that name; set both to 1."
+        )
+    return found
+
+
+def freeze_encoder(model: DepthMaskModel, settings: GroupsConfig) -> None:
+    """Freeze the encoder where its learning rate is 0; done before the optimizer is made.
+
+    Raises:
+        UserError: The model has no encoder.
+    """
+    if settings.encoder_lr == 0:
+        model.freeze(encoder_of(model, settings)[1])
 
 
 def layers_of(encoder: nn.Module, look: Callable[[], object]) -> list[set[str]]:

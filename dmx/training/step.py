@@ -13,7 +13,7 @@ from dmx.models import DepthMaskModel
 from dmx.quartet import Batch, Prediction
 from dmx.training.device import DeviceConfig
 from dmx.training.distributed import all_reduce_mean, sync_losses
-from dmx.training.gradients import Features, backward
+from dmx.training.gradients import Features, backward, learned_parameters
 from dmx.weighting.kinds import GradientWeighting, LossWeighting
 
 Forward = Callable[[Tensor, Tensor | None], Prediction]
@@ -68,7 +68,7 @@ class Learner:
     """The parts of a training step: model, losses, optimizer and schedule.
 
     Attributes:
-        shared: For each of the model's parameters, whether both tasks depend on it; for weightings by gradients.
+        shared: For each learned parameter of the model, whether both tasks depend on it; for weightings by gradients.
     """
 
     model: DepthMaskModel
@@ -152,7 +152,7 @@ class Learner:
         Returns:
             The total loss, unscaled.
         """
-        weighting, parameters = self.loss.weighting, list(self.model.parameters())
+        weighting, parameters = self.loss.weighting, learned_parameters(self.model)
         if isinstance(weighting, GradientWeighting):
             return backward(losses, weighting, parameters, self.shared, features, self.scaler)
         total: Tensor = weighting(sync_losses(losses))

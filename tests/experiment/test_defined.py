@@ -16,7 +16,9 @@ from dmx.data.layout import read
 from dmx.errors import ConfigError, DataError
 from dmx.experiment import check
 from dmx.outcome import Outcome
+from dmx.tracking.home import Home
 
+HOME = Home(Path("unused"))
 Make = Callable[..., dict[str, Any]]
 
 
@@ -42,20 +44,20 @@ def test_an_objective_without_a_value_on_the_truth_is_refused(own: Path, tiny: M
     without_objects(own)
     metric = f"val/mask/iou_{form}"
     with pytest.raises(DataError, match=rf"{metric} has no value on the 12 validation samples at 32x32 whatever is "):
-        check(parse_experiment(on(own, tiny, objective=metric), "test"))
-    assert check(parse_experiment(on(own, tiny), "test"))  # depth is there
+        check(parse_experiment(on(own, tiny, objective=metric), "test"), HOME)
+    assert check(parse_experiment(on(own, tiny), "test"), HOME)  # depth is there
     with pytest.raises(DataError, match="because no mask there has an object; take another objective"):
-        check(parse_experiment(on(own, tiny), "test"), [metric])
+        check(parse_experiment(on(own, tiny), "test"), HOME, [metric])
 
 
 def test_one_sample_with_a_value_is_enough(own: Path, tiny: Make) -> None:
     config = parse_experiment(on(own, tiny, objective="val/mask/iou_per_image"), "test")
-    val = check(config).split.val
+    val = check(config, HOME).split.val
     masks = {path.stem: path.read_bytes() for path in own.glob("mask/*.png")}
     without_objects(own)
     last = next(sample for sample in read(own).samples if sample.id == val[-1])
     (own / last.mask).write_bytes(masks[Path(last.mask).stem])
-    assert check(config)
+    assert check(config, HOME)
 
 
 @pytest.mark.parametrize("what", ["depth", "mask"])
@@ -77,14 +79,14 @@ def test_what_no_training_sample_knows_is_refused(
     monkeypatch.setattr(dataset, "resize", losing)
     config = parse_experiment(on(own, tiny, stages=[{"epochs": 1, "size": 16, "batch_size": 8}]), "test")
     with pytest.raises(DataError, match=f"{what} is known in none of the 24 training samples at 16x16, so nothing can"):
-        check(config)
+        check(config, HOME)
 
 
 def test_a_goal_of_another_kind_of_depth_is_refused(own: Path, tiny: Make) -> None:
     declared = own / "dataset.yaml"
     assert "metric" in declared.read_text()
     with pytest.raises(ConfigError, match=r"objectives: 'val/depth/nothing' is not defined for metric depth; take one"):
-        check(parse_experiment(on(own, tiny), "test"), ["val/depth/nothing"])
+        check(parse_experiment(on(own, tiny), "test"), HOME, ["val/depth/nothing"])
     study = {"name": "s", "experiment": tiny(), "search": {"loss.depth": ["silog", "l1"]}, "trials": 1}
     config = parse_study({**study, "objectives": ["val/mask/iou_pooled", "parameters"], "pruner": "none"}, "study")
     assert config.metrics == ("val/depth/rmse_pooled", "val/mask/iou_pooled")

@@ -19,6 +19,7 @@ from dmx.experiment import check, loaders
 from dmx.experiment.loaders import StageLoaders
 from dmx.outcome import Outcome
 from dmx.results.records import read_result
+from dmx.tracking.home import Home
 
 LONG = 120.0
 """Seconds, of which a machine with other work may need many; a run that was to be ended and takes so long was not."""
@@ -32,7 +33,7 @@ def run(tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     data = tiny()
     data["data"] |= {"workers": 1, "cache": "none"}
     data["training"] |= {"checkpoint_seconds": 0}
-    chosen = check(parse_experiment(data, "test")).split.train[0]
+    chosen = check(parse_experiment(data, "test"), Home(tmp_path)).split.train[0]
 
     def make(deed: Callable[[], None], home: str = "home", **options: Any) -> Any:
         augment = AtSample(chosen, deed, os.getpid(), tmp_path / "stuck")

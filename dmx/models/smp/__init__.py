@@ -24,8 +24,9 @@ Args:
         weights (Misra et al. 2016).
     inputs: Which pictures it looks at: `image`, `image+background` along the channels, or `two_stems`, a convolution
         of each before that.
-    weights: Weights that the encoder starts from, by the library's names, as `imagenet`, or timm's, as `a1_in1k`. For
-        other than three channels its first convolution is repeated and rescaled by the library.
+    weights: Weights that the encoder starts from, by the library's names, as `imagenet`, or timm's, as `a1_in1k`; or
+        a file, safetensors or torch's, with a slash in its path or `.safetensors`, `.pth`, `.pt` or `.bin` at its end.
+        For other than three channels its first convolution is repeated and rescaled.
 
 Raises:
     UserError: The architecture does not take the encoder, or the weights cannot be had; or, in training, a batch is

@@ -1,15 +1,18 @@
 """Building a network from names, with a check that it works, or one message that suggests an alternative."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from dmx.errors import UserError
 from dmx.models.inputs import AnyInputs
-from dmx.models.pretrained import require_weights
-from dmx.models.smp.encoders import weights_of
+from dmx.models.pretrained import packaged, require_weights
+from dmx.models.smp.encoders import colours_of, weights_of
+from dmx.models.smp.local import colours_of_file, load_encoder
 from dmx.models.smp.network import Architecture, Form, SmpNet, TokenNet
+from dmx.models.weights import file_of, is_path
 
 
 def build(architecture: Architecture, encoder: str, form: Form, inputs: AnyInputs, weights: str) -> SmpNet:
@@ -20,13 +23,21 @@ def build(architecture: Architecture, encoder: str, form: Form, inputs: AnyInput
     last norm of a transformer) are removed.
 
     Raises:
-        UserError: The pretrained weights are unavailable, or the architecture does not support the encoder.
+        UserError: The pretrained weights are unavailable or do not fit, or the architecture does not support the
+            encoder.
     """
-    if weights != "none":
+    file = local_file(encoder, weights)
+    if file is None and weights != "none":
         require_weights(encoder, weights, weights_of(encoder))
+    initial = "none" if file else weights
     try:
-        net = (TokenNet if architecture.tokens else SmpNet)(architecture, encoder, form, inputs, weights)
+        net = (TokenNet if architecture.tokens else SmpNet)(architecture, encoder, form, inputs, initial)
+        if file is not None:
+            load_encoder(net.encoder, encoder, file, net.pictures.channels)
+            net.colours = colours_of_file(encoder) if is_path(weights) else colours_of(encoder, weights)
         leave_out_unused(net)
+    except UserError:
+        raise
     except Exception as error:  # ValueError, TypeError, KeyError, RuntimeError, AssertionError, ... by encoder
         said = " ".join(str(error).split())
         raise UserError(
@@ -34,6 +45,17 @@ def build(architecture: Architecture, encoder: str, form: Form, inputs: AnyInput
             f"take {architecture.encoders}, for instance {architecture.instead}."
         ) from error
     return net
+
+
+def local_file(encoder: str, weights: str) -> Path | None:
+    """The file with the weights: the one that is named, or an installed package's; None if there is neither.
+
+    A package comes before the hub, so that the weights do not depend on whether the hub can be reached.
+
+    Raises:
+        UserError: The named file does not exist.
+    """
+    return file_of(weights, "weights") if is_path(weights) else packaged(encoder, weights)
 
 
 class Unused(nn.Module):

@@ -13,6 +13,7 @@ from pydantic import AfterValidator
 from dmx.errors import did_you_mean
 from dmx.models.joint import Rgb
 from dmx.models.pretrained import Pretrained
+from dmx.models.weights import is_path
 from dmx.registry import Choice
 
 TIMM = "tu-"
@@ -118,18 +119,34 @@ def colours_of(encoder: str, weights: str) -> tuple[Rgb, Rgb]:
         from segmentation_models_pytorch.encoders import get_preprocessing_params
 
         found = get_preprocessing_params(encoder, weights)
+    return _in_unit_range(found)
+
+
+def colours_of_default(encoder: str) -> tuple[Rgb, Rgb] | None:
+    """Mean and standard deviation as in `colours_of`, of timm's default weights; None if it has none."""
+    if not encoder.startswith(TIMM):
+        return None
+    import timm
+
+    found = timm.get_pretrained_cfg(encoder.removeprefix(TIMM))
+    return None if found is None else _in_unit_range(vars(found))
+
+
+def _in_unit_range(found: Mapping[str, Any]) -> tuple[Rgb, Rgb]:
     greatest = found.get("input_range", (0, 1))[1]
     mean, std = ([value / greatest for value in found[key]] for key in ("mean", "std"))
     return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
 
 
 def check_weights(name: str) -> str:
-    """Check that `name` is `none` or the weights of some encoder, and return it.
+    """Check that `name` is `none`, the weights of some encoder, or a path, and return it.
+
+    Whether there is such a file is known only when the network is built.
 
     Raises:
         ValueError: No encoder has such weights.
     """
-    if name in COMMON_WEIGHTS:
+    if name in COMMON_WEIGHTS or is_path(name):
         return name
     own = {weights for entry in encoders().values() for weights in entry["pretrained_settings"]}
     tags = {tag for found in timm_tags().values() for tag in found}

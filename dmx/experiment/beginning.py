@@ -1,0 +1,105 @@
+"""What a network begins with: the weights of another run, or of files, which are part of a run's identity."""
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dmx.config import ExperimentConfig
+from dmx.errors import DataError, UserError, did_you_mean
+from dmx.experiment.trained import best_weights
+from dmx.models.joint import JointNet
+from dmx.models.weights import compare, file_of, is_path, read_state, shapes_of, without_prefixes
+from dmx.registry import Params
+from dmx.results.records import ended
+from dmx.tracking.home import CONFIG, Home
+
+START, ENCODER = "start", "model.weights"
+NET = "net."
+"""What stands before the names of a network's tensors in the weights of a run, beside `mean` and `std`."""
+COLOURS = ("mean", "std")
+
+
+def weights_files(config: ExperimentConfig, home: Home) -> dict[str, Path]:
+    """The files that a network begins with, by the setting that names them: `start`, or else `model.weights`.
+
+    Raises:
+        UserError: There is no such file or run, or the run has not ended or has no weights.
+    """
+    if config.start is not None:
+        return {START: file_of(config.start, START) if is_path(config.start) else weights_of_run(home, config.start)}
+    weights = getattr(config.model, "weights", None)
+    return {ENCODER: file_of(weights, ENCODER)} if isinstance(weights, str) and is_path(weights) else {}
+
+
+def weights_of_run(home: Home, run: str) -> Path:
+    """The best weights of a run that has ended.
+
+    Raises:
+        UserError: There is no such run, or it has not ended or has no weights.
+    """
+    if not (home.run(run) / CONFIG).is_file():
+        known = did_you_mean(run, home.runs_with(CONFIG))
+        raise UserError(f"start names run '{run}', but there is none in {home.root}, and no file either; {known}")
+    ended(home, run)
+    return best_weights(home, run)
+
+
+def without_weights(model: Params) -> Params:
+    """The model without pretrained weights, which `start` replaces, so that they need not be had."""
+    return model.model_copy(update={"weights": "none"}) if "weights" in type(model).model_fields else model
+
+
+def begin_with(net: JointNet, path: Path) -> None:
+    """Load all weights of `net`, and its colours, from a file as `save_weights` writes it.
+
+    Raises:
+        UserError: The file cannot be read, or does not fit; `net` is unchanged.
+    """
+    state = without_prefixes(read_state(path), lambda name: False)
+    wanted = {f"{NET}{name}": shape for name, shape in shapes_of(net).items()} | dict.fromkeys(COLOURS, (3, 1, 1))
+    fit = compare(wanted, state)
+    fit.require(path, "this model", "All of `model` must be as it was in the run that the weights are of.")
+    kept = {name: state.get(f"{NET}{name}", value) for name, value in net.state_dict().items()}
+    net.load_state_dict(kept)
+    mean, std = (state[name].flatten().tolist() for name in COLOURS)
+    net.colours = ((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_weights(before: Mapping[str, Any], now: Mapping[str, str], who: str) -> None:
+    """Check that files of weights have the content with which a run or study began.
+
+    Args:
+        before: The stored SHA-256 by setting.
+        now: Those of the files as they are.
+        who: The run or study, for the message.
+
+    Raises:
+        DataError: They differ.
+    """
+    if changed := [where for where, digest in now.items() if before.get(where) != digest]:
+        raise DataError(
+            f"{who} began with another content of what {' and '.join(changed)} names than it has now; what it learned "
+            "from both would mix. Bring the file back, or take another `name`."
+        )
+
+
+def check_weights_of_ended(record: Mapping[str, Any], config: ExperimentConfig, home: Home, who: str) -> None:
+    """Check that a run that has ended is the one that this configuration stands for, as far as files can tell.
+
+    Files that are not there any more are not needed.
+
+    Raises:
+        DataError: A file that it began with has another content now.
+    """
+    files: dict[str, Path] = {}
+    with suppress(UserError):
+        files = weights_files(config, home)
+    check_weights(record.get("weights", {}), {where: sha256_of(path) for where, path in files.items()}, who)
