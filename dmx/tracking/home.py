@@ -38,6 +38,10 @@ EVALUATIONS = "evaluations"
 EVALUATION, EVALUATION_SAMPLES, EVALUATION_PAGE = "evaluation.json", "samples.parquet", "evaluation.html"
 """In the folder of an evaluation: its record (written last), the metric sums of each sample, and its HTML page."""
 
+# In the folder of references.
+REFERENCES = "references.json"
+"""What the references know and their values on validation, written last; beside it their maps and sample tables."""
+
 # In the folder of a study.
 STUDY = "study.yaml"
 """Its configuration, complete."""
@@ -76,6 +80,11 @@ class Home:
     def packs(self) -> Path:
         """The packs that runs share, by the data's fingerprint and size."""
         return self.root / "packs"
+
+    @property
+    def references(self) -> Path:
+        """The references of data sets, a folder for each data, split, size and definitions of metrics."""
+        return self.root / "references"
 
     @property
     def runs(self) -> Path:
