@@ -63,7 +63,7 @@ def show(found: "Evaluation") -> None:
     """Print the metrics overall, by depth and by object size."""
     from rich.console import Console
 
-    from dmx.experiment.evaluations import depth_table, mask_table
+    from dmx.experiment.evaluations import depth_table, mask_table, reference_table
 
     console = Console() if Console().is_terminal else Console(width=200)
 
@@ -73,6 +73,10 @@ def show(found: "Evaluation") -> None:
     console.print(f"{found.run} on {found.data} ({found.part}), {len(found.samples.ids)} samples", highlight=False)
     for title, (head, rows) in (("\nMask", mask_table(found)), ("\nDepth", depth_table(found))):
         table(title, head, [(name, *map(number, values)) for name, *values in rows])
+    head, rows = reference_table(found)
+    if rows:
+        named = [(name, *map(number, values)) for name, *values in rows]
+        table("\nBeside the references", head, named)
     depth = ("depth/abs_rel", "depth/rmse") if found.strata.spec.kind == "metric" else ("depth/mae", "depth/rmse")
     table(
         "\nBy depth",

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,11 +12,12 @@ from dmx.config.objective import COSTS
 from dmx.tracking.home import STUDY, Home
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from dmx.config.objective import Goal
     from dmx.errors import UserError
     from dmx.results.ranking import Entry
+    from dmx.results.references import References
 
     Ranked = tuple[Sequence[Entry], Sequence[Goal], int, str]
 
@@ -36,12 +37,16 @@ def leaderboard(study: str | None, top: int | None, form: str | None, home: Home
     Best first by the objective on validation, each run at its best epoch; with one objective the column `to 1st` says
     whether a run differs from the first by more than chance. With several, the Pareto front comes first: the runs that
     no other beats in every objective. STUDY is a study's name; without it, runs of `dmx train` are ranked.
+
+    Beneath stand the references: trivial predictors, such as the mean depth map of the training part.
     """
+    from dmx.results.references import references_of_entries
+
     entries, goals, front, knee = ranked(study, home)
     if not entries:
         raise nothing_to_rank(study, home)
     if form is not None:
-        write(entries[:top], form)
+        write(entries[:top], form, references_of_entries(home, entries))
     else:
         show_ranked(f"Study {study}" if study else "Single runs", home, (entries, goals, front, knee), top or SHOWN)
 
@@ -81,9 +86,9 @@ def several(home: Home, study: str) -> bool:
     return bool(read_yaml(home.study(study) / STUDY).get("objectives"))
 
 
-def write(entries: "Sequence[Entry]", form: str) -> None:
-    """Print the full record of each run at its best epoch, as JSON or CSV."""
-    rows = []
+def write(entries: "Sequence[Entry]", form: str, references: "References | None" = None) -> None:
+    """Print the full record of each run at its best epoch, as JSON or CSV; references have the outcome `reference`."""
+    rows: list[dict[str, Any]] = []
     for place, entry in enumerate(entries, start=1):
         best, result = entry.result.best, entry.result
         facts = {"run": entry.run, "outcome": str(result.outcome), "reason": result.reason, "seconds": result.seconds}
@@ -93,12 +98,22 @@ def write(entries: "Sequence[Entry]", form: str) -> None:
             {"place": place if best else None, **facts, "epoch": best.epoch if best else None, **costs, **metrics}
             | {f"param {key}": value for key, value in entry.record["params"].items()}
         )
+    rows += reference_rows(references)
     if form == "json":
         click.echo("[" + ",\n ".join(map(json.dumps, rows)) + "]")  # `indent` would take a second for thousands of rows
         return
     writer = csv.DictWriter(sys.stdout, list(dict.fromkeys(key for row in rows for key in row)))
     writer.writeheader()
     writer.writerows(rows)
+
+
+def reference_rows(references: "References | None") -> "Iterator[dict[str, Any]]":
+    """Yield a row for each reference, with its metrics on validation."""
+    from dmx.results.references import titled
+
+    for name, values in references.values.items() if references is not None else ():
+        metrics = {f"val/{metric}": value for metric, value in values.items()}
+        yield {"place": None, "run": titled(name), "outcome": "reference", **metrics}
 
 
 def show_study(name: str, home: Home, title: str, top: int | None = None) -> None:
@@ -108,14 +123,20 @@ def show_study(name: str, home: Home, title: str, top: int | None = None) -> Non
 
 def show_ranked(title: str, home: Home, found: "Ranked", top: int) -> None:
     """Print ranked runs as a table that marks which differences are more than chance."""
-    from dmx.cli.table import show
+    from dmx.cli.table import show, tell_standings
     from dmx.compare.leads import leads
+    from dmx.results.references import references_of_entries
 
     entries, goals, front, knee = found
+    references = references_of_entries(home, entries)
     if len(goals) < 2:
-        show(entries, title, top, leads=leads(home, entries[:top]))
+        show(entries, title, top, leads=leads(home, entries[:top]), references=references)
+        tell_standings(references, entries[0], [entries[0].record["objective"]["metric"]])
         return
-    show(entries, title, top, [goal.metric for goal in goals])
+    show(entries, title, top, [goal.metric for goal in goals], references=references)
     named = ", ".join(f"{goal.metric} ({goal.direction})" for goal in goals)
     click.echo(f"By {named}: no run beats one of the first {front} in everything (the Pareto front).")
     click.echo(f"The best compromise of these (the knee), which `dmx train-best` trains, is {knee}.")
+    for entry in entries:
+        if entry.run == knee:
+            tell_standings(references, entry, [goal.metric for goal in goals])

@@ -1,14 +1,16 @@
 """The leaderboard as a table in the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import click
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from dmx.compare.columns import Column, Kind, Value, columns
+from dmx.compare.columns import METRICS, Column, Kind, Value, columns
 from dmx.compare.leads import Leads
 from dmx.config import Objective
 from dmx.results.ranking import Entry
+from dmx.results.references import References, standings, titled
 
 NOT_COMPARED = Leads({}, "")
 WIDE = 200
@@ -21,8 +23,9 @@ def show(
     top: int | None = None,
     goals: Sequence[str] = (),
     leads: Leads = NOT_COMPARED,
+    references: References | None = None,
 ) -> None:
-    """Print ranked entries, best first; missing values are shown as a dash.
+    """Print ranked entries, best first, and beneath them the references; missing values are shown as a dash.
 
     Args:
         entries: The result of `rank`.
@@ -30,6 +33,7 @@ def show(
         top: Number of entries to show; None: all.
         goals: Metrics to show first, if there are several objectives.
         leads: The statistical comparison of each entry with the first.
+        references: The references of their data; rows of their own, or lines where these would cost a column.
     """
     objective = Objective(**entries[0].record["objective"])
     wanted = columns(entries, (objective.metric, *goals), leads)
@@ -45,7 +49,14 @@ def show(
         table.add_column(column.name, justify=justify, no_wrap=True)
     for row in zip(*(cells[column] for column in fitted), strict=True):
         table.add_row(*row)
+    known = referred(fitted, references)
+    widths = [max(map(len, (one.name, *cells[one], *column))) for one, *column in zip(fitted, *known, strict=True)]
+    as_rows = sum(widths) + 2 * len(widths) <= console.width + 2
+    for cells_of_one in [[""] * len(fitted), *known] if known and as_rows else ():
+        table.add_row(*cells_of_one)
     console.print(table)
+    for line in () if as_rows else lines(references):
+        console.print(line, highlight=False, markup=False)
     if left_out := [column.name for column in wanted if column not in fitted]:
         console.print(f"No room for {', '.join(left_out)}; a wider terminal, `--json` or `--csv` shows them.")
     if top is not None and len(entries) > top:
@@ -66,6 +77,27 @@ def fitting(wanted: Sequence[Column], cells: Mapping[Column, Sequence[str]], wid
             break
         fitted.remove(column)
     return fitted
+
+
+def referred(shown: Sequence[Column], references: References | None) -> list[list[str]]:
+    """A row of cells for each reference."""
+    known = references.values if references is not None else {}
+    return [[written(one.kind, one.of_reference(name, values)) for one in shown] for name, values in known.items()]
+
+
+def lines(references: References | None) -> Iterator[str]:
+    """A line for each reference with the metrics that leaderboards show, where it has them."""
+    for name, values in references.values.items() if references is not None else ():
+        known = ((metric.removeprefix("val/"), values.get(metric.removeprefix("val/"))) for metric in METRICS)
+        shown = [f"{metric.removesuffix('_pooled')} {value:.4g}" for metric, value in known if value is not None]
+        yield f"{titled(name)}: {', '.join(shown) or '-'}"
+
+
+def tell_standings(references: References | None, entry: Entry, metrics: Sequence[str], who: str = "") -> None:
+    """Print how a run stands against the strongest reference, a line for each of these metrics that both have."""
+    values = entry.result.best.metrics if entry.result.best else {}
+    for one in standings(references, metrics, values):
+        click.echo(f"{who or entry.run} against the references: {one}.")
 
 
 def explain(console: Console, objective: Objective, leads: Leads) -> None:

@@ -1,11 +1,12 @@
 """The columns of a leaderboard: the same in the terminal (`dmx.cli.table`) and in the report (`dmx.report.summary`)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from dmx.compare.leads import Leads
 from dmx.results.ranking import Entry
+from dmx.results.references import titled
 
 METRICS = ("val/mask/iou_pooled", "val/depth/rmse_pooled", "val/depth/delta1_pooled")
 """Metrics that are shown after those that the runs are ranked by."""
@@ -21,11 +22,19 @@ class Column:
         name: Its header.
         kind: How its values are formatted: names and texts verbatim, all others as numbers.
         value: Returns its value for a place, counted from 1, and an entry; None if there is none.
+        metric: The metric that it shows, with `val/`; empty for other columns.
     """
 
     name: str
     kind: Kind
     value: Callable[[int, Entry], Value]
+    metric: str = ""
+
+    def of_reference(self, name: str, values: Mapping[str, float | None]) -> Value:
+        """The value for a reference, by its metrics without `val/`; references have neither place nor costs."""
+        if self.metric:
+            return values.get(self.metric.removeprefix("val/"))
+        return {"run": titled(name), "outcome": "reference"}.get(self.name, "")
 
 
 def columns(entries: Sequence[Entry], first: Sequence[str], leads: Leads) -> list[Column]:
@@ -59,7 +68,7 @@ def _metric(name: str) -> Column:
     def value(place: int, entry: Entry) -> Value:
         return entry.result.best.metrics.get(name) if entry.result.best else None
 
-    return Column(name.removeprefix("val/").removesuffix("_pooled"), "metric", value)
+    return Column(name.removeprefix("val/").removesuffix("_pooled"), "metric", value, name)
 
 
 def _verdict(place: int, entry: Entry, leads: Leads) -> Value:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +17,10 @@ from dmx.errors import DataError, UserError
 from dmx.experiment.checks import check_pack
 from dmx.experiment.gathered import Gathered, Strata, Worst
 from dmx.experiment.prepare import FEW, first_batches
+from dmx.experiment.references import Predictors, Source, kept_references
 from dmx.experiment.start import read_identity
 from dmx.experiment.trained import Trained
-from dmx.metrics import Probabilities
+from dmx.metrics import Probabilities, definitions
 from dmx.quartet import Batch, Prediction
 from dmx.results.records import kept_text
 from dmx.sample_table import SampleTable
@@ -52,6 +54,7 @@ class Evaluation:
         why_none: Why there is no threshold.
         strata: Values by depth range and by mask size.
         worst: Pictures of the worst samples.
+        references: The references' metrics on the same samples; empty for data without a training part of the run.
         execution: The resolved device settings.
     """
 
@@ -67,6 +70,7 @@ class Evaluation:
     why_none: str
     strata: Strata
     worst: Worst
+    references: Mapping[str, Mapping[str, float | None]]
     execution: Mapping[str, str]
 
     @property
@@ -102,7 +106,7 @@ def evaluate(
     settings = network.config.data.split.model_dump()
     ids = ids_of(index, part, lambda: own_split(home, network) if own else split(index, **settings))
     network = check_precision(network, index, ids)
-    gathered = Gathered(network, index)
+    gathered = Gathered(network, index, own_references(network, index, home, identity, progress) if own else None)
     for batch, prediction in predictions(network, index, ids, progress):
         gathered.take(batch, prediction)
     if own and part == "val":
@@ -127,6 +131,7 @@ def evaluate(
         why_none=why_none,
         strata=gathered.strata,
         worst=gathered.worst,
+        references=gathered.references(),
         execution=network.device_config.facts(),
     )
 
@@ -167,6 +172,15 @@ def predictions(
         yield batch, prediction
         done += len(batch)
         progress(done, len(ids))
+
+
+def own_references(
+    network: Trained, index: DatasetIndex, home: Home, identity: Mapping[str, Any], progress: Progress
+) -> Predictors:
+    """The references of the run's own data, made if the run is older than they are."""
+    now = {**identity, "definitions": definitions(index.depth)}
+    opened = partial(QuartetDataset, index, size=network.size, memory=False)
+    return kept_references(home, Source(index, own_split(home, network), opened, now), progress)
 
 
 def own_threshold(network: Trained, home: Home, fingerprint: str) -> tuple[float | None, str]:

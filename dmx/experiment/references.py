@@ -1,4 +1,4 @@
-"""References: what is known without looking at a picture, computed from the training part once for all its runs.
+"""References: trivial predictors from the training part, computed once for all runs on the same data and split.
 
     mean_map               the mean of the known training depths at each pixel; the global mean where none is known
     global_mean            their mean over all pixels

@@ -12,6 +12,7 @@ from dmx.outcome import Outcome
 from dmx.report.html import count, duration, figure, inline, join, number, table, tag, text
 from dmx.report.reading import Axis
 from dmx.report.study_data import StudyData, Trial
+from dmx.results.references import references_of_entries
 
 TOP = 10
 SHEETS = Path("images") / "val"
@@ -65,7 +66,7 @@ def _time(study: StudyData) -> str:
 
 
 def board(study: StudyData) -> Markup:
-    """Render the ten best runs."""
+    """Render the ten best runs, and beneath them the references."""
     entries = study.ranked
     if not entries:
         return text("No run has left a result.")
@@ -75,6 +76,9 @@ def board(study: StudyData) -> Markup:
         [_written(column.kind, column.value(place, entry)) for column in wanted]
         for place, entry in enumerate(entries[:TOP], start=1)
     ]
+    references = references_of_entries(study.home, entries)
+    for name, values in references.values.items() if references is not None else ():
+        rows.append([_written(column.kind, column.of_reference(name, values)) for column in wanted])
     numbers = [i for i, column in enumerate(wanted) if column.kind not in ("name", "text")]
     left = len(entries) - TOP
     more = text(f"{count(left, 'run')} more: dmx leaderboard {study.config.name}") if left > 0 else Markup()

@@ -1,4 +1,4 @@
-"""Stored references of a run's data: what is known without looking at a picture, and how a run stands against it.
+"""Stored references of a run's data: trivial predictors from its training part, and how a run stands against them.
 
 `dmx.experiment.references` makes them. Here they are only read: a home without them is as good as before.
 """

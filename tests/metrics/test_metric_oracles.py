@@ -16,7 +16,9 @@ SKILL = {"skill"}  # needs a reference: test_skill.py
 
 
 def test_no_metric_is_without_an_oracle():
-    assert set(MASK) | WHOLE | SKILL == {name for name, c in mask_metrics.items() if c.function.__module__.startswith("dmx.")}
+    assert set(MASK) | WHOLE | SKILL == {
+        name for name, c in mask_metrics.items() if c.function.__module__.startswith("dmx.")
+    }
     assert set(DEPTH) | NEIGHBOURS | SKILL == {
         name for name, c in depth_metrics.items() if c.function.__module__.startswith("dmx.")
     }

@@ -83,4 +83,5 @@ def test_agrees_with_numpy(scene, metres, seed):
 
 
 def test_more_is_better():
-    assert higher_is_better("depth/skill_pooled") and higher_is_better("mask/skill_per_image")
+    assert higher_is_better("depth/skill_pooled")
+    assert higher_is_better("mask/skill_per_image")
