@@ -11,6 +11,7 @@ from dmx.results.ranking import Entry, comparable
 from dmx.results.records import read_result
 from dmx.results.references import PREFIX, References, references_of_entries, titled
 from dmx.sample_table import SampleTable, base
+from dmx.stored import intact
 from dmx.tracking.home import BEST_SAMPLES, RESULT, Home
 
 MEASURED = ("data", "split", "size", "definitions")
@@ -130,7 +131,10 @@ def reference(name: str, references: References | None, home: Home) -> Candidate
         )
     if name not in references.values:
         raise UserError(f"no reference '{name}'; {did_you_mean(name, references.values)}")
-    return Candidate(titled(name), (), (SampleTable.load(references.samples(name)),), references.values[name])
+    path = references.samples(name)
+    with intact(path, f"remove {references.folder}; the next run on these data makes it anew."), path.open("rb"):
+        table = SampleTable.load(path)
+    return Candidate(titled(name), (), (table,), references.values[name])
 
 
 def apart(first: Candidate, other: Candidate, metric: str) -> Difference | None:

@@ -109,10 +109,8 @@ def evaluate(
     gathered = Gathered(network, index, own_references(network, index, home, identity, progress) if own else None)
     for batch, prediction in predictions(network, index, ids, progress):
         gathered.take(batch, prediction)
-    if own and part == "val":
-        threshold, why_none = gathered.probabilities.best_threshold, ""
-    else:
-        threshold, why_none = own_threshold(network, home, identity["data"])
+    here = (gathered.probabilities.best_threshold, "") if own and part == "val" else None
+    threshold, why_none = here or own_threshold(network, home, identity["data"])
     return Evaluation(
         run=network.run,
         data=index.name,

@@ -198,13 +198,13 @@ def best_threshold(mask: Plane, objects: Any, count: Any) -> float | None:
     return counted(mask.flatten(), objects.double().flatten(), count.double().flatten()).best_threshold
 
 
-def spread(ids: Sequence[str], most: int = MOST) -> list[int]:
-    """The numbers of at most `most` samples, evenly spread.
+def spread(count: int, most: int = MOST) -> list[int]:
+    """The numbers of at most `most` of `count` samples, evenly spread.
 
-    >>> spread("abcdefg", 3)
+    >>> spread(7, 3)
     [0, 3, 6]
     """
-    numbers: list[int] = np.unique(np.linspace(0, len(ids) - 1, min(most, len(ids))).round().astype(int)).tolist()
+    numbers: list[int] = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist()
     return numbers
 
 
@@ -295,7 +295,7 @@ def stored(folder: Path) -> Predictors:
 def made(folder: Path, source: Source, progress: Progress) -> Predictors:
     """Compute and store the references."""
     parts, spec = source.parts, source.index.depth
-    numbers = spread(parts.train)
+    numbers = spread(len(parts.train))
     late, sums = Late(progress, len(numbers) + len(parts.val)), Sums()
     training = source.open(parts.train)
     height, width = training.size

@@ -197,6 +197,7 @@ def test_the_leaderboard_is_there_for_programs(home: Path) -> None:
     rows = json.loads(said("--json"))
     board = list(csv.DictReader(io.StringIO(said("--csv"))))
     assert [row["run"] for row in rows] == [row["run"] for row in board]
+    rows, board = rows[:4], board[:4]  # then come the references
     assert [row["place"] for row in rows] == list(range(1, len(rows) + 1))
     values = [row["val/depth/rmse_pooled"] for row in rows]
     assert values == sorted(values)
