@@ -36,7 +36,7 @@ from dmx.metrics import Evaluator, Probabilities, ReferenceMaps, higher_is_bette
 from dmx.metrics.pixels import DepthPixels, MaskPixels
 from dmx.metrics.probabilities import BINS
 from dmx.quartet import Batch, DepthSpec
-from dmx.results.references import Known, key_of, read_known
+from dmx.results.references import Known, digest, key_of, read_known
 from dmx.sample_table import SampleTable
 from dmx.stored import intact, replace_bytes, replace_text
 from dmx.tracking.home import REFERENCES, Home
@@ -253,7 +253,7 @@ class Source:
     @property
     def key(self) -> str:
         """Names the folder; with the data's stamp, as all that is cached from pictures."""
-        return f"{key_of(self.identity)}-{self.index.stamp[:8]}"
+        return f"{key_of(self.identity)}-{digest(self.identity['definitions'])[:8]}-{self.index.stamp[:8]}"
 
 
 def kept_references(home: Home, source: Source, progress: Progress = lambda done, total: None) -> Predictors:
@@ -328,6 +328,7 @@ def keep(folder: Path, predictors: Predictors, judge: Judge, source: Source, sam
         training=len(source.parts.train),
         constants=constants,
         values=values,
+        definitions=source.identity["definitions"],
         higher_is_better={metric: higher_is_better(metric) for each in values.values() for metric in each},
     )
     replace_text(folder / REFERENCES, json.dumps(known.model_dump(), indent=1))

@@ -43,6 +43,7 @@ class Known(BaseModel):
         training: The number of training samples in all.
         constants: The global mean and median of depth, and the thresholds of the masks.
         values: On validation, each reference's metrics by full name, without `val/`.
+        definitions: Of every metric that a run on these data has, by full name.
         higher_is_better: By a metric's full name.
     """
 
@@ -50,6 +51,7 @@ class Known(BaseModel):
     training: int
     constants: dict[str, float | None]
     values: dict[str, dict[str, float | None]] = Field(min_length=1)
+    definitions: dict[str, str]
     higher_is_better: dict[str, bool]
 
 
@@ -84,8 +86,15 @@ def strongest(
 
 
 def key_of(identity: Mapping[str, Any]) -> str:
-    """What names the references of runs with this identity, see `identity_of`; a run's record contains its own."""
-    facts = [VERSION, *(identity.get(what) for what in ("data", "split", "size", "definitions"))]
+    """The key of data, split and size of runs with this identity, see `identity_of`; a run's record contains its own.
+
+    It begins the names of folders of references; definitions of metrics and the copy of the data end them.
+    """
+    return digest(VERSION, *(identity.get(what) for what in ("data", "split", "size")))
+
+
+def digest(*facts: Any) -> str:
+    """A short digest of plain data."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -101,7 +110,10 @@ def read_known(folder: Path) -> Known:
 
 
 def references_of(home: Home, records: Iterable[Mapping[str, Any]]) -> References | None:
-    """The references of the first of these records that has any; None if there are none, as for older runs.
+    """The references of the first of these records that has any; None if there are none.
+
+    References are a run's where all metrics that both know are defined alike: a run that is older than a metric has
+    those that a newer run has made. Of several, those with the most metrics in common are taken.
 
     Raises:
         UserError: They are damaged.
@@ -114,8 +126,15 @@ def references_of(home: Home, records: Iterable[Mapping[str, Any]]) -> Reference
         if key in looked_for:
             continue
         looked_for.add(key)
-        for path in sorted(home.references.glob(f"{key}-*/{REFERENCES}")):  # one for each copy of the data
-            return References(path.parent, read_known(path.parent))
+        own = record.get("definitions") or {}
+        found: list[tuple[int, References]] = []
+        for path in sorted(home.references.glob(f"{key}-*/{REFERENCES}")):
+            known = read_known(path.parent)
+            common = [known.definitions[metric] == own[metric] for metric in own if metric in known.definitions]
+            if all(common):
+                found.append((len(common), References(path.parent, known)))
+        if found:
+            return max(found, key=lambda one: one[0])[1]
     return None
 
 

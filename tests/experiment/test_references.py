@@ -281,14 +281,13 @@ def test_many_that_need_them_at_once_make_them_once(source: Source, tmp_path: Pa
     assert len({(one.mean, one.median, one.mask_threshold, one.difference_threshold) for one in found}) == 1
 
 
-@pytest.mark.parametrize("name", [REFERENCES, "maps.safetensors", "mean_map.parquet"])
-def test_a_damaged_file_is_made_anew(source: Source, tmp_path: Path, name: str) -> None:
+def test_a_damaged_file_is_made_anew(source: Source, tmp_path: Path) -> None:
     home = Home(tmp_path)
     kept_references(home, source)
-    path = home.references / source.key / name
-    whole = path.read_bytes()
-    for damage in (b"", whole[: len(whole) // 2], b'{"values": {}}'):
-        path.write_bytes(damage)
+    for name in (REFERENCES, "maps.safetensors", "mean_map.parquet"):
+        path = home.references / source.key / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
         kept_references(home, source)
         assert path.read_bytes() == whole
 
@@ -304,11 +303,24 @@ def test_one_who_only_reads_says_what_to_do_about_a_damaged_file(source: Source,
         read_known(tmp_path)
 
 
-def test_other_definitions_are_other_references(source: Source, tmp_path: Path) -> None:
-    kept_references(Home(tmp_path), source)
-    assert references_of(Home(tmp_path), [source.identity]) is not None
-    assert references_of(Home(tmp_path), [{**source.identity, "definitions": {"depth/rmse_pooled": "old"}}]) is None
-    assert references_of(Home(tmp_path), [{}]) is None
+def test_other_definitions_are_other_references_and_fewer_are_not(source: Source, tmp_path: Path) -> None:
+    home = Home(tmp_path)
+
+    def with_definitions(**changes: str) -> dict[str, Any]:
+        return {**source.identity, "definitions": {"depth/rmse_pooled": "another", **changes}}
+
+    older = {k: v for k, v in source.identity["definitions"].items() if "skill" not in k}
+    kept_references(home, source)
+    for known in (source.identity, {**source.identity, "definitions": older}, {**source.identity, "definitions": {}}):
+        assert references_of(home, [{}, known]) is not None
+    for unknown in ({}, {**source.identity, "size": [8, 8]}, with_definitions()):
+        assert references_of(home, [unknown]) is None
+    kept_references(home, replace(source, identity=with_definitions()))
+    found = [references_of(home, [one]) for one in (source.identity, with_definitions(**{"mask/new_pooled": "new"}))]
+    assert [one and one.known.definitions["depth/rmse_pooled"] for one in found] == [
+        source.identity["definitions"]["depth/rmse_pooled"],
+        "another",
+    ]
 
 
 def test_how_a_run_stands(home: Home) -> None:
