@@ -59,8 +59,10 @@ def compare(
         writer = csv.DictWriter(sys.stdout, ["metric", "run", "value", "difference", "low", "high", "verdict"])
         writer.writeheader()
         for row in rows(found):
-            known = ({"run": titled(name), "value": value} for name, value in row["references"].items())
-            writer.writerows({"metric": row["metric"], **one} for one in (*row["runs"], *known))
+            named = {one.name for one in found.candidates}
+            known = [{"run": titled(name), "value": value} for name, value in row["references"].items()]
+            others = [one for one in known if one["run"] not in named]
+            writer.writerows({"metric": row["metric"], **one} for one in (*row["runs"], *others))
     else:
         show(found)
     if page is not None:

@@ -93,11 +93,11 @@ def lines(references: References | None) -> Iterator[str]:
         yield f"{titled(name)}: {', '.join(shown) or '-'}"
 
 
-def tell_standings(references: References | None, entry: Entry, metrics: Sequence[str], who: str = "") -> None:
+def tell_standings(references: References | None, entry: Entry, metrics: Sequence[str]) -> None:
     """Print how a run stands against the strongest reference, a line for each of these metrics that both have."""
     values = entry.result.best.metrics if entry.result.best else {}
     for one in standings(references, metrics, values):
-        click.echo(f"{who or entry.run} against the references: {one}.")
+        click.echo(f"{entry.run} against the references: {one}.")
 
 
 def explain(console: Console, objective: Objective, leads: Leads) -> None:

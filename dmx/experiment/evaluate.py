@@ -178,7 +178,8 @@ def own_references(
     """The references of the run's own data, made if the run is older than they are."""
     now = {**identity, "definitions": definitions(index.depth)}
     opened = partial(QuartetDataset, index, size=network.size, memory=False)
-    return kept_references(home, Source(index, own_split(home, network), opened, now), progress)
+    source = Source(index, own_split(home, network), opened, now, network.device_config.device)
+    return kept_references(home, source, progress)
 
 
 def own_threshold(network: Trained, home: Home, fingerprint: str) -> tuple[float | None, str]:

@@ -41,6 +41,7 @@ from dmx.sample_table import SampleTable
 from dmx.stored import intact, replace_bytes, replace_text
 from dmx.tracking.home import REFERENCES, Home
 
+CPU = torch.device("cpu")
 MOST = 2000
 """Most training samples that are read."""
 MOST_DEPTHS = 2**24
@@ -111,7 +112,7 @@ class Judge:
     def take(self, batch: Batch) -> None:
         """Add a batch."""
         if batch.depth.is_mps:  # MPS has no float64
-            batch = batch.to(torch.device("cpu"))
+            batch = batch.to(CPU)
         maps = self.predictors.maps.to(batch.depth.device)
         t, g = batch.depth.double(), batch.mask.double()
         for name, y in self.predictors.depths(batch).items():
@@ -208,12 +209,12 @@ def spread(count: int, most: int = MOST) -> list[int]:
     return numbers
 
 
-def read(samples: QuartetDataset, numbers: Sequence[int]) -> Iterator[Batch]:
-    """These samples on the CPU, decoded by one thread a core."""
+def read(samples: QuartetDataset, numbers: Sequence[int], device: torch.device = CPU) -> Iterator[Batch]:
+    """These samples, decoded by one thread a core."""
     with ThreadPoolExecutor(cores()) as threads:
         for first in range(0, len(numbers), CHUNK):
             some = [*threads.map(samples.__getitem__, numbers[first : first + CHUNK])]
-            yield collate(some).to(torch.device("cpu"))
+            yield collate(some).to(device)
 
 
 @dataclass
@@ -243,12 +244,14 @@ class Source:
         parts: Its split.
         open: Gives the samples of these ids at the size of validation.
         identity: The identity of the runs, see `identity_of`.
+        device: Where the references are evaluated.
     """
 
     index: DatasetIndex
     parts: Split
     open: Opener
     identity: Mapping[str, Any]
+    device: torch.device = CPU
 
     @property
     def key(self) -> str:
@@ -305,7 +308,7 @@ def made(folder: Path, source: Source, progress: Progress) -> Predictors:
         late.add(len(batch))
     predictors = sums.predictors()
     judge = Judge(predictors, spec)
-    for batch in read(source.open(parts.val), range(len(parts.val))):
+    for batch in read(source.open(parts.val), range(len(parts.val)), source.device):
         judge.take(batch)
         late.add(len(batch))
     keep(folder, predictors, judge, source, len(numbers))

@@ -2,18 +2,19 @@
 
 import json
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dmx.config import ExperimentConfig
 from dmx.config.experiment import flatten
-from dmx.errors import FullError, full
+from dmx.errors import FullError, UserError, full
 from dmx.experiment.failures import crashed, no_room, reason, transient
 from dmx.experiment.prepare import Prepared, begun, check_precision
 from dmx.experiment.references import Source, kept_references
@@ -64,7 +65,8 @@ def run(
     folder = home.run(run_id)
     check_identity(folder / IDENTITY, prepared, f"run {run_id}")
     prepared = as_begun(prepared, folder)
-    source = Source(prepared.index, prepared.split, prepared.loaders.samples, identity_of(prepared))
+    device = prepared.device_config.device
+    source = Source(prepared.index, prepared.split, prepared.loaders.samples, identity_of(prepared), device)
     reference = kept_references(home, source, options.progress.loading).maps
     learner = learner_of(prepared)  # before anything is written: it may raise user errors
     trainer = Trainer(prepared.config, learner, prepared.loaders, prepared.index.depth, folder, options, reference)
@@ -159,9 +161,9 @@ def _close(
         if result.outcome is Outcome.COMPLETE and (folder / BEST_WEIGHTS).exists():
             tracker.artifact(folder / BEST_WEIGHTS)
     config, identity = prepared.config, identity_of(prepared)
-    references = references_of(Home(folder.parent.parent), [identity])
-    found = standings(references, (config.objective.metric, *required), result.best.metrics if result.best else {})
-    unsent = tracker.finish(result.outcome, result.reason, tags={BELOW_TAG: below(found)} if found else {})
+    values = result.best.metrics if result.best else {}
+    tags = _standing(folder, identity, (config.objective.metric, *required), values)
+    unsent = tracker.finish(result.outcome, result.reason, tags=tags)
     record = {
         "run": folder.name,
         "tags": dict(tracking.tags),
@@ -176,6 +178,16 @@ def _close(
     if not tracking.is_trial:  # a paused trial may be promoted; only its study knows its end
         tidy(folder, result.outcome, config)
     return unsent
+
+
+def _standing(
+    folder: Path, identity: Mapping[str, Any], metrics: Sequence[str], values: Mapping[str, float | None]
+) -> dict[str, str]:
+    """The tag that says which references a run is no better than; none if nobody knows."""
+    found = []
+    with suppress(UserError):  # damaged: no reason to lose the result
+        found = standings(references_of(Home(folder.parent.parent), [identity]), metrics, values)
+    return {BELOW_TAG: below(found)} if found else {}
 
 
 def tidy(folder: Path, outcome: Outcome, config: ExperimentConfig, *, trial: bool = False) -> None:

@@ -20,12 +20,10 @@ from dmx.errors import UserError
 from dmx.experiment import check, identity_of
 from dmx.experiment.evaluate import evaluate
 from dmx.experiment.references import Judge, Late, Predictors, Source, Sums, kept_references, spread
-from dmx.experiment.start import same
 from dmx.experiment.trained import trained
 from dmx.quartet import Batch, DepthSpec
-from dmx.results.ranking import Entry, comparable
 from dmx.results.records import read_result
-from dmx.results.references import References, below, read_known, references_of, standings
+from dmx.results.references import References, read_known, references_of
 from dmx.sample_table import SampleTable
 from dmx.tracking.home import REFERENCES, Home
 
@@ -321,33 +319,3 @@ def test_other_definitions_are_other_references_and_fewer_are_not(source: Source
         source.identity["definitions"]["depth/rmse_pooled"],
         "another",
     ]
-
-
-def test_how_a_run_stands(home: Home) -> None:
-    found = kept(home)
-    rmse = found.values["mean_map"]["depth/rmse_pooled"]
-    assert rmse is not None
-    values = {"val/depth/rmse_pooled": rmse / 2, "val/depth/skill_pooled": 0.75, "val/mask/iou_pooled": 0.0}
-    values["val/depth/checkerboard_pooled"] = 9.0
-    metrics = ("val/depth/rmse_pooled", "val/mask/iou_pooled", "parameters", "val/depth/checkerboard_pooled")
-    depth, mask = standings(found, metrics, values)
-    assert str(depth) == f"val/depth/rmse_pooled {rmse / 2:.4g}: mean depth map {rmse:.4g}, skill 0.75"
-    iou = found.values["background_difference"]["mask/iou_pooled"]
-    assert str(mask) == f"val/mask/iou_pooled 0: NO BETTER THAN the background difference, which has {iou:.4g}"
-    assert below([depth, mask]) == "background difference: val/mask/iou_pooled"
-    assert below([depth]) == ""
-    (equal,) = standings(found, ["val/depth/rmse_pooled"], {"val/depth/rmse_pooled": rmse})
-    assert not equal.better
-    assert standings(None, metrics, values) == []
-
-
-def test_runs_from_before_a_metric_are_ranked_and_continued_with_those_from_after(home: Home) -> None:
-    result, now = record(home)
-    before = {**now, "definitions": {k: v for k, v in now["definitions"].items() if "skill" not in k}}
-    comparable([Entry("old", result, before), Entry("new", result, now)], ["definitions"])
-    assert same("definitions", before["definitions"], now["definitions"])
-    other = {**before, "definitions": {**before["definitions"], "depth/rmse_pooled": "another"}}
-    with pytest.raises(UserError, match="old and new cannot be compared: their definitions differs"):
-        comparable([Entry("old", result, other), Entry("new", result, now)], ["definitions"])
-    assert not same("definitions", other["definitions"], now["definitions"])
-    assert not same("definitions", None, now["definitions"])
