@@ -64,7 +64,7 @@ def test_a_metric_that_only_some_runs_have_is_no_difference() -> None:
 
 def test_a_metric_that_runs_define_differently_is_one() -> None:
     runs = [entry("old", a="1"), entry("new", b="2", a="1"), entry("bad", b="3", a="1")]
-    with pytest.raises(UserError, match="^new and bad cannot be compared: their definitions differs"):
+    with pytest.raises(UserError, match=r"^new and bad cannot be compared: their definitions differs"):
         comparable(runs, ["definitions"])
     assert not same("definitions", runs[1].record["definitions"], runs[2].record["definitions"])
     assert not same("definitions", None, {"a": "1"})
