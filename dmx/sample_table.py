@@ -57,7 +57,18 @@ def excess(sums: Any) -> Any:
     return (Py / (Ey + (Ey == 0)) - Pt / (Et + (Et == 0))) * (n / n)
 
 
-FINISHES: dict[str, Callable[[Any], Any]] = {"ratio": ratio, "root": root, "spread": spread, "excess": excess}
+def skill(sums: Any) -> Any:
+    """Compute 1 - a / b from the squared errors a of a prediction and b of a reference."""
+    return 1 - ratio(sums)
+
+
+FINISHES: dict[str, Callable[[Any], Any]] = {
+    "ratio": ratio,
+    "root": root,
+    "spread": spread,
+    "excess": excess,
+    "skill": skill,
+}
 """Functions from a metric's sums to its value. The keys are stored in the tables of runs and must never change."""
 
 

@@ -42,8 +42,12 @@ def compare(
     Runs that differ in their seeds alone count as one configuration. Each difference has a 95 % interval over groups of
     samples and over seeds. With a single seed the verdict is about that network alone (`network better`). The intervals
     are corrected for the number of differences that are shown (Holm 1979).
+
+    A reference is named like a run: reference:mean_map, reference:global_mean, reference:global_median,
+    reference:mean_mask, reference:background_difference. Else the last column has the strongest one's value.
     """
     from dmx.compare.runs import compare as made
+    from dmx.results.references import titled
 
     if len(runs) < 2:
         raise click.UsageError("name two runs at least; `dmx leaderboard` lists them.")
@@ -55,7 +59,10 @@ def compare(
         writer = csv.DictWriter(sys.stdout, ["metric", "run", "value", "difference", "low", "high", "verdict"])
         writer.writeheader()
         for row in rows(found):
-            writer.writerows({"metric": row["metric"], **one} for one in row["runs"])
+            named = {one.name for one in found.candidates}
+            known = [{"run": titled(name), "value": value} for name, value in row["references"].items()]
+            others = [one for one in known if one["run"] not in named]
+            writer.writerows({"metric": row["metric"], **one} for one in (*row["runs"], *others))
     else:
         show(found)
     if page is not None:
@@ -71,10 +78,11 @@ def write_page(found: "Comparison", home: Home, path: Path) -> None:
     from dmx.stored import replace_text
 
     first, *others = found.candidates
-    metric = base(first.runs[0].record["objective"]["metric"].removeprefix("val/"))
+    runs = [run for candidate in found.candidates for run in candidate.runs]
+    metric = base(runs[0].record["objective"]["metric"].removeprefix("val/"))
     shown, why_none = {}, ""
     try:
-        shown = {other.name: [*pairs(home, first, other, metric)] for other in others}
+        shown = {one.name: [*pairs(home, first, one, metric)] for one in others if first.runs and one.runs}
     except UserError as error:
         why_none = str(error)
     replace_text(path, comparison_page(found, shown, metric, why_none))
@@ -84,14 +92,24 @@ def write_page(found: "Comparison", home: Home, path: Path) -> None:
 def rows(found: "Comparison") -> Iterator[dict[str, Any]]:
     """Yield, for each metric and candidate, the value and its difference from the first candidate."""
     for metric in found.metrics:
-        each = []
+        each: list[dict[str, Any]] = []
         for i, (candidate, value) in enumerate(zip(found.candidates, found.values[metric], strict=True)):
             one: dict[str, Any] = {"run": candidate.name, "value": value}
             if i and (d := found.differences[metric][i - 1]) is not None:
                 low, high = (end if isfinite(end) else None for end in (d.low, d.high))  # JSON knows no infinity
                 one |= {"difference": d.value, "low": low, "high": high, "verdict": d.verdict}
             each.append(one)
-        yield {"metric": metric, "runs": each}
+        known = found.references.values if found.references is not None else {}
+        named = {name: values[metric] for name, values in known.items() if metric in values}
+        yield {"metric": metric, "runs": each, "references": named}
+
+
+def reference_cell(found: "Comparison", metric: str) -> str:
+    """Format the strongest reference of a metric."""
+    from dmx.results.references import TITLES
+
+    best = found.references.strongest(metric) if found.references is not None else None
+    return "-" if best is None else f"{number(best[1])} ({TITLES.get(best[0], best[0])})"
 
 
 def show(found: "Comparison") -> None:
@@ -104,6 +122,8 @@ def show(found: "Comparison") -> None:
     table.add_column("metric", no_wrap=True)
     for candidate in found.candidates:
         table.add_column(candidate.name, justify="right")
+    if found.references is not None:
+        table.add_column("strongest reference", justify="right")
     for row in rows(found):
         first, *others = (number(one["value"]) for one in row["runs"])
         cells = [first]
@@ -113,6 +133,8 @@ def show(found: "Comparison") -> None:
                 ends = "?" if one["low"] is None else f"{one['low']:+.2g}, {one['high']:+.2g}"
                 text += f"  {one['difference']:+.3g} [{ends}] [{colour}]{one['verdict']}[/]"
             cells.append(text)
+        if found.references is not None:
+            cells.append(reference_cell(found, row["metric"]))
         table.add_row(row["metric"], *cells)
     console.print(table, highlight=False)
     places = Table(title="Configurations", title_justify="left", title_style="bold", box=None)

@@ -132,7 +132,7 @@ def show(found: "Evaluation") -> None:
     """Print the metrics overall, by depth and by object size."""
     from rich.console import Console
 
-    from dmx.experiment.evaluations import depth_table, mask_table
+    from dmx.experiment.evaluations import depth_table, mask_table, reference_table
 
     console = Console() if Console().is_terminal else Console(width=200)
 
@@ -143,6 +143,10 @@ def show(found: "Evaluation") -> None:
     tables = {"\nMask": mask_table(found)} if found.has_mask else {}
     for title, (head, rows) in {**tables, "\nDepth": depth_table(found)}.items():
         table(title, head, [(name, *map(number, values)) for name, *values in rows])
+    head, rows = reference_table(found)
+    if rows:
+        named = [(name, *map(number, values)) for name, *values in rows]
+        table("\nBeside the references", head, named)
     depth = ("depth/abs_rel", "depth/rmse") if found.strata.spec.kind == "metric" else ("depth/mae", "depth/rmse")
     table(
         "\nBy depth",

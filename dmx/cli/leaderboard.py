@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -37,6 +37,8 @@ def leaderboard(study: str | None, top: int | None, form: str | None, home: Home
     Best first by the objective on validation, each run at its best epoch; with one objective the column `to 1st` says
     whether a run differs from the first by more than chance. With several, the Pareto front comes first: the runs that
     no other beats in every objective. STUDY is a study's name; without it, runs of `dmx train` are ranked.
+
+    Beneath stand the references: trivial predictors, such as the mean depth map of the training part.
     """
     from dmx.compare.columns import extras
 
@@ -86,7 +88,7 @@ def several(home: Home, study: str) -> bool:
 
 def write(entries: "Sequence[Entry]", form: str, beneath: "Sequence[Extra]" = ()) -> None:
     """Print the full record of each run at its best epoch, and the rows beneath them, as JSON or CSV."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for place, entry in enumerate(entries, start=1):
         best, result = entry.result.best, entry.result
         facts = {"run": entry.run, "outcome": str(result.outcome), "reason": result.reason, "seconds": result.seconds}
@@ -112,16 +114,21 @@ def show_study(name: str, home: Home, title: str, top: int | None = None) -> Non
 
 def show_ranked(title: str, home: Home, found: "Ranked", top: int) -> None:
     """Print ranked runs as a table that marks which differences are more than chance."""
-    from dmx.cli.table import show
+    from dmx.cli.table import show, tell_standings
     from dmx.compare.columns import extras
     from dmx.compare.leads import leads
+    from dmx.results.references import references_of_entries
 
     entries, goals, front, knee = found
-    beneath = extras(home, entries)
+    beneath, references = extras(home, entries), references_of_entries(home, entries)
     if len(goals) < 2:
         show(entries, title, top, leads=leads(home, entries[:top]), extras=beneath)
+        tell_standings(references, entries[0], [entries[0].record["objective"]["metric"]])
         return
     show(entries, title, top, [goal.metric for goal in goals], extras=beneath)
     named = ", ".join(f"{goal.metric} ({goal.direction})" for goal in goals)
     click.echo(f"By {named}: no run beats one of the first {front} in everything (the Pareto front).")
     click.echo(f"The best compromise of these (the knee), which `dmx train-best` trains, is {knee}.")
+    for entry in entries:
+        if entry.run == knee:
+            tell_standings(references, entry, [goal.metric for goal in goals])

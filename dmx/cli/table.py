@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
+import click
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from dmx.compare.columns import Column, Extra, Kind, Value, columns
+from dmx.compare.columns import METRICS, Column, Extra, Kind, Value, columns
 from dmx.compare.leads import Leads
 from dmx.config import Objective
 from dmx.results.ranking import Entry
+from dmx.results.references import References, standings
 
 NOT_COMPARED = Leads({}, "")
 WIDE = 200
@@ -23,7 +25,7 @@ def show(
     leads: Leads = NOT_COMPARED,
     extras: Sequence[Extra] = (),
 ) -> None:
-    """Print ranked entries, best first; missing values are shown as a dash.
+    """Print ranked entries, best first, and what stands beneath them; missing values are shown as a dash.
 
     Args:
         entries: The result of `rank`.
@@ -31,7 +33,7 @@ def show(
         top: Number of entries to show; None: all.
         goals: Metrics to show first, if there are several objectives.
         leads: The statistical comparison of each entry with the first.
-        extras: Rows beneath the entries.
+        extras: Rows beneath the entries, or lines where rows would cost a column.
     """
     objective = Objective(**entries[0].record["objective"])
     wanted = columns(entries, (objective.metric, *goals), leads)
@@ -40,16 +42,21 @@ def show(
         console = Console(width=WIDE)
     shown = list(enumerate(entries[:top], start=1))
     cells = {one: [written(one.kind, one.value(place, entry)) for place, entry in shown] for one in wanted}
-    beneath = {one: ["", *(written(one.kind, one.extra(row)) for row in extras)] if extras else [] for one in wanted}
-    cells = {one: [*cells[one], *beneath[one]] for one in wanted}
     fitted = fitting(wanted, cells, console.width)
+    beneath = [[written(one.kind, one.extra(extra)) for one in fitted] for extra in extras]
+    widths = [max(map(len, (one.name, *cells[one], *below))) for one, *below in zip(fitted, *beneath, strict=True)]
+    as_rows = sum(widths) + 2 * len(widths) <= console.width + 2
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False, box=None)
     for column in fitted:
         justify: JustifyMethod = "left" if column.kind in ("name", "text") else "right"
         table.add_column(column.name, justify=justify, no_wrap=True)
     for row in zip(*(cells[column] for column in fitted), strict=True):
         table.add_row(*row)
+    for more in [[""] * len(fitted), *beneath] if beneath and as_rows else ():
+        table.add_row(*more)
     console.print(table)
+    for line in () if as_rows else map(as_line, extras):
+        console.print(line, highlight=False, markup=False)
     if left_out := [column.name for column in wanted if column not in fitted]:
         console.print(f"No room for {', '.join(left_out)}; a wider terminal, `--json` or `--csv` shows them.")
     if top is not None and len(entries) > top:
@@ -72,6 +79,21 @@ def fitting(wanted: Sequence[Column], cells: Mapping[Column, Sequence[str]], wid
             break
         fitted.remove(column)
     return fitted
+
+
+def as_line(extra: Extra) -> str:
+    """A row beneath the ranked runs as a line, with the metrics that leaderboards show, where it has them."""
+    known = ((metric, extra.values.get(metric)) for metric in METRICS)
+    shown = [f"{m.removeprefix('val/').removesuffix('_pooled')} {value:.4g}" for m, value in known if value is not None]
+    name = extra.name if extra.name.startswith(extra.what) else f"{extra.what}: {extra.name}"
+    return f"{name}: {', '.join(shown) or '-'}"
+
+
+def tell_standings(references: References | None, entry: Entry, metrics: Sequence[str]) -> None:
+    """Print how a run stands against the strongest reference, a line for each of these metrics that both have."""
+    values = entry.result.best.metrics if entry.result.best else {}
+    for one in standings(references, metrics, values):
+        click.echo(f"{entry.run} against the references: {one}.")
 
 
 def explain(console: Console, objective: Objective, leads: Leads) -> None:

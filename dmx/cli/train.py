@@ -61,8 +61,22 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
     if result.outcome is Outcome.INTERRUPTED:
         click.echo("The same command goes on.")
         return 130
+    show_standing(home, run_id)
     click.echo(f"Results are in {home.run(run_id)}; `make ui` shows them.")
     return 0 if result.outcome is Outcome.COMPLETE else 1
+
+
+def show_standing(home: Home, run_id: str) -> None:
+    """Print how a run that has ended stands against the references, by its objective."""
+    from dmx.cli.table import tell_standings
+    from dmx.results.ranking import Entry
+    from dmx.results.records import read_result
+    from dmx.results.references import references_of
+
+    found = read_result(home.run(run_id))
+    assert found is not None  # the run has just written it
+    entry = Entry(run_id, *found)
+    tell_standings(references_of(home, [entry.record]), entry, [entry.record["objective"]["metric"]])
 
 
 def configured(

@@ -7,6 +7,7 @@ from typing import Literal
 from dmx.compare.leads import Leads
 from dmx.results.externals import externals
 from dmx.results.ranking import Entry
+from dmx.results.references import references_of_entries, titled
 from dmx.tracking.home import Home
 
 METRICS = ("val/mask/iou_pooled", "val/depth/rmse_pooled", "val/depth/delta1_pooled")
@@ -52,16 +53,24 @@ class Column:
     key: str = ""
 
     def extra(self, row: Extra) -> Value:
-        """The value of a row beneath the ranked runs; None if there is none."""
-        return row.row.get(self.key)
+        """The value of a row beneath the ranked runs, which has neither place nor costs; None if there is none."""
+        return row.row.get(self.key) if self.key else ""
 
 
 def extras(home: Home, entries: Sequence[Entry]) -> list[Extra]:
-    """The rows beneath these ranked runs: networks of others that were evaluated on the same samples."""
+    """The rows beneath these ranked runs: references, and networks of others evaluated on the same samples."""
     if not entries:
         return []
+    references = references_of_entries(home, entries)
+    known = references.values if references is not None else {}
+    trivial = [Extra(titled(name), "reference", validation(values)) for name, values in known.items()]
     found = externals(home, entries[0].record)
-    return [Extra(one.name, "external", {f"val/{key}": value for key, value in one.values.items()}) for one in found]
+    return [*trivial, *(Extra(one.name, "external", validation(one.values)) for one in found)]
+
+
+def validation(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Metrics by their full names as runs have them, with `val/`."""
+    return {f"val/{name}": value for name, value in values.items()}
 
 
 def columns(entries: Sequence[Entry], first: Sequence[str], leads: Leads) -> list[Column]:

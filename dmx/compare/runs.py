@@ -1,7 +1,7 @@
 """Comparison of runs: their metrics, which differences are significant, and how their configurations differ."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from dmx.compare.difference import Difference, corrected, difference, explained
@@ -16,7 +16,9 @@ from dmx.errors import UserError, did_you_mean
 from dmx.results.externals import is_external
 from dmx.results.ranking import Entry, comparable
 from dmx.results.records import read_result
-from dmx.sample_table import SampleTable
+from dmx.results.references import PREFIX, References, references_of_entries, titled
+from dmx.sample_table import SampleTable, base
+from dmx.stored import intact
 from dmx.tracking.home import BEST_SAMPLES, EXTERNAL, RESULT, Home
 
 MEASURED = ("data", "split", "size", "definitions")
@@ -27,22 +29,24 @@ OWN = ("name", "seed")
 
 @dataclass(frozen=True)
 class Candidate:
-    """One configuration: a run, or several that differ only in their seeds.
+    """One configuration: a run, or several that differ only in their seeds; or a reference.
 
     Attributes:
         name: Its run, or the number of runs.
-        runs: The runs.
-        samples: Per-sample metrics on validation, of each run.
+        runs: The runs; none for a reference.
+        samples: Per-sample metrics on validation, of each run; one for a reference.
+        values: A reference's metrics by full name.
     """
 
     name: str
     runs: tuple[Entry, ...]
     samples: tuple[SampleTable, ...]
+    values: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def params(self) -> Mapping[str, Any]:
         """Its configuration, flat."""
-        return {key: value for key, value in self.runs[0].record["params"].items() if key not in OWN}
+        return {key: value for run in self.runs[:1] for key, value in run.record["params"].items() if key not in OWN}
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Comparison:
         values: For each metric, the value of each candidate, the mean over its seeds; None if it is undefined.
         differences: For each metric, the other candidates' differences, corrected for multiple comparisons.
         changed: By configuration path, the value of each candidate, where these differ.
+        references: The references of the runs' data; None if there are none.
     """
 
     candidates: tuple[Candidate, ...]
@@ -62,15 +67,16 @@ class Comparison:
     values: Mapping[str, Sequence[float | None]]
     differences: Mapping[str, Sequence[Difference | None]]
     changed: Mapping[str, Sequence[Any]]
+    references: References | None = None
 
     @property
     def message(self) -> str:
         """What the intervals and verdicts mean."""
         samples = self.candidates[0].samples[0]
         made = [one for each in self.differences.values() for one in each if one is not None]
-        seeds = max(len(one.runs) for one in self.candidates)
+        seeds = max(len(one.samples) for one in self.candidates)
         said = explained(made, len(set(samples.groups)), len(samples.ids), seeds)
-        foreign = any(is_foreign(one.runs[0]) for one in self.candidates)
+        foreign = any(is_foreign(run) for one in self.candidates for run in one.runs)
         if foreign and not any(metric.startswith("depth_") for metric in self.metrics):
             said += " Depth after alignment can be compared, too, once `dmx evaluate RUN DATA` was called for each run."
         return said
@@ -81,25 +87,75 @@ def compare(home: Home, names: Sequence[str], only: Sequence[str] = ()) -> Compa
 
     Args:
         home: The results folder.
-        names: The runs.
+        names: The runs, and references as `reference:mean_map`; one run at least.
         only: The metrics; empty: all. The fewer metrics are compared, the narrower are the intervals.
 
     Raises:
         UserError: A run is missing or has no value, or the runs are not comparable; the message says why.
     """
-    entries = entries_of(home, tuple(dict.fromkeys(names)))
+    entries = entries_of(home, [name for name in dict.fromkeys(names) if not name.startswith(PREFIX)])
+    if not entries:
+        raise UserError("references alone are not compared; name a run, too.")
     comparable(entries, MEASURED)
-    candidates = tuple(grouped(home, entries))
+    references = references_of_entries(home, entries)
+    candidates = tuple(in_order(names, grouped(home, entries), references, home))
     if len(candidates) < 2:
         raise UserError(
             "the runs are seeds of one configuration, so there is nothing to compare; name a run of another one, too."
         )
     metrics = chosen(known_metrics(candidates), only)
     first, *others = candidates
-    each = corrected([difference(first.samples, other.samples, metric) for metric in metrics for other in others])
+    each = corrected([apart(first, other, metric) for metric in metrics for other in others])
     differences = {metric: each[i * len(others) :][: len(others)] for i, metric in enumerate(metrics)}
     values = {metric: [mean(candidate, f"val/{metric}") for candidate in candidates] for metric in metrics}
-    return Comparison(candidates, metrics, values, differences, changed(candidates))
+    return Comparison(candidates, metrics, values, differences, changed(candidates), references)
+
+
+def in_order(
+    names: Sequence[str], candidates: Sequence[Candidate], references: References | None, home: Home
+) -> Iterator[Candidate]:
+    """The candidates and the references that are named, in the order of their names.
+
+    Raises:
+        UserError: There is no such reference.
+    """
+    of_run = {run.run: candidate for candidate in candidates for run in candidate.runs}
+    for candidate in dict.fromkeys(names):
+        if candidate.startswith(PREFIX):
+            yield reference(candidate.removeprefix(PREFIX), references, home)
+        elif of_run[candidate].runs[0].run == candidate:
+            yield of_run[candidate]
+
+
+def reference(name: str, references: References | None, home: Home) -> Candidate:
+    """A reference as a candidate.
+
+    Raises:
+        UserError: There is no such reference.
+    """
+    if references is None:
+        raise UserError(
+            f"{home.references} has no references of these runs: they were removed, or the runs are older than "
+            "references; the next run on the same data and split makes them."
+        )
+    if name not in references.values:
+        raise UserError(f"no reference '{name}'; {did_you_mean(name, references.values)}")
+    path = references.samples(name)
+    with intact(path, f"remove {references.folder}; the next run on these data makes it anew."), path.open("rb"):
+        table = SampleTable.load(path)
+    return Candidate(titled(name), (), (table,), references.values[name])
+
+
+def apart(first: Candidate, other: Candidate, metric: str) -> Difference | None:
+    """The difference of two candidates; None if the metric is undefined, as for a reference of the other task.
+
+    A reference does not depend on a seed: it counts as having as many equal ones as the other candidate has.
+    """
+    if not all(base(metric) in one.samples[0].sums for one in (first, other)):
+        return None
+    one = first.samples if first.runs else first.samples * len(other.samples)
+    two = other.samples if other.runs else other.samples * len(first.samples)
+    return difference(one, two, metric)
 
 
 def entries_of(home: Home, names: Sequence[str]) -> list[Entry]:
@@ -124,12 +180,13 @@ def entries_of(home: Home, names: Sequence[str]) -> list[Entry]:
 
 
 def known_metrics(candidates: Sequence[Candidate]) -> tuple[str, ...]:
-    """The metrics that can be compared: of runs alone the defined ones, else those that all candidates have."""
+    """The metrics that can be compared: of runs those that all define; with networks of others, that all have."""
     runs = [run for candidate in candidates for run in candidate.runs]
     if not any(is_foreign(run) for run in runs):
-        return tuple(runs[0].record["definitions"])
+        first, *others = (run.record["definitions"] for run in runs)
+        return tuple(metric for metric in first if all(metric in other for other in others))
     values = [run.result.best.metrics for run in runs if run.result.best]
-    return metrics_of_all(values, [table for candidate in candidates for table in candidate.samples])
+    return metrics_of_all(values, [table for one in candidates if one.runs for table in one.samples])
 
 
 def chosen(known: tuple[str, ...], only: Sequence[str]) -> tuple[str, ...]:
@@ -206,6 +263,8 @@ def samples_of(home: Home, entry: Entry) -> SampleTable:
 
 def mean(candidate: Candidate, metric: str) -> float | None:
     """The mean over a candidate's seeds; None if one lacks the metric."""
+    if not candidate.runs:
+        return candidate.values.get(metric.removeprefix("val/"))
     values = [run.result.best.metrics.get(metric) for run in candidate.runs if run.result.best]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
@@ -214,11 +273,11 @@ def mean(candidate: Candidate, metric: str) -> float | None:
 def changed(candidates: Sequence[Candidate]) -> dict[str, list[Any]]:
     """The configuration paths in which candidates differ, with their values; `-` if one lacks the path.
 
-    That a network of others lacks all paths of a run is no difference.
+    That a reference or a network of others lacks all paths of a run is no difference.
     """
     paths = dict.fromkeys(path for candidate in candidates for path in candidate.params)
     rows = {path: [candidate.params.get(path, "-") for candidate in candidates] for path in paths}
-    runs = [i for i, candidate in enumerate(candidates) if not is_foreign(candidate.runs[0])]
+    runs = [i for i, one in enumerate(candidates) if one.runs and not is_foreign(one.runs[0])]
     return {
         path: row
         for path, row in rows.items()

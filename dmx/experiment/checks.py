@@ -13,7 +13,7 @@ from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import DatasetIndex
 from dmx.data.split import Split
 from dmx.errors import ConfigError, DataError, Problem, UserError
-from dmx.metrics import Evaluator, names
+from dmx.metrics import Evaluator, ReferenceMaps, names
 from dmx.models.inputs import needs_background
 from dmx.quartet import Batch, Prediction
 from dmx.training.distributed import world_size
@@ -128,7 +128,8 @@ def undefined(batches: Iterator[Batch], index: DatasetIndex, metrics: Sequence[s
     for batch in batches:
         evaluator = Evaluator(index.depth)
         truth = Prediction((batch.mask * 2 - 1) * SURE, torch.where(batch.valid, batch.depth, index.depth.high))
-        evaluator.update(truth, batch)
+        wrong = ReferenceMaps(truth.depth.double() + 1, 1 - batch.mask.double())  # or skill would have no value
+        evaluator.update(truth, batch, wrong)
         found = evaluator.compute()
         left = [metric for metric in left if found[metric.removeprefix("val/")] is None]
         if not left:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,9 +18,10 @@ from dmx.errors import DataError, UserError
 from dmx.experiment.checks import check_pack
 from dmx.experiment.gathered import Gathered, Strata, Worst
 from dmx.experiment.prepare import FEW, first_batches
+from dmx.experiment.references import Predictors, Source, kept_references
 from dmx.experiment.start import read_identity
 from dmx.experiment.trained import Trained
-from dmx.metrics import Probabilities
+from dmx.metrics import Probabilities, definitions
 from dmx.metrics.alignment import alignments
 from dmx.quartet import Batch, Prediction
 from dmx.results.records import kept_text
@@ -54,6 +56,7 @@ class Evaluation:
         why_none: Why there is no threshold.
         strata: Values by depth range and by mask size.
         worst: Pictures of the worst samples.
+        references: The references' metrics on the same samples; empty for data without a training part of the run.
         execution: The resolved device settings.
         where: A name for the samples: the part of the run's own data, or the name of another data set.
     """
@@ -70,6 +73,7 @@ class Evaluation:
     why_none: str
     strata: Strata
     worst: Worst
+    references: Mapping[str, Mapping[str, float | None]]
     execution: Mapping[str, str]
     where: str
 
@@ -160,13 +164,12 @@ def evaluate(
     index, own, part = chosen.index, chosen.own, chosen.part
     check_fits(network, index)
     network = check_precision(network, index, chosen.ids)
-    gathered = Gathered(network.spec, index.depth, alignments(network.spec, index.depth))
+    known = own_references(network, index, home, progress) if own else None
+    gathered = Gathered(network.spec, index.depth, alignments(network.spec, index.depth), known)
     for batch, prediction in predictions(network, index, chosen.ids, progress):
         gathered.take(batch, prediction)
-    if own and part == "val":
-        threshold, why_none = gathered.probabilities.best_threshold, ""
-    else:
-        threshold, why_none = own_threshold(network, home)
+    here = (gathered.probabilities.best_threshold, "") if own and part == "val" else None
+    threshold, why_none = here or own_threshold(network, home)
     return Evaluation(
         run=network.run,
         data=index.name,
@@ -180,6 +183,7 @@ def evaluate(
         why_none=why_none,
         strata=gathered.strata,
         worst=gathered.worst,
+        references=gathered.references(),
         execution=network.device_config.facts(),
         where=part if own else index.name if part == "all" else f"{index.name}-{part}",
     )
@@ -221,6 +225,15 @@ def predictions(
         yield batch, prediction
         done += len(batch)
         progress(done, len(ids))
+
+
+def own_references(network: Trained, index: DatasetIndex, home: Home, progress: Progress) -> Predictors:
+    """The references of the run's own data, on its device; made if the run is older than they are."""
+    now = {**read_identity(home.run(network.run) / IDENTITY), "definitions": definitions(index.depth)}
+    opened = partial(QuartetDataset, index, size=network.size, memory=False)
+    device = network.device_config.device
+    made = kept_references(home, Source(index, own_split(home, network.run), opened, now, device), progress)
+    return replace(made, maps=made.maps.to(device))
 
 
 def own_threshold(network: Trained, home: Home) -> tuple[float | None, str]:

@@ -13,6 +13,7 @@ from dmx.errors import UserError, did_you_mean
 from dmx.experiment.evaluate import Evaluation
 from dmx.outcome import Outcome
 from dmx.results.records import ended
+from dmx.results.references import titled
 from dmx.sample_table import base
 from dmx.stored import replace_bytes, replace_text
 from dmx.tracking import RunStart, open_run
@@ -121,6 +122,7 @@ def record(found: Evaluation) -> dict[str, Any]:
         "execution": dict(found.execution),
         **found.identity,
         "values": found.values,
+        "references": found.references,
         "threshold": threshold(found),
         "by_depth": [*found.strata.by_depth()],
         "by_size": [*found.strata.by_size()],
@@ -156,6 +158,18 @@ def depth_table(found: Evaluation) -> tuple[tuple[str, ...], Cells]:
         (f"depth/{name}", *(found.values.get(f"{task}/{name}_{form}") for task, form in columns)) for name in names
     ]
     return ("metric", *head), rows
+
+
+IN_SHORT = ("mask/iou", "mask/brier", "mask/skill", "depth/rmse", "depth/mae", "depth/delta1", "depth/skill")
+"""The metrics by which a run is shown beside the references."""
+
+
+def reference_table(found: Evaluation) -> tuple[tuple[str, ...], Cells]:
+    """Header and rows of the run and of the references on the same samples, pooled; no rows without references."""
+    names = [name for name in IN_SHORT if f"{name}_pooled" in found.values]
+    each = {found.run: found.values, **{titled(name): values for name, values in found.references.items()}}
+    rows: Cells = [(who, *(values.get(f"{name}_pooled") for name in names)) for who, values in each.items()]
+    return ("pooled", *names), rows if found.references else []
 
 
 def threshold(found: Evaluation) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def evaluate_external(
         why_none="only a run has one, that of its own validation samples",
         strata=gathered.strata,
         worst=gathered.worst,
+        references=gathered.references(),
         execution={"device": "cpu", "runtime": network.runtime},
         where=f"{index.name}-{chosen.part}-{size[0]}x{size[1]}-{chosen.fingerprint[:4]}{identity['ids'][:4]}",
     )

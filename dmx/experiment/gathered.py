@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from dmx.metrics import Evaluator, Probabilities, definitions, higher_is_better
+from dmx.experiment.references import Judge, Predictors
+from dmx.metrics import NO_REFERENCE, Evaluator, Probabilities, ReferenceMaps, definitions, higher_is_better
 from dmx.metrics.alignment import Alignment, aligned
 from dmx.metrics.evaluator import components, finite
 from dmx.metrics.pixels import DepthPixels, MaskPixels
@@ -52,10 +53,10 @@ class Strata:
     mask: dict[str, dict[str, torch.Tensor]] = field(default_factory=lambda: defaultdict(dict))
     counts: dict[Any, int] = field(default_factory=lambda: defaultdict(int))
 
-    def take(self, prediction: Prediction, batch: Batch) -> None:
+    def take(self, prediction: Prediction, batch: Batch, reference: ReferenceMaps = NO_REFERENCE) -> None:
         """Add a batch."""
         known = {name: c.function for name, c in components(self.spec).items()}
-        pixels = DepthPixels.of(prediction, batch)
+        pixels = DepthPixels.of(prediction, batch, reference)
         for span in self.ranges:
             low, high = span
             last = span == self.ranges[-1]
@@ -65,7 +66,7 @@ class Strata:
             for name, function in known.items():
                 if name.startswith("depth/") and name.removeprefix("depth/") not in WHOLE:
                     self._add(self.depth[span], name, function(there).sum(0))
-        masks = MaskPixels.of(prediction, batch)
+        masks = MaskPixels.of(prediction, batch, reference)
         share = (batch.mask * batch.mask_valid).sum((1, 2, 3)) / batch.mask_valid.sum((1, 2, 3)).clamp(min=1)
         sizes = [size_of(float(one)) for one in share]
         for name, function in known.items():
@@ -165,14 +166,23 @@ class Gathered:
         predicted: The depth spec of the predictions.
         true: The depth spec of the truth.
         hows: The alignments; the first one is that of strata and of the worst samples.
+        references: The references of the data, with their maps on the device; without them skill has no value.
     """
 
-    def __init__(self, predicted: DepthSpec, true: DepthSpec, hows: tuple[Alignment, ...]) -> None:
+    def __init__(
+        self,
+        predicted: DepthSpec,
+        true: DepthSpec,
+        hows: tuple[Alignment, ...],
+        references: Predictors | None = None,
+    ) -> None:
         self.predicted, self.true, self.hows = predicted, true, hows
         self.evaluators = {how: Evaluator(self.true, thorough=how == self.hows[0]) for how in self.hows}
         self.parts: list[Probabilities] = []
         self.strata = Strata(ranges_of(self.true), self.true)
         self.worst = Worst(self.true)
+        self.reference = references.maps if references is not None else NO_REFERENCE
+        self.judge = Judge(references, true, thorough=True) if references is not None else None
 
     @property
     def probabilities(self) -> Probabilities:
@@ -187,10 +197,25 @@ class Gathered:
         for how, evaluator in self.evaluators.items():
             brought = aligned(pixels, how, self.predicted, self.true)
             there = Prediction(prediction.mask_logits, brought.y)
-            evaluator.update(there, batch)
+            reference = self._aligned(batch, how)
+            evaluator.update(there, batch, reference)
             if how == self.hows[0]:
-                self.strata.take(there, batch)
+                self.strata.take(there, batch, reference)
                 self.worst.take(there, batch)
+        if self.judge is not None:
+            self.judge.take(batch)
+
+    def _aligned(self, batch: Batch, how: Alignment) -> ReferenceMaps:
+        """The reference, its depth brought to the truth as the prediction is, for the truth helps both alike."""
+        depth = self.reference.depth
+        if depth is None or how == "none":
+            return self.reference
+        pixels = DepthPixels(depth.expand(len(batch), -1, -1, -1), batch.depth.double(), batch.valid)
+        return replace(self.reference, depth=aligned(pixels, how, self.true, self.true).y)
+
+    def references(self) -> dict[str, dict[str, float | None]]:
+        """Each reference's metrics on the same samples, without alignment."""
+        return self.judge.values() if self.judge is not None else {}
 
     def values(self) -> dict[str, float | None]:
         """Every metric: those of the mask once, those of depth for each alignment."""

@@ -100,6 +100,10 @@ class StageLoaders:
         """All test samples, in order."""
         return self._in_order(self.split.test)
 
+    def samples(self, ids: tuple[str, ...]) -> QuartetDataset:
+        """These samples as validation has them: not augmented, at the last stage's size, from the same cache."""
+        return self._dataset(ids, self.stages[-1].height_width)
+
     def preload(self, progress: Callable[[int, int], None]) -> None:
         """Fill the cache at the sizes of all stages.
 
@@ -180,9 +184,8 @@ class StageLoaders:
         return sum(stage.epochs for stage in self.stages if stage.height_width == size)
 
     def _in_order(self, ids: tuple[str, ...]) -> Iterator[Batch]:
-        last = self.stages[-1]
-        samples = self._dataset(ids, last.height_width)
-        return self._on_device(make_loader(samples, Sampling(last.batch_size, self.seed), options=self._options))
+        sampling = Sampling(self.stages[-1].batch_size, self.seed)
+        return self._on_device(make_loader(self.samples(ids), sampling, options=self._options))
 
     def _on_device(self, loader: DataLoader[HostBatch]) -> Iterator[Batch]:
         """The batches of a loader, moved to the device.

@@ -2,21 +2,25 @@
 
 import json
 import traceback
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dmx.config import ExperimentConfig
 from dmx.config.experiment import flatten
-from dmx.errors import FullError, full
+from dmx.errors import FullError, UserError, full
 from dmx.experiment.failures import crashed, no_room, reason, transient
 from dmx.experiment.prepare import Prepared, begun, check_precision
+from dmx.experiment.references import Source, kept_references
 from dmx.experiment.start import Tracking, check_identity, costs, identity_of, start_of
 from dmx.outcome import Outcome
+from dmx.results.references import BELOW_TAG, below, references_of, standings
 from dmx.stored import replace_text
 from dmx.tracking import RunTracker, Untracked, open_run
 from dmx.tracking.home import BEST_SAMPLES, BEST_WEIGHTS, CHECKPOINT, CRASH, IDENTITY, RESULT, Home
@@ -61,8 +65,11 @@ def run(
     folder = home.run(run_id)
     check_identity(folder / IDENTITY, prepared, f"run {run_id}")
     prepared = as_begun(prepared, folder)
+    device = prepared.device_config.device
+    source = Source(prepared.index, prepared.split, prepared.loaders.samples, identity_of(prepared), device)
+    reference = kept_references(home, source, options.progress.loading).maps
     learner = learner_of(prepared)  # before anything is written: it may raise user errors
-    trainer = Trainer(prepared.config, learner, prepared.loaders, prepared.index.depth, folder, options)
+    trainer = Trainer(prepared.config, learner, prepared.loaders, prepared.index.depth, folder, options, reference)
     if rank():  # only rank 0 writes records
         return trainer.fit(Untracked()), 0
     tracker = open_run(home, run_id, start_of(prepared, run_id, tracking), stores=tracking.stores)
@@ -76,7 +83,7 @@ def run(
     except Exception as error:
         _broken_off(error, prepared, folder, tracking, tracker)
         raise
-    return result, _close(prepared, folder, tracking, result, tracker)
+    return result, _close(prepared, folder, tracking, result, tracker, options.required_metrics)
 
 
 def as_begun(prepared: Prepared, folder: Path) -> Prepared:
@@ -132,8 +139,15 @@ def run_known(prepared: Prepared, home: Home, run_id: str, tracking: Tracking, r
     return _close(prepared, home.run(run_id), tracking, result, tracker)
 
 
-def _close(prepared: Prepared, folder: Path, tracking: Tracking, result: RunResult, tracker: RunTracker) -> int:
-    """Record the result and the best weights.
+def _close(
+    prepared: Prepared,
+    folder: Path,
+    tracking: Tracking,
+    result: RunResult,
+    tracker: RunTracker,
+    required: Sequence[str] = (),
+) -> int:
+    """Record the result, how it stands against the references, and the best weights.
 
     Returns:
         The number of events not yet sent to MLflow and TensorBoard.
@@ -146,8 +160,10 @@ def _close(prepared: Prepared, folder: Path, tracking: Tracking, result: RunResu
             tracker.artifact(folder / BEST_SAMPLES)
         if result.outcome is Outcome.COMPLETE and (folder / BEST_WEIGHTS).exists():
             tracker.artifact(folder / BEST_WEIGHTS)
-    unsent = tracker.finish(result.outcome, result.reason)
-    config = prepared.config
+    config, identity = prepared.config, identity_of(prepared)
+    values = result.best.metrics if result.best else {}
+    tags = _standing(folder, identity, (config.objective.metric, *required), values)
+    unsent = tracker.finish(result.outcome, result.reason, tags=tags)
     record = {
         "run": folder.name,
         "tags": dict(tracking.tags),
@@ -155,13 +171,23 @@ def _close(prepared: Prepared, folder: Path, tracking: Tracking, result: RunResu
         "objective": config.objective.model_dump(),
         "params": flatten(config),
         **costs(prepared),
-        **identity_of(prepared),
+        **identity,
         **result.to_dict(),
     }
     replace_text(folder / RESULT, json.dumps(record, indent=1))  # last: its presence marks a complete record
     if not tracking.is_trial:  # a paused trial may be promoted; only its study knows its end
         tidy(folder, result.outcome, config)
     return unsent
+
+
+def _standing(
+    folder: Path, identity: Mapping[str, Any], metrics: Sequence[str], values: Mapping[str, float | None]
+) -> dict[str, str]:
+    """The tag that says which references a run is no better than; none if nobody knows."""
+    found = []
+    with suppress(UserError):  # damaged: no reason to lose the result
+        found = standings(references_of(Home(folder.parent.parent), [identity]), metrics, values)
+    return {BELOW_TAG: below(found)} if found else {}
 
 
 def tidy(folder: Path, outcome: Outcome, config: ExperimentConfig, *, trial: bool = False) -> None:

@@ -142,6 +142,13 @@ def read_identity(path: Path) -> dict[str, Any]:
     return read_mapping(path, f"restore it from a copy, or remove {path.parent} to begin anew.", "data")
 
 
+def same(key: str, before: Any, now: Any) -> bool:
+    """Whether one fact of two identities is equal; a metric that only one of them defines makes no difference."""
+    if key == "definitions" and isinstance(before, dict):
+        return all(before.get(metric, definition) == definition for metric, definition in now.items())
+    return bool(before == now)
+
+
 def check_equal(before: Mapping[str, Any], now: Mapping[str, Any], who: str, root: Path) -> None:
     """Check that two identities are equal.
 
@@ -149,7 +156,7 @@ def check_equal(before: Mapping[str, Any], now: Mapping[str, Any], who: str, roo
         DataError: They differ.
     """
     check_weights(before.get(WEIGHTS, {}), now.get(WEIGHTS, {}), who)
-    changed = [key for key in now if key != WEIGHTS and before.get(key) != now[key]]
+    changed = [key for key in now if key != WEIGHTS and not same(key, before.get(key), now[key])]
     if changed:
         raise DataError(
             f"{who} began with another {' and '.join(changed)} than {root} gives now; what it learned "

@@ -15,15 +15,19 @@ from dmx.metrics import (
     rmse_log,
     s_measure,
     silog,
+    skill,
     sq_rel,
     weighted_f,
 )
 from dmx.metrics.evaluator import Evaluator, definitions, higher_is_better, names
+from dmx.metrics.pixels import NO_REFERENCE, ReferenceMaps
 from dmx.metrics.probabilities import Probabilities
 
 __all__ = [
+    "NO_REFERENCE",
     "Evaluator",
     "Probabilities",
+    "ReferenceMaps",
     "abs_rel",
     "boundary_iou",
     "brier",
@@ -41,6 +45,7 @@ __all__ = [
     "rmse_log",
     "s_measure",
     "silog",
+    "skill",
     "sq_rel",
     "weighted_f",
 ]

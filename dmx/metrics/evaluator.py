@@ -2,13 +2,13 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from dmx.errors import did_you_mean
-from dmx.metrics.pixels import DepthPixels, MaskPixels
+from dmx.metrics.pixels import NO_REFERENCE, DepthPixels, MaskPixels, ReferenceMaps
 from dmx.quartet import Batch, DepthSpec, Prediction
 from dmx.registry import Component, depth_metrics, mask_metrics
 from dmx.sample_table import FINISHES, Meaning, SampleTable
@@ -76,13 +76,15 @@ class Evaluator:
     Args:
         spec: The data set's depth; determines which metrics are defined.
         thorough: Whether to include the metrics that are too slow for every epoch.
+        task: `mask` or `depth` for the metrics of this task only.
 
     Raises:
         ValueError: The fact `finish` of a metric is not a key of `dmx.sample_table.FINISHES`.
     """
 
-    def __init__(self, spec: DepthSpec, *, thorough: bool = False) -> None:
-        self.components = components(spec, thorough=thorough)
+    def __init__(self, spec: DepthSpec, *, thorough: bool = False, task: str = "") -> None:
+        known = components(spec, thorough=thorough)
+        self.components = {name: component for name, component in known.items() if name.startswith(task)}
         for name, component in self.components.items():
             if component.facts["finish"] not in FINISHES:
                 raise ValueError(
@@ -92,14 +94,21 @@ class Evaluator:
         self.ids: list[str] = []
 
     @torch.no_grad()
-    def update(self, prediction: Prediction, batch: Batch) -> None:
-        """Add a batch and its prediction."""
+    def update(self, prediction: Prediction, batch: Batch, reference: ReferenceMaps = NO_REFERENCE) -> None:
+        """Add a batch and its prediction; without a `reference`, on its device, skill has no value."""
         if prediction.depth.is_mps:  # MPS has no float64
             cpu = torch.device("cpu")
             prediction = Prediction(prediction.mask_logits.to(cpu), prediction.depth.to(cpu))
             batch = batch.to(cpu)
-        self.ids += batch.ids
-        pixels = {"mask": MaskPixels.of(prediction, batch), "depth": DepthPixels.of(prediction, batch)}
+        self.add(
+            batch.ids,
+            mask=MaskPixels.of(prediction, batch, reference),
+            depth=DepthPixels.of(prediction, batch, reference),
+        )
+
+    def add(self, ids: Sequence[str], **pixels: MaskPixels | DepthPixels) -> None:
+        """Add the pixels of these samples, by task."""
+        self.ids += ids
         for name, component in self.components.items():
             self.sums[name].append(component.function(pixels[name.partition("/")[0]]))
 

@@ -15,6 +15,28 @@ from torch import Tensor
 from dmx.quartet import Batch, Prediction
 
 Sums = Float64[Tensor, "B K"]
+Map = Float64[Tensor, "#B 1 H W"]
+
+
+@dataclass(frozen=True)
+class ReferenceMaps:
+    """What is predicted of every picture without looking at it, and what skill is measured against.
+
+    Attributes:
+        depth: The mean of the training depths at each pixel, in the data set's unit; None: there is no reference.
+        mask: The mean of the training masks at each pixel, in [0, 1]; None: there is no reference.
+    """
+
+    depth: Map | None = None
+    mask: Map | None = None
+
+    def to(self, device: torch.device) -> "ReferenceMaps":
+        """Copy the maps to `device`; to the CPU instead of MPS, which has no float64."""
+        place = torch.device("cpu") if device.type == "mps" else device
+        return ReferenceMaps(*(None if map is None else map.to(place) for map in (self.depth, self.mask)))
+
+
+NO_REFERENCE = ReferenceMaps()
 
 
 def total(x: Float64[Tensor, "B 1 H W"], valid: Bool[Tensor, "B 1 H W"]) -> Float64[Tensor, "B"]:
@@ -24,16 +46,20 @@ def total(x: Float64[Tensor, "B 1 H W"], valid: Bool[Tensor, "B 1 H W"]) -> Floa
 
 @dataclass(frozen=True)
 class DepthPixels:
-    """Predicted depth `y` and true depth `t` in the data set's unit; `valid` where `t` is known."""
+    """Predicted depth `y` and true depth `t` in the data set's unit; `valid` where `t` is known.
+
+    `r` is the reference's depth; None if there is no reference.
+    """
 
     y: Float64[Tensor, "B 1 H W"]
     t: Float64[Tensor, "B 1 H W"]
     valid: Bool[Tensor, "B 1 H W"]
+    r: Map | None = None
 
     @classmethod
-    def of(cls, prediction: Prediction, batch: Batch) -> "DepthPixels":
+    def of(cls, prediction: Prediction, batch: Batch, reference: ReferenceMaps = NO_REFERENCE) -> "DepthPixels":
         """The pixels of a batch."""
-        return cls(prediction.depth.double(), batch.depth.double(), batch.valid)
+        return cls(prediction.depth.double(), batch.depth.double(), batch.valid, reference.depth)
 
     @cached_property
     def log_ratio(self) -> Float64[Tensor, "B 1 H W"]:
@@ -55,20 +81,22 @@ class DepthPixels:
 class MaskPixels:
     """Predicted probability `p` = σ(z), predicted mask `hard` and true mask `g`; `valid` where `g` is known.
 
-    `hard` is 1 where p > 0.5, that is where the logit z > 0, and NaN where z is NaN.
+    `hard` is 1 where p > 0.5, that is where the logit z > 0, and NaN where z is NaN. `r` is the reference's
+    probability; None if there is no reference.
     """
 
     p: Float64[Tensor, "B 1 H W"]
     hard: Float64[Tensor, "B 1 H W"]
     g: Float64[Tensor, "B 1 H W"]
     valid: Bool[Tensor, "B 1 H W"]
+    r: Map | None = None
 
     @classmethod
-    def of(cls, prediction: Prediction, batch: Batch) -> "MaskPixels":
+    def of(cls, prediction: Prediction, batch: Batch, reference: ReferenceMaps = NO_REFERENCE) -> "MaskPixels":
         """The pixels of a batch."""
         z = prediction.mask_logits.double()
         hard = torch.where(z.isnan(), z, (z > 0).double())
-        return cls(z.sigmoid(), hard, batch.mask.double(), batch.mask_valid)
+        return cls(z.sigmoid(), hard, batch.mask.double(), batch.mask_valid, reference.mask)
 
     def sums(self, *terms: Float64[Tensor, "B 1 H W"]) -> Float64[Tensor, "B K"]:
         """Each sample's sum of every term."""

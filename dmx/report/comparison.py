@@ -12,6 +12,7 @@ from dmx.compare.pictures import Pair
 from dmx.compare.runs import Comparison
 from dmx.report.figures import BLUE, GREY, RED, plot
 from dmx.report.html import document, figure, inline, join, number, shown, table, tag, text
+from dmx.results.references import TITLES
 from dmx.sample_table import FORMS, base
 
 SHADES = {"better": BLUE, "network better": BLUE, "worse": RED, "network worse": RED, "unclear": GREY}
@@ -34,7 +35,7 @@ def comparison_page(found: Comparison, pairs: Mapping[str, Sequence[Pair]], metr
         "In what they differ": differing(found),
         "Where they differ most": pictures(pairs, metric, why_none),
     }
-    return document(title, sections, first.runs[0].run)
+    return document(title, sections, next(run.run for one in found.candidates for run in one.runs))
 
 
 def forest(found: Comparison, which: int) -> Markup:
@@ -66,13 +67,17 @@ def forest(found: Comparison, which: int) -> Markup:
 
 def values(found: Comparison) -> Markup:
     """Render every metric of every candidate, and the differences from the first."""
-    head = ["metric", *(one.name for one in found.candidates)]
+    references = found.references
+    head = ["metric", *(one.name for one in found.candidates), *(["strongest reference"] if references else [])]
     rows = []
     for metric in found.metrics:
         cells = [number(found.values[metric][0])]
         for value, d in zip(found.values[metric][1:], found.differences[metric], strict=True):
             said = "" if d is None else f" ({d.value:+.3g}, {d.low:+.2g} to {d.high:+.2g}: {d.verdict})"
             cells.append(number(value) + said)
+        if references is not None:
+            best = references.strongest(metric)
+            cells.append("–" if best is None else f"{number(best[1])} ({TITLES.get(best[0], best[0])})")
         rows.append((metric, *cells))
     note = f"In brackets the difference from the first, with its interval. {found.message}"
     return join(text(note), table(head, rows, numbers=range(1, len(head))))

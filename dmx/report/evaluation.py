@@ -7,7 +7,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from dmx.experiment.evaluate import Evaluation
-from dmx.experiment.evaluations import depth_table, mask_table
+from dmx.experiment.evaluations import depth_table, mask_table, reference_table
 from dmx.metrics.probabilities import CALIBRATION_BINS
 from dmx.report.figures import BLUE, GREY, plot
 from dmx.report.html import count, document, figure, inline, join, number, table, text
@@ -49,6 +49,11 @@ def metrics(found: Evaluation) -> Markup:
     )
     tables = []
     for head, rows in (*([mask_table(found)] if found.has_mask else []), depth_table(found)):
+        cells = [(name, *map(number, values)) for name, *values in rows]
+        tables.append(table(head, cells, numbers=range(1, len(head)), kind="wide tight"))
+    head, rows = reference_table(found)
+    if rows:
+        tables.append(text("Beside the references, trivial predictors from the training part:"))
         cells = [(name, *map(number, values)) for name, *values in rows]
         tables.append(table(head, cells, numbers=range(1, len(head)), kind="wide tight"))
     return join(note, *tables)

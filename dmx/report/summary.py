@@ -65,7 +65,7 @@ def _time(study: StudyData) -> str:
 
 
 def board(study: StudyData) -> Markup:
-    """Render the ten best runs."""
+    """Render the ten best runs, and beneath them references and networks of others."""
     entries = study.ranked
     if not entries:
         return text("No run has left a result.")

@@ -53,6 +53,20 @@ def rank(entries: Sequence[Entry]) -> list[Entry]:
     return sorted(entries, key=key)
 
 
+def redefined(entries: Sequence[Entry]) -> list[str]:
+    """Two runs that define a metric differently; none if all agree.
+
+    A metric that only some runs have is no contradiction: it was added later, or belongs to a plug-in of these.
+    """
+    known: dict[str, tuple[Any, str]] = {}
+    for entry in entries:
+        for metric, definition in (entry.record.get("definitions") or {}).items():
+            before, run = known.setdefault(metric, (definition, entry.run))
+            if before != definition:
+                return [run, entry.run]
+    return []
+
+
 def comparable(entries: Sequence[Entry], facts: Sequence[str]) -> None:
     """Check that runs agree in these facts of their records.
 
@@ -60,11 +74,15 @@ def comparable(entries: Sequence[Entry], facts: Sequence[str]) -> None:
         UserError: They differ.
     """
     for what in facts:
-        by_value: dict[str, str] = {}
-        for entry in entries:
-            by_value.setdefault(json.dumps(entry.record.get(what), sort_keys=True), entry.run)
-        if len(by_value) > 1:
-            first, second, *_ = by_value.values()
+        if what == "definitions":
+            runs = redefined(entries)
+        else:
+            by_value: dict[str, str] = {}
+            for entry in entries:
+                by_value.setdefault(json.dumps(entry.record.get(what), sort_keys=True), entry.run)
+            runs = [*by_value.values()]
+        if len(runs) > 1:
+            first, second, *_ = runs
             raise UserError(
                 f"{first} and {second} cannot be compared: their {what} differs; "
                 f"take runs of the same {', '.join(facts)}."

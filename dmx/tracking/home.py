@@ -40,6 +40,10 @@ EVALUATION, EVALUATION_SAMPLES, EVALUATION_PAGE = "evaluation.json", "samples.pa
 EXTERNAL = "external.json"
 """In place of a configuration, in the folder of a network of others: its file, digest and settings."""
 
+# In the folder of references.
+REFERENCES = "references.json"
+"""What the references know and their values on validation, written last; beside it their maps and sample tables."""
+
 # In the folder of a study.
 STUDY = "study.yaml"
 """Its configuration, complete."""
@@ -78,6 +82,11 @@ class Home:
     def packs(self) -> Path:
         """The packs that runs share, by the data's fingerprint and size."""
         return self.root / "packs"
+
+    @property
+    def references(self) -> Path:
+        """The references of data sets, a folder for each data, split, size and definitions of metrics."""
+        return self.root / "references"
 
     @property
     def runs(self) -> Path:

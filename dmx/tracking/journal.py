@@ -131,6 +131,8 @@ class Finished(Event):
     kind: ClassVar[str] = "finish"
     outcome: Annotated[str, AfterValidator(lambda text: Outcome(text).value)]
     reason: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Tags that follow from the result; older journals have none."""
 
 
 KINDS: dict[str, type[Event]] = {

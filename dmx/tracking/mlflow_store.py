@@ -178,7 +178,7 @@ class MlflowStore:
                 if path.exists() and not linked(self._artifacts(), path, event.folder):  # it may have been removed
                     self._client.log_artifact(self._mlflow_id, str(path), event.folder or None)
             case Finished():
-                self._tag({OUTCOME_TAG: event.outcome, REASON_TAG: event.reason})
+                self._tag({**event.tags, OUTCOME_TAG: event.outcome, REASON_TAG: event.reason})
                 status = STATUS.get(Outcome(event.outcome), "FAILED")
                 self._client.set_terminated(self._mlflow_id, status, end_time=event.time)
 

@@ -72,18 +72,21 @@ class RunTracker:
             path = copied(path, self.folder / "artifacts" / folder)
         self._journal.append(Kept(file=path.relative_to(self.folder).as_posix(), folder=folder))
 
-    def finish(self, outcome: Outcome, reason: str, patience: float = 30.0) -> int:
+    def finish(
+        self, outcome: Outcome, reason: str, patience: float = 30.0, *, tags: Mapping[str, str] | None = None
+    ) -> int:
         """Close the run with its outcome, and wait while events are being sent to MLflow and TensorBoard.
 
         Args:
             outcome: How it ended; a run may be opened again whatever the outcome.
             reason: An explanation of the outcome.
             patience: Seconds without progress after which the remaining events are left for a later `sync`.
+            tags: Tags that follow from the result; an empty text takes the place of an earlier one.
 
         Returns:
             The number of events not yet sent to MLflow and TensorBoard.
         """
-        self._journal.append(Finished(outcome=outcome.value, reason=reason))
+        self._journal.append(Finished(outcome=outcome.value, reason=reason, tags=dict(tags or {})))
         self._journal.close()
         try:
             if not self._stores:

@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dmx.config.experiment import ExperimentConfig, Stage
 from dmx.data.loader import gone
+from dmx.metrics import NO_REFERENCE, ReferenceMaps
 from dmx.outcome import Outcome
 from dmx.quartet import Batch, DepthSpec
 from dmx.stored import intact
@@ -69,6 +70,7 @@ class Trainer:
         spec: The kind, range and direction of depth.
         folder: The folder for the checkpoint and the best weights.
         options: The caller's options: time limit, pruning, an observer.
+        reference: What skill is measured against in validation.
         checkpoint: The checkpoint to resume from; None once it is restored.
         ema_model: The moving average of the weights, if enabled.
         forward: The model or its compiled form.
@@ -85,6 +87,7 @@ class Trainer:
     spec: DepthSpec
     folder: Path
     options: RunOptions
+    reference: ReferenceMaps = NO_REFERENCE
     checkpoint: dict[str, Any] | None = field(init=False)
     ema_model: AveragedModel | None = field(init=False)
     forward: Forward = field(init=False)
@@ -241,7 +244,7 @@ class Trainer:
         """
         model = self.ema_model.module if self.ema_model is not None else self.learner.model
         found, spread, picture = validate(
-            model, self._waited(self.loaders.val(), GRACE), self.spec, self.learner.device_config
+            model, self._waited(self.loaders.val(), GRACE), self.spec, self.learner.device_config, self.reference
         )
         named = {f"val/{name}": value for name, value in found.compute().items()}
         value = named[self.config.objective.metric]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import UInt8
 from torch import nn
 
-from dmx.metrics import Evaluator, Probabilities
+from dmx.metrics import NO_REFERENCE, Evaluator, Probabilities, ReferenceMaps
 from dmx.quartet import Batch, DepthSpec
 from dmx.tracking.panel import panel
 from dmx.training.device import DeviceConfig
@@ -18,9 +18,15 @@ from dmx.training.step import DivergedError
 
 @torch.no_grad()
 def validate(
-    model: nn.Module, batches: Iterable[Batch], spec: DepthSpec, device_config: DeviceConfig
+    model: nn.Module,
+    batches: Iterable[Batch],
+    spec: DepthSpec,
+    device_config: DeviceConfig,
+    reference: ReferenceMaps = NO_REFERENCE,
 ) -> tuple[Evaluator, Probabilities, UInt8[np.ndarray, "H W 3"]]:
     """Metrics of `model` over all `batches`, the histogram of its mask probabilities, and a panel of the first samples.
+
+    Without a `reference` metrics of skill have no value.
 
     Raises:
         DivergedError: A prediction is not finite.
@@ -28,6 +34,7 @@ def validate(
     was_training = model.training
     model.eval()
     evaluator = Evaluator(spec)
+    reference = reference.to(device_config.device)
     spread: list[Probabilities] = []
     picture: np.ndarray | None = None
     finite = torch.ones(2, dtype=torch.bool, device=device_config.device)
@@ -35,7 +42,7 @@ def validate(
         with device_config.autocast():
             prediction = model(batch.image, batch.background)
         finite &= torch.stack([prediction.mask_logits.isfinite().all(), prediction.depth.isfinite().all()])
-        evaluator.update(prediction, batch)
+        evaluator.update(prediction, batch, reference)
         spread.append(Probabilities.of(prediction, batch))
         if picture is None:
             picture = panel(batch, prediction, spec)

@@ -12,10 +12,14 @@ from dmx.registry import depth_metrics, mask_metrics
 WHOLE = {"boundary_iou", "brier", "e_measure", "s_measure", "weighted_f"}  # test_whole_mask.py has theirs
 NEIGHBOURS = {"checkerboard"}  # no function of known pixels without their places: test_checkerboard.py has its oracles
 
+SKILL = {"skill"}  # needs a reference: test_skill.py
+
 
 def test_no_metric_is_without_an_oracle():
-    assert set(MASK) | WHOLE == {name for name, c in mask_metrics.items() if c.function.__module__.startswith("dmx.")}
-    assert set(DEPTH) | NEIGHBOURS == {
+    assert set(MASK) | WHOLE | SKILL == {
+        name for name, c in mask_metrics.items() if c.function.__module__.startswith("dmx.")
+    }
+    assert set(DEPTH) | NEIGHBOURS | SKILL == {
         name for name, c in depth_metrics.items() if c.function.__module__.startswith("dmx.")
     }
 
@@ -40,4 +44,5 @@ def test_agrees_with_its_oracle(scene, metres, seed):
     for name, (pooled, per_image) in expected.items():
         assert values.pop(f"{name}_pooled") == pytest.approx(pooled, abs=1e-6), name
         assert values.pop(f"{name}_per_image") == pytest.approx(per_image, abs=1e-6), name
-    assert set(values) == {f"depth/{name}_{form}" for name in NEIGHBOURS for form in ("pooled", "per_image")}
+    left = {f"depth/{name}" for name in NEIGHBOURS} | {"mask/skill", "depth/skill"}
+    assert set(values) == {f"{name}_{form}" for name in left for form in ("pooled", "per_image")}

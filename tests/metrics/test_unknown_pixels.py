@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmx.metrics import Evaluator
+from dmx.metrics import Evaluator, ReferenceMaps
 from dmx.quartet import DepthSpec
 from dmx.registry import depth_metrics, mask_metrics
 
@@ -22,7 +23,8 @@ few = settings(max_examples=12)
 def values_of(spec, *scenes) -> dict[str, float | None]:
     evaluator = Evaluator(spec, thorough=True)
     for prediction, batch in scenes:
-        evaluator.update(prediction, batch)
+        flat = torch.ones_like(batch.depth[:1])
+        evaluator.update(prediction, batch, ReferenceMaps(3 * flat, 0.3 * flat))
     return evaluator.compute()
 
 
