@@ -19,7 +19,7 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $@
 
 data/synth: | $(STAMP)
-	$(DMX) data synth data/synth --count 600 --size 64
+	$(DMX) data synth data/synth --count 2000 --size 64 --per-room 2
 
 sweep: $(STAMP) data/synth
 	$(DMX) sweep experiments/quickstart.yaml

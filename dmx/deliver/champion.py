@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -122,15 +123,17 @@ def _log(prepared: Prepared, folder: Path) -> "ModelInfo":
     (folder / "depth.json").write_text(json.dumps(asdict(prepared.index.depth)))
     save_weights(folder / "weights.safetensors", prepared.model)
     example, signature = _signature(prepared)
-    info: ModelInfo = mlflow.pyfunc.log_model(
-        name="model",
-        python_model=str(Path(__file__).with_name("served.py")),
-        artifacts={"model": str(folder)},
-        signature=signature,
-        input_example=example,
-        code_paths=[str(Path(dmx.__file__).parent)],
-        pip_requirements=[f"{name}=={version(name)}" for name in needed()],
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")  # the signature is given
+        info: ModelInfo = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("served.py")),
+            artifacts={"model": str(folder)},
+            signature=signature,
+            input_example=example,
+            code_paths=[str(Path(dmx.__file__).parent)],
+            pip_requirements=[f"{name}=={version(name)}" for name in needed()],
+        )
     return info
 
 

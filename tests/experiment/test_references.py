@@ -248,8 +248,8 @@ def test_evaluation_of_the_runs_own_parts_has_them_and_of_other_data_has_not(
 
 
 @pytest.fixture
-def source(tiny: Make) -> Source:
-    checked = check(parse_experiment(tiny(), "test"))
+def source(tiny: Make, tmp_path: Path) -> Source:
+    checked = check(parse_experiment(tiny(), "test"), Home(tmp_path))
 
     def opened(ids: tuple[str, ...]) -> QuartetDataset:
         return QuartetDataset(checked.index, ids, (32, 32), memory=False)

@@ -15,6 +15,7 @@ from dmx.cli import cli
 from dmx.compare.leads import leads
 from dmx.results.ranking import Entry
 from dmx.results.records import read_result
+from dmx.results.references import TITLES
 from dmx.tracking import Home
 
 pytestmark = pytest.mark.filterwarnings("ignore:The `noload` loader strategy:DeprecationWarning")  # inside MLflow
@@ -67,10 +68,12 @@ def test_the_page_says_what_the_files_say(swept: Path, tmp_path: Path, parse: Pa
     assert "dmx train-best tiny" in won.said
     assert ["optimizer.adamw.lr", f"{best['params']['optimizer.lr']:.4g}"] in won.rows
 
-    board = sections["the-best-ten"].rows[1:]
+    rows = sections["the-best-ten"].rows[1:]
+    board = [row for row in rows if row[2] != "reference"]
     assert [(row[1], row[2], row[3]) for row in board] == [
         (run["run"], run["outcome"], f"{run['best']['value']:#.4g}") for run in ranked(runs)
     ]
+    assert [row[1] for row in rows[len(board) :]] == [f"reference: {title}" for title in TITLES.values()]
     complete = [run for run in runs if run["outcome"] == "complete"]
     found = leads(Home(swept), [Entry(run["run"], *read_result(swept / "runs" / run["run"])) for run in complete])
     one = found.by_run[second["run"]]
