@@ -156,9 +156,9 @@ class ExperimentConfig(Frozen):
     """Modules that register components."""
     data: DataConfig
     model: Annotated[Params, ComponentField(models)]
-    depth_link: Literal["auto", "identity", "sigmoid", "softplus", "exp"] = "auto"
+    depth_link: Literal["auto", "identity", "sigmoid", "softplus", "exp", "inverse"] = "auto"
     """From the network's raw output to depth in the unit of the data set; `auto`: exp for metric depth, for relative
-    depth sigmoid."""
+    depth sigmoid; for networks that give disparity inverse, for those that give metres identity."""
     loss: LossConfig
     augment: Annotated[AugmentConfig, BeforeValidator(as_steps)] = AugmentConfig()
     weighting: Annotated[Params, ComponentField(weightings), Field(default="fixed")]

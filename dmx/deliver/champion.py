@@ -116,8 +116,8 @@ def _log(prepared: Prepared, folder: Path) -> "ModelInfo":
     import mlflow
 
     config = prepared.config.dump()
-    if "weights" in config["model"]:
-        config["model"]["weights"] = "none"  # the model contains trained weights; nothing needs to be downloaded
+    untrained = {"weights": "none", "checkpoint": "none"}  # the model has trained weights; no others are needed
+    config["model"] |= {name: value for name, value in untrained.items() if name in config["model"]}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "depth.json").write_text(json.dumps(asdict(prepared.index.depth)))
     save_weights(folder / "weights.safetensors", prepared.model)

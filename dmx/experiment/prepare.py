@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor
 
 from dmx.config import ExperimentConfig
 from dmx.data.colours import kept_colours
@@ -14,9 +14,10 @@ from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.split import Split, split
 from dmx.errors import ConfigError, DataError, Problem, UserError
-from dmx.experiment.checks import check_defined, check_fit, check_pack, check_parts
+from dmx.experiment.checks import check_defined, check_fit, check_pack, check_parts, samples
 from dmx.experiment.loaders import StageLoaders
 from dmx.metrics import definitions
+from dmx.models.inverse import Inverse
 from dmx.models.joint import DepthMaskModel, JointNet, Rgb, describe_parameters, make_link
 from dmx.quartet import Batch
 from dmx.stored import intact, read_mapping
@@ -39,6 +40,8 @@ from dmx.written import place
 
 FEW = 2
 """Maximum number of samples for the precision check, so that it needs no more memory than training."""
+FITTED = 16
+"""Number of samples to which the depth link's scale is fitted."""
 TRAINING_TO_FORWARD = 3  # a backward pass costs about two forward passes
 
 
@@ -88,17 +91,12 @@ def check(config: ExperimentConfig, metrics: Sequence[str] = ()) -> Checked:
         raise DataError(
             f"{index.root}: one training sample is left, but batch norm needs two; add samples or split less."
         )
-    check_defined(config, index, parts, wanted)
     seed_everything(config.seed)
     net = built(config)
-    if not isinstance(net, JointNet):
-        raise UserError(
-            f"model '{config.model.component.name}' builds a {type(net).__name__}, which is no dmx.models.JointNet; "
-            "derive it from JointNet or EncoderDecoder."
-        )
+    check_defined(config, index, parts, wanted)
     for size in {stage.height_width for stage in config.stages}:
         check_pack(index, size)
-    model = DepthMaskModel(net, make_link(config.depth_link, index.depth), net.colours)
+    model = DepthMaskModel(net, make_link(config.depth_link, index.depth, net), net.colours)
     return Checked(config, index, index.fingerprint(), parts, model, definitions(index.depth))
 
 
@@ -127,6 +125,7 @@ def prepare(
     index, parts, model, settings = checked.index, checked.split, checked.model, config.training
     if config.data.normalisation == "data":
         model.normalise_by(*colours_of(checked, home, progress))
+    fit_link(model, index, parts.train, config.stages[0].height_width)
     background = model.net.needs_background
     flops = {s.height_width: forward_flops(model, s.height_width, background) for s in config.stages}
     forward = sum(flops[s.height_width] * s.epochs for s in config.stages)
@@ -166,16 +165,48 @@ def measured(
     return found
 
 
-def built(config: ExperimentConfig) -> Any:
+def built(config: ExperimentConfig) -> JointNet:
     """Build the untrained network.
 
     Raises:
         ConfigError: Its parameters are incompatible, or its pretrained weights are unavailable.
+        UserError: It is no `JointNet`.
     """
     try:
-        return config.model.bind()()
+        net = config.model.bind()()
     except UserError as error:
         raise ConfigError(f"experiment '{config.name}'", [Problem("model", str(error))]) from error
+    if not isinstance(net, JointNet):
+        raise UserError(
+            f"model '{config.model.component.name}' builds a {type(net).__name__}, which is no dmx.models.JointNet; "
+            "derive it from JointNet or EncoderDecoder."
+        )
+    return net
+
+
+@torch.no_grad()
+def fit_link(model: DepthMaskModel, index: DatasetIndex, ids: tuple[str, ...], size: tuple[int, int]) -> None:
+    """Fit the scale of an `Inverse` link to training samples, a few of them in an order unrelated to their listing.
+
+    Raises:
+        DataError: A sample cannot be read.
+    """
+    if not isinstance(model.link, Inverse):
+        return
+    raw: list[Tensor] = []
+    hook = model.link.register_forward_pre_hook(lambda _, given: raw.append(given[0]))
+    depth = []
+    was_training = model.training
+    model.eval()
+    for batch in samples(index, ids, size):
+        model(batch.image, batch.background if model.net.needs_background else None)
+        raw[-1], known = raw[-1][batch.valid], batch.depth[batch.valid]
+        depth.append(known)
+        if len(depth) == FITTED:
+            break
+    hook.remove()
+    model.train(was_training)
+    model.link.fit(torch.cat(raw), torch.cat(depth))
 
 
 def colours_of(checked: Checked, home: Home, progress: Callable[[int, int], None]) -> tuple[Rgb, Rgb]:

@@ -55,11 +55,13 @@ def trained(home: Home, run: str) -> Trained:
         raise UserError(f"there is no run '{run}' in {home.root}; {did_you_mean(run, home.runs_with(CONFIG))}")
     path = best_weights(home, run)
     data = kept_yaml(folder / CONFIG)
-    if isinstance(data.get("model"), dict) and "weights" in data["model"]:
-        data["model"]["weights"] = "none"  # no download: the trained weights are loaded next
+    if isinstance(data.get("model"), dict):
+        untrained = {"weights": "none", "checkpoint": "none"}  # the trained weights are loaded next
+        data["model"] |= {name: value for name, value in untrained.items() if name in data["model"]}
     config = parse_experiment(data, str(folder / CONFIG))
     spec = spec_of(folder, config)
-    model = DepthMaskModel(config.model.bind()(), make_link(config.depth_link, spec))
+    net = config.model.bind()()
+    model = DepthMaskModel(net, make_link(config.depth_link, spec, net))
     load_weights(path, model)
     settings = config.training
     device_config = resolve_device(settings.device, settings.precision, settings.channels_last, compile=False, flops=0)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dmx.errors import UserError
 from dmx.models.inputs import AnyInputs
+from dmx.models.joint import JointNet
 from dmx.models.pretrained import require_weights
 from dmx.models.smp.encoders import weights_of
 from dmx.models.smp.network import Architecture, Form, SmpNet, TokenNet
@@ -44,7 +45,7 @@ class Unused(nn.Module):
         return x
 
 
-def leave_out_unused(net: SmpNet) -> None:
+def leave_out_unused(net: JointNet) -> None:
     """Remove the modules of `net` that its outputs do not depend on; freeze other parameters they do not depend on.
 
     Raises:
