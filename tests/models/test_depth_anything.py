@@ -1,7 +1,6 @@
 """Depth Anything against transformers' own network, its checkpoints, and what is refused of them."""
 
 import json
-import subprocess
 import sys
 
 import pytest
@@ -162,10 +161,9 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, checkpoint):
 def test_a_damaged_file_is_refused(tmp_path, checkpoint):
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(
-        UserError, match="cannot be read as weights of Depth Anything .*; download the checkpoint again"
+        UserError, match=r"cannot be read as weights of Depth Anything .*; download the checkpoint again"
     ):
         depth_anything(checkpoint=checkpoint, size="tiny")
-    (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.5]}')
 
 
 class Harmful:
@@ -190,7 +188,7 @@ def test_weights_of_torch_are_read_and_code_in_them_is_not_run(tmp_path, checkpo
 
 def test_colours_that_cannot_be_read_are_refused(tmp_path, checkpoint):
     (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.5]}')
-    with pytest.raises(UserError, match="has no image_mean and image_std of three numbers .* or remove it"):
+    with pytest.raises(UserError, match=r"has no image_mean and image_std of three numbers .* or remove it"):
         depth_anything(checkpoint=checkpoint, size="tiny")
     (tmp_path / "preprocessor_config.json").unlink()
     assert depth_anything(checkpoint=checkpoint, size="tiny").colours == IMAGENET
@@ -203,7 +201,7 @@ def test_the_files_of_a_checkpoint_are_known(tmp_path, checkpoint):
     assert [file.name for file in files(params(checkpoint=checkpoint))] == ["config.json", "model.safetensors"]
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(COLOURS))
     assert len(files(params(checkpoint=checkpoint))) == 3
-    with pytest.raises(ValidationError, match="'mine' is neither `none` nor the path of a folder; write ./mine"):
+    with pytest.raises(ValidationError, match=r"'mine' is neither `none` nor the path of a folder; write \./mine"):
         params(checkpoint="mine")
 
 
@@ -239,8 +237,3 @@ def test_without_its_library_it_says_what_to_install(monkeypatch):
     with pytest.raises(UserError) as caught:
         depth_anything()
     assert str(caught.value) == ("model 'depth_anything' needs transformers; install it by `pip install dmx[depth]`.")
-
-
-def test_registering_does_not_import_its_library():
-    code = "import sys, dmx.models; assert 'transformers' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -197,7 +197,7 @@ def dpt(
     return build(
         Architecture(
             "DPT",
-            "a vision transformer of timm with patches of 8, 16 or 32 pixels and positions for any size",
+            "a vision transformer of timm with patches of 8, 14, 16 or 32 pixels and positions for any size",
             "tu-vit_tiny_patch16_224",
             multiple=32,
             tokens=True,
