@@ -202,12 +202,15 @@ def test_what_the_pages_type_is_understood(arguments: Sequence[str], reader: Cal
 def test_the_configurations_of_the_guide_are_legal(tmp_path: Path) -> None:
     assert {"train", "sweep", "list"} <= {words[0] for words in typed()}
     named = {re.match(r"# (\S+)\n", block.text)[1]: block.text for block in blocks(GUIDE) if block.language == "yaml"}
-    assert set(named) == {"dataset.yaml", "experiments/mine.yaml", "experiments/mine_study.yaml"}
+    assert set(named) == {
+        "dataset.yaml", "experiments/mine.yaml", "experiments/fine_tuned.yaml", "experiments/mine_study.yaml"
+    }  # fmt: skip
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
     for name, text in named.items():
         (tmp_path / name).write_text(text)
     assert read_declaration(tmp_path).name == "mine"
     assert load_experiment(tmp_path / "experiments/mine.yaml", ["optimizer.lr=3e-4"]).optimizer.lr == 3e-4
+    assert load_experiment(tmp_path / "experiments/fine_tuned.yaml", []).depth_link == "auto"
     paths = {
         dimension.path for dimension in build_space(load_study(tmp_path / "experiments/mine_study.yaml")).dimensions
     }
