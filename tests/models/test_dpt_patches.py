@@ -1,8 +1,12 @@
 """DPT with encoders whose patches have 14 pixels, as DINOv2's, beside those of 16."""
 
+from functools import partial
+
 import pytest
+import segmentation_models_pytorch
 import timm
 import torch
+from torch import nn
 
 from dmx.models import DepthMaskModel, make_link
 from dmx.models.smp import dpt
@@ -14,7 +18,10 @@ TINY = {"embed_dim": 24, "num_heads": 2, "depth": 4}  # of the named form, but n
 
 @pytest.fixture
 def narrow(monkeypatch):
-    """timm's transformers, a sixteenth as wide and four blocks deep."""
+    """timm's transformers, a sixteenth as wide and four blocks deep, and a narrow decoder."""
+    library = segmentation_models_pytorch
+    channels = {"decoder_intermediate_channels": (8, 8, 16, 16), "decoder_fusion_channels": 16}
+    monkeypatch.setattr(library, "DPT", partial(library.DPT, **channels))
     create = timm.create_model
 
     def created(name, **arguments):
@@ -69,19 +76,17 @@ def test_its_encoder_gives_timms_own_tokens(narrow, encoder):
 @pytest.mark.parametrize("form", ["shared", "two_decoders"])
 def test_it_learns_with_patches_of_14(narrow, form):
     torch.manual_seed(0)
-    model = DepthMaskModel(
-        dpt(encoder="tu-vit_small_patch14_dinov2", inputs="image", form=form), make_link("exp", ROOM)
-    )
-    image = torch.rand(4, 3, 28, 56)
-    truth = 2 + 4 * image.mean(1, keepdim=True)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    net = dpt(encoder="tu-vit_small_patch14_dinov2", inputs="image", form=form)
+    model = DepthMaskModel(net, make_link("sigmoid", ROOM)).train()
+    image = torch.rand(4, 3, 56, 84)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
-    for _ in range(12):
+    for _ in range(30):
         optimizer.zero_grad()
         found = model(image, None)
-        loss = (found.depth - truth).abs().mean() + found.mask_logits.square().mean()
+        loss = (found.depth - 2).abs().mean() + nn.functional.softplus(found.mask_logits).mean()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.7 * losses[0]
-    assert [name for name, p in model.net.named_parameters() if p.grad is None] == []
+    assert losses[-1] < 0.5 * losses[0]
+    assert [name for name, p in net.named_parameters() if p.grad is None] == []

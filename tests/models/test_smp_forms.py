@@ -115,7 +115,6 @@ def test_networks_can_be_built_where_gradients_are_off():
             "resnet18",
             "take a vision transformer of timm with patches of 8, 14, 16 or 32 pixels and positions for any",
         ),
-        (dpt, "tu-swin_tiny_patch4_window7_224", "for instance tu-vit_tiny_patch16_224."),
     ],
 )
 def test_what_cannot_be_built_ends_in_one_message(build, encoder, text):

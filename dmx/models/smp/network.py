@@ -79,11 +79,16 @@ def reassembled(net: Any) -> Any:
     head's last interpolation: by 2·14/16 instead of 2. Ranftl et al. 2021 say nothing of such patches; Oquab et al.
     2023 (DINOv2) and Yang et al. 2024 (Depth Anything) enlarge them by the same four factors.
     """
-    encoder, patch = net.encoder, net.encoder.output_stride
+    encoder, decoder, patch = net.encoder, net.decoder, net.encoder.output_stride
     if patch == power_of_two(patch):
         return net
-    strides = [power_of_two(stride) for stride in encoder.output_strides]
-    net.decoder = type(net.decoder)(encoder.out_channels, strides, encoder.has_prefix_tokens)
+    net.decoder = type(decoder)(
+        encoder_out_channels=encoder.out_channels,
+        encoder_output_strides=[power_of_two(stride) for stride in encoder.output_strides],
+        encoder_has_prefix_tokens=encoder.has_prefix_tokens,
+        intermediate_channels=[block.project_to_out_channel.out_channels for block in decoder.reassemble_blocks],
+        fusion_channels=decoder.fusion_blocks[0].project.out_channels,
+    )
     net.segmentation_head.upsampling_factor *= patch / power_of_two(patch)
     net.initialize()  # the library's initial weights, for the new decoder
     return net
