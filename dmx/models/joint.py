@@ -173,13 +173,13 @@ class DepthMaskModel(nn.Module):
 def make_link(name: Link | Literal["auto"], spec: DepthSpec, net: JointNet | None = None) -> Callable[[Tensor], Tensor]:
     """The function from raw output r to depth d in the unit of `spec`.
 
-    | name     | depth                                      | image             |
-    |----------|--------------------------------------------|-------------------|
-    | identity | d = r                                      | all numbers       |
-    | sigmoid  | d = low + (high - low) σ(r)                | low to high       |
-    | softplus | d = low + ln(1 + e^r)                      | above low         |
-    | exp      | d = c e^r, abs(r) <= 10                    | c/22026 to 22026c |
-    | inverse  | d = 1 / (a r + 1/high), 0 <= a r <= 22026/c | c/22027 to high   |
+    | name     | depth                                       | image             |
+    |----------|---------------------------------------------|-------------------|
+    | identity | d = r                                       | all numbers       |
+    | sigmoid  | d = low + (high - low) σ(r)                 | low to high       |
+    | softplus | d = low + ln(1 + e^r)                       | above low         |
+    | exp      | d = c e^r, abs(r) <= 10                     | c/22026 to 22026c |
+    | inverse  | d = 1 / (a r + 1/high), 0 <= a r <= 22026/c | c/22028 to high   |
 
     In `exp`, c is the range's geometric mean √(low high), so that a network whose initial r is near 0 starts inside of
     the range; if low is 0, c = high / 2. r is clamped to ±10, so that the exponential can neither overflow nor reach 0;
