@@ -75,12 +75,13 @@ def components_of(kind: str, size: int) -> list[dict[str, Any]]:
 def measure(components: Sequence["Component"], size: int) -> list[dict[str, Any]]:
     """Return learned parameters, multiply-adds and licences of models with their defaults.
 
-    Costs are None for models with parameters that have no default. A multiply-add counts as two of the floating-point
-    operations that `torch.utils.flop_counter` reports.
+    Costs are None for models with parameters that have no default, and for those that need an extra that is missing. A
+    multiply-add counts as two of the floating-point operations that `torch.utils.flop_counter` reports.
     """
     from pydantic import ValidationError
 
     from dmx.cli.bar import bar
+    from dmx.errors import UserError
     from dmx.models import DepthMaskModel, describe_parameters
     from dmx.models.joint import identity
     from dmx.training.device import forward_flops
@@ -95,12 +96,15 @@ def measure(components: Sequence["Component"], size: int) -> list[dict[str, Any]
                 params = component.params()
             except ValidationError:  # a plug-in's model may have parameters without a default
                 continue
-            net = params.bind()()
+            if licence := component.facts.get("licence"):
+                row["licence_of_weights"] = licence(params)
+            try:
+                net = params.bind()()
+            except UserError:  # it needs an extra that is not installed
+                continue
             row["parameters"] = describe_parameters(net)
             flops = forward_flops(DepthMaskModel(net, identity), (size, size), net.needs_background)
             row["multiply_adds"] = flops // 2
-            if licence := component.facts.get("licence"):
-                row["licence_of_weights"] = licence(getattr(params, "encoder", None))
     return found
 
 
@@ -157,12 +161,17 @@ def tell(component: "Component") -> None:
     """Print the description of a component."""
     from rich.table import Table
 
+    from dmx.errors import UserError
+
     screen = console()
     screen.print(f"[bold]{component.name}[/] ({component.kind})", f"Source: {component.source}", sep="\n")
     screen.print(explained(component), markup=False)
     if component.kind == "model":
-        count = sum(p.numel() for p in component.params().bind()().parameters())
-        screen.print(f"Learned parameters at the defaults: {count:,}")
+        try:
+            count = sum(p.numel() for p in component.params().bind()().parameters())
+            screen.print(f"Learned parameters at the defaults: {count:,}")
+        except UserError as error:  # it needs an extra that is not installed
+            screen.print(f"It cannot be built here: {error}", markup=False)
     table = Table(box=None, pad_edge=False)
     for column in ("parameter", "default", "legal", "searched"):
         table.add_column(column, overflow="fold")

@@ -161,9 +161,9 @@ class ExperimentConfig(Frozen):
     start: Annotated[str, Field(min_length=1)] | None = None
     """A run, or a file, with whose weights the whole network begins; a file has a slash in its path, or `.safetensors`,
     `.pth`, `.pt` or `.bin` at its end. The model's own `weights` are not used then."""
-    depth_link: Literal["auto", "identity", "sigmoid", "softplus", "exp"] = "auto"
+    depth_link: Literal["auto", "identity", "sigmoid", "softplus", "exp", "inverse"] = "auto"
     """From the network's raw output to depth in the unit of the data set; `auto`: exp for metric depth, for relative
-    depth sigmoid."""
+    depth sigmoid; for networks that give disparity inverse, for those that give metres identity."""
     loss: LossConfig
     augment: Annotated[AugmentConfig, BeforeValidator(as_steps)] = AugmentConfig()
     weighting: Annotated[Params, ComponentField(weightings), Field(default="fixed")]

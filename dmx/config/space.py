@@ -145,7 +145,7 @@ def _candidates(place: str, study: StudyConfig, depth_kind: str | None) -> tuple
             name
             for name, component in registry.items()
             if depth_kind is None or depth_kind in component.facts.get("kinds", (depth_kind,))
-            if not component.facts.get("term")
+            if not component.facts.get("term") and component.facts.get("auto", True)
             if not any(unmet(component, possible))
         ]
         return tuple(sorted(kept))

@@ -18,6 +18,7 @@ import numpy as np
 import dmx
 from dmx.errors import UserError
 from dmx.experiment import Prepared
+from dmx.experiment.trained import UNTRAINED
 from dmx.tracking.home import JOURNAL, Home
 from dmx.tracking.journal import started
 from dmx.tracking.mlflow_client import RUN_TAG, RefusedError, connect, deleted, explain_error, run_of
@@ -117,8 +118,8 @@ def _log(prepared: Prepared, folder: Path) -> "ModelInfo":
     import mlflow
 
     config = prepared.config.dump()
-    if "weights" in config["model"]:
-        config["model"]["weights"] = "none"  # the model contains trained weights; nothing needs to be downloaded
+    config["model"] |= {name: value for name, value in UNTRAINED.items() if name in config["model"]}
+    config["start"] = None  # the model has trained weights; no others are needed
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "depth.json").write_text(json.dumps(asdict(prepared.index.depth)))
     save_weights(folder / "weights.safetensors", prepared.model)

@@ -23,7 +23,8 @@ class DepthMask(PythonModel):
         folder = Path(context.artifacts["model"])
         config = parse_experiment(json.loads((folder / "config.json").read_text()), "the model's configuration")
         spec = DepthSpec(**json.loads((folder / "depth.json").read_text()))
-        model = DepthMaskModel(config.model.bind()(), make_link(config.depth_link, spec))
+        net = config.model.bind()()
+        model = DepthMaskModel(net, make_link(config.depth_link, spec, net))
         load_weights(folder / "weights.safetensors", model)
         self.predictor = Predictor(model, config.stages[-1].height_width)
 

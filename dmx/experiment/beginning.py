@@ -8,27 +8,31 @@ from typing import Any
 
 from dmx.config import ExperimentConfig
 from dmx.errors import DataError, UserError, did_you_mean
-from dmx.experiment.trained import best_weights
+from dmx.experiment.trained import UNTRAINED, best_weights
 from dmx.models.joint import JointNet
 from dmx.models.weights import compare, file_of, is_path, read_state, shapes_of, without_prefixes
 from dmx.registry import Params
 from dmx.results.records import ended
 from dmx.tracking.home import CONFIG, Home
 
-START, ENCODER = "start", "model.weights"
+START, ENCODER, CHECKPOINT = "start", "model.weights", "model.checkpoint"
 NET = "net."
 """What stands before the names of a network's tensors in the weights of a run, beside `mean` and `std`."""
 COLOURS = ("mean", "std")
+LINK = "link."
+"""What stands before the names of a depth link's tensors, which are fitted to the data."""
 
 
 def weights_files(config: ExperimentConfig, home: Home) -> dict[str, Path]:
-    """The files that a network begins with, by the setting that names them: `start`, or else `model.weights`.
+    """The files that a network begins with, by the setting that names them: `start`, or else those of the model.
 
     Raises:
         UserError: There is no such file or run, or the run has not ended or has no weights.
     """
     if config.start is not None:
         return {START: file_of(config.start, START) if is_path(config.start) else weights_of_run(home, config.start)}
+    if (of_checkpoint := config.model.component.facts.get("weights_files")) is not None:
+        return {f"{CHECKPOINT}/{path.name}": path for path in of_checkpoint(config.model)}
     weights = getattr(config.model, "weights", None)
     return {ENCODER: file_of(weights, ENCODER)} if isinstance(weights, str) and is_path(weights) else {}
 
@@ -48,7 +52,8 @@ def weights_of_run(home: Home, run: str) -> Path:
 
 def without_weights(model: Params) -> Params:
     """The model without pretrained weights, which `start` replaces, so that they need not be had."""
-    return model.model_copy(update={"weights": "none"}) if "weights" in type(model).model_fields else model
+    known = type(model).model_fields
+    return model.model_copy(update={name: value for name, value in UNTRAINED.items() if name in known})
 
 
 def begin_with(net: JointNet, path: Path) -> None:
@@ -58,6 +63,7 @@ def begin_with(net: JointNet, path: Path) -> None:
         UserError: The file cannot be read, or does not fit; `net` is unchanged.
     """
     state = without_prefixes(read_state(path), lambda name: False)
+    state = {name: tensor for name, tensor in state.items() if not name.startswith(LINK)}
     wanted = {f"{NET}{name}": shape for name, shape in shapes_of(net).items()} | dict.fromkeys(COLOURS, (3, 1, 1))
     fit = compare(wanted, state)
     fit.require(path, "this model", "All of `model` must be as it was in the run that the weights are of.")

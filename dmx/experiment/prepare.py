@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dmx.config import ExperimentConfig
 from dmx.data.colours import kept_colours
@@ -15,9 +16,10 @@ from dmx.data.layout import DatasetIndex, read
 from dmx.data.split import Split, split
 from dmx.errors import ConfigError, DataError, Problem, UserError
 from dmx.experiment.beginning import START, begin_with, sha256_of, weights_files, without_weights
-from dmx.experiment.checks import check_defined, check_fit, check_pack, check_parts
+from dmx.experiment.checks import check_defined, check_fit, check_pack, check_parts, samples
 from dmx.experiment.loaders import StageLoaders
 from dmx.metrics import definitions
+from dmx.models.inverse import Inverse
 from dmx.models.joint import DepthMaskModel, JointNet, Rgb, describe_parameters, make_link
 from dmx.quartet import Batch
 from dmx.stored import intact, read_mapping
@@ -41,6 +43,8 @@ from dmx.written import place
 
 FEW = 2
 """Maximum number of samples for the precision check, so that it needs no more memory than training."""
+FITTED = 16
+"""Number of samples to which the depth link's scale is fitted."""
 TRAINING_TO_FORWARD = 3  # a backward pass costs about two forward passes
 
 
@@ -101,7 +105,7 @@ def check(config: ExperimentConfig, home: Home, metrics: Sequence[str] = ()) -> 
     check_defined(config, index, parts, wanted)
     for size in {stage.height_width for stage in config.stages}:
         check_pack(index, size)
-    model = DepthMaskModel(net, make_link(config.depth_link, index.depth), net.colours)
+    model = DepthMaskModel(net, make_link(config.depth_link, index.depth, net), net.colours)
     freeze_encoder(model, config.groups)
     sums = {where: sha256_of(path) for where, path in files.items()}
     return Checked(config, index, index.fingerprint(), parts, model, definitions(index.depth), sums)
@@ -132,6 +136,7 @@ def prepare(
     index, parts, model, settings = checked.index, checked.split, checked.model, config.training
     if config.data.normalisation == "data":
         model.normalise_by(*colours_of(checked, home, progress))
+    fit_link(model, index, parts.train, config.stages[0].height_width)
     background = model.net.needs_background
     flops = {s.height_width: forward_flops(model, s.height_width, background) for s in config.stages}
     forward = sum(flops[s.height_width] * s.epochs for s in config.stages)
@@ -196,6 +201,31 @@ def built(config: ExperimentConfig, files: Mapping[str, Path]) -> JointNet:
     except UserError as error:
         raise ConfigError(f"experiment '{config.name}'", [Problem(where, str(error))]) from error
     return net
+
+
+@torch.no_grad()
+def fit_link(model: DepthMaskModel, index: DatasetIndex, ids: tuple[str, ...], size: tuple[int, int]) -> None:
+    """Fit the scale of an `Inverse` link to training samples, a few of them in an order unrelated to their listing.
+
+    Raises:
+        DataError: A sample cannot be read.
+    """
+    if not isinstance(model.link, Inverse):
+        return
+    raw: list[Tensor] = []
+    hook = model.link.register_forward_pre_hook(lambda _, given: raw.append(given[0]))
+    depth = []
+    was_training = model.training
+    model.eval()
+    for batch in samples(index, ids, size):
+        model(batch.image, batch.background if model.net.needs_background else None)
+        raw[-1], known = raw[-1][batch.valid], batch.depth[batch.valid]
+        depth.append(known)
+        if len(depth) == FITTED:
+            break
+    hook.remove()
+    model.train(was_training)
+    model.link.fit(torch.cat(raw), torch.cat(depth))
 
 
 def colours_of(checked: Checked, home: Home, progress: Callable[[int, int], None]) -> tuple[Rgb, Rgb]:

@@ -19,6 +19,9 @@ from dmx.training.checkpoint import load_weights
 from dmx.training.device import DeviceConfig, resolve_device
 from dmx.written import place
 
+UNTRAINED = {"weights": "none", "checkpoint": "none"}
+"""Parameters of a model that is to begin with no weights of others."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -53,7 +56,8 @@ def trained(home: Home, run: str) -> Trained:
     config = config_of(home, run)
     path = best_weights(home, run)
     spec = spec_of(home.run(run), config)
-    model = DepthMaskModel(config.model.bind()(), make_link(config.depth_link, spec))
+    net = config.model.bind()()
+    model = DepthMaskModel(net, make_link(config.depth_link, spec, net))
     load_weights(path, model)
     settings = config.training
     device_config = resolve_device(settings.device, settings.precision, settings.channels_last, compile=False, flops=0)
@@ -76,8 +80,8 @@ def config_of(home: Home, run: str) -> ExperimentConfig:
 def without_beginning(path: Path) -> ExperimentConfig:
     """A run's configuration for loading its trained weights: what it began with is needed no more."""
     data = kept_yaml(path)
-    if isinstance(data.get("model"), dict) and "weights" in data["model"]:
-        data["model"]["weights"] = "none"
+    if isinstance(data.get("model"), dict):
+        data["model"] |= {name: value for name, value in UNTRAINED.items() if name in data["model"]}
     return parse_experiment({**data, "start": None}, str(path))
 
 

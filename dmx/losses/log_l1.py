@@ -15,7 +15,7 @@ from dmx.registry import depth_losses
     "log_l1",
     source="Mean absolute logarithmic error",
     kinds=("metric",),
-    needs={"depth_link": ("auto", "sigmoid", "softplus", "exp")},
+    needs={"depth_link": ("auto", "sigmoid", "softplus", "exp", "inverse")},
 )
 def log_l1(prediction: Prediction, batch: Batch) -> Float[Tensor, ""]:
     """Mean absolute logarithmic error: 10 % count alike near and far. Without unit; 0 or more.

@@ -21,7 +21,7 @@ from dmx.registry import Range, depth_losses
     "silog",
     source="Eigen et al. 2014, eq. 4",
     kinds=("metric",),
-    needs={"depth_link": ("auto", "sigmoid", "softplus", "exp")},
+    needs={"depth_link": ("auto", "sigmoid", "softplus", "exp", "inverse")},
 )
 def silog(
     prediction: Prediction, batch: Batch, *, lam: Annotated[float, Field(ge=0, le=1), Range(0.1, 1.0)] = 0.5

@@ -1,6 +1,6 @@
 """The networks; importing this package registers them."""
 
-from dmx.models import depthmasknet, dilated_unet, fastdepth, large_kernel_unet, smp
+from dmx.models import depth_anything, depthmasknet, dilated_unet, fastdepth, large_kernel_unet, smp
 from dmx.models.joint import DepthMaskModel, EncoderDecoder, JointNet, Link, describe_parameters, make_link
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "EncoderDecoder",
     "JointNet",
     "Link",
+    "depth_anything",
     "depthmasknet",
     "describe_parameters",
     "dilated_unet",

@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dmx.errors import UserError
+from dmx.models.inverse import Inverse
 from dmx.quartet import DepthSpec, Prediction
 
 Rgb = tuple[float, float, float]
-Link = Literal["identity", "sigmoid", "softplus", "exp"]
+Link = Literal["identity", "sigmoid", "softplus", "exp", "inverse"]
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of ImageNet's RGB in [0, 1], for pretrained encoders (torchvision's constants)."""
@@ -30,12 +31,17 @@ class JointNet(nn.Module):
         multiple: H and W are multiples of this.
         least: H and W are at least this.
         colours: Mean and standard deviation of red, green and blue in [0, 1] that its initial weights expect.
+        raw_depth: What its raw depth is before training: `any` number, `disparity` of any scale, 0 or more and 0
+            farthest, or depth in `metres`.
+        farthest: The greatest raw depth that it can give.
     """
 
     needs_background: bool = False
     multiple: int = 1
     least: int = 1
     colours: tuple[Rgb, Rgb] = IMAGENET
+    raw_depth: Literal["any", "disparity", "metres"] = "any"
+    farthest: float = math.inf
 
     def forward(self, image: Tensor, background: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mask logits and raw depth of normalised pictures."""
@@ -180,25 +186,34 @@ class DepthMaskModel(nn.Module):
         return torch.addcmul(shift, picture, factor)
 
 
-def make_link(name: Link | Literal["auto"], spec: DepthSpec) -> Callable[[Tensor], Tensor]:
+def make_link(name: Link | Literal["auto"], spec: DepthSpec, net: JointNet | None = None) -> Callable[[Tensor], Tensor]:
     """The function from raw output r to depth d in the unit of `spec`.
 
-    | name     | depth                        | image             |
-    |----------|------------------------------|-------------------|
-    | identity | d = r                        | all numbers       |
-    | sigmoid  | d = low + (high - low) σ(r)  | low to high       |
-    | softplus | d = low + ln(1 + e^r)        | above low         |
-    | exp      | d = c e^r, abs(r) <= 10      | c/22026 to 22026c |
+    | name     | depth                                       | image             |
+    |----------|---------------------------------------------|-------------------|
+    | identity | d = r                                       | all numbers       |
+    | sigmoid  | d = low + (high - low) σ(r)                 | low to high       |
+    | softplus | d = low + ln(1 + e^r)                       | above low         |
+    | exp      | d = c e^r, abs(r) <= 10                     | c/22026 to 22026c |
+    | inverse  | d = 1 / (a r + 1/high), 0 <= a r <= 22026/c | c/22028 to high   |
 
     In `exp`, c is the range's geometric mean √(low high), so that a network whose initial r is near 0 starts inside of
     the range; if low is 0, c = high / 2. r is clamped to ±10, so that the exponential can neither overflow nor reach 0;
     NaN stays NaN.
 
+    `inverse` takes disparity, inverse depth of unknown scale (Ranftl et al. 2022, "Towards robust monocular depth
+    estimation"); see `Inverse` for its scale a, which is fitted to the data.
+
     `auto` is exp for metric depth, where it learned fastest (docs/model_comparison.md), and sigmoid for relative
-    depth, which is bounded on both sides.
+    depth, which is bounded on both sides; but inverse if the raw depth of `net` is disparity, and identity if it is
+    metres.
+
+    Raises:
+        UserError: `auto` is to make depth of metres, but that of the data is relative, or farther than `net` can give.
     """
     if name == "auto":
-        name = "exp" if spec.kind == "metric" else "sigmoid"
+        name = automatic(spec, net)
+    centre = math.sqrt(spec.low * spec.high) if spec.low > 0 else spec.high / 2
     match name:
         case "identity":
             return identity
@@ -207,8 +222,24 @@ def make_link(name: Link | Literal["auto"], spec: DepthSpec) -> Callable[[Tensor
         case "softplus":
             return partial(softplus, low=spec.low)
         case "exp":
-            centre = math.sqrt(spec.low * spec.high) if spec.low > 0 else spec.high / 2
             return partial(exponential, centre=centre)
+        case "inverse":
+            return Inverse(spec, centre)
+
+
+def automatic(spec: DepthSpec, net: JointNet | None) -> Link:
+    """The link that `auto` stands for; see `make_link`."""
+    if net is not None and net.raw_depth == "metres":
+        if spec.kind == "metric" and spec.high <= net.farthest:
+            return "identity"
+        data = f"goes to {spec.high:g} m" if spec.kind == "metric" else "is relative"
+        raise UserError(
+            f"the model's depth is metres up to {net.farthest:g}, but that of the data set {data}; take a model or "
+            "checkpoint for such depth or for relative depth, or set depth_link to identity, and nothing is converted."
+        )
+    if net is not None and net.raw_depth == "disparity":
+        return "inverse"
+    return "exp" if spec.kind == "metric" else "sigmoid"
 
 
 # Module-level functions, not closures, so that models can be pickled for workers and exported.

@@ -27,7 +27,7 @@ every_model = pytest.mark.parametrize("component", MODELS)
 
 def built(component, **parameters):
     torch.manual_seed(0)
-    return component.params(**parameters).bind()()
+    return component.params(**component.facts.get("tested", {}) | parameters).bind()()
 
 
 def taken(net: JointNet, size: tuple[int, int]) -> tuple[int, int]:

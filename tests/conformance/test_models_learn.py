@@ -30,7 +30,10 @@ FORMS = [
 
 def built(component, **parameters) -> DepthMaskModel:
     torch.manual_seed(0)
-    return DepthMaskModel(component.params(**parameters).bind()(), make_link("sigmoid", DepthSpec("metric", 0.5, 10.0)))
+    return DepthMaskModel(
+        component.params(**component.facts.get("tested", {}) | parameters).bind()(),
+        make_link("sigmoid", DepthSpec("metric", 0.5, 10.0)),
+    )
 
 
 def discs() -> Batch:

@@ -203,7 +203,7 @@ def test_the_configurations_of_the_guide_are_legal(tmp_path: Path) -> None:
     assert {"train", "sweep", "list"} <= {words[0] for words in typed()}
     named = {re.match(r"# (\S+)\n", block.text)[1]: block.text for block in blocks(GUIDE) if block.language == "yaml"}
     mine = {f"experiments/mine{end}.yaml" for end in ("", "_lite", "_study")}
-    assert set(named) == {"dataset.yaml", *mine}
+    assert set(named) == {"dataset.yaml", "experiments/fine_tuned.yaml", *mine}
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
     for name, text in named.items():
         (tmp_path / name).write_text(text)
@@ -211,6 +211,7 @@ def test_the_configurations_of_the_guide_are_legal(tmp_path: Path) -> None:
     assert load_experiment(tmp_path / "experiments/mine.yaml", ["optimizer.lr=3e-4"]).optimizer.lr == 3e-4
     lite = load_experiment(tmp_path / "experiments/mine_lite.yaml", ["start=mine-1f2e3d4c"])
     assert (lite.model.weights, lite.groups.encoder_lr, lite.start) == ("in1k", 0, "mine-1f2e3d4c")
+    assert load_experiment(tmp_path / "experiments/fine_tuned.yaml", []).depth_link == "auto"
     paths = {
         dimension.path for dimension in build_space(load_study(tmp_path / "experiments/mine_study.yaml")).dimensions
     }

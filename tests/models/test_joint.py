@@ -41,6 +41,11 @@ class Raw(JointNet):
         ("exp", RELATIVE, 0.0, 0.5),
         ("auto", METRES, math.log(3), 6.0),
         ("auto", RELATIVE, math.log(3), 0.75),
+        ("inverse", METRES, 0.0, 8.0),
+        ("inverse", METRES, 1.0, 2.0),  # a = 1/2 - 1/8
+        ("inverse", METRES, 5.0, 0.5),  # 5 * 3/8 + 1/8 = 2
+        ("inverse", RELATIVE, 1.0, 0.5),
+        ("inverse", DepthSpec("relative", 0.0, 1.0, "high"), 3.0, 0.75),
     ],
 )
 def test_links_by_hand(name, spec, raw, depth):
@@ -53,14 +58,50 @@ def test_images_of_the_links(raw):
     assert 0.5 <= make_link("sigmoid", METRES)(r) <= 8
     assert make_link("softplus", METRES)(r) >= 0.5
     for spec in (METRES, RELATIVE):
-        depth = make_link("exp", spec)(r)
-        assert depth > 0
-        assert depth.square().isfinite()
+        for name in ("exp", "inverse"):
+            depth = make_link(name, spec)(r)
+            assert depth > 0
+            assert depth.square().isfinite()
+    assert make_link("inverse", METRES)(r) <= 8
 
 
-@pytest.mark.parametrize("name", ["identity", "sigmoid", "softplus", "exp"])
+@pytest.mark.parametrize("name", ["identity", "sigmoid", "softplus", "exp", "inverse"])
 def test_nan_stays_nan(name):
     assert make_link(name, METRES)(torch.tensor(torch.nan)).isnan()
+
+
+def giving(raw_depth, farthest=math.inf):
+    """A network that gives such raw depth."""
+    net = JointNet()
+    net.raw_depth, net.farthest = raw_depth, farthest
+    return net
+
+
+def test_auto_goes_by_what_the_network_gives():
+    assert make_link("auto", METRES, giving("any"))(torch.tensor(0.0)).item() == 2  # exp
+    assert make_link("auto", METRES, giving("disparity"))(torch.tensor(0.0)).item() == 8
+    assert make_link("auto", METRES, giving("metres", 20))(torch.tensor(3.0)).item() == 3
+    for spec, text in ((DepthSpec("metric", 0.5, 80.0), "goes to 80 m"), (RELATIVE, "is relative")):
+        with pytest.raises(UserError, match=f"metres up to 20, but that of the data set {text}; take a model or"):
+            make_link("auto", spec, giving("metres", 20))
+        assert make_link("identity", spec, giving("metres", 20))(torch.tensor(3.0)).item() == 3
+
+
+def test_the_scale_of_disparity_is_fitted_by_medians():
+    link = make_link("inverse", METRES)
+    assert link.fit(torch.tensor([1.0, 30.0, 900.0]), torch.tensor([1.6, 8.0, 0.5]))
+    assert link.a.item() == pytest.approx((1 / 1.6 - 1 / 8) / 30)
+    assert link(torch.tensor(30.0)).item() == pytest.approx(1.6)
+    turned = make_link("inverse", DepthSpec("relative", 0.0, 1.0, "high"))
+    assert turned.fit(torch.tensor([20.0]), torch.tensor([0.75]))
+    assert turned(torch.tensor(20.0)).item() == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(("raw", "depth"), [([0.0, 0.0], [1.0, 2.0]), ([3.0, 4.0], [8.0, 8.0]), ([], [])])
+def test_a_scale_that_makes_no_sense_is_not_taken(raw, depth):
+    link = make_link("inverse", METRES)
+    assert not link.fit(torch.tensor(raw), torch.tensor(depth))
+    assert link.a.item() == pytest.approx(1 / 2 - 1 / 8)
 
 
 def test_the_link_is_applied_in_full_precision():

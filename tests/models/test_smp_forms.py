@@ -22,7 +22,7 @@ FAMILIES = {  # two or three of each, and who takes them
     "pan": ("mobilenet_v2", "efficientnet-b0", "tu-resnet10t"),
     "segformer": ("mit_b1", "tu-convnext_atto"),
     "pspnet": ("efficientnet-b0", "mit_b0", "tu-mobilevit_xxs"),
-    "dpt": ("tu-vit_small_patch32_224", "tu-vit_tiny_patch16_dinov3_qkvb"),
+    "dpt": ("tu-vit_small_patch32_224", "tu-vit_tiny_patch16_dinov3_qkvb", "tu-vit_small_patch14_reg4_dinov2"),
 }
 
 
@@ -110,8 +110,11 @@ def test_networks_can_be_built_where_gradients_are_off():
         (deeplabv3, "vgg11", "take an encoder whose strides can be replaced by dilation (no VGG, "),
         (unetplusplus, "mit_b0", "a 32nd of the size (no Mix Transformer), for instance resnet18."),
         (unet, "tu-maxvit_nano_rw_256", "a 32nd of the size, and of any size, for instance resnet18."),
-        (dpt, "resnet18", "take a vision transformer of timm with patches of 8, 16 or 32 pixels and positions for any"),
-        (dpt, "tu-vit_small_patch14_dinov2", "for instance tu-vit_tiny_patch16_224."),
+        (
+            dpt,
+            "resnet18",
+            "take a vision transformer of timm with patches of 8, 14, 16 or 32 pixels and positions for any",
+        ),
     ],
 )
 def test_what_cannot_be_built_ends_in_one_message(build, encoder, text):

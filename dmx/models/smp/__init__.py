@@ -11,7 +11,7 @@ from dmx.models.inputs import AnyInputs
 from dmx.models.smp.building import build
 from dmx.models.smp.encoders import Encoder, MixedEncoder, VitEncoder, Weights, licence
 from dmx.models.smp.network import Architecture, Form, SmpNet
-from dmx.registry import Choice, models
+from dmx.registry import Choice, Params, models
 
 P = ParamSpec("P")
 
@@ -44,9 +44,14 @@ def register(name: str, source: str, least_batch: int = 1) -> Callable[[Callable
     def take(function: Callable[P, SmpNet]) -> Callable[P, SmpNet]:
         function.__doc__ = f"{function.__doc__}{PARAMETERS}"
         named = f"{source}; segmentation-models-pytorch"
-        return models.register(name, source=named, least_batch=least_batch, licence=licence)(function)
+        return models.register(name, source=named, least_batch=least_batch, licence=licence_of_weights)(function)
 
     return take
+
+
+def licence_of_weights(params: Params) -> str | None:
+    """The licences of the weights of a network's encoder."""
+    return licence(getattr(params, "encoder"))  # noqa: B009  (each component has a `Params` of its own)
 
 
 @register("unet", "Ronneberger et al. 2015")
@@ -193,7 +198,7 @@ def dpt(
     return build(
         Architecture(
             "DPT",
-            "a vision transformer of timm with patches of 8, 16 or 32 pixels and positions for any size",
+            "a vision transformer of timm with patches of 8, 14, 16 or 32 pixels and positions for any size",
             "tu-vit_tiny_patch16_224",
             multiple=32,
             tokens=True,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dmx.errors import UserError
 from dmx.models.inputs import AnyInputs
+from dmx.models.joint import JointNet
 from dmx.models.pretrained import packaged, require_weights
 from dmx.models.smp.encoders import colours_of, weights_of
 from dmx.models.smp.local import colours_of_file, load_encoder
@@ -66,7 +67,7 @@ class Unused(nn.Module):
         return x
 
 
-def leave_out_unused(net: SmpNet) -> None:
+def leave_out_unused(net: JointNet) -> None:
     """Remove the modules of `net` that its outputs do not depend on; freeze other parameters they do not depend on.
 
     Raises:

@@ -5,6 +5,7 @@ two_decoders  pictures -> encoder -> a decoder and a head for each task
 cross_stitch  the same, with a learned mixture of the decoders' outputs before the heads
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ class Architecture:
         library: Its name in the library.
         encoders: A description of the encoders that it supports.
         instead: An example of a supported encoder.
-        multiple: H and W must be multiples of this, whatever the encoder.
+        multiple: H and W must be multiples of this, whatever the encoder; of `tokens`, with patches of 8, 16 or 32.
         least: H and W must be at least this, so that norms at 1/32 of the size see more than one value per channel.
         least_batch: The smallest batch for training: 2 if a norm follows pooling to a single place.
         tokens: Whether its decoder takes tokens of the whole picture beside spatial features.
@@ -53,9 +54,44 @@ class Architecture:
             encoder, pretrained = f"{encoder}.{weights}", True
         # Swin's windows do not depend on the picture's size, but timm by default requires that of the weights.
         any_size = {"strict_img_size": False} if encoder.startswith(f"{TIMM}swin") else {}
-        return getattr(segmentation_models_pytorch, self.library)(
+        net = getattr(segmentation_models_pytorch, self.library)(
             encoder, encoder_weights=pretrained, in_channels=channels, classes=1, **self.arguments, **any_size
         )
+        return reassembled(net) if self.tokens else net
+
+    def multiple_for(self, stride: int) -> int:
+        """What H and W must be multiples of with an encoder whose last features have this stride."""
+        if not self.tokens:
+            return max(stride, self.multiple)
+        return stride * max(1, self.multiple // power_of_two(stride))
+
+
+def power_of_two(patch: int) -> int:
+    """The power of two that is nearest to the side of a patch, in octaves."""
+    return int(2 ** round(math.log2(patch)))
+
+
+def reassembled(net: Any) -> Any:
+    """The library's DPT with a decoder that fits patches whose side is no power of two, such as DINOv2's of 14.
+
+    The library's decoder enlarges patches of P pixels by P/4, P/8, P/16 and P/32, rounded; at P = 14 the results do not
+    fit together. Here they are enlarged as patches of 16 pixels, by 4, 2, 1 and 1/2, and so is the whole but for the
+    head's last interpolation: by 2·14/16 instead of 2. Ranftl et al. 2021 say nothing of such patches; Oquab et al.
+    2023 (DINOv2) and Yang et al. 2024 (Depth Anything) enlarge them by the same four factors.
+    """
+    encoder, decoder, patch = net.encoder, net.decoder, net.encoder.output_stride
+    if patch == power_of_two(patch):
+        return net
+    net.decoder = type(decoder)(
+        encoder_out_channels=encoder.out_channels,
+        encoder_output_strides=[power_of_two(stride) for stride in encoder.output_strides],
+        encoder_has_prefix_tokens=encoder.has_prefix_tokens,
+        intermediate_channels=[block.project_to_out_channel.out_channels for block in decoder.reassemble_blocks],
+        fusion_channels=decoder.fusion_blocks[0].project.out_channels,
+    )
+    net.segmentation_head.upsampling_factor *= patch / power_of_two(patch)
+    net.initialize()  # the library's initial weights, for the new decoder
+    return net
 
 
 class CrossStitch(nn.Module):
@@ -97,7 +133,7 @@ class SmpNet(EncoderDecoder):
         self.needs_background = needs_background(inputs)
         # The second network only supplies a decoder and a head with their own random initial weights.
         net, other = (architecture.build(encoder, self.pictures.channels, start) for start in (weights, "none"))
-        self.multiple = max(net.encoder.output_stride, architecture.multiple)
+        self.multiple = architecture.multiple_for(net.encoder.output_stride)
         self.least = architecture.least
         self.least_batch = architecture.least_batch
         if weights != "none":
