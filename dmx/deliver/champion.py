@@ -19,6 +19,7 @@ import dmx
 from dmx.errors import UserError
 from dmx.experiment import Prepared
 from dmx.experiment.trained import UNTRAINED
+from dmx.registry import Component
 from dmx.tracking.home import JOURNAL, Home
 from dmx.tracking.journal import started
 from dmx.tracking.mlflow_client import RUN_TAG, RefusedError, connect, deleted, explain_error, run_of
@@ -107,10 +108,11 @@ def tracking_at(home: Home) -> Iterator["MlflowClient"]:
                 os.environ[name] = value
 
 
-def needed() -> list[str]:
-    """Return the requirements that dmx declares, without its extras."""
+def needed(model: Component) -> list[str]:
+    """Return the requirements that dmx declares, without its extras, and those of the model."""
     declared = [line for line in requires("dmx") or [] if "extra ==" not in line]
-    return [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in declared]
+    names = [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in declared]
+    return [*names, *model.facts.get("requires", ())]
 
 
 def _log(prepared: Prepared, folder: Path) -> "ModelInfo":
@@ -133,7 +135,7 @@ def _log(prepared: Prepared, folder: Path) -> "ModelInfo":
             signature=signature,
             input_example=example,
             code_paths=[str(Path(dmx.__file__).parent)],
-            pip_requirements=[f"{name}=={version(name)}" for name in needed()],
+            pip_requirements=[f"{name}=={version(name)}" for name in needed(prepared.config.model.component)],
         )
     return info
 

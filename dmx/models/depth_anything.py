@@ -159,6 +159,7 @@ def licence(params: Params) -> str | None:
     source="Yang et al. 2024 (Depth Anything V1 and V2); transformers",
     licence=licence,
     weights_files=weights_files,
+    requires=("transformers",),
     auto=False,
     tested={"size": "tiny"},
 )
