@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @click.option("--mask-output", metavar="NAME", default="", help="Of an ONNX file: which output is the mask.")
 @click.option("--mask-logits", is_flag=True, help="Of an ONNX file: the mask is logits, not probabilities.")
 def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home, **given: Any) -> None:
-    """Evaluate a run, or a network of others, on a data set, with every metric.
+    """Evaluate a run, or a network of others, on a data set by every metric.
 
     RUN is a run's name, DATA the folder of a data set. Metrics are pooled and per image, by depth range and by size of
     the object, at every threshold of the mask; with boundary IoU, S-, E- and weighted F-measure, calibration, and
