@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dmx.config import ExperimentConfig
-from dmx.errors import DataError, UserError, did_you_mean
+from dmx.errors import ConfigError, DataError, Problem, UserError, did_you_mean
 from dmx.experiment.trained import UNTRAINED, best_weights
 from dmx.models.joint import JointNet
 from dmx.models.weights import compare, file_of, is_path, read_state, shapes_of, without_prefixes
@@ -32,7 +32,10 @@ def weights_files(config: ExperimentConfig, home: Home) -> dict[str, Path]:
     if config.start is not None:
         return {START: file_of(config.start, START) if is_path(config.start) else weights_of_run(home, config.start)}
     if (of_checkpoint := config.model.component.facts.get("weights_files")) is not None:
-        return {f"{CHECKPOINT}/{path.name}": path for path in of_checkpoint(config.model)}
+        try:
+            return {f"{CHECKPOINT}/{path.name}": path for path in of_checkpoint(config.model)}
+        except UserError as error:
+            raise ConfigError(f"experiment '{config.name}'", [Problem("model", str(error))]) from error
     weights = getattr(config.model, "weights", None)
     return {ENCODER: file_of(weights, ENCODER)} if isinstance(weights, str) and is_path(weights) else {}
 

@@ -38,7 +38,7 @@ from dmx.metrics.probabilities import BINS
 from dmx.quartet import Batch, DepthSpec
 from dmx.results.references import Known, digest, key_of, read_known
 from dmx.sample_table import SampleTable
-from dmx.stored import intact, replace_bytes, replace_text
+from dmx.stored import intact, make_folder, replace_bytes, replace_text
 from dmx.tracking.home import REFERENCES, Home
 
 CPU = torch.device("cpu")
@@ -273,7 +273,7 @@ def kept_references(home: Home, source: Source, progress: Progress = lambda done
     folder = home.references / source.key
     with suppress(UserError):
         return stored(folder)
-    home.references.mkdir(parents=True, exist_ok=True)
+    make_folder(home.references)
     with FileLock(home.references / f"{source.key}.lock"):
         with suppress(UserError):  # another process has made them
             return stored(folder)
