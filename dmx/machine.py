@@ -5,6 +5,7 @@ system reveals about the hardware. Every function works on all of them, or docum
 """
 
 import _thread
+import ctypes
 import multiprocessing
 import os
 import platform
@@ -160,6 +161,17 @@ def deaths_as_meant() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGCHLD, handler)
+
+
+def return_memory() -> None:
+    """Return freed memory to the system; does nothing where the C library is not glibc.
+
+    glibc keeps freed memory that lies below a small allocation that is still in use. Small results after each batch,
+    with large temporary tensors between them, so let a process grow with the number of batches.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if POSIX else None
+    if trim is not None:
+        trim(0)
 
 
 def flush(path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import UInt8
 
 from dmx.experiment.references import Judge, Predictors
+from dmx.machine import return_memory
 from dmx.metrics import NO_REFERENCE, Evaluator, Probabilities, ReferenceMaps, definitions, higher_is_better
 from dmx.metrics.alignment import Alignment, aligned
 from dmx.metrics.evaluator import components, finite
@@ -204,6 +205,7 @@ class Gathered:
                 self.worst.take(there, batch)
         if self.judge is not None:
             self.judge.take(batch)
+        return_memory()
 
     def _aligned(self, batch: Batch, how: Alignment) -> ReferenceMaps:
         """The reference, its depth brought to the truth as the prediction is, for the truth helps both alike."""

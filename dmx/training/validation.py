@@ -9,6 +9,7 @@ import torch
 from jaxtyping import UInt8
 from torch import nn
 
+from dmx.machine import return_memory
 from dmx.metrics import NO_REFERENCE, Evaluator, Probabilities, ReferenceMaps
 from dmx.quartet import Batch, DepthSpec
 from dmx.tracking.panel import panel
@@ -47,6 +48,7 @@ def validate(
         if picture is None:
             picture = panel(batch, prediction, spec)
     model.train(was_training)
+    return_memory()
     for name, good in zip(("prediction.mask_logits", "prediction.depth"), finite.tolist(), strict=True):
         if not good:
             raise DivergedError(f"{name} is not finite in validation")

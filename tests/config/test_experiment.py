@@ -83,7 +83,10 @@ def test_a_component_must_be_named() -> None:
 
 def test_a_component_says_what_it_needs_elsewhere() -> None:
     text = problems(depth_link="identity", loss={"mask": "bce", "depth": "silog"})
-    assert "depth loss 'silog' needs depth_link to be auto or sigmoid or softplus or exp, but it is identity" in text
+    assert (
+        "depth loss 'silog' needs depth_link to be auto or sigmoid or softplus or exp or inverse, but it is identity"
+        in text
+    )
     text = problems(loss={"mask": "bce", "depth": "bce_dice"}, optimizer="prodigy", groups={"encoder_lr": 0.1})
     assert (
         "depth loss 'bce_dice' needs depth_link to be identity, but it is auto; optimizer 'prodigy' needs "

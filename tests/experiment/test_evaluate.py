@@ -8,7 +8,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
+import torch
 from click.testing import CliRunner
 
 from dmx.cli.evaluate import evaluate as command
@@ -18,9 +20,9 @@ from dmx.errors import UserError
 from dmx.experiment import Tracking, prepare, run
 from dmx.experiment.evaluate import evaluate
 from dmx.experiment.evaluations import read_on_test, stored
-from dmx.experiment.gathered import ranges_of, size_of
+from dmx.experiment.gathered import Gathered, ranges_of, size_of
 from dmx.experiment.trained import trained
-from dmx.quartet import DepthSpec
+from dmx.quartet import Batch, DepthSpec, Prediction
 from dmx.results.records import read_result
 from dmx.sample_table import SampleTable
 from dmx.tracking import Home
@@ -197,3 +199,19 @@ def test_the_page_needs_nothing_but_itself(home: Home, tiny_data: Path) -> None:
         assert title in page
     worst = cv2.imread(str(home.run("both") / "evaluations/val/worst_mask_iou.png"))
     assert worst.shape[1] > 6 * 128
+
+
+def test_memory_does_not_grow_with_the_number_of_batches() -> None:
+    """The sums of batches are small and are kept; between them are large tensors, which are freed."""
+    spec = DepthSpec("metric", 0.1, 10.0)
+    B, H, W = 4, 128, 160
+    depth, mask = torch.rand(B, 1, H, W) * 9 + 0.5, (torch.rand(B, 1, H, W) > 0.5).float()
+    known = torch.ones(B, 1, H, W, dtype=torch.bool)
+    picture = torch.rand(B, 3, H, W)
+    batch = Batch(tuple("abcd"), picture, picture, mask, known, depth, known)
+    gathered = Gathered(spec, spec, ("none",))
+    used = []
+    for _ in range(7):
+        gathered.take(batch, Prediction(mask - 0.5, depth + 0.1))
+        used.append(psutil.Process().memory_info().rss)
+    assert used[-1] - used[1] < 20 * 2**20, [one // 2**20 for one in used]
