@@ -11,6 +11,8 @@ from dmx.cli.paths import UserPath
 from dmx.tracking.home import Home
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.table import Table
 
     from dmx.experiment.evaluate import Evaluation
@@ -140,26 +142,16 @@ def show(found: "Evaluation") -> None:
         console.print(framed(title, columns, rows), highlight=False)
 
     console.print(f"{found.run} on {found.data} ({found.part}), {len(found.samples.ids)} samples", highlight=False)
-    tables = {"\nMask": mask_table(found)} if found.has_mask else {}
-    for title, (head, rows) in {**tables, "\nDepth": depth_table(found)}.items():
-        table(title, head, [(name, *map(number, values)) for name, *values in rows])
-    head, rows = reference_table(found)
-    if rows:
-        named = [(name, *map(number, values)) for name, *values in rows]
-        table("\nBeside the references", head, named)
+    tables = {"Mask": mask_table(found)} if found.has_mask else {}
+    tables |= {"Depth": depth_table(found), "Beside the references": reference_table(found)}
+    for title, (head, rows) in tables.items():
+        if rows:
+            table(f"\n{title}", head, [(name, *map(number, values)) for name, *values in rows])
     depth = ("depth/abs_rel", "depth/rmse") if found.strata.spec.kind == "metric" else ("depth/mae", "depth/rmse")
     table(
         "\nBy depth",
         ("from", "to", "pixels", *depth),
-        [
-            (
-                f"{row['low']:.3g}",
-                f"{row['high']:.3g}",
-                f"{row['pixels']:,}",
-                *(number(row.get(f"{name}_pooled")) for name in depth),
-            )
-            for row in found.strata.by_depth()
-        ],
+        [depth_row(row, depth) for row in found.strata.by_depth()],
     )
     if not found.has_mask:
         click.echo("\nNo metric of the mask: no mask is predicted, or none is known.")
@@ -173,6 +165,12 @@ def show(found: "Evaluation") -> None:
         ],
     )
     click.echo(at_threshold(found))
+
+
+def depth_row(row: "Mapping[str, Any]", names: tuple[str, str]) -> tuple[str, ...]:
+    """Format the metrics of a range of depth."""
+    ends = (f"{row[end]:.3g}" for end in ("low", "high"))
+    return (*ends, f"{row['pixels']:,}", *(number(row.get(f"{name}_pooled")) for name in names))
 
 
 def framed(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> "Table":

@@ -66,8 +66,7 @@ def save(
     constants = [constant(name, value) for name, value in numbers.items()]
     constants += [constant("zero", [0], np.int64), constant("one", [1], np.int64)]
     used = {name for node in nodes for name in node.input}
-    constants = [one for one in constants if one.name in used]
-    graph = helper.make_graph(nodes, "red", inputs, results, constants)
+    graph = helper.make_graph(nodes, "red", inputs, results, [one for one in constants if one.name in used])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     if metadata:
         helper.set_model_props(model, dict(metadata))
