@@ -182,3 +182,15 @@ def test_nothing_to_rank_says_what_there_is(dmx: Run, tmp_path: Path) -> None:
     assert refused("quickstrat") == (
         f"Error: there is no study 'quickstrat' in {tmp_path}; did you mean 'quickstart'? Known: quickstart\n"
     )
+
+
+@pytest.mark.parametrize(("given", "then"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(given: dict[str, str], then: str) -> None:
+    code = (
+        "import atexit, os, sys; sys.argv = ['dmx', '--version']; "
+        "atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)); "
+        "from dmx.cli import main; main()"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{then} False"
