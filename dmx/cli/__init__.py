@@ -43,8 +43,9 @@ def cli() -> None:
 def main() -> None:
     """Run the command and exit; a `UserError` becomes one message on stderr and exit code 2, without a traceback."""
     os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for our subprocesses: users should not see libraries' warnings
-    # OpenMP's threads sleep while they wait, instead of spinning. Forward and backward of
-    # DepthMaskNet (width 16) were as fast on two idle cores, and 20.8 instead of 4.3 samples/s beside a busy process. OpenMP reads this when torch is imported.
+    # OpenMP's threads sleep while they wait, instead of spinning; it reads this when torch is imported. Forward and
+    # backward of DepthMaskNet (width 16) ran as fast on two idle cores, and at 20.8 instead of 4.3 samples/s beside one
+    # busy process.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     forgiving()
     sys.exit(run())
