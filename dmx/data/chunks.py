@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dmx.data.layout import DatasetIndex, read
-from dmx.data.processes import pool
+from dmx.data.processes import in_processes
 from dmx.data.writing import Progress
 from dmx.machine import cores
 
@@ -53,8 +54,7 @@ def in_order(
     if processes <= 1:
         yield from (work(index, job) for job in jobs)
         return
-    with pool(processes, _open, index.root) as executor:
-        yield from executor.map(_work, [work] * len(jobs), jobs)
+    yield from in_processes(processes, partial(_work, work), jobs, _open, index.root)
 
 
 def _open(root: Path) -> None:

@@ -1,46 +1,64 @@
-"""Process pools whose workers exit with their parent process."""
+"""A pool of processes that exit with their parent process."""
 
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from itertools import islice
 from multiprocessing import connection, parent_process
-from typing import Any
+from typing import Any, TypeVar
 
 from dmx.errors import MachineError
 from dmx.machine import SHARED_MEMORY
 
+Job = TypeVar("Job")
+T = TypeVar("T")
 
-@contextmanager
-def pool(count: int, begin: Callable[..., None] | None = None, *given: Any) -> Iterator[ProcessPoolExecutor]:
-    """Open a pool of spawned processes (forked ones could inherit held locks); pending jobs are cancelled on exit.
+AHEAD = 4
+"""Jobs per process that are submitted before the next result is taken."""
+
+
+def in_processes(
+    count: int, work: Callable[[Job], T], jobs: Iterable[Job], begin: Callable[..., None] | None = None, *given: Any
+) -> Iterator[T]:
+    """Yield the result of `work` for each job, in order, from a pool of spawned processes.
+
+    Processes are spawned, as forked ones could inherit held locks. Only a few jobs per process wait at a time: memory
+    stays bounded, and CPython 3.11 fails in a thread of its own where jobs are submitted while it handles a death.
 
     Args:
         count: Number of processes.
+        work: A picklable function.
+        jobs: Its arguments; those that wait when the iteration ends are dropped.
         begin: Initialiser of each process.
         given: Arguments of `begin`.
 
     Raises:
-        MachineError: No process can be started, or one has died, which breaks the pool.
+        MachineError: No process can be started, or one has died.
     """
     context = multiprocessing.get_context("spawn")
     try:
-        made = ProcessPoolExecutor(count, context, _begin, (begin, given))
+        executor = ProcessPoolExecutor(count, context, _begin, (begin, given))
     except OSError as error:
         raise cannot_start(error, "one worker") from error
-    with made as executor:
-        try:
-            yield executor
-        except BrokenProcessPool as error:
-            raise MachineError(
-                f"one of {count} processes has died; if the system has killed it for want of memory, take fewer "
-                "workers. The same command does what is left."
-            ) from error
-        finally:
-            executor.shutdown(cancel_futures=True)
+    remaining = iter(jobs)
+    try:
+        with executor:
+            waiting = deque(executor.submit(work, job) for job in islice(remaining, AHEAD * count))
+            try:
+                while waiting:
+                    yield waiting.popleft().result()
+                    waiting.extend(executor.submit(work, job) for job in islice(remaining, 1))
+            finally:
+                executor.shutdown(cancel_futures=True)
+    except BrokenProcessPool as error:
+        raise MachineError(
+            f"one of {count} processes has died; if the system has killed it for want of memory, take fewer "
+            "workers. The same command does what is left."
+        ) from error
 
 
 def cannot_start(error: OSError, without: str) -> MachineError:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from dmx.data.layout import DatasetIndex
+from dmx.data.processes import AHEAD, in_processes
 
 WAITING = """
 import sys, time
@@ -100,3 +102,18 @@ def started(parent: "subprocess.Popen[str]") -> list[psutil.Process]:
                 return pool
         time.sleep(0.05)
     raise AssertionError("there is no pool")
+
+
+def test_only_a_few_jobs_are_drawn_ahead_of_the_results_and_those_left_are_dropped() -> None:
+    drawn: list[int] = []
+
+    def jobs() -> Iterator[int]:
+        for job in range(1000):
+            drawn.append(job)
+            yield job
+
+    results = in_processes(2, abs, jobs())
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    assert len(drawn) <= 3 + 2 * AHEAD
+    results.close()
+    assert len(drawn) <= 3 + 2 * AHEAD

@@ -20,7 +20,7 @@ import numpy as np
 from dmx.data.declaration import FILE, Declaration, read_declaration
 from dmx.data.decoding import colour
 from dmx.data.layout import read
-from dmx.data.processes import pool
+from dmx.data.processes import in_processes
 from dmx.data.reading import check_sizes, read_depth
 from dmx.data.resize import resize_known, resize_picture
 from dmx.data.samples import FILE as SAMPLES
@@ -254,8 +254,7 @@ def _each(given: tuple[Sources, Recipe, Wanted, Path], jobs: list[Chunk], worker
     if workers <= 1:
         yield from map(Composer(*given).write, jobs)
         return
-    with pool(workers, _begin, *given) as executor:
-        yield from executor.map(_write, jobs)
+    yield from in_processes(workers, _write, jobs, _begin, *given)
 
 
 def _finish(stage: Path, records: list[Record], declaration: Declaration) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8, UInt16
 
 from dmx.data.declaration import FILE, Declaration, DepthDeclaration, read_declaration
-from dmx.data.processes import pool
+from dmx.data.processes import in_processes
 from dmx.data.samples import Record
 from dmx.data.writing import Progress, Summary, staged, write_picture, write_samples
 from dmx.datatools.synth.render import Placed, View, develop, place_object, render_object, render_room
@@ -31,10 +31,10 @@ ROOMS_TRIED = 50
 
 
 def write_room(
-    folder: Path, room: int, samples: int, *, per_room: int, size: int, seed: int, kind: Literal["metric", "relative"]
+    folder: Path, room: int, *, count: int, per_room: int, size: int, seed: int, kind: Literal["metric", "relative"]
 ) -> list[Record]:
-    """Write one room's background and its quartets; return the records in order."""
-    scene, view, objects = draw_room(np.random.default_rng((seed, room)), samples, size)
+    """Write the background of one room and those of `count` quartets that are in it; return their records in order."""
+    scene, view, objects = draw_room(np.random.default_rng((seed, room)), min(per_room, count - room * per_room), size)
     background = f"background/room{room:05d}.png"
     write_picture(folder / background, develop(view.colour, size))
     records = []
@@ -113,12 +113,11 @@ def synth(
     rooms = math.ceil(count / per_room)
     if (out / FILE).is_file() and read_declaration(out).source == source:
         return Summary(out, count, rooms, existed=True)
-    sizes = [min(per_room, count - room * per_room) for room in range(rooms)]
     processes = min(cores(), math.ceil(rooms / ROOMS_PER_WORKER)) if workers is None else workers
     records: list[Record] = []
     with staged(out) as stage:
-        write = partial(write_room, stage, per_room=per_room, size=size, seed=seed, kind=kind)
-        for found in _each(write, sizes, processes):
+        write = partial(write_room, stage, count=count, per_room=per_room, size=size, seed=seed, kind=kind)
+        for found in _each(write, rooms, processes):
             records += found
             if progress is not None:
                 progress(len(records), count)
@@ -128,10 +127,9 @@ def synth(
     return Summary(out, count, rooms)
 
 
-def _each(write: Callable[[int, int], list[Record]], sizes: list[int], processes: int) -> Iterator[list[Record]]:
+def _each(write: Callable[[int], list[Record]], rooms: int, processes: int) -> Iterator[list[Record]]:
     """Write every room, in order, in this process or in others."""
     if processes <= 1:
-        yield from map(write, range(len(sizes)), sizes)
+        yield from map(write, range(rooms))
         return
-    with pool(processes) as workers:
-        yield from workers.map(write, range(len(sizes)), sizes, chunksize=4)
+    yield from in_processes(processes, write, range(rooms))
