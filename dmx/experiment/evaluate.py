@@ -18,13 +18,14 @@ from dmx.errors import DataError, UserError
 from dmx.experiment.checks import check_pack
 from dmx.experiment.gathered import Gathered, Strata, Worst
 from dmx.experiment.prepare import FEW, first_batches
-from dmx.experiment.references import Predictors, Source, kept_references
+from dmx.experiment.references import Predictors, Source, kept_references, stored
 from dmx.experiment.start import read_identity
 from dmx.experiment.trained import Trained
 from dmx.metrics import Probabilities, definitions
 from dmx.metrics.alignment import alignments
 from dmx.quartet import Batch, Prediction
 from dmx.results.records import kept_text
+from dmx.results.references import references_of
 from dmx.sample_table import SampleTable
 from dmx.tracking.home import IDENTITY, SPLIT, Home
 from dmx.training.precision import checked
@@ -56,7 +57,8 @@ class Evaluation:
         why_none: Why there is no threshold.
         strata: Values by depth range and by mask size.
         worst: Pictures of the worst samples.
-        references: The references' metrics on the same samples; empty for data without a training part of the run.
+        references: The metrics of the references from the run's training part on the same samples; empty where none
+            apply.
         execution: The resolved device settings.
         where: A name for the samples: the part of the run's own data, or the name of another data set.
     """
@@ -164,7 +166,7 @@ def evaluate(
     index, own, part = chosen.index, chosen.own, chosen.part
     check_fits(network, index)
     network = check_precision(network, index, chosen.ids)
-    known = own_references(network, index, home, progress) if own else None
+    known = own_references(network, index, home, progress) if own else kept_of_training(network, index, home)
     gathered = Gathered(network.spec, index.depth, alignments(network.spec, index.depth), known)
     for batch, prediction in predictions(network, index, chosen.ids, progress):
         gathered.take(batch, prediction)
@@ -234,6 +236,20 @@ def own_references(network: Trained, index: DatasetIndex, home: Home, progress: 
     device = network.device_config.device
     made = kept_references(home, Source(index, own_split(home, network.run), opened, now, device), progress)
     return replace(made, maps=made.maps.to(device))
+
+
+def kept_of_training(network: Trained, index: DatasetIndex, home: Home) -> Predictors | None:
+    """The references from the run's training part, to be applied to other data with depth of the same kind.
+
+    None if their depth differs in kind, or if no references are stored.
+    """
+    if (network.spec.kind, network.spec.near) != (index.depth.kind, index.depth.near):
+        return None
+    known = references_of(home, [read_identity(home.run(network.run) / IDENTITY)])
+    if known is None:
+        return None
+    made = stored(known.folder)
+    return replace(made, maps=made.maps.to(network.device_config.device))
 
 
 def own_threshold(network: Trained, home: Home) -> tuple[float | None, str]:

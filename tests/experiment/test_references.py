@@ -19,7 +19,7 @@ from dmx.datatools.synth import synth
 from dmx.errors import UserError
 from dmx.experiment import check, identity_of
 from dmx.experiment.evaluate import evaluate
-from dmx.experiment.references import Judge, Late, Predictors, Source, Sums, kept_references, spread
+from dmx.experiment.references import Judge, Late, Predictors, Source, Sums, kept_references, spread, stored
 from dmx.experiment.trained import trained
 from dmx.quartet import Batch, DepthSpec
 from dmx.results.records import read_result
@@ -226,7 +226,7 @@ def test_the_skill_of_a_run_is_measured_against_them(home: Home) -> None:
     np.testing.assert_allclose(own.sums["mask/skill"][:, 1], masks.sums["mask/skill"][:, 0])
 
 
-def test_evaluation_of_the_runs_own_parts_has_them_and_of_other_data_has_not(
+def test_evaluation_has_them_on_the_runs_own_parts_and_on_other_data_of_its_kind(
     home: Home, tiny_data: Path, tmp_path: Path
 ) -> None:
     network = trained(home, "r")
@@ -241,9 +241,22 @@ def test_evaluation_of_the_runs_own_parts_has_them_and_of_other_data_has_not(
     assert None not in (test.values["depth/skill_pooled"], test.values["depth_median/skill_per_image"])
     synth(tmp_path / "other", count=4, size=16, seed=9, workers=1)
     other = evaluate(network, tmp_path / "other", None, home)
-    assert other.references == {}
-    skills = {name: value for name, value in other.values.items() if "skill" in name}
-    assert len(skills) == 8
+    index = read(tmp_path / "other")
+    opened = QuartetDataset(index, tuple(sample.id for sample in index.samples), network.size, memory=False)
+    depths = np.stack([opened[number].depth for number in range(len(opened))]).astype(np.float64)
+    trained_on = stored(kept(home).folder).maps.depth
+    assert trained_on is not None
+    error = float(np.sqrt(np.mean((depths - trained_on.numpy()[0]) ** 2)))
+    assert other.references["mean_map"]["depth/rmse_pooled"] == pytest.approx(error, rel=1e-6)
+    assert other.references["background_difference"]["mask/iou_pooled"] is not None
+    rmse = other.values["depth/rmse_pooled"]
+    assert rmse is not None
+    assert other.values["depth/skill_pooled"] == pytest.approx(1 - (rmse / error) ** 2, rel=1e-5)
+    synth(tmp_path / "relative", count=4, size=16, seed=9, kind="relative", workers=1)
+    unlike = evaluate(network, tmp_path / "relative", None, home)
+    assert unlike.references == {}
+    skills = {name: value for name, value in unlike.values.items() if "skill" in name}
+    assert skills
     assert set(skills.values()) == {None}
 
 
