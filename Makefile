@@ -5,7 +5,7 @@ UV = 0.8
 STAMP = $(VENV)/.installed
 DMX = $(VENV)/bin/dmx
 
-.PHONY: setup sweep train-best test test-slow test-browser lint bench docs ui lock
+.PHONY: setup sweep train-best demo-model test test-slow test-browser lint bench docs ui lock
 
 setup: $(STAMP)
 
@@ -26,6 +26,13 @@ sweep: $(STAMP) data/synth
 
 train-best: $(STAMP)
 	$(DMX) train-best quickstart
+
+data/demo: | $(STAMP)
+	$(DMX) data synth data/demo --count 2000 --size 96 --per-room 2
+
+# A small trained network, for who has no data yet; experiments/demo.yaml says what it can do.
+demo-model: $(STAMP) data/demo
+	$(DMX) train experiments/demo.yaml
 
 ui: $(STAMP)
 	$(DMX) ui

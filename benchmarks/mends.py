@@ -14,13 +14,14 @@ command goes on with what is missing. The table is printed; `--figure` draws it.
 """
 
 import argparse
-import json
 import statistics
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from series import measure, spread
 
 from dmx.config import load_experiment
 from dmx.experiment import Tracking, prepare, run
@@ -77,19 +78,11 @@ def measured(mend: str, seed: int, data: Path, unseen: Path) -> dict[str, Any]:
     }
 
 
-def measure(data: Path, unseen: Path, path: Path) -> list[dict[str, Any]]:
-    """All measurements, those at `path` and those that are missing there; seeds are outermost."""
-    known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    done = {(one["mend"], one["seed"]) for one in known}
-    with path.open("a") as file:
-        for seed in SEEDS:
-            for mend in MENDS:
-                if (mend, seed) not in done:
-                    known.append({"mend": mend, "seed": seed, **measured(mend, seed, data, unseen)})
-                    print(json.dumps(known[-1]), file=sys.stderr, flush=True)
-                    file.write(json.dumps(known[-1]) + "\n")
-                    file.flush()
-    return known
+def wanted(data: Path, unseen: Path) -> Iterator[tuple[dict[str, Any], Callable[[], dict[str, Any]]]]:
+    """Every measurement; seeds are outermost: a run broken off covers all mends."""
+    for seed in SEEDS:
+        for mend in MENDS:
+            yield {"mend": mend, "seed": seed}, partial(measured, mend, seed, data, unseen)
 
 
 def values(known: list[dict[str, Any]], mend: str, where: str, key: str) -> list[float]:
@@ -103,14 +96,7 @@ def table(known: list[dict[str, Any]]) -> Iterator[str]:
     yield f"| mended so far | {' | '.join(COLUMNS)} |"
     yield f"|---{'|---' * len(COLUMNS)}|"
     for mend in MENDS:
-        cells = []
-        for where, key, digits in COLUMNS.values():
-            found = values(known, mend, where, key)
-            cells.append(
-                f"{statistics.mean(found):.{digits}f} ({min(found):.{digits}f} to {max(found):.{digits}f})"
-                if found
-                else "-"
-            )
+        cells = [spread(values(known, mend, where, key), digits) for where, key, digits in COLUMNS.values()]
         yield f"| {'' if mend == next(iter(MENDS)) else '+ '}{mend} | {' | '.join(cells)} |"
 
 
@@ -143,7 +129,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="where the figure goes")
     options = parser.parse_args()
     load()
-    known = measure(options.data, options.unseen, options.results)
+    known = measure(options.results, wanted(options.data, options.unseen))
     print("\n".join(table(known)))
     if options.figure:
         draw(known, options.figure)

@@ -14,10 +14,8 @@ again, the command goes on with what is missing. `--write` puts the tables betwe
 """
 
 import argparse
-import json
 import re
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +24,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from series import measure
 
 from dmx.config import load_experiment
 from dmx.experiment import Tracking, prepare, run
@@ -158,19 +157,10 @@ def todo(sections: list[str], data: Path, home: Home) -> Iterator[tuple[dict[str
                 yield key, lambda key=key: quality(prepared(**key), home)
 
 
-def measure(sections: list[str], data: Path, path: Path) -> list[dict[str, Any]]:
+def measured(sections: list[str], data: Path, path: Path) -> list[dict[str, Any]]:
     """All measurements, those at `path` and those that are missing there."""
-    known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    done = {(one["section"], one["name"], one["seed"]) for one in known}
-    with tempfile.TemporaryDirectory() as scratch, path.open("a") as file:
-        home = Home(Path(scratch))
-        for key, work in todo(sections, data, home):
-            if tuple(key.values()) not in done:
-                known.append({**key, **work(), "threads": torch.get_num_threads()})
-                print(json.dumps(known[-1]), file=sys.stderr, flush=True)
-                file.write(json.dumps(known[-1]) + "\n")
-                file.flush()
-    return known
+    with tempfile.TemporaryDirectory() as scratch:
+        return measure(path, todo(sections, data, Home(Path(scratch))))
 
 
 def spread(rows: list[dict[str, Any]], key: str, factor: int) -> str:
@@ -226,7 +216,7 @@ def main() -> None:
     if unknown := set(sections) - set(SECTIONS):
         parser.error(f"no section {', '.join(unknown)}; take some of {', '.join(SECTIONS)}")
     load()
-    made = tables(measure(sections, options.data, options.results), sections)
+    made = tables(measured(sections, options.data, options.results), sections)
     print("\n\n".join(made.values()))
     if options.write:
         text = options.write.read_text()

@@ -1,9 +1,15 @@
 """`dmx train-best`."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from dmx.cli.options import home as home_option
-from dmx.tracking.home import Home
+from dmx.tracking.home import CHAMPION_PICTURE, Home
+
+if TYPE_CHECKING:
+    from dmx.results.ranking import Entry
 
 
 @click.command(name="train-best")
@@ -42,7 +48,9 @@ def train_best(study: str, pick: str | None, home: Home) -> int | None:
         test = (report.test or {}).get(name.replace("val/", "test/", 1))
         shown = "-" if test is None else f"{test:.4f}"
         click.echo(f"  {name.removeprefix('val/'):32} {mean:10.4f} ± {deviation:.4f}   test {shown}")
-    tell_standings(references, report.seeds[0], [goal.metric for goal in config.goals])
+    goals = [goal.metric for goal in config.goals]
+    tell_standings(references, report.seeds[0], goals)
+    tell_gain(home, study, report.seeds[0], goals)
     if report.readings:
         click.echo(report.readings)
     from dmx.deliver.champion import ALIAS, register
@@ -50,3 +58,32 @@ def train_best(study: str, pick: str | None, home: Home) -> int | None:
     version = register(home, report.prepared, report.champion, report.study, report.trial)
     click.echo(f"\nRegistered {report.champion} as models:/{study}@{ALIAS} (version {version}).")
     return None
+
+
+def tell_gain(home: Home, study: str, champion: "Entry", goals: Sequence[str]) -> None:
+    """Print what the champion gained over the first trial, the experiment as it stands, and draw both side by side."""
+    import cv2
+
+    from dmx.compare.pictures import side_by_side
+    from dmx.errors import UserError
+    from dmx.results.ranking import results
+    from dmx.stored import replace_bytes
+
+    first = next((one for one in results(home, study) if one.record["tags"].get("dmx.trial") == "0"), None)
+    if first is None or first.result.best is None or champion.result.best is None:
+        return
+    before, after = first.result.best.metrics, champion.result.best.metrics
+    known = [(name, before.get(name), after.get(name)) for name in goals]
+    gains = [f"{name} {old:.4g} -> {new:.4g}" for name, old, new in known if old is not None and new is not None]
+    stages = first.record["params"]["stages"], champion.record["params"]["stages"]
+    click.echo(
+        f"Trial 0, the experiment as it stands ({stages[0]}), and the champion ({stages[1]}): {', '.join(gains)}."
+    )
+    path = home.study(study) / CHAMPION_PICTURE
+    try:
+        picture = side_by_side(home, [first.run, champion.run])
+    except UserError as error:
+        click.echo(f"No pictures of both: {error}")
+        return
+    replace_bytes(path, cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
+    click.echo(f"Wrote {path}: validation samples, trial 0 above, the champion below.")

@@ -1,8 +1,9 @@
-"""Pictures of the samples on which two runs differ most, with the predictions of both."""
+"""Pictures of the same samples with the predictions of several runs: where two differ most, or evenly spread."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import UInt8
@@ -11,6 +12,8 @@ from dmx.compare.external import is_foreign
 from dmx.compare.runs import Candidate
 from dmx.errors import UserError
 from dmx.experiment import Prepared, check_identity, prepare
+from dmx.experiment.evaluate import own_split
+from dmx.experiment.references import spread
 from dmx.experiment.trained import best_weights, without_beginning
 from dmx.quartet import Batch, DepthSpec, Prediction
 from dmx.tracking.home import CONFIG, IDENTITY, Home
@@ -55,6 +58,25 @@ def pairs(home: Home, first: Candidate, second: Candidate, metric: str, count: i
     for id, one, other in chosen:
         cells = stack([rows[0][id], rows[1][id]], axis=0)
         yield Pair(id, (one, other), np.concatenate([header(cells.shape[1]), cells], axis=0))
+
+
+def side_by_side(home: Home, runs: Sequence[str], count: int = 6) -> UInt8[np.ndarray, "height width 3"]:
+    """A panel of validation samples, evenly spread: each with a row for every run, in their order.
+
+    Args:
+        home: The results folder.
+        runs: Runs on the same data and split; rows of smaller pictures are enlarged.
+        count: The number of samples.
+
+    Raises:
+        UserError: The data are missing or have changed, or weights were removed.
+    """
+    val = own_split(home, runs[0]).val
+    ids = [val[number] for number in spread(len(val), count)]
+    rows = [rows_of_run(home, run, ids) for run in runs]
+    height, width = max(row[ids[0]].shape[:2] for row in rows)
+    cells = [cv2.resize(row[id], (width, height), interpolation=cv2.INTER_NEAREST) for id in ids for row in rows]
+    return np.concatenate([header(width), stack(cells, axis=0)], axis=0)
 
 
 def rows_of_run(home: Home, run: str, ids: Sequence[str]) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """All data that the report shows of a study, gathered once; the sections only render it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from dmx.outcome import Outcome
 from dmx.report.reading import Asked, Axis, Importances, Study, asked, axes, directions, importances
 from dmx.results.pareto import rank_runs, ranks, to_minimize
 from dmx.results.ranking import Entry, rank, results
-from dmx.results.records import read_chosen
+from dmx.results.records import Chosen, read_chosen
 from dmx.tracking.home import CHAMPION, Home
 
 APART = ("name", "seed", "stages")
@@ -54,7 +54,8 @@ class StudyData:
         directions: `minimize` or `maximize` for each objective.
         trials: Finished trials, ordered by number.
         ranked: Stored results, best first.
-        seeds: Runs of `dmx train-best` with the winner's configuration, best first.
+        seeds: Runs of `dmx train-best` with the winner's configuration, best first; with several objectives the winner
+            is the trial that it took.
         others: Number of `dmx train-best` runs of other trials.
         champion: The chosen run, if it is one of `seeds`, and its metrics on test.
         axes: The parameters that varied.
@@ -114,10 +115,10 @@ def gather(config: StudyConfig, study: Study, home: Home) -> StudyData:
         )
     stored = {entry.run: entry for entry in results(home, config.name)}
     together = tuple(Trial(trial, stored.get(trial.run)) for trial in trials)
-    winner = next((trial.entry for trial in best_first(together, directions(study)[0])), None)
     entries = [*stored.values()]
     ranked = rank_runs(entries, config.goals)[0] if config.objectives else rank(entries)
     retrained = results(home, config.name, role="best")
+    winner = winner_of(together, directions(study), retrained, read_chosen(home.study(config.name) / CHAMPION))
     seeds = rank([entry for entry in retrained if winner and same_but_seed(entry.record, winner.record)])
     return StudyData(
         config=config,
@@ -148,6 +149,17 @@ def same_but_seed(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def planned(params: Mapping[str, Any]) -> int:
     """Sum the epochs in a record's stages, such as `4x64@16, 2x(96, 128)@16`."""
     return sum(int(epochs) for epochs in re.findall(r"(?:^|, )(\d+)x", params["stages"]))
+
+
+def winner_of(
+    trials: Sequence[Trial], directions: Sequence[str], retrained: Sequence[Entry], chosen: Chosen | None
+) -> Entry | None:
+    """Return the run of the best trial; with several objectives that of the trial that `train-best` took."""
+    best = best_first(trials, directions[0])
+    champion = next((entry for entry in retrained if chosen and entry.run == chosen.champion), None)
+    if len(directions) > 1 and champion is not None:
+        best = [one for one in best if one.entry and same_but_seed(one.entry.record, champion.record)]
+    return best[0].entry if best else None
 
 
 def _champion(path: Path, seeds: set[str]) -> tuple[str, Mapping[str, float | None]] | None:

@@ -12,6 +12,7 @@ from dmx.outcome import Outcome
 from dmx.report.html import count, duration, figure, inline, join, number, table, tag, text
 from dmx.report.reading import Axis
 from dmx.report.study_data import StudyData, Trial
+from dmx.tracking.home import CHAMPION_PICTURE
 
 TOP = 10
 SHEETS = Path("images") / "val"
@@ -152,7 +153,7 @@ def pictures(study: StudyData) -> Markup:
         return text("None: no trial is complete.")
     chosen = {"Best": complete[0], "Median": complete[len(complete) // 2], "Worst": complete[-1]}
     shown: list[str] = []
-    parts: list[Markup] = []
+    parts = _gain(study.home.study(study.config.name) / CHAMPION_PICTURE) if study.champion else []
     for which, trial in chosen.items():
         if trial.asked.run in shown:
             continue
@@ -160,6 +161,14 @@ def pictures(study: StudyData) -> Markup:
         caption = f"{which} complete trial: {trial.asked.run}, {study.metric} = {number(trial.value)}"
         parts.append(_picture(study.home.run(trial.asked.run) / SHEETS, caption))
     return join(*parts)
+
+
+def _gain(picture: Path) -> list[Markup]:
+    """Render the picture of the first trial and the champion, if `train-best` has left one."""
+    if not picture.is_file():
+        return []
+    says = "Validation samples, evenly spread: trial 0, the experiment as it stands, above, and the champion below."
+    return [figure(inline(picture.read_bytes(), says), says)]
 
 
 def _picture(folder: Path, caption: str) -> Markup:

@@ -43,7 +43,13 @@ def _front(study: StudyData) -> Markup:
     parts = [text(note), table(head, rows, numbers=range(1, len(head)))]
     paths = dict.fromkeys(path for trial in best for path in trial.asked.params)
     chosen = [(path, *(shown(trial.asked.params.get(path, "–")) for trial in best)) for path in paths]
-    return join(*parts, text("What the search chose for them:"), table(("place", *runs), chosen))
+    parts += [
+        text("What the search chose for them:"),
+        table(("place", *runs), chosen),
+        *_seeds(study),
+        _champion(study),
+    ]
+    return join(*parts)
 
 
 def _named(study: StudyData, best: Trial) -> Markup:
@@ -172,9 +178,10 @@ def _champion(study: StudyData) -> Markup:
     run, test = study.champion
     if not test:
         return text(f"The champion is {run}; the split has no test part.")
-    name = study.metric.replace("val/", "test/", 1)
+    names = [name.replace("val/", "test/", 1) for name in study.goals]
+    values = [f"{name} = {number(test.get(name))}" for name in names]
     return text(
         f"The champion is {run}. On test: ",
-        tag("code", name),
-        f" = {number(test.get(name))}. {told_of_test(read_on_test(study.home, run))}",
+        tag("code", ", ".join(values)),
+        f". {told_of_test(read_on_test(study.home, run))}",
     )

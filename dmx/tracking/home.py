@@ -53,6 +53,8 @@ STORAGE = "storage.txt"
 """The database of its trials."""
 CHAMPION = "best.json"
 """The run that `train-best` chose, with its metrics on test."""
+CHAMPION_PICTURE = "champion.png"
+"""Validation samples as the first trial and as the champion see them."""
 REPORT = "report.html"
 """Its HTML page, written by `dmx report`."""
 

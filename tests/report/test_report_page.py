@@ -9,14 +9,19 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from dmx.cli import cli
 from dmx.compare.leads import leads
+from dmx.compare.pictures import rows_of_run
+from dmx.experiment.evaluate import own_split
 from dmx.results.ranking import Entry
 from dmx.results.records import read_result
 from dmx.results.references import TITLES
 from dmx.tracking import Home
+from dmx.tracking.panel import GAP, HEADER
 
 pytestmark = pytest.mark.filterwarnings("ignore:The `noload` loader strategy:DeprecationWarning")  # inside MLflow
 
@@ -112,11 +117,18 @@ def test_nothing_is_fetched_and_nothing_can_run(swept: Path, tmp_path: Path, par
     assert source == written(swept, tmp_path / "again.html"), "the same study gives the same page"
 
 
-def test_seeds_of_train_best_tell_what_the_lead_is_worth(swept: Path, tmp_path: Path, parse: Parse) -> None:
+def test_seeds_of_train_best_tell_what_the_lead_is_worth(
+    swept: Path, tmp_path: Path, parse: Parse, capsys: pytest.CaptureFixture[str]
+) -> None:
     home = tmp_path / "home"
     shutil.copytree(swept, home)
     cli(["train-best", "tiny", "--home", str(home)], standalone_mode=False)
-    won = parse(written(home, tmp_path / "page.html")).sections["what-won"]
+    check_gain(home, capsys.readouterr().out)
+    page = parse(written(home, tmp_path / "page.html"))
+    assert page.sections["what-it-looks-like"].tags.count("img") == 4, (
+        "the picture of trial 0 and the champion is there"
+    )
+    won = page.sections["what-won"]
     seeds = records(home, "best")
     noise = statistics.stdev(run["best"]["value"] for run in seeds)
     first, second = (run["best"]["value"] for run in records(home)[:2])
@@ -127,3 +139,18 @@ def test_seeds_of_train_best_tell_what_the_lead_is_worth(swept: Path, tmp_path: 
     assert [row[0] for row in won.rows if row[0].startswith("tiny-best")] == [run["run"] for run in seeds]
     test = json.loads((home / "studies/tiny/best.json").read_text())["test"]["test/depth/rmse_pooled"]
     assert f"test/depth/rmse_pooled = {test:#.4g}." in won.said
+
+
+def check_gain(home: Path, said: str) -> None:
+    """`train-best` says what the champion gained on trial 0, and draws both for six samples of validation."""
+    champion = records(home, "best")[0]
+    first = next(run for run in records(home) if run["tags"]["dmx.trial"] == "0")
+    values = [run["best"]["value"] for run in (first, champion)]
+    assert f"val/depth/rmse_pooled {values[0]:.4g} -> {values[1]:.4g}" in said
+    picture = cv2.cvtColor(cv2.imread(str(home / "studies/tiny/champion.png")), cv2.COLOR_BGR2RGB)
+    val = own_split(Home(home), first["run"]).val
+    below = rows_of_run(Home(home), champion["run"], [val[-1]])[val[-1]]
+    above = rows_of_run(Home(home), first["run"], [val[0]])[val[0]]
+    assert picture.shape == (HEADER + 12 * len(above) + 11 * GAP, above.shape[1], 3)
+    np.testing.assert_array_equal(picture[-len(below) :], below)
+    np.testing.assert_array_equal(picture[HEADER : HEADER + len(above)], above)

@@ -12,12 +12,16 @@ from optuna.trial import TrialState
 from dmx.config import StudyConfig
 from dmx.config.objective import Goal
 from dmx.errors import UserError
+from dmx.outcome import Outcome
 from dmx.report import gather, page
 from dmx.report.figures import view
 from dmx.report.html import count, duration, number, table, tag
-from dmx.report.reading import importances
-from dmx.report.study_data import planned
+from dmx.report.reading import Asked, importances
+from dmx.report.study_data import Trial, planned, winner_of
+from dmx.results.ranking import Entry
+from dmx.results.records import Chosen
 from dmx.tracking.home import Home
+from dmx.training.result import RunResult
 
 Make = Callable[..., optuna.Study]
 Parse = Callable[[str], Any]
@@ -86,6 +90,22 @@ def test_several_objectives_give_a_front(config: StudyConfig, made: Make, tmp_pa
     assert "so it is lucky, too: trained anew it will on average do worse" in said["what-won"].said
     assert "Red: the 3 trials that no other beats in every objective." in said["how-the-search-went"].said
     assert said["what-mattered"].said.count("no parameter varies over all complete trials") == 2
+
+
+def test_with_several_objectives_the_winner_is_the_trial_that_train_best_took() -> None:
+    def entry(run: str, width: int, seed: int = 0) -> Entry:
+        record = {"params": {"name": run, "seed": seed, "stages": "1x32@8", "model.width": width}}
+        return Entry(run, RunResult(Outcome.COMPLETE, "", None, 1, 1, 1.0), record)
+
+    def trial(number: int, run: Entry, *values: float) -> Trial:
+        return Trial(Asked(number, "complete", "", run.run, {}, values, None, None), run)
+
+    trials = [trial(0, entry("deep", 4), 1.0, 0.2), trial(1, entry("both", 6), 1.1, 0.9)]
+    retrained = [entry("tiny-best-s3", 6, seed=3)]
+    chosen = Chosen(champion="tiny-best-s3", test=None)
+    assert winner_of(trials, ("minimize", "maximize"), retrained, chosen) == trials[1].entry
+    assert winner_of(trials, ("minimize",), retrained, chosen) == trials[0].entry
+    assert winner_of(trials, ("minimize", "maximize"), [], None) == trials[0].entry
 
 
 def test_the_parameter_that_decides_matters_most(config: StudyConfig, made: Make, tmp_path: Path, parse: Parse) -> None:
