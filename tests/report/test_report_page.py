@@ -126,8 +126,6 @@ def test_seeds_of_train_best_tell_what_the_lead_is_worth(
     check_gain(home, capsys.readouterr().out)
     page = parse(written(home, tmp_path / "page.html"))
     assert page.sections["what-it-looks-like"].tags.count("img") == 4  # one more: trial 0 and the champion
-        "the picture of trial 0 and the champion is there"
-    )
     won = page.sections["what-won"]
     seeds = records(home, "best")
     noise = statistics.stdev(run["best"]["value"] for run in seeds)
