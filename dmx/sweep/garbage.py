@@ -69,14 +69,14 @@ def find_garbage(home: Home, best: int) -> Iterator[Garbage]:
 
     These are checkpoints of runs that have ended; weights, including MLflow's artifact copies, of trials that are not
     complete or not among the `best` ones of their study; and packs of data that have changed since. Unfinished studies
-    and runs that are tagged `dmx.keep` or registered as models keep everything. Runs of `train-best` and single runs
-    keep their weights.
+    and runs that are tagged `dmx.keep`, registered as models or named as the `start` of others keep everything. Runs of
+    `train-best` and single runs keep their weights.
 
     Args:
         home: The results folder.
         best: How many of the best trials of each study keep their weights.
     """
-    pins = pinned(home)
+    kept = {*pinned(home), *started_from(home)}
     studies = home.studies_with(STUDY)
     ended = {study for study in studies if has_ended(home, study)}
     for study in [*studies, None]:
@@ -87,7 +87,7 @@ def find_garbage(home: Home, best: int) -> Iterator[Garbage]:
         )
         chosen = {entry.run for entry in ranked_trials(home, study)[:best]} if study else set()
         for entry in entries:
-            if entry.run not in pins:
+            if entry.run not in kept:
                 yield from run_garbage(home, entry, study, chosen, best)
     yield from stale_packs(home)
 
@@ -104,6 +104,14 @@ def run_garbage(home: Home, entry: Entry, study: str | None, chosen: set[str], b
         for path in (folder / BEST_WEIGHTS, *artifact_copies(home, entry.run, BEST_WEIGHTS)):
             if path.is_file():
                 yield Garbage(path, entry.run, name, "weights", why)
+
+
+def started_from(home: Home) -> set[str]:
+    """The runs, and files, that a run or a study names as its `start`."""
+    runs = [read_yaml(path) for path in home.runs.glob(f"*/{CONFIG}")]
+    studies = [read_yaml(path).get("experiment") for path in home.studies.glob(f"*/{STUDY}")]
+    named = [config.get("start") for config in (*runs, *studies) if isinstance(config, dict)]
+    return {start for start in named if isinstance(start, str)}
 
 
 def stale_packs(home: Home) -> Iterator[Garbage]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from helpers.sweeping import execute
 
@@ -55,6 +56,13 @@ def test_nothing_goes_unasked_and_what_is_needed_stays(tmp_path: Path, tiny_stud
     tagged = next(run for run in runs if run.data.tags["dmx.run"] != best)
     client.set_tag(tagged.info.run_id, "dmx.keep", "for the paper")
     held = tagged.data.tags["dmx.run"]
+
+    begun_from = ({"tiny-0000", "tiny-0001", "tiny-0002"} - {best, held}).pop()
+    assert begun_from in {one.run for one in find_garbage(home, 1)}
+    (home.run("tuned")).mkdir()
+    (home.run("tuned") / "config.yaml").write_text(yaml.safe_dump({"name": "tuned", "start": begun_from}))
+    assert begun_from not in {one.run for one in find_garbage(home, 1)}
+    shutil.rmtree(home.run("tuned"))
 
     said = invoke(home, "--best", "1")
     assert "Nothing was removed; `dmx gc --yes` removes these." in said
