@@ -53,7 +53,7 @@ def compare(
         raise click.UsageError("name two runs at least; `dmx leaderboard` lists them.")
     found = made(home, runs, metrics)
     if as_json:
-        facts = {"runs": [one.name for one in found.candidates], "told": found.message, "metrics": [*rows(found)]}
+        facts = {"runs": [one.name for one in found.candidates], "message": found.message, "metrics": [*rows(found)]}
         click.echo(json.dumps(facts, indent=1))
     elif as_csv:
         writer = csv.DictWriter(sys.stdout, ["metric", "run", "value", "difference", "low", "high", "verdict"])
