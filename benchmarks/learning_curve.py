@@ -1,7 +1,8 @@
 """What the number of training pictures is worth: NYU Depth V2 with 50 to 675 frames, from scratch and pretrained.
 
     dmx data import nyuv2 ../shared/data/nyuv2 data/nyuv2
-    python benchmarks/learning_curve.py [--figure docs/learning_curve.svg]
+    make demo-model
+    python benchmarks/learning_curve.py --demo mlruns/runs/demo-.../best.safetensors [--figure docs/learning_curve.svg]
 
 U-Net with EfficientNet-Lite0 at 96x128, as in experiments/nyuv2_pretrained.yaml; fewer pictures are seen for more
 epochs, and still fewer steps. Validation is the same 120 frames for all; the best epoch by depth counts. One seed.
@@ -26,17 +27,18 @@ from dmx.tracking import Home
 
 EXPERIMENT = Path(__file__).parent.parent / "experiments" / "nyuv2_pretrained.yaml"
 EPOCHS = {50: 30, 150: 16, 675: 10}
-STARTS = {"pretrained on ImageNet": "in1k", "from scratch": "none"}
+SCRATCH, IMAGENET, RENDERED = "from scratch", "from ImageNet", "from ImageNet and rendered rooms"
+STARTS = (SCRATCH, IMAGENET, RENDERED)
 METRICS = {"depth RMSE (m)": "depth/rmse_pooled", "skill": "depth/skill_pooled", "mask IoU": "mask/iou_pooled"}
 
 
-def trained(start: str, frames: int, data: Path) -> dict[str, Any]:
+def trained(setting: str, frames: int, data: Path) -> dict[str, Any]:
     """The metrics of a network's best epoch."""
     with tempfile.TemporaryDirectory() as scratch:
         home = Home(Path(scratch))
         overrides = [
             f"data.root={data}",
-            f"model.weights={STARTS[start]}",
+            setting,
             f"stages=[{{epochs: {EPOCHS[frames]}, size: [96, 128], batch_size: 16, share: {frames / max(EPOCHS)}}}]",
             "training.compile=false",
         ]
@@ -47,11 +49,12 @@ def trained(start: str, frames: int, data: Path) -> dict[str, Any]:
         return {name: result.best.metrics.get(f"val/{metric}") for name, metric in METRICS.items()}
 
 
-def wanted(data: Path) -> Iterator[tuple[dict[str, Any], Callable[[], dict[str, Any]]]]:
+def wanted(data: Path, demo: Path) -> Iterator[tuple[dict[str, Any], Callable[[], dict[str, Any]]]]:
     """Every measurement, those of few frames first."""
+    settings = {SCRATCH: "model.weights=none", IMAGENET: "model.weights=in1k", RENDERED: f"start={demo}"}
     for frames in EPOCHS:
-        for start in STARTS:
-            yield {"start": start, "frames": frames}, partial(trained, start, frames, data)
+        for start, setting in settings.items():
+            yield {"start": start, "frames": frames}, partial(trained, setting, frames, data)
 
 
 def table(known: list[Measurement]) -> Iterator[str]:
@@ -87,11 +90,12 @@ def draw(known: list[Measurement], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/nyuv2"))
+    parser.add_argument("--demo", type=Path, required=True, help="the weights of `make demo-model`")
     parser.add_argument("--results", type=Path, default=Path("data/learning_curve.jsonl"))
     parser.add_argument("--figure", type=Path, help="where the figure goes")
     options = parser.parse_args()
     load()
-    known = measure(options.results, wanted(options.data))
+    known = measure(options.results, wanted(options.data, options.demo))
     print("\n".join(table(known)))
     if options.figure:
         draw(known, options.figure)
