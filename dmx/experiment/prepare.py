@@ -22,10 +22,8 @@ from dmx.metrics import definitions
 from dmx.models.inverse import Inverse
 from dmx.models.joint import DepthMaskModel, JointNet, Rgb, describe_parameters, make_link
 from dmx.quartet import Batch
-from dmx.stored import intact, read_mapping
-from dmx.tracking.home import ENVIRONMENT, Home
+from dmx.tracking.home import Home
 from dmx.training.device import (
-    DTYPES,
     DeviceConfig,
     check_device,
     forward_flops,
@@ -35,6 +33,8 @@ from dmx.training.device import (
     memory_mb,
     resolve_device,
 )
+from dmx.training.distributed import world_size
+from dmx.training.fastest import MEASURE_FROM_FLOPS, Workload, fastest
 from dmx.training.groups import encoder_of, freeze_encoder
 from dmx.training.precision import PRECISION
 from dmx.training.precision import checked as checked_precision
@@ -139,14 +139,13 @@ def prepare(
     fit_link(model, index, parts.train, config.stages[0].height_width)
     background = model.net.needs_background
     flops = {s.height_width: forward_flops(model, s.height_width, background) for s in config.stages}
-    forward = sum(flops[s.height_width] * s.epochs for s in config.stages)
+    forward = sum(flops[s.height_width] * s.epochs * s.share for s in config.stages)
+    total = TRAINING_TO_FORWARD * forward * len(parts.train)
     device_config = resolve_device(
-        settings.device,
-        settings.precision,
-        settings.channels_last,
-        settings.compile,
-        flops=TRAINING_TO_FORWARD * forward * len(parts.train),
+        settings.device, settings.precision, settings.channels_last, settings.compile, flops=total
     )
+    if device_config.device.type == "cpu" and total >= MEASURE_FROM_FLOPS and world_size() == 1:
+        device_config = fastest_for(config, model, flops, device_config, home)
     device_config = check_precision(config, model, index, parts.train, device_config)
     fingerprint = checked.data_fingerprint
     loaders = StageLoaders(
@@ -161,6 +160,26 @@ def prepare(
         measured=measured(config, model, device_config, measure),
         device_config=device_config,
         loaders=loaders,
+    )
+
+
+def fastest_for(
+    config: ExperimentConfig,
+    model: DepthMaskModel,
+    flops: Mapping[tuple[int, int], int],
+    default: DeviceConfig,
+    home: Home,
+) -> DeviceConfig:
+    """The fastest of the settings that are `auto`, for the stage in which most is computed."""
+    stage = max(config.stages, key=lambda s: flops[s.height_width] * s.epochs * s.share)
+    size = stage.height_width
+    name = f"{config.model.component.name} {config.model.model_dump(mode='json')} {config.groups.encoder_lr == 0}"
+    return fastest(
+        default,
+        Workload(model, name, size, stage.batch_size, flops[size]),
+        home.devices,
+        any_precision=config.training.precision == "auto",
+        any_format=config.training.channels_last == "auto",
     )
 
 
@@ -289,14 +308,3 @@ def first_batches(
         dataset = QuartetDataset(index, ids[:count], size, memory=False)
         host = dataset.__getitems__(range(len(dataset)))
         yield host.to(device_config.device, device_config.memory_format)
-
-
-def begun(folder: Path) -> tuple[torch.dtype, str] | None:
-    """The precision in which the run in `folder` started, and the one that was rejected; None before its start."""
-    path = folder / ENVIRONMENT
-    if not path.is_file():
-        return None
-    advice = f"restore it from a copy, or remove {folder}, and the same command trains the run again."
-    with intact(path, advice):
-        facts = read_mapping(path, advice, "execution")["execution"]
-        return DTYPES[facts["precision"]], str(facts.get("precision_refused", ""))

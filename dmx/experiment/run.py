@@ -16,9 +16,10 @@ from dmx.config import ExperimentConfig
 from dmx.config.experiment import flatten
 from dmx.errors import FullError, UserError, full
 from dmx.experiment.failures import crashed, no_room, reason, transient
-from dmx.experiment.prepare import Prepared, begun, check_precision
+from dmx.experiment.prepare import Prepared, check_precision
 from dmx.experiment.references import Source, kept_references
 from dmx.experiment.start import Tracking, check_identity, costs, identity_of, start_of
+from dmx.experiment.trained import begun
 from dmx.outcome import Outcome
 from dmx.results.references import BELOW_TAG, below, references_of, standings
 from dmx.stored import replace_text
@@ -87,21 +88,22 @@ def run(
 
 
 def as_begun(prepared: Prepared, folder: Path) -> Prepared:
-    """Use the precision in which the run started, even on another machine.
+    """Use the precision and the memory format with which the run started, even on another machine.
 
     Raises:
         UserError: The network's outputs are wrong in it on this machine.
     """
     before, device_config = begun(folder), prepared.device_config
-    if before is None or before == (device_config.dtype, device_config.refused):
+    if before is None:
         return prepared
-    device_config = replace(device_config, dtype=before[0], refused=before[1])
+    device_config = replace(device_config, **before)
     if device_config.dtype != prepared.device_config.dtype:
         who = f"the precision in which run {folder.name} began"
         device_config = check_precision(
             prepared.config, prepared.model, prepared.index, prepared.split.train, device_config, who
         )
-    return replace(prepared, device_config=device_config)
+    loaders = replace(prepared.loaders, device_config=device_config)
+    return replace(prepared, device_config=device_config, loaders=loaders)
 
 
 def _broken_off(error: Exception, prepared: Prepared, folder: Path, tracking: Tracking, tracker: RunTracker) -> None:

@@ -51,7 +51,9 @@ def start_of(prepared: Prepared, run_id: str, tracking: Tracking) -> RunStart:
     """Everything that must be recorded before step 0."""
     config = prepared.config
     commit, diff = git_state(Path.cwd())
-    environment = {**facts(), "execution": prepared.device_config.facts()}
+    device_config = prepared.device_config
+    measured = {"measured": device_config.measured} if device_config.measured else {}
+    environment = {**facts(), "execution": {**device_config.facts(), **measured}}
     identity = {
         "dmx.fingerprint": config.fingerprint,
         "dmx.data": prepared.data_fingerprint[:16],
@@ -63,7 +65,7 @@ def start_of(prepared: Prepared, run_id: str, tracking: Tracking) -> RunStart:
         experiment=tracking.experiment,
         name=run_id,
         tags={**identity, **tracking.tags},
-        params={**flatten(config), **costs(prepared), **prepared.device_config.facts()},
+        params={**flatten(config), **costs(prepared), **device_config.facts()},
         files={
             IDENTITY: json.dumps(identity_of(prepared), indent=1),
             CONFIG: yaml.safe_dump(config.dump(), sort_keys=False),

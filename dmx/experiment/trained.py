@@ -1,9 +1,11 @@
 """A run's network with its best weights, ready for inference."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import torch
 from pydantic import TypeAdapter
 
 from dmx.config import ExperimentConfig, parse_experiment
@@ -13,10 +15,11 @@ from dmx.models.joint import DepthMaskModel, make_link
 from dmx.outcome import Outcome
 from dmx.quartet import DepthSpec
 from dmx.results.records import kept_yaml, read_result
-from dmx.stored import intact, read_json
-from dmx.tracking.home import BEST_WEIGHTS, CONFIG, DEPTH, Home
+from dmx.stored import intact, read_json, read_mapping
+from dmx.tracking.home import BEST_WEIGHTS, CONFIG, DEPTH, ENVIRONMENT, Home
 from dmx.training.checkpoint import load_weights
-from dmx.training.device import DeviceConfig, resolve_device
+from dmx.training.device import DTYPES, DeviceConfig, resolve_device
+from dmx.training.fastest import native_bfloat16
 from dmx.written import place
 
 UNTRAINED = {"weights": "none", "checkpoint": "none"}
@@ -61,6 +64,9 @@ def trained(home: Home, run: str) -> Trained:
     load_weights(path, model)
     settings = config.training
     device_config = resolve_device(settings.device, settings.precision, settings.channels_last, compile=False, flops=0)
+    before = begun(home.run(run))
+    if settings.precision == "auto" and before and before["dtype"] == torch.bfloat16 and native_bfloat16():
+        device_config = replace(device_config, dtype=torch.bfloat16)  # as in its validation
     placed = device_config.place(model)
     return Trained(run, config, spec, placed.eval(), device_config)
 
@@ -119,3 +125,19 @@ def spec_of(folder: Path, config: ExperimentConfig) -> DepthSpec:
 def spec_text(spec: DepthSpec) -> str:
     """The content of the depth spec file."""
     return json.dumps(asdict(spec))
+
+
+def begun(folder: Path) -> dict[str, Any] | None:
+    """The settings of `DeviceConfig` with which the run in `folder` started; None before its start."""
+    path = folder / ENVIRONMENT
+    if not path.is_file():
+        return None
+    advice = f"restore it from a copy, or remove {folder}, and the same command trains the run again."
+    with intact(path, advice):
+        facts = read_mapping(path, advice, "execution")["execution"]
+        return {
+            "dtype": DTYPES[facts["precision"]],
+            "memory_format": torch.channels_last if facts["channels_last"] == "true" else torch.contiguous_format,
+            "refused": str(facts.get("precision_refused", "")),
+            "measured": str(facts.get("measured", "")),
+        }

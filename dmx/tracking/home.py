@@ -66,6 +66,11 @@ class Home:
     root: Path
 
     @property
+    def devices(self) -> Path:
+        """How fast networks train on this machine's processor, a file for each."""
+        return self.root / "devices"
+
+    @property
     def mlflow_db(self) -> Path:
         """MLflow's SQLite store."""
         return self.root / "mlflow.db"

@@ -35,6 +35,8 @@ class DeviceConfig:
     compile: bool
     refused: str = ""
     """The precision that `auto` rejected, and the part of the network that it computes wrongly."""
+    measured: str = ""
+    """Samples per second of the settings among which `auto` chose, if it measured them."""
 
     def place(self, model: M) -> M:
         """Move a model to the device, in the memory format."""
@@ -49,7 +51,7 @@ class DeviceConfig:
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
     def facts(self) -> dict[str, str]:
-        """The settings as strings, for the run's record."""
+        """The settings as strings, for the run's record; without what was measured, which settings do not depend on."""
         return {
             "device": str(self.device),
             "precision": str(self.dtype).removeprefix("torch."),
@@ -68,10 +70,8 @@ def resolve_device(
 ) -> DeviceConfig:
     """Resolve the settings of a run that will spend `flops` floating-point operations.
 
-    Precision `auto` is bfloat16 on CUDA GPUs with native support and float32 elsewhere: on a CPU without native
-    support bfloat16 was measured 24 times slower. Compile `auto` is on if the run is long enough and a C++ compiler is
-    available. The choice depends only on the configuration and the machine, never on timing, so that a resumed run
-    makes the same one.
+    Precision `auto` is bfloat16 on CUDA GPUs with native support and float32 elsewhere; on a CPU `fastest` may find a
+    better one. Compile `auto` is on if the run is long enough and a C++ compiler is available.
 
     Raises:
         UserError: The device is not available.
