@@ -27,9 +27,9 @@ from dmx.training.device import DeviceConfig
 
 log = logging.getLogger(__name__)
 
-MEASURE_FROM_FLOPS = 2e12
+MEASURE_FROM_FLOPS = 1e12
 """Runs of fewer floating-point operations, about 20 s on two CPU cores, are not worth the seconds of a measurement."""
-STEP_FLOPS = 2e10
+STEP_FLOPS = 8e9
 """Of a measured step: about 0.2 s on two cores. The batch is cut to it, to two samples at least."""
 TIMED_STEPS = 3
 CLEARLY = 1.03
