@@ -1,0 +1,88 @@
+"""What `auto` chooses on this CPU, beside each setting tried by hand and a bare loop; idle, and beside a busy process.
+
+    python benchmarks/auto.py [--rounds 3] [--batch 8] [--threads 2]
+
+All train the baseline as benchmarks/training.py does, untracked; the bare loop has float32 and torch's own format.
+Goals: `auto` is never below 0.97 of the best by hand, and 1.6 times the bare loop where the processor has bfloat16, 1.3
+elsewhere.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import torch
+from timing import in_turn, table
+from training import PER_ROOM, SIZE, STEPS, bare, by_dmx, experiment, training_data
+
+from dmx.datatools.synth import synth
+from dmx.experiment import prepare
+from dmx.tracking import Home
+from dmx.training.fastest import native_bfloat16, title
+
+AUTO = "auto"
+BUSY = "while True: pass"
+
+
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """Other processes compute meanwhile."""
+    others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def variants(scratch: Path, batch: int) -> dict[str, Callable[[], float]]:
+    """Train as each variant, and return its samples per second; what `auto` measures is not timed."""
+    home = Home(scratch / "mlruns")
+    precisions = ("float32", "bfloat16") if native_bfloat16() else ("float32",)
+    settings = {
+        f"{precision}, {'channels last' if last == 'true' else 'contiguous'}": (
+            f"precision={precision}",
+            f"channels_last={last}",
+            "compile=false",
+        )
+        for precision, last in product(precisions, ("true", "false"))
+    }
+    configs = {
+        name: experiment(scratch / "data", batch, each) for name, each in {**settings, AUTO: ("compile=false",)}.items()
+    }
+    data, depth = training_data(configs[AUTO], home)
+    found: dict[str, Callable[[], float]] = {"bare loop": lambda: bare(data, depth, batch).rate}
+    for name, config in configs.items():
+        found[name] = partial(lambda config: by_dmx(config, home, stores=False).rate, config)
+    chosen = prepare(configs[AUTO], home).device_config
+    print(f"auto takes {title(chosen)} of {chosen.measured}")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    sys.modules["dmx.experiment.prepare"].MEASURE_FROM_FLOPS = 0  # type: ignore[attr-defined] # these runs are short
+    for others in (0, 1):
+        with tempfile.TemporaryDirectory() as scratch, busy(others):
+            synth(
+                Path(scratch) / "data", count=STEPS * options.batch + PER_ROOM, size=SIZE, per_room=PER_ROOM, workers=1
+            )
+            print(f"\n{options.threads} threads, {others} busy processes beside")
+            made = variants(Path(scratch), options.batch)
+            print(table(in_turn(made, options.rounds, lambda line: print(line, file=sys.stderr, flush=True))))
+
+
+if __name__ == "__main__":
+    main()
