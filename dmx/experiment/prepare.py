@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,12 +141,13 @@ def prepare(
     flops = {s.height_width: forward_flops(model, s.height_width, background) for s in config.stages}
     forward = sum(flops[s.height_width] * s.epochs * s.share for s in config.stages)
     total = TRAINING_TO_FORWARD * forward * len(parts.train)
-    device_config = resolve_device(
-        settings.device, settings.precision, settings.channels_last, settings.compile, flops=total
-    )
-    if device_config.device.type == "cpu" and total >= MEASURE_FROM_FLOPS and world_size() == 1:
-        device_config = fastest_for(config, model, flops, device_config, home)
-    device_config = check_precision(config, model, index, parts.train, device_config)
+    rules = resolve_device(settings.device, settings.precision, settings.channels_last, settings.compile, flops=total)
+    worth = rules.device.type == "cpu" and total >= MEASURE_FROM_FLOPS and world_size() == 1
+    fast = fastest_for(config, model, flops, rules, home) if worth else rules
+    device_config = check_precision(config, model, index, parts.train, fast)
+    if worth and device_config.dtype != fast.dtype:  # the memory format was the fastest in the refused precision
+        right = fastest_for(config, model, flops, rules, home, fast.dtype)
+        device_config = replace(right, refused=device_config.refused)
     fingerprint = checked.data_fingerprint
     loaders = StageLoaders(
         index, fingerprint, parts, config.stages, config.data, config.augment, config.seed, device_config, home.packs
@@ -169,8 +170,9 @@ def fastest_for(
     flops: Mapping[tuple[int, int], int],
     default: DeviceConfig,
     home: Home,
+    refused: torch.dtype | None = None,
 ) -> DeviceConfig:
-    """The fastest of the settings that are `auto`, for the stage in which most is computed."""
+    """The fastest of the settings that are `auto`, for the stage in which most is computed; see `fastest`."""
     stage = max(config.stages, key=lambda s: flops[s.height_width] * s.epochs * s.share)
     size = stage.height_width
     name = f"{config.model.component.name} {config.model.model_dump(mode='json')} {config.groups.encoder_lr == 0}"
@@ -180,6 +182,7 @@ def fastest_for(
         home.devices,
         any_precision=config.training.precision == "auto",
         any_format=config.training.channels_last == "auto",
+        refused=refused,
     )
 
 

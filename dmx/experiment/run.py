@@ -88,16 +88,24 @@ def run(
 
 
 def as_begun(prepared: Prepared, folder: Path) -> Prepared:
-    """Use the precision and the memory format with which the run started, even on another machine.
+    """Use the precision with which the run started, even on another machine.
+
+    So with the memory format, but on another kind of device; and with compilation, but where it is impossible now.
 
     Raises:
-        UserError: The network's outputs are wrong in it on this machine.
+        UserError: The network's outputs are wrong in the precision on this machine.
     """
-    before, device_config = begun(folder), prepared.device_config
+    before, now = begun(folder), prepared.device_config
     if before is None:
         return prepared
-    device_config = replace(device_config, **before)
-    if device_config.dtype != prepared.device_config.dtype:
+    same = before.device.type == now.device.type
+    device_config = replace(
+        before,
+        device=now.device,
+        memory_format=before.memory_format if same else now.memory_format,
+        compile=before.compile and now.compile,
+    )
+    if before.dtype != now.dtype:
         who = f"the precision in which run {folder.name} began"
         device_config = check_precision(
             prepared.config, prepared.model, prepared.index, prepared.split.train, device_config, who

@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import TypeAdapter
@@ -65,7 +64,7 @@ def trained(home: Home, run: str) -> Trained:
     settings = config.training
     device_config = resolve_device(settings.device, settings.precision, settings.channels_last, compile=False, flops=0)
     before = begun(home.run(run))
-    if settings.precision == "auto" and before and before["dtype"] == torch.bfloat16 and native_bfloat16():
+    if settings.precision == "auto" and before and before.dtype == torch.bfloat16 and native_bfloat16():
         device_config = replace(device_config, dtype=torch.bfloat16)  # as in its validation
     placed = device_config.place(model)
     return Trained(run, config, spec, placed.eval(), device_config)
@@ -127,17 +126,19 @@ def spec_text(spec: DepthSpec) -> str:
     return json.dumps(asdict(spec))
 
 
-def begun(folder: Path) -> dict[str, Any] | None:
-    """The settings of `DeviceConfig` with which the run in `folder` started; None before its start."""
+def begun(folder: Path) -> DeviceConfig | None:
+    """The settings with which the run in `folder` started; None before its start."""
     path = folder / ENVIRONMENT
     if not path.is_file():
         return None
     advice = f"restore it from a copy, or remove {folder}, and the same command trains the run again."
     with intact(path, advice):
         facts = read_mapping(path, advice, "execution")["execution"]
-        return {
-            "dtype": DTYPES[facts["precision"]],
-            "memory_format": torch.channels_last if facts["channels_last"] == "true" else torch.contiguous_format,
-            "refused": str(facts.get("precision_refused", "")),
-            "measured": str(facts.get("measured", "")),
-        }
+        return DeviceConfig(
+            device=torch.device(facts["device"]),
+            dtype=DTYPES[facts["precision"]],
+            memory_format=torch.channels_last if facts["channels_last"] == "true" else torch.contiguous_format,
+            compile=facts["compile"] == "true",
+            refused=str(facts.get("precision_refused", "")),
+            measured=str(facts.get("measured", "")),
+        )

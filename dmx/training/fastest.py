@@ -68,7 +68,13 @@ class Workload:
 
 
 def fastest(
-    default: DeviceConfig, work: Workload, folder: Path, *, any_precision: bool, any_format: bool
+    default: DeviceConfig,
+    work: Workload,
+    folder: Path,
+    *,
+    any_precision: bool,
+    any_format: bool,
+    refused: torch.dtype | None = None,
 ) -> DeviceConfig:
     """Return the settings with which `work` trains fastest on this CPU; `default`, if none is clearly faster.
 
@@ -78,6 +84,7 @@ def fastest(
         folder: Where measurements are kept.
         any_precision: Whether bfloat16 may be chosen; it is tried on processors with native support only.
         any_format: Whether the memory format may be chosen.
+        refused: A precision that is not chosen, however fast, as its outputs are wrong.
     """
     candidates = {title(one): one for one in settings(default, any_precision, any_format)}
     if len(candidates) == 1:
@@ -95,7 +102,8 @@ def fastest(
     if title(default) not in rates:  # its steps fail, as those of the training will
         return default
     said = ", ".join(f"{name} {rate:.3g}" for name, rate in rates.items()) + " samples/s"
-    return replace(candidates[choice(rates, title(default))], measured=said)
+    right = {name: rate for name, rate in rates.items() if candidates[name].dtype != refused}
+    return replace(candidates[choice(right, title(default))], measured=said)
 
 
 def settings(default: DeviceConfig, any_precision: bool, any_format: bool) -> list[DeviceConfig]:
@@ -107,7 +115,8 @@ def settings(default: DeviceConfig, any_precision: bool, any_format: bool) -> li
 
 def native_bfloat16() -> bool:
     """Whether this processor has instructions for bfloat16, AVX512-BF16 or AMX; others emulate it, far slower."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    there = torch.cpu.get_capabilities()
+    return bool(there.get("avx512_bf16") or there.get("amx_bf16"))
 
 
 def title(one: DeviceConfig) -> str:
@@ -144,28 +153,38 @@ def kept(folder: Path, of: Mapping[str, Any], measure: Callable[[], dict[str, fl
 
 
 def measured(candidates: Mapping[str, DeviceConfig], work: Workload) -> dict[str, float]:
-    """Samples per second of each setting, without those whose steps fail."""
-    rates = {}
+    """Samples per second of each setting, without those whose steps fail.
+
+    Settings take turns, and the fastest step of each counts: what else the machine does meanwhile slows all alike.
+    """
+    seconds: dict[str, float] = {}
     with torch.random.fork_rng(devices=[]):
-        for name, candidate in candidates.items():
-            try:
-                rates[name] = work.samples / step_seconds(candidate, work)
-            except (RuntimeError, MemoryError) as error:
-                log.debug("A step with %s failed: %s", name, error)
-    return rates
+        steps = {name: step_of(candidate, work) for name, candidate in candidates.items()}
+        for turn in range(1 + TIMED_STEPS):
+            for name, step in [*steps.items()]:
+                begun = time.perf_counter()
+                try:
+                    step()
+                except (RuntimeError, MemoryError) as error:
+                    log.debug("A step with %s failed: %s", name, error)
+                    del steps[name]
+                    seconds.pop(name, None)
+                    continue
+                if turn:  # the first step picks kernels and takes memory
+                    seconds[name] = min(time.perf_counter() - begun, seconds.get(name, float("inf")))
+    return {name: work.samples / least for name, least in seconds.items()}
 
 
-def step_seconds(candidate: DeviceConfig, work: Workload) -> float:
-    """Seconds of the fastest of a few training steps, after a first one."""
+def step_of(candidate: DeviceConfig, work: Workload) -> Callable[[], None]:
+    """A training step of a copy of the network, without the update."""
     model = candidate.place(deepcopy(work.model)).train()
     image = torch.rand(work.samples, 3, *work.size).contiguous(memory_format=candidate.memory_format)
     background = image if model.net.needs_background else None
-    seconds = []
-    for _ in range(1 + TIMED_STEPS):
-        begun = time.perf_counter()
+
+    def step() -> None:
         with candidate.autocast():
             prediction = model(image, background)
         (prediction.mask_logits.float().mean() + prediction.depth.float().mean()).backward()
         model.zero_grad()
-        seconds.append(time.perf_counter() - begun)
-    return min(seconds[1:])
+
+    return step

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -17,14 +18,17 @@ from dmx.tracking import Home
 
 ROOT = Path(__file__).parent.parent.parent / "benchmarks"
 SMOKE: dict[str, tuple[str, ...]] = {
+    "auto.py": ("--rounds", "1", "--batch", "2"),
     "curves.py": ("--out", "curves.jsonl"),
     "epoch_from_disk.py": ("--rounds", "1", "--samples", "160", "--side", "32"),
     "large_index.py": ("--samples", "200"),
+    "learning_curve.py": ("--demo", "none", "--data", "data", "--results", "results.jsonl", "--figure", "figure.svg"),
     "loaders.py": ("--rounds", "1", "--samples", "40", "--side", "32", "--sizes", "16"),
     "many_runs.py": ("--runs", "6", "--rounds", "1"),
     "outage.py": ("--rounds", "1", "--seconds", "20"),
     "overhead.py": ("--stored", "3", "--trials", "1"),
     "search.py": ("--table", "curves.jsonl", "--seeds", "1", "--without-ray"),
+    "mends.py": ("--data", "data", "--unseen", "data", "--results", "results.jsonl", "--figure", "figure.svg"),
     "model_comparison.py": ("upsampling", "--data", "data", "--results", "results.jsonl", "--write", "tables.md"),
     "startup.py": ("--calls", "1"),
     "training.py": ("--rounds", "1", "--batch", "2"),
@@ -70,6 +74,33 @@ def comparison(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "tables.md").write_text("<!-- upsampling -->\n<!-- /upsampling -->\n")
 
 
+def mends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of the mends, in which the first is missing."""
+    made, data = benchmark("mends", monkeypatch), folder / "data"
+    values = {where: dict.fromkeys(made.METRICS, 0.5) for where in ("own", "unseen")}
+    write(folder / "results.jsonl", [{**key, **values} for key, _ in [*made.wanted(data, data)][1:]])
+    synth(data, count=24, size=32, seed=0, kind="relative", per_room=2, workers=1)
+
+
+def learning_curve(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of the learning curve, in which that of the most frames from scratch is missing."""
+    made, data = benchmark("learning_curve", monkeypatch), folder / "data"
+    missing = {"start": made.SCRATCH, "frames": max(made.EPOCHS)}
+    keys = [key for key, _ in made.wanted(data, data) if key != missing]
+    write(folder / "results.jsonl", [{**key, **dict.fromkeys(made.METRICS, 0.5)} for key in keys])
+    synth(data, count=24, size=32, seed=0, per_room=2, workers=1)
+
+
+PREPARED = {
+    "curves.py": partial(curves, missing=1),
+    "search.py": partial(curves, missing=0),
+    "model_comparison.py": comparison,
+    "mends.py": mends,
+    "learning_curve.py": learning_curve,
+}
+"""What makes the data, and the measurements that are there before."""
+
+
 def test_every_benchmark_has_a_smoke_run() -> None:
     assert scripts() == set(SMOKE)
 
@@ -79,10 +110,8 @@ def test_every_benchmark_has_a_smoke_run() -> None:
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SMOKE]
 )
 def test_a_benchmark_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name in ("curves.py", "search.py"):
-        curves(tmp_path, monkeypatch, missing=int(name == "curves.py"))
-    elif name == "model_comparison.py":
-        comparison(tmp_path, monkeypatch)
+    if name in PREPARED:
+        PREPARED[name](tmp_path, monkeypatch)
     command = [sys.executable, ROOT / name, *SMOKE[name]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=800, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -95,3 +124,6 @@ def test_a_benchmark_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
         table = (tmp_path / "tables.md").read_text().splitlines()
         assert table[2].startswith("| upsampling | parameters |")
         assert len(table) == 2 + 2 + 5 + 2
+    if name in ("mends.py", "learning_curve.py"):
+        assert "outcome" not in (tmp_path / "results.jsonl").read_text()
+        assert (tmp_path / "figure.svg").read_text().startswith("<?xml")

@@ -130,6 +130,32 @@ def test_what_nobody_asked_for_gives_way_to_float32_and_the_record_says_so(
     assert started["params"]["precision_refused"] == "bfloat16: wrong in first (Crooked)"
 
 
+def test_without_a_refused_precision_the_memory_format_is_the_fastest_in_float32(
+    data: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, config = Home(tmp_path), parse_experiment(data(), "test")
+    monkeypatch.setattr(sys.modules["dmx.experiment.prepare"], "MEASURE_FROM_FLOPS", 0)
+    monkeypatch.setattr("dmx.training.fastest.native_bfloat16", lambda: True)
+    prepare(config, home)
+    (path,) = home.devices.glob("*.json")
+    found = json.loads(path.read_text())
+    assert [*found["rates"]] == [
+        "float32 channels_last",
+        "float32 contiguous_format",
+        "bfloat16 channels_last",
+        "bfloat16 contiguous_format",
+    ]
+    path.write_text(json.dumps({**found, "rates": dict(zip(found["rates"], (2.0, 1.0, 3.0, 9.0), strict=True))}))
+    chosen = prepare(config, home).device_config
+    assert chosen.refused == "bfloat16: wrong in first (Crooked)"
+    assert (chosen.dtype, chosen.memory_format) == (torch.float32, torch.channels_last)
+    assert "bfloat16 contiguous_format 9" in chosen.measured
+    monkeypatch.setattr(Crooked, "wrong", False)
+    chosen = prepare(config, home).device_config
+    assert (chosen.dtype, chosen.memory_format) == (torch.bfloat16, torch.contiguous_format)
+    assert [*home.devices.glob("*.json")] == [path], "nothing is measured twice"
+
+
 def test_a_run_goes_on_in_the_precision_in_which_it_began(
     data: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,13 +57,7 @@ def test_nothing_goes_unasked_and_what_is_needed_stays(tmp_path: Path, tiny_stud
     client.set_tag(tagged.info.run_id, "dmx.keep", "for the paper")
     held = tagged.data.tags["dmx.run"]
 
-    begun_from = ({"tiny-0000", "tiny-0001", "tiny-0002"} - {best, held}).pop()
-    assert begun_from in {one.run for one in find_garbage(home, 1)}
-    (home.run("tuned")).mkdir()
-    (home.run("tuned") / "config.yaml").write_text(yaml.safe_dump({"name": "tuned", "start": begun_from}))
-    assert begun_from not in {one.run for one in find_garbage(home, 1)}
-    shutil.rmtree(home.run("tuned"))
-
+    check_start(home, ({"tiny-0000", "tiny-0001", "tiny-0002"} - {best, held}).pop())
     said = invoke(home, "--best", "1")
     assert "Nothing was removed; `dmx gc --yes` removes these." in said
     assert "not among the best 1" in said
@@ -77,6 +71,15 @@ def test_nothing_goes_unasked_and_what_is_needed_stays(tmp_path: Path, tiny_stud
     assert copies == {run.info.run_id for run in runs if run.data.tags["dmx.run"] in (best, held)}
     assert len([*home.root.glob("runs/*/result.json")]) == 3
     assert "All of it is needed." in invoke(home, "--best", "1")
+
+
+def check_start(home: Home, run: str) -> None:
+    """A run that another one names as its `start` is no garbage."""
+    assert run in {one.run for one in find_garbage(home, 1)}
+    home.run("tuned").mkdir()
+    (home.run("tuned") / "config.yaml").write_text(yaml.safe_dump({"name": "tuned", "start": run}))
+    assert run not in {one.run for one in find_garbage(home, 1)}
+    shutil.rmtree(home.run("tuned"))
 
 
 def test_a_study_that_goes_on_keeps_everything(tmp_path: Path, tiny_study: Make) -> None:

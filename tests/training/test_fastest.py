@@ -1,10 +1,12 @@
 """What `auto` measures on a CPU: when, how often, what follows from it, and that a run keeps what it began with."""
 
 import json
+import platform
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,11 @@ import pytest
 import torch
 from helpers.running import StopAt, execute
 
-from dmx.experiment.trained import begun, trained
+from dmx.config import parse_experiment
+from dmx.experiment import prepare
+from dmx.experiment.run import as_begun
+from dmx.experiment.trained import trained
+from dmx.machine import CPUS
 from dmx.models.depthmasknet import depthmasknet
 from dmx.models.joint import DepthMaskModel, make_link
 from dmx.quartet import DepthSpec
@@ -100,33 +106,49 @@ def test_a_setting_whose_steps_fail_is_not_chosen(work: Workload, tmp_path: Path
     assert not [*tmp_path.glob("*.json")]
 
 
-def test_a_run_measures_if_it_is_long_and_keeps_what_it_began_with(
+def test_native_bfloat16_is_what_the_system_says_of_the_processor() -> None:
+    if not CPUS.exists() or "x86" not in platform.machine():
+        pytest.skip("only Linux on x86 lists the processor's instructions")
+    flags = {*next(line for line in CPUS.read_text().splitlines() if line.startswith("flags")).split()}
+    assert native_bfloat16() == bool(flags & {"avx512_bf16", "amx_bf16"})
+
+
+def test_a_short_run_does_not_measure(tiny: Make, tmp_path: Path) -> None:
+    execute(tiny(stages=[{"epochs": 1, "size": 32, "batch_size": 8}]), tmp_path)
+    assert not Home(tmp_path).devices.exists()
+    assert "measured" not in json.loads((tmp_path / "runs/r/environment.json").read_text())["execution"]
+
+
+def test_a_run_records_what_it_measured_and_keeps_what_it_began_with(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = Home(tmp_path)
-    execute(tiny(stages=[{"epochs": 1, "size": 32, "batch_size": 8}]), tmp_path / "short")
-    assert not (tmp_path / "short" / "devices").exists()
-    assert "measured" not in json.loads((tmp_path / "short/runs/r/environment.json").read_text())["execution"]
-
     monkeypatch.setattr(sys.modules["dmx.experiment.prepare"], "MEASURE_FROM_FLOPS", 0)
     data = tiny(stages=[{"epochs": 2, "size": 32, "batch_size": 8}])
-    monkeypatch.setattr("dmx.training.fastest.measured", lambda candidates, work: slow_but(candidates, CONTIGUOUS))
+    config = parse_experiment(data, "test")
+    prepare(config, home)
+    favour(home.devices, CONTIGUOUS)
     assert execute(data, tmp_path, StopAt(2)).outcome == "interrupted"
     record = json.loads((home.run("r") / "environment.json").read_text())["execution"]
     assert record["channels_last"] == "false"
     assert f"{CONTIGUOUS} 2" in record["measured"]
 
-    for path in home.devices.glob("*.json"):
-        path.unlink()
-    monkeypatch.setattr(
-        "dmx.training.fastest.measured", lambda candidates, work: slow_but(candidates, "float32 channels_last")
-    )
+    favour(home.devices, "float32 channels_last")
+    now = prepare(config, home)
+    assert now.device_config.memory_format == torch.channels_last, "what is remembered has changed"
+    resumed = as_begun(now, home.run("r"))
+    assert resumed.device_config.memory_format == torch.contiguous_format
+    assert resumed.device_config.measured == record["measured"]
+    assert resumed.loaders.device_config == resumed.device_config
+    compiled = replace(now, device_config=replace(now.device_config, compile=True))
+    assert not as_begun(compiled, home.run("r")).device_config.compile, "it began without"
     assert execute(data, tmp_path).outcome == "complete"
-    kept_settings = begun(home.run("r"))
-    assert kept_settings is not None
-    assert kept_settings["memory_format"] == torch.contiguous_format
     assert trained(home, "r").device_config.dtype == torch.float32
 
 
-def slow_but(candidates: dict[str, DeviceConfig], fast: str) -> dict[str, float]:
-    return {name: 2.0 if name == fast else 1.0 for name in candidates}
+def favour(folder: Path, fast: str) -> None:
+    """Let what is remembered say that `fast` is twice as fast as the others."""
+    (path,) = folder.glob("*.json")
+    found = json.loads(path.read_text())
+    assert fast in found["rates"]
+    path.write_text(json.dumps({**found, "rates": {name: 1.0 + (name == fast) for name in found["rates"]}}))
