@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import requires, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -126,8 +126,7 @@ def _log(prepared: Prepared, folder: Path) -> "ModelInfo":
     (folder / "depth.json").write_text(json.dumps(asdict(prepared.index.depth)))
     save_weights(folder / "weights.safetensors", prepared.model)
     example, signature = _signature(prepared)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")  # the signature is given
+    with without_hint():
         info: ModelInfo = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("served.py")),
@@ -138,6 +137,20 @@ def _log(prepared: Prepared, folder: Path) -> "ModelInfo":
             pip_requirements=[f"{name}=={version(name)}" for name in needed(prepared.config.model.component)],
         )
     return info
+
+
+@contextmanager
+def without_hint() -> Iterator[None]:
+    """Suppress MLflow's advice to add type hints, which it gives past all filters: the signature is given."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def other(message: Warning | str, *where: Any) -> None:
+            if "Add type hints to the `predict` method" not in str(message):
+                show(message, *where)
+
+        warnings.showwarning = other  # type: ignore[assignment]
+        yield
 
 
 def _signature(prepared: Prepared) -> tuple[dict[str, np.ndarray], "ModelSignature"]:
