@@ -11,18 +11,16 @@ Each measurement is written to the results (`--results`, data/learning_curve.jso
 again, the command goes on with what is missing. The table is printed; `--figure` draws it.
 """
 
-import argparse
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from series import Measurement, measure
+from series import Measurement, arguments, report
 
 from dmx.config import load_experiment
 from dmx.experiment import Tracking, prepare, run
-from dmx.registry import load
 from dmx.tracking import Home
 
 EXPERIMENT = Path(__file__).parent.parent / "experiments" / "nyuv2_pretrained.yaml"
@@ -88,17 +86,11 @@ def draw(known: list[Measurement], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, Path("data/learning_curve.jsonl"))
     parser.add_argument("--data", type=Path, default=Path("data/nyuv2"))
     parser.add_argument("--demo", type=Path, required=True, help="the weights of `make demo-model`")
-    parser.add_argument("--results", type=Path, default=Path("data/learning_curve.jsonl"))
-    parser.add_argument("--figure", type=Path, help="where the figure goes")
     options = parser.parse_args()
-    load()
-    known = measure(options.results, wanted(options.data, options.demo))
-    print("\n".join(table(known)))
-    if options.figure:
-        draw(known, options.figure)
+    report(options, wanted(options.data, options.demo), table, draw)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ Each measurement is written to the results (`--results`, data/mends.jsonl) as so
 command goes on with what is missing. The table is printed; `--figure` draws it.
 """
 
-import argparse
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,13 +21,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from series import measure, spread
+from series import Measurement, arguments, report, spread
 
 from dmx.config import load_experiment
 from dmx.experiment import Tracking, prepare, run
 from dmx.experiment.evaluate import evaluate
 from dmx.experiment.trained import trained
-from dmx.registry import load
 from dmx.tracking import Home
 
 RECIPE = Path(__file__).parent.parent / "experiments" / "published_recipe.yaml"
@@ -87,13 +85,13 @@ def wanted(data: Path, unseen: Path) -> Iterator[tuple[dict[str, Any], Callable[
             yield {"mend": mend, "seed": seed}, partial(measured, mend, seed, data, unseen)
 
 
-def values(known: list[dict[str, Any]], mend: str, where: str, key: str) -> list[float]:
+def values(known: list[Measurement], mend: str, where: str, key: str) -> list[float]:
     """One metric of all seeds of a mend."""
     found = [row.get(where, {}).get(key) for row in known if row["mend"] == mend]
     return [value for value in found if value is not None]
 
 
-def table(known: list[dict[str, Any]]) -> Iterator[str]:
+def table(known: list[Measurement]) -> Iterator[str]:
     """The table in Markdown: the mean of the seeds, with the least and the greatest."""
     yield f"| mended so far | {' | '.join(COLUMNS)} |"
     yield f"|---{'|---' * len(COLUMNS)}|"
@@ -102,7 +100,7 @@ def table(known: list[dict[str, Any]]) -> Iterator[str]:
         yield f"| {'' if mend == next(iter(MENDS)) else '+ '}{mend} | {' | '.join(cells)} |"
 
 
-def draw(known: list[dict[str, Any]], path: Path) -> None:
+def draw(known: list[Measurement], path: Path) -> None:
     """Explained variance and Dice on unseen rooms, one dot per seed and a line through the means."""
     import matplotlib.pyplot as plt
 
@@ -124,17 +122,11 @@ def draw(known: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, Path("data/mends.jsonl"))
     parser.add_argument("--data", type=Path, default=Path("data/relative"))
     parser.add_argument("--unseen", type=Path, default=Path("data/relative_unseen"))
-    parser.add_argument("--results", type=Path, default=Path("data/mends.jsonl"))
-    parser.add_argument("--figure", type=Path, help="where the figure goes")
     options = parser.parse_args()
-    load()
-    known = measure(options.results, wanted(options.data, options.unseen))
-    print("\n".join(table(known)))
-    if options.figure:
-        draw(known, options.figure)
+    report(options, wanted(options.data, options.unseen), table, draw)
 
 
 if __name__ == "__main__":

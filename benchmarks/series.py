@@ -1,5 +1,6 @@
 """Measurements that take hours: each is written as soon as it is there, and what is there is not measured again."""
 
+import argparse
 import json
 import statistics
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from dmx.registry import load
 
 Measurement = dict[str, Any]
 
@@ -28,6 +31,28 @@ def measure(path: Path, wanted: Iterable[tuple[dict[str, Any], Callable[[], dict
                 file.write(json.dumps(known[-1]) + "\n")
                 file.flush()
     return known
+
+
+def arguments(doc: str | None, results: Path) -> argparse.ArgumentParser:
+    """A parser with the options `--results` and `--figure`."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=results)
+    parser.add_argument("--figure", type=Path, help="where the figure goes")
+    return parser
+
+
+def report(
+    options: argparse.Namespace,
+    wanted: Iterable[tuple[dict[str, Any], Callable[[], dict[str, Any]]]],
+    table: Callable[[list[Measurement]], Iterable[str]],
+    draw: Callable[[list[Measurement], Path], None],
+) -> None:
+    """Measure what is missing, print the table, and draw the figure if it is asked for."""
+    load()
+    known = measure(options.results, wanted)
+    print("\n".join(table(known)))
+    if options.figure:
+        draw(known, options.figure)
 
 
 def spread(values: Sequence[float], digits: int) -> str:

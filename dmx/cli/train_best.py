@@ -86,4 +86,4 @@ def tell_gain(home: Home, study: str, champion: "Entry", goals: Sequence[str]) -
         click.echo(f"No pictures of both: {error}")
         return
     replace_bytes(path, cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
-    click.echo(f"Wrote {path}: validation samples, trial 0 above, the champion below.")
+    click.echo(f"Wrote {path}: validation samples, trial 0 above, the champion below; `dmx report {study}` shows it.")
