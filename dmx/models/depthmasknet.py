@@ -15,7 +15,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from dmx.models.inputs import Inputs, require_background
+from dmx.models.inputs import Inputs, needs_background, second_picture
 from dmx.models.joint import EncoderDecoder
 from dmx.models.upsampling import Mode, Upsampling, upsampler
 from dmx.registry import Choice, models
@@ -77,7 +77,8 @@ class DepthMaskNet(EncoderDecoder):
 
     def __init__(self, width: int, inputs: Inputs, upsampling: Mode, skips: bool) -> None:
         super().__init__()
-        self.needs_background = inputs == "image+background"
+        self.inputs: Inputs = inputs
+        self.needs_background = needs_background(inputs)
         self.skips = skips
         self.image_stem = stem(width)
         if self.needs_background:
@@ -100,7 +101,8 @@ class DepthMaskNet(EncoderDecoder):
         """
         x = self.image_stem(image)
         if self.needs_background:
-            x = self.fuse(torch.cat([self.background_stem(require_background(background)), x], dim=1))
+            beside = self.background_stem(second_picture(image, background, self.inputs))
+            x = self.fuse(torch.cat([beside, x], dim=1))
         features = []
         for block in self.encoder:
             features.append(block(x))
@@ -125,7 +127,8 @@ def depthmasknet(
 
     Args:
         width: Channels of the stems; the encoder ends with 16 times as many.
-        inputs: Which pictures it looks at. `image` leaves out the background's stem and the fuse: 5,227,744 parameters.
+        inputs: Which pictures it looks at. `image+difference` gives the background's stem the difference image -
+            background; `image` leaves out that stem and the fuse: 5,227,744 parameters.
         upsampling: `pixel_shuffle` as published, `pixel_shuffle_icnr` the same with another start,
             `pixel_shuffle_blur` that with a blur behind each shuffle, `bilinear` or `nearest` interpolation with
             convolutions: 5,752,960 parameters.

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from dmx.errors import UserError
 
-Inputs = Literal["image+background", "image"]
-AnyInputs = Literal["image+background", "image", "two_stems"]
+Inputs = Literal["image+background", "image+difference", "image"]
+AnyInputs = Literal["image+background", "image+difference", "image", "two_stems"]
 """Two stems: each picture has its own first convolution before the two are concatenated."""
 
 STEM = 8  # channels of each of two stems
@@ -34,15 +34,30 @@ def require_background(background: Float[Tensor, "B 3 H W"] | None) -> Float[Ten
     return background
 
 
+def second_picture(
+    image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None, inputs: AnyInputs
+) -> Float[Tensor, "B 3 H W"]:
+    """What a network sees beside the image: the background, or the difference image - background.
+
+    The difference is 0 where nothing has changed, so that a mask needs no comparison of two pictures first (Daudt et
+    al. 2018, "Fully convolutional siamese networks for change detection", compare the differences of features).
+
+    Raises:
+        UserError: The background is missing.
+    """
+    background = require_background(background)
+    return image - background if inputs == "image+difference" else background
+
+
 def stack_inputs(
     image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None, inputs: Inputs
 ) -> Float[Tensor, "B C H W"]:
-    """The image, or image and background concatenated along the channels (C = 3 or 6).
+    """The image alone (C = 3), or with the second picture concatenated along the channels (C = 6).
 
     Raises:
         UserError: The background is required but missing.
     """
-    return image if inputs == "image" else torch.cat([image, require_background(background)], dim=1)
+    return image if inputs == "image" else torch.cat([image, second_picture(image, background, inputs)], dim=1)
 
 
 class Pictures(nn.Module):
@@ -55,7 +70,7 @@ class Pictures(nn.Module):
     def __init__(self, inputs: AnyInputs) -> None:
         super().__init__()
         self.inputs: AnyInputs = inputs
-        self.channels = {"image": 3, "image+background": 6, "two_stems": 2 * STEM}[inputs]
+        self.channels = {"image": 3, "two_stems": 2 * STEM}.get(inputs, 6)
         if inputs == "two_stems":
             self.image_stem, self.background_stem = stem(), stem()
 

@@ -111,6 +111,18 @@ def test_needs_a_background_only_if_it_says_so(component):
 
 
 @every_model
+def test_the_difference_stands_where_the_background_stood(component):
+    """With the same weights: what `image+background` makes of image and difference, given as pictures."""
+    by_background, by_difference = built(component).eval(), built(component, inputs="image+difference").eval()
+    image, background = pictures(by_background)
+    assert by_difference.needs_background
+    with torch.no_grad():
+        given = by_background(image, image - background)
+        own = by_difference(image, background)
+    torch.testing.assert_close(own, given, rtol=0, atol=0)
+
+
+@every_model
 def test_becomes_a_prediction(component):
     spec = DepthSpec("metric", 0.5, 8.0)
     net = built(component, inputs="image")

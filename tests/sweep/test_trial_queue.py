@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.claiming import claim_all, named
 from helpers.sweeping import execute, mlflow_runs
 from optuna.trial import TrialState
 
@@ -56,18 +57,12 @@ def test_only_the_trials_of_the_named_owner_are_released(two: tuple[TrialQueue, 
     assert states(one) == ["WAITING"] * 3
 
 
-def grab(data: dict[str, Any], folder: Path, found: Any) -> None:
-    queue = open_queue(parse_study(data, "study"), folder)
-    found.put([number for number in range(60) if queue.claim(number)])
-
-
 def test_each_trial_is_granted_to_one_of_many_processes(tmp_path: Path, tiny_study: Make) -> None:
-    data = tiny_study(trials=60)
-    queue = open_queue(parse_study(data, "study"), tmp_path)
-    queue.fill()
+    config = parse_study(tiny_study(trials=60), "study")
+    open_queue(config, tmp_path).fill()
     context = multiprocessing.get_context("spawn")
     found = context.Queue()
-    workers = [context.Process(target=grab, args=(data, tmp_path, found)) for _ in range(3)]
+    workers = [context.Process(target=claim_all, args=(named(config), tmp_path, found)) for _ in range(3)]
     for worker in workers:
         worker.start()
     granted = [found.get(timeout=240) for _ in workers]

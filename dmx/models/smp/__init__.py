@@ -22,8 +22,8 @@ Args:
     form: What mask and depth share: `shared` the encoder and the decoder, with a head for each; `two_decoders` the
         encoder; `cross_stitch` the encoder, and what the two decoders give is mixed, channel by channel, by learned
         weights (Misra et al. 2016).
-    inputs: Which pictures it looks at: `image`, `image+background` along the channels, or `two_stems`, a convolution
-        of each before that.
+    inputs: Which pictures it looks at: `image`; along the channels `image+background` or `image+difference`, which
+        is image - background; or `two_stems`, a convolution of image and background each before that.
     weights: Weights that the encoder starts from, by the library's names, as `imagenet`, or timm's, as `a1_in1k`; or
         a file, safetensors or torch's, with a slash in its path or `.safetensors`, `.pth`, `.pt` or `.bin` at its end.
         For other than three channels its first convolution is repeated and rescaled.
