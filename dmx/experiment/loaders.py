@@ -24,6 +24,7 @@ from dmx.data.split import Split
 from dmx.errors import DataError
 from dmx.machine import SHARED_MEMORY, cores, shared_memory
 from dmx.quartet import Batch, HostBatch, Quartet
+from dmx.training.batch_norm import SAMPLES
 from dmx.training.device import DeviceConfig
 from dmx.training.distributed import rank, world_size
 
@@ -99,6 +100,12 @@ class StageLoaders:
     def test(self) -> Iterator[Batch]:
         """All test samples, in order."""
         return self._in_order(self.split.test)
+
+    def calibration(self) -> Iterator[Batch]:
+        """Training samples for batch norm's statistics, as validation has them: the same ones in each epoch."""
+        ids, size = self.split.train, self.stages[-1].batch_size
+        whole = min(len(ids), SAMPLES) // size * size
+        return self._in_order(ids, (whole or min(len(ids), size)) / len(ids))
 
     def samples(self, ids: tuple[str, ...]) -> QuartetDataset:
         """These samples as validation has them: not augmented, at the last stage's size, from the same cache."""
@@ -183,8 +190,8 @@ class StageLoaders:
     def _epochs(self, size: tuple[int, int]) -> int:
         return sum(stage.epochs for stage in self.stages if stage.height_width == size)
 
-    def _in_order(self, ids: tuple[str, ...]) -> Iterator[Batch]:
-        sampling = Sampling(self.stages[-1].batch_size, self.seed)
+    def _in_order(self, ids: tuple[str, ...], fraction: float = 1.0) -> Iterator[Batch]:
+        sampling = Sampling(self.stages[-1].batch_size, self.seed, train_fraction=fraction)
         return self._on_device(make_loader(self.samples(ids), sampling, options=self._options))
 
     def _on_device(self, loader: DataLoader[HostBatch]) -> Iterator[Batch]:

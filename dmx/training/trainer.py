@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from dmx.quartet import Batch, DepthSpec
 from dmx.stored import intact
 from dmx.tracking.home import BEST_SAMPLES, BEST_WEIGHTS, CHECKPOINT
 from dmx.tracking.tracker import Tracker
+from dmx.training.batch_norm import fresh_statistics
 from dmx.training.checkpoint import AGAIN, load_state, save_state, save_weights
 from dmx.training.device import free_memory, is_out_of_memory
 from dmx.training.distributed import (
@@ -57,6 +59,9 @@ class Loaders(Protocol):
 
     def val(self) -> Iterable[Batch]:
         """All validation samples, at the size of the last stage, so that epochs of different stages are comparable."""
+
+    def calibration(self) -> Iterable[Batch]:
+        """Some training samples as validation has them, in whole batches."""
 
 
 @dataclass
@@ -148,7 +153,7 @@ class Trainer:
         while at.epoch < len(epochs) and not at.pruned:
             self._train_epoch(epochs[at.epoch])
             self.learner.loss.weighting.epoch_ended()
-            with averaged_weights(self.learner.optimizer):
+            with averaged_weights(self.learner.optimizer), self._fresh_statistics():
                 metrics = broadcast_from_rank0(partial(self._validate, len(epochs)))
             value = metrics[objective.metric]
             if value is not None and hasattr(self.learner.schedule, "epoch_ended"):
@@ -242,9 +247,12 @@ class Trainer:
         Returns:
             All metrics by name.
         """
-        model = self.ema_model.module if self.ema_model is not None else self.learner.model
         found, spread, picture = validate(
-            model, self._waited(self.loaders.val(), GRACE), self.spec, self.learner.device_config, self.reference
+            self._validated,
+            self._waited(self.loaders.val(), GRACE),
+            self.spec,
+            self.learner.device_config,
+            self.reference,
         )
         named = {f"val/{name}": value for name, value in found.compute().items()}
         value = named[self.config.objective.metric]
@@ -255,11 +263,22 @@ class Trainer:
         whole = all(named[metric] is not None for metric in self.options.required_metrics)
         best = self.position.best
         if value is not None and whole and (best is None or self.config.objective.better(value, than=best.value)):
-            save_weights(self.folder / BEST_WEIGHTS, model)
+            save_weights(self.folder / BEST_WEIGHTS, self._validated)
             found.samples(self.loaders.groups).save(self.folder / BEST_SAMPLES)
             self.position.best = Best(self.position.epoch + 1, self.position.step, value, named)
         self.options.progress.epoch(self.position.epoch + 1, epochs, named)
         return named
+
+    @property
+    def _validated(self) -> nn.Module:
+        """The model that is validated, and whose best weights are kept."""
+        return self.ema_model.module if self.ema_model is not None else self.learner.model
+
+    def _fresh_statistics(self) -> AbstractContextManager[None]:
+        """Batch norm's statistics as of now; on all ranks, which may norm over all their batches together."""
+        return fresh_statistics(
+            self._validated, lambda: self._waited(self.loaders.calibration(), GRACE), self.learner.device_config
+        )
 
     def _seconds(self) -> float:
         return self.position.seconds + time.monotonic() - self.started

@@ -60,7 +60,7 @@ def validate(
 def averaged_weights(optimizer: Any) -> Iterator[None]:
     """Within the context, schedule-free optimizers expose the averaged weights instead of the training weights.
 
-    Batch norm's running statistics remain those of the training weights; the authors advise recomputing them.
+    Batch norm's statistics are taken anew with them, as the authors advise; see `dmx.training.batch_norm`.
     """
     schedule_free = hasattr(optimizer, "eval")
     if schedule_free:

@@ -11,7 +11,7 @@ from dmx.errors import UserError
 from dmx.models import DepthMaskModel, make_link
 from dmx.models.smp import deeplabv3, dpt, fpn, pan, pspnet, unet, unetplusplus, upernet
 from dmx.models.smp.encoders import check_encoder, check_weights, encoders, licence, timm_models, weights_of
-from dmx.models.smp.network import CrossStitch, SmpNet
+from dmx.models.smp.network import DETAILS, CrossStitch, DetailHead, SmpNet
 from dmx.quartet import DepthSpec
 from dmx.registry import models
 
@@ -51,10 +51,31 @@ def test_every_form_of_every_architecture_learns_from_two_stems(name, form):
         assert all(not torch.equal(*pair) for pair in zip(*weights, strict=True) if len(pair) == 2)
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_learns_with_details(name):
+    net = models[name].params(form="cross_stitch" if name == "unet" else "shared", details=True).bind()()
+    prediction = predicted(net.train())
+    assert prediction.depth.shape == prediction.mask_logits.shape == (2, 1, 64, 32)
+    (prediction.depth.mean() + prediction.mask_logits.mean()).backward()
+    assert [key for key, p in net.named_parameters() if p.grad is None] == []
+
+
+def test_details_reach_the_output_at_full_size():
+    """By hand: the decoder's part is 0, both convolutions hand the first feature on, and the norm changes nothing."""
+    head = DetailHead(4).eval()
+    for weight in (head.narrow.weight, head.narrow.bias, head.mix[0].weight, head.mix[3].weight, head.mix[3].bias):
+        nn.init.zeros_(weight)
+    head.mix[0].weight.data[0, DETAILS, 1, 1] = head.mix[3].weight.data[0, 0, 1, 1] = 1
+    details = torch.rand(2, DETAILS, 6, 8)
+    found = head(torch.rand(2, 4, 3, 4), details)
+    torch.testing.assert_close(found[:, 0], details[:, 0], rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("details", [False, True])
 @pytest.mark.parametrize("name", ["unet", "segformer", "deeplabv3", "dpt"])
-def test_what_passes_between_the_halves_is_learned(name):
+def test_what_passes_between_the_halves_is_learned(name, details):
     """A weighting on features needs their gradients: no copy of the input and no place-holder is among them."""
-    net = models[name].params(form="two_decoders").bind()().train()
+    net = models[name].params(form="two_decoders", details=details).bind()().train()
     image, background = torch.rand(2, 2, 3, 64, 64)
     features = net.encode(image, background)
     assert all(feature.requires_grad and feature.numel() > 0 for feature in features)

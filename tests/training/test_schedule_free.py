@@ -1,4 +1,4 @@
-"""Schedule-free weights with batch norm: whose statistics a validation uses."""
+"""Schedule-free weights with batch norm: whose statistics training keeps."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from dmx.training.validation import averaged_weights
 
 
 def test_batch_norm_keeps_the_statistics_of_the_weights_that_steps_are_made_from() -> None:
-    """The authors advise to make them anew with the averaged weights; that is not done here.
+    """Which is why validation takes them anew, as the authors advise (dmx.training.batch_norm).
 
     A bias that falls by one each step: after 100 its average x is -50.5, the point y at which gradients are taken, with
     momentum one half, about -75. The running mean follows y, ten steps of 3/4 behind.

@@ -27,6 +27,8 @@ Args:
     weights: Weights that the encoder starts from, by the library's names, as `imagenet`, or timm's, as `a1_in1k`; or
         a file, safetensors or torch's, with a slash in its path or `.safetensors`, `.pth`, `.pt` or `.bin` at its end.
         For other than three channels its first convolution is repeated and rescaled.
+    details: Whether the heads also see a convolution of the pictures at full size. Encoders begin at a half or a
+        quarter of it, so that edges of mask and depth are soft without.
 
 Raises:
     UserError: The architecture does not take the encoder, or the weights cannot be had; or, in training, a batch is
@@ -61,9 +63,10 @@ def unet(
     form: AnyForm = "shared",
     inputs: AnyInputs = "image+background",
     weights: Weights = "none",
+    details: bool = False,
 ) -> SmpNet:
     """U-Net: a decoder that sees every scale of the encoder beside its own, block by block."""
-    return build(Architecture("Unet"), encoder, form, inputs, weights)
+    return build(Architecture("Unet"), encoder, form, inputs, weights, details)
 
 
 @register("unetplusplus", "Zhou et al. 2018")
@@ -73,9 +76,10 @@ def unetplusplus(
     form: AnyForm = "shared",
     inputs: AnyInputs = "image+background",
     weights: Weights = "none",
+    details: bool = False,
 ) -> SmpNet:
     """U-Net++: between encoder and decoder a triangle of blocks, each fed by all before it of its scale."""
-    return build(Architecture("UnetPlusPlus", NO_MIXED), encoder, form, inputs, weights)
+    return build(Architecture("UnetPlusPlus", NO_MIXED), encoder, form, inputs, weights, details)
 
 
 @register("manet", "Fan et al. 2020")
@@ -85,9 +89,10 @@ def manet(
     form: AnyForm = "shared",
     inputs: AnyInputs = "image+background",
     weights: Weights = "none",
+    details: bool = False,
 ) -> SmpNet:
     """MA-Net: a U-Net with attention between places at the bottom and between channels at every skip."""
-    return build(Architecture("MAnet"), encoder, form, inputs, weights)
+    return build(Architecture("MAnet"), encoder, form, inputs, weights, details)
 
 
 @register("linknet", "Chaurasia and Culurciello 2017")
@@ -97,9 +102,10 @@ def linknet(
     form: AnyForm = "shared",
     inputs: AnyInputs = "image+background",
     weights: Weights = "none",
+    details: bool = False,
 ) -> SmpNet:
     """LinkNet: a narrow decoder to which the encoder's scales are added; light."""
-    return build(Architecture("Linknet", NO_MIXED), encoder, form, inputs, weights)
+    return build(Architecture("Linknet", NO_MIXED), encoder, form, inputs, weights, details)
 
 
 @register("fpn", "Kirillov et al. 2019 (panoptic FPN)")
@@ -109,9 +115,10 @@ def fpn(
     form: AnyForm = "shared",
     inputs: AnyInputs = "image+background",
     weights: Weights = "none",
+    details: bool = False,
 ) -> SmpNet:
     """Feature pyramid: scales are handed down from deep to shallow, each upsampled to a quarter, and summed up."""
-    return build(Architecture("FPN"), encoder, form, inputs, weights)
+    return build(Architecture("FPN"), encoder, form, inputs, weights, details)
 
 
 @register("pspnet", "Zhao et al. 2017")
@@ -121,9 +128,10 @@ def pspnet(
     form: AnyForm = "shared",
     inputs: AnyInputs = "image+background",
     weights: Weights = "none",
+    details: bool = False,
 ) -> SmpNet:
     """PSPNet: the encoder's features at an eighth, pooled over grids of 1, 2, 3 and 6 places; no detail below that."""
-    return build(Architecture("PSPNet"), encoder, form, inputs, weights)
+    return build(Architecture("PSPNet"), encoder, form, inputs, weights, details)
 
 
 @register("deeplabv3", "Chen et al. 2017", least_batch=2)
@@ -133,9 +141,10 @@ def deeplabv3(
     form: AnyForm = "shared",
     inputs: AnyInputs = "image+background",
     weights: Weights = "none",
+    details: bool = False,
 ) -> SmpNet:
     """DeepLabV3: a dilated encoder at an eighth of the size, seen through several dilations; two pictures a batch."""
-    return build(Architecture("DeepLabV3", DILATED, least_batch=2), encoder, form, inputs, weights)
+    return build(Architecture("DeepLabV3", DILATED, least_batch=2), encoder, form, inputs, weights, details)
 
 
 @register("deeplabv3plus", "Chen et al. 2018", least_batch=2)
@@ -145,9 +154,10 @@ def deeplabv3plus(
     form: AnyForm = "shared",
     inputs: AnyInputs = "image+background",
     weights: Weights = "none",
+    details: bool = False,
 ) -> SmpNet:
     """DeepLabV3+: DeepLabV3 at a 16th, with the encoder's quarter beside it; two pictures a batch."""
-    return build(Architecture("DeepLabV3Plus", DILATED, least_batch=2), encoder, form, inputs, weights)
+    return build(Architecture("DeepLabV3Plus", DILATED, least_batch=2), encoder, form, inputs, weights, details)
 
 
 @register("pan", "Li et al. 2018", least_batch=2)
@@ -157,9 +167,10 @@ def pan(
     form: AnyForm = "shared",
     inputs: AnyInputs = "image+background",
     weights: Weights = "none",
+    details: bool = False,
 ) -> SmpNet:
     """PAN: attention by a pyramid at the bottom, and by what is deeper at every skip; two pictures a batch."""
-    return build(Architecture("PAN", DILATED, least=128, least_batch=2), encoder, form, inputs, weights)
+    return build(Architecture("PAN", DILATED, least=128, least_batch=2), encoder, form, inputs, weights, details)
 
 
 @register("upernet", "Xiao et al. 2018", least_batch=2)
@@ -169,9 +180,10 @@ def upernet(
     form: AnyForm = "shared",
     inputs: AnyInputs = "image+background",
     weights: Weights = "none",
+    details: bool = False,
 ) -> SmpNet:
     """UPerNet: a feature pyramid on top of PSPNet's pooling, all scales concatenated; two pictures a batch."""
-    return build(Architecture("UPerNet", least_batch=2), encoder, form, inputs, weights)
+    return build(Architecture("UPerNet", least_batch=2), encoder, form, inputs, weights, details)
 
 
 @register("segformer", "Xie et al. 2021")
@@ -181,9 +193,10 @@ def segformer(
     form: AnyForm = "shared",
     inputs: AnyInputs = "image+background",
     weights: Weights = "none",
+    details: bool = False,
 ) -> SmpNet:
     """SegFormer: one linear layer for each scale, brought to a quarter and concatenated; made for Mix Transformers."""
-    return build(Architecture("Segformer", instead="mit_b0"), encoder, form, inputs, weights)
+    return build(Architecture("Segformer", instead="mit_b0"), encoder, form, inputs, weights, details)
 
 
 @register("dpt", "Ranftl et al. 2021")
@@ -193,6 +206,7 @@ def dpt(
     form: AnyForm = "shared",
     inputs: AnyInputs = "image+background",
     weights: Weights = "none",
+    details: bool = False,
 ) -> SmpNet:
     """DPT: a vision transformer's tokens, reassembled at four scales and fused from deep to shallow."""
     return build(
@@ -208,4 +222,5 @@ def dpt(
         form,
         inputs,
         weights,
+        details,
     )

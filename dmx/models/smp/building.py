@@ -16,7 +16,9 @@ from dmx.models.smp.network import Architecture, Form, SmpNet, TokenNet
 from dmx.models.weights import file_of, is_path
 
 
-def build(architecture: Architecture, encoder: str, form: Form, inputs: AnyInputs, weights: str) -> SmpNet:
+def build(
+    architecture: Architecture, encoder: str, form: Form, inputs: AnyInputs, weights: str, details: bool
+) -> SmpNet:
     """Build the network; the availability of pretrained weights is checked first.
 
     The libraries raise various errors, some only in the forward pass, if an architecture does not support an encoder.
@@ -32,7 +34,7 @@ def build(architecture: Architecture, encoder: str, form: Form, inputs: AnyInput
         require_weights(encoder, weights, weights_of(encoder))
     initial = "none" if file else weights
     try:
-        net = (TokenNet if architecture.tokens else SmpNet)(architecture, encoder, form, inputs, initial)
+        net = (TokenNet if architecture.tokens else SmpNet)(architecture, encoder, form, inputs, initial, details)
         if file is not None:
             load_encoder(net.encoder, encoder, file, net.pictures.channels)
             net.colours = colours_of_file(encoder) if is_path(weights) else colours_of(encoder, weights)

@@ -3,6 +3,8 @@
 shared        pictures -> encoder -> decoder -> two heads
 two_decoders  pictures -> encoder -> a decoder and a head for each task
 cross_stitch  the same, with a learned mixture of the decoders' outputs before the heads
+
+With `details` each head also sees features of full size, which the library's encoders, unlike Ronneberger's, lack.
 """
 
 import math
@@ -19,6 +21,7 @@ from dmx.models.joint import EncoderDecoder
 from dmx.models.smp.encoders import TIMM, colours_of
 
 Form = Literal["shared", "two_decoders", "cross_stitch"]
+DETAILS = 16  # channels of the features of full size
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,28 @@ class CrossStitch(nn.Module):
         return [a[0, 0] * A + a[0, 1] * B, a[1, 0] * A + a[1, 1] * B]
 
 
+class DetailHead(nn.Module):
+    """The head of a task that sees features of full size beside the decoder's output.
+
+    decoder's output -> 1x1 -> enlarged; with the features -> 3x3, norm, ReLU -> 3x3 -> one channel
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.narrow = nn.Conv2d(channels, DETAILS, 1)
+        self.mix = nn.Sequential(
+            nn.Conv2d(2 * DETAILS, DETAILS, 3, padding=1, bias=False),
+            nn.BatchNorm2d(DETAILS),
+            nn.ReLU(),
+            nn.Conv2d(DETAILS, 1, 3, padding=1),
+        )
+
+    def forward(self, x: Float[Tensor, "B C h w"], details: Float[Tensor, "B D H W"]) -> Float[Tensor, "B 1 H W"]:
+        """The task's raw output of full size."""
+        enlarged = nn.functional.interpolate(self.narrow(x), details.shape[-2:], mode="bilinear")
+        return self.mix(torch.cat([enlarged, details], dim=1))  # type: ignore[no-any-return]
+
+
 class SmpNet(EncoderDecoder):
     """The network of the module's docstring.
 
@@ -125,9 +150,12 @@ class SmpNet(EncoderDecoder):
         form: What the tasks share.
         inputs: The input pictures.
         weights: The encoder's initial weights; `none`: random.
+        details: Whether the heads see features of full size.
     """
 
-    def __init__(self, architecture: Architecture, encoder: str, form: Form, inputs: AnyInputs, weights: str) -> None:
+    def __init__(
+        self, architecture: Architecture, encoder: str, form: Form, inputs: AnyInputs, weights: str, details: bool
+    ) -> None:
         super().__init__()
         self.pictures = Pictures(inputs)
         self.needs_background = needs_background(inputs)
@@ -143,11 +171,16 @@ class SmpNet(EncoderDecoder):
         self.heads = nn.ModuleList([net.segmentation_head, other.segmentation_head])
         channels = next(m.in_channels for m in net.segmentation_head.modules() if isinstance(m, nn.Conv2d))
         self.stitch = CrossStitch(channels) if form == "cross_stitch" else None
+        self.details: nn.Module | None = None
+        if details:
+            first = nn.Conv2d(self.pictures.channels, DETAILS, 3, padding=1, bias=False)
+            self.details = nn.Sequential(first, nn.BatchNorm2d(DETAILS), nn.ReLU())
+            self.heads = nn.ModuleList(DetailHead(channels) for _ in range(2))
 
     def encode(
         self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
     ) -> list[Float[Tensor, "B ..."]]:
-        """The encoder's features, or the decoder's output if the tasks share the decoder.
+        """The encoder's features, or the decoder's output if the tasks share the decoder; features of full size last.
 
         Raises:
             UserError: The network takes backgrounds, but there is none; or a batch is too small for training.
@@ -157,16 +190,20 @@ class SmpNet(EncoderDecoder):
                 f"this architecture normalises features pooled to one place, which needs {self.least_batch} pictures "
                 f"in each training batch, but got {len(image)}; raise batch_size, or leave a last, smaller batch out."
             )
-        features = self._features(self.pictures(image, background))
-        return [self._decoded(0, features)] if len(self.decoders) == 1 else features
+        pictures = self.pictures(image, background)
+        features = self._features(pictures)
+        shared = [self._decoded(0, features)] if len(self.decoders) == 1 else features
+        return shared if self.details is None else [*shared, self.details(pictures)]
 
     def decode(self, features: list[Tensor]) -> tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
         """Mask logits and raw depth."""
+        details = [] if self.details is None else [features[-1]]
+        features = features[: len(features) - len(details)]
         shared = len(self.decoders) == 1
         decoded = features * 2 if shared else [self._decoded(task, features) for task in range(2)]
         if self.stitch is not None:
             decoded = self.stitch(decoded)
-        mask_logits, depth_raw = (head(x) for head, x in zip(self.heads, decoded, strict=True))
+        mask_logits, depth_raw = (head(x, *details) for head, x in zip(self.heads, decoded, strict=True))
         return mask_logits, depth_raw
 
     def _features(self, x: Tensor) -> list[Tensor]:
