@@ -22,7 +22,7 @@ data/synth: | $(STAMP)
 	$(DMX) data synth data/synth --count 2000 --size 64 --per-room 2
 
 sweep: $(STAMP) data/synth
-	$(DMX) sweep experiments/quickstart.yaml
+	$(DMX) sweep experiments/quickstart.yaml --workers 2
 
 train-best: $(STAMP)
 	$(DMX) train-best quickstart

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import product
 from multiprocessing import get_context
@@ -28,7 +28,7 @@ from training import PER_ROOM, SIZE, STEPS, bare, by_dmx, experiment, training_d
 
 from dmx.datatools.synth import synth
 from dmx.experiment import prepare
-from dmx.machine import keep_freed_memory
+from dmx.machine import keeping_freed_memory
 from dmx.quartet import Batch, DepthSpec
 from dmx.tracking import Home
 from dmx.training.fastest import native_bfloat16, title
@@ -58,9 +58,8 @@ def bare_apart(data: Batch, depth: DepthSpec, batch: int, *, kept: bool) -> floa
 def bare_rate(data: Batch, depth: DepthSpec, batch: int, threads: int, kept: bool) -> float:
     """Samples per second of the bare loop, in this process."""
     torch.set_num_threads(threads)
-    if kept:
-        keep_freed_memory()
-    return bare(data, depth, batch).rate
+    with keeping_freed_memory() if kept else nullcontext():
+        return bare(data, depth, batch).rate
 
 
 def variants(scratch: Path, batch: int) -> dict[str, Callable[[], float]]:

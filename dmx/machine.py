@@ -177,17 +177,26 @@ def return_memory() -> None:
         trim(0)
 
 
-def keep_freed_memory() -> None:
-    """Keep freed memory for the next allocation; does nothing where the C library is not glibc.
+@contextmanager
+def keeping_freed_memory() -> Iterator[None]:
+    """Within the context, freed memory is kept for the next allocation; nothing changes where there is no glibc.
 
     glibc maps each large tensor anew and returns it to the kernel when it is freed, so that every training step begins
-    with page faults. Without them steps took 0.81 to 0.92 of their time on one core of an AMD EPYC, in the same memory
-    (benchmarks/auto.py).
+    with page faults. Without them steps took 0.80 to 0.92 of their time on one core of an AMD EPYC, in the same memory
+    (benchmarks/auto.py). Afterwards it has the thresholds to which glibc adapts by itself, and memory is returned.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if POSIX else None
-    if mallopt is not None:
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(M_MMAP_THRESHOLD, 2**30)
+    if mallopt is None:
+        yield
+        return
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    mallopt(M_MMAP_THRESHOLD, 2**30)
+    try:
+        yield
+    finally:
+        mallopt(M_TRIM_THRESHOLD, 2**26)
+        mallopt(M_MMAP_THRESHOLD, 2**25)
+        return_memory()
 
 
 def flush(path: Path) -> None:

@@ -18,7 +18,6 @@ from dmx.errors import ConfigError, DataError, Problem, UserError
 from dmx.experiment.beginning import START, begin_with, sha256_of, weights_files, without_weights
 from dmx.experiment.checks import check_defined, check_fit, check_pack, check_parts, samples
 from dmx.experiment.loaders import StageLoaders
-from dmx.machine import keep_freed_memory
 from dmx.metrics import definitions
 from dmx.models.inverse import Inverse
 from dmx.models.joint import DepthMaskModel, JointNet, Rgb, describe_parameters, make_link
@@ -143,8 +142,6 @@ def prepare(
     forward = sum(flops[s.height_width] * s.epochs * s.share for s in config.stages)
     total = TRAINING_TO_FORWARD * forward * len(parts.train)
     rules = resolve_device(settings.device, settings.precision, settings.channels_last, settings.compile, flops=total)
-    if rules.device.type == "cpu":
-        keep_freed_memory()  # a training step needs the same memory as the one before
     worth = rules.device.type == "cpu" and total >= MEASURE_FROM_FLOPS and world_size() == 1
     fast = fastest_for(config, model, flops, rules, home) if worth else rules
     device_config = check_precision(config, model, index, parts.train, fast)

@@ -3,7 +3,7 @@
 import json
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from dmx.experiment.prepare import Prepared, check_precision
 from dmx.experiment.references import Source, kept_references
 from dmx.experiment.start import Tracking, check_identity, costs, identity_of, start_of
 from dmx.experiment.trained import begun
+from dmx.machine import keeping_freed_memory
 from dmx.outcome import Outcome
 from dmx.results.references import BELOW_TAG, below, references_of, standings
 from dmx.stored import replace_text
@@ -71,13 +72,16 @@ def run(
     reference = kept_references(home, source, options.progress.loading).maps
     learner = learner_of(prepared)  # before anything is written: it may raise user errors
     trainer = Trainer(prepared.config, learner, prepared.loaders, prepared.index.depth, folder, options, reference)
+    memory = keeping_freed_memory() if device.type == "cpu" else nullcontext()
     if rank():  # only rank 0 writes records
-        return trainer.fit(Untracked()), 0
+        with memory:
+            return trainer.fit(Untracked()), 0
     tracker = open_run(home, run_id, start_of(prepared, run_id, tracking), stores=tracking.stores)
     try:
         if tracking.stores and not tracking.is_trial:  # trials are many, with similar graphs
             draw_graph(home.tensorboard(run_id) / "graph", prepared.model.net, example(prepared))
-        result = trainer.fit(tracker)
+        with memory:
+            result = trainer.fit(tracker)
     except KeyboardInterrupt:
         tracker.finish(Outcome.INTERRUPTED, "SIGINT")
         raise

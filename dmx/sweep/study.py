@@ -1,6 +1,7 @@
 """The life cycle of a study: prepare or join it, report its status, and log it to its own MLflow run."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ from dmx.sweep.definition import (
 )
 from dmx.sweep.halving import paused_at
 from dmx.sweep.storage import without_password
-from dmx.sweep.suggest import first_trials
+from dmx.sweep.suggest import first_trials, left_out
 from dmx.sweep.trial_queue import TrialQueue, check_runs, open_queue
 from dmx.tracking import RunStart, RunTracker, open_run
 from dmx.tracking.forwarder import unsent
@@ -41,6 +42,7 @@ from dmx.tracking.mlflow_forms import View
 from dmx.written import read_yaml
 
 Artifacts = Callable[[StudyConfig, TrialQueue], Iterable[Path]]
+log = logging.getLogger(__name__)
 RESUMABLE = "the same command goes on"
 
 
@@ -203,6 +205,8 @@ def prepare_study(config: StudyConfig, home: Home, url: str | None = None) -> It
     base = check(config.experiment, home, config.metrics)
     space = build_space(config, base.index.depth.kind, base.index.has_background)
     first_trials(config, space)  # raises for an invalid queue, before anything is written
+    for path, value in left_out(space).items():
+        log.warning("trial 0 is not the experiment as it stands: search.%s does not have its value, %s.", path, value)
     with exclusive(folder):
         check_identity(folder / IDENTITY, base, f"study '{config.name}'")
         replace_text(folder / IDENTITY, json.dumps(identity_of(base), indent=1))

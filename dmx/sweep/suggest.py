@@ -149,6 +149,16 @@ def own_values(space: Space) -> dict[str, Any]:
     return values
 
 
+def left_out(space: Space) -> dict[str, Any]:
+    """The values of the study's own experiment that lie outside the space; trial 0 has others in their place."""
+    data, own = space.experiment.dump(), own_values(space)
+    return {
+        dimension.path: value_at(data, dimension)
+        for dimension in space.dimensions
+        if dimension.applies(own) and dimension.path not in own
+    }
+
+
 def design(config: StudyConfig, space: Space) -> list[dict[str, Any]] | None:
     """The values of every trial of a design: the combinations of a grid, or the points of a Sobol sequence.
 

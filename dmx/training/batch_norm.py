@@ -11,11 +11,11 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from dmx.quartet import Batch
 from dmx.training.device import DeviceConfig
 
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 SAMPLES = 200
 """Training samples whose statistics are taken, at most."""
 
@@ -46,18 +46,18 @@ def fresh_statistics(
                 buffer.copy_(buffers[name])
 
 
-def learning_norms(model: nn.Module) -> list[_BatchNorm]:
+def learning_norms(model: nn.Module) -> list[BatchNorm]:
     """The batch norms that keep statistics and are not frozen."""
     was_training = model.training
     model.train()
-    found = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    found = [m for m in model.modules() if isinstance(m, BatchNorm) and m.training and m.track_running_stats]
     model.train(was_training)
     return found
 
 
 @torch.no_grad()
 def take_statistics(
-    model: nn.Module, norms: list[_BatchNorm], batches: Iterable[Batch], device_config: DeviceConfig
+    model: nn.Module, norms: list[BatchNorm], batches: Iterable[Batch], device_config: DeviceConfig
 ) -> None:
     """Set the statistics of `norms` to their mean over `batches`."""
     was_training, momenta = model.training, [norm.momentum for norm in norms]

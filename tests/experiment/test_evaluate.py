@@ -87,9 +87,10 @@ def test_the_worst_are_the_worst(home: Home, tiny_data: Path) -> None:
         values = found.samples.values(metric)
         shown = [sight.value for sight in found.worst.found[metric]]
         assert shown == sorted(values[~np.isnan(values)], reverse=best_is is min)[:4]
-        assert [found.samples.ids[list(values).index(value)] for value in shown] == [
-            sight.id for sight in found.worst.found[metric]
-        ]
+        by_id = dict(zip(found.samples.ids, values, strict=True))
+        named = [sight.id for sight in found.worst.found[metric]]
+        assert [by_id[name] for name in named] == shown
+        assert len(set(named)) == len(named)
 
 
 def test_the_command_keeps_all_of_it_with_the_run(home: Home, tiny_data: Path) -> None:
