@@ -62,13 +62,15 @@ def take_statistics(
     """Set the statistics of `norms` to their mean over `batches`."""
     was_training, momenta = model.training, [norm.momentum for norm in norms]
     model.eval()
-    for norm in norms:
-        norm.train()
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean of all batches
-    for batch in batches:
-        with device_config.autocast():
-            model(batch.image, batch.background)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    model.train(was_training)
+    try:
+        for norm in norms:
+            norm.train()
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean of all batches
+        for batch in batches:
+            with device_config.autocast():
+                model(batch.image, batch.background)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        model.train(was_training)

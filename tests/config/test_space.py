@@ -169,7 +169,11 @@ def test_data_without_backgrounds_tries_models_on_the_image_alone() -> None:
         d.path: d.search for d in build_space(config, "metric", has_background=False).dimensions if "inputs" in d.path
     }
     assert set(inputs.values()) == {Choice("image")}
-    assert len(inputs) >= 16
+    assert {*inputs} == {
+        f"model.{name}.inputs"
+        for name, component in models.items()
+        if "inputs" in component.params.model_fields and component.facts.get("auto", True)
+    }
     assert "model.depth_anything.inputs" not in inputs  # it is drawn by name only
 
 

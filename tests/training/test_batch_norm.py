@@ -1,6 +1,6 @@
 """Batch norm's statistics in validation: by hand, left alone where frozen, and those of the weights that are kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,19 @@ def test_training_keeps_its_own_whatever_ends_the_validation() -> None:
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         assert torch.equal(net.learning.running_mean, torch.zeros(3))
+
+
+def test_nothing_is_left_changed_where_the_pictures_break_off() -> None:
+    def broken() -> Iterator[Batch]:
+        yield batch(torch.rand(2, 3, 4, 4) + 5)
+        raise KeyboardInterrupt
+
+    net = Normed()
+    with pytest.raises(KeyboardInterrupt), fresh_statistics(net, broken, CPU):
+        pass
+    assert net.learning.momentum == 0.1
+    assert net.training
+    assert torch.equal(net.learning.running_mean, torch.zeros(3))
 
 
 def test_without_a_norm_that_learns_no_picture_is_read() -> None:
