@@ -182,8 +182,8 @@ def keeping_freed_memory() -> Iterator[None]:
     """Within the context, freed memory is kept for the next allocation; nothing changes where there is no glibc.
 
     glibc maps each large tensor anew and returns it to the kernel when it is freed, so that every training step begins
-    with page faults. Without them steps took 0.80 to 0.92 of their time on one core of an AMD EPYC, in the same memory
-    (benchmarks/auto.py). Afterwards it has the thresholds to which glibc adapts by itself, and memory is returned.
+    with page faults; benchmarks/auto.py measures a loop with and without them. Afterwards it has the thresholds to
+    which glibc adapts by itself, and memory is returned.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if POSIX else None
     if mallopt is None:
