@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
-from dmx.data.resize import resize_picture
+from dmx.data.planes import resize_picture
 
 
 class Predictor:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from dmx.data.resize import resize_picture
+from dmx.data.planes import resize_picture
 from dmx.errors import DataError, UserError
 from dmx.foreign.extra import extra
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmx.data.resize import resize, resize_known, resize_picture, resize_plane
+from dmx.data.planes import resize_known, resize_picture, resize_plane
+from dmx.data.resize import resize
 from dmx.quartet import Quartet
 
 

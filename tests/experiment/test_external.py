@@ -11,7 +11,8 @@ from helpers.onnx_files import save
 
 from dmx.config.data import SplitConfig
 from dmx.data.dataset import QuartetDataset
-from dmx.data.resize import resize, resize_picture
+from dmx.data.planes import resize_picture
+from dmx.data.resize import resize
 from dmx.datatools.synth import synth
 from dmx.errors import UserError
 from dmx.experiment.evaluate import Evaluation, Selection, select

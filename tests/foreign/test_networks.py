@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.onnx_files import save
 
-from dmx.data.resize import resize_picture
+from dmx.data.planes import resize_picture
 from dmx.errors import DataError, UserError
 from dmx.foreign import Settings, is_foreign, open_network
 

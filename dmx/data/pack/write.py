@@ -19,8 +19,8 @@ from dmx.data.declaration import FILE as DECLARATION
 from dmx.data.declaration import MaskDeclaration
 from dmx.data.layout import DatasetIndex
 from dmx.data.pack.form import FILE, UNKNOWN, VERSION, Cell, Encoding, PackInfo, Shard, read_info, schema_of
+from dmx.data.planes import resize_known, resize_picture, resize_plane
 from dmx.data.reading import check_depth, decoded, read_raw, to_depth, to_mask
-from dmx.data.resize import resize_known, resize_picture, resize_plane
 from dmx.data.samples import Record
 from dmx.data.writing import Progress, Summary, resumable, settle
 from dmx.machine import cores, flush

@@ -20,9 +20,9 @@ import numpy as np
 from dmx.data.declaration import FILE, Declaration, read_declaration
 from dmx.data.decoding import colour
 from dmx.data.layout import read
+from dmx.data.planes import resize_known, resize_picture
 from dmx.data.processes import in_processes
 from dmx.data.reading import check_sizes, read_depth
-from dmx.data.resize import resize_known, resize_picture
 from dmx.data.samples import FILE as SAMPLES
 from dmx.data.samples import Record
 from dmx.data.writing import Progress, Summary, resumable, settle, write_samples
