@@ -44,7 +44,8 @@ MENDS: dict[str, list[str]] = {
     "skips": ["model.skips=true"],
     "upsampling without checkerboard: ICNR": ["model.upsampling=pixel_shuffle_icnr"],
     "AdamW, learning rate 3e-3": ["optimizer={name: adamw, lr: 3.0e-3}"],
-    "L1 alone for depth": ["loss.depth=l1"],
+    "batch norm's statistics of the weights as they are, in validation": ["training.batch_norm=fresh"],
+    "the difference of image and background as input": ["model.inputs=image+difference"],
     "500 rooms with 2 pictures each, in place of 50 with 20": ["data.root=data/relative_rooms"],
 }
 METRICS = {"rmse": "depth/rmse_pooled", "skill": "depth/skill_pooled", "dice": "mask/dice_pooled"}

@@ -140,6 +140,8 @@ class TrainingConfig(Frozen):
     gradients add up to the batch's own but for batch norm."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Validate and keep an exponential moving average of the weights."""
+    batch_norm: Literal["fresh", "running"] = "fresh"
+    """In validation: statistics taken anew from training pictures, or the running average of training's steps."""
     log_every: Annotated[int, Field(ge=1)] = 10
     """Steps between two points of the training curves."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
@@ -204,7 +206,9 @@ class ExperimentConfig(Frozen):
 
 def decisive(data: Mapping[str, Any]) -> dict[str, Any]:
     """A dumped experiment without newer settings that it does not use, so that older fingerprints stay as they are."""
-    return {key: value for key, value in data.items() if key != "start" or value is not None}
+    kept = {key: value for key, value in data.items() if key != "start" or value is not None}
+    training = {key: value for key, value in data["training"].items() if (key, value) != ("batch_norm", "fresh")}
+    return kept | {"training": training}
 
 
 def hash_of(data: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -276,6 +276,8 @@ class Trainer:
 
     def _fresh_statistics(self) -> AbstractContextManager[None]:
         """Batch norm's statistics as of now; on all ranks, which may norm over all their batches together."""
+        if self.config.training.batch_norm == "running":
+            return nullcontext()
         return fresh_statistics(
             self._validated, lambda: self._waited(self.loaders.calibration(), GRACE), self.learner.device_config
         )

@@ -10,11 +10,14 @@ from helpers.running import execute
 from torch import Tensor, nn
 
 from dmx.config import parse_experiment
+from dmx.config.experiment import decisive
 from dmx.experiment import prepare
 from dmx.experiment.trained import trained
 from dmx.quartet import Batch
 from dmx.tracking import Home
+from dmx.tracking.home import CHECKPOINT
 from dmx.training.batch_norm import SAMPLES, fresh_statistics, learning_norms
+from dmx.training.checkpoint import load_state
 from dmx.training.device import resolve_device
 
 Make = Callable[..., dict[str, Any]]
@@ -115,3 +118,17 @@ def test_the_best_weights_have_the_statistics_of_their_validation(tiny: Make, tm
         taken = [norm.running_var.clone() for norm in learning_norms(model)]
     assert len(kept) > 5
     torch.testing.assert_close(kept, taken, rtol=1e-4, atol=1e-6)
+
+
+def test_running_statistics_are_validated_where_they_are_wanted(tiny: Make, tmp_path: Path) -> None:
+    data = tiny(training={"batch_norm": "running"}, stages=[{"epochs": 1, "size": 16, "batch_size": 4}])
+    execute(data, tmp_path)
+    weights = [trained(Home(tmp_path), "r").model.state_dict()]
+    weights.append(load_state(Home(tmp_path).run("r") / CHECKPOINT)["model"])
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_a_run_with_fresh_statistics_has_the_fingerprint_of_one_before_the_setting(tiny: Make) -> None:
+    fresh, running = (parse_experiment(tiny(training={"batch_norm": one}), "test") for one in ("fresh", "running"))
+    assert "batch_norm" not in decisive(fresh.dump())["training"]
+    assert fresh.fingerprint != running.fingerprint
