@@ -66,7 +66,7 @@ class Output:
         replace_bytes(self._out / name, cv2.imencode(".png", bgr, FAST)[1].tobytes())
 
 
-def sized(plane: Plane, image: Picture) -> Float32[np.ndarray, "height width"]:
+def sized(plane: Float32[np.ndarray, "h w"], image: UInt8[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W"]:
     """A plane at the size of the picture."""
     height, width = image.shape[:2]
     return cv2.resize(plane, (width, height)).astype(np.float32, copy=False)

@@ -20,7 +20,7 @@ from dmx.deliver.tiles import tiled
 from dmx.errors import UserError
 from dmx.experiment.beginning import sha256_of
 from dmx.experiment.trained import Trained, best_weights, trained
-from dmx.machine import cores
+from dmx.machine import cores, keeping_freed_memory
 from dmx.tracking.home import Home
 from dmx.training.device import is_out_of_memory
 
@@ -207,7 +207,7 @@ def predict(
     behind = None if backgrounds is None else Backgrounds(backgrounds)
     check_backgrounds(made.networks[0].run, made.needs_background, found, behind)
     entries: list[Entry] = []
-    with Manifest(out, made.facts(backgrounds)) as manifest:
+    with Manifest(out, made.facts(backgrounds)) as manifest, keeping_freed_memory():
         before, total = set(manifest.done), sum(source.total for source in found)
 
         def waiting() -> Iterator[tuple[int, Item]]:

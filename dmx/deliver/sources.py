@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,7 +21,7 @@ from dmx.data.samples import Record
 from dmx.deliver.video import VIDEOS, Video
 from dmx.errors import DataError
 
-Picture = UInt8[np.ndarray, "H W 3"]
+Picture = UInt8[np.ndarray, "_ _ 3"]
 Read = Callable[[], tuple[Picture, Picture | None]]
 
 
@@ -41,25 +40,12 @@ class Item:
     read: Read
 
 
-class Source(Protocol):
-    """Where pictures come from."""
-
-    knows_backgrounds: bool
-    """Whether it has each picture's background."""
-
-    @property
-    def total(self) -> int:
-        """How many pictures there are; of a video, how many it says that there are."""
-
-    def names(self) -> dict[str, str]:
-        """The name that no other picture may have, and what is called so; a video has one for all its frames."""
-
-    def items(self) -> Iterator[Item]:
-        """The pictures, in order."""
-
-
 class Files:
-    """Pictures in files, by name."""
+    """Pictures in files, by name.
+
+    Attributes:
+        knows_backgrounds: Whether it has each picture's background.
+    """
 
     knows_backgrounds = False
 
@@ -72,7 +58,7 @@ class Files:
         return len(self._paths)
 
     def names(self) -> dict[str, str]:
-        """Each picture's name and path."""
+        """The names that no other picture may have, and what is called so."""
         return {name: str(path) for name, path in self._paths.items()}
 
     def items(self) -> Iterator[Item]:
@@ -91,7 +77,7 @@ class Film:
         self.total = self._video.total
 
     def names(self) -> dict[str, str]:
-        """The video's name and path."""
+        """The video's name, which no other picture may have, and its path."""
         return {self._video.path.stem: str(self._video.path)}
 
     def items(self) -> Iterator[Item]:
@@ -163,6 +149,10 @@ def _sample(index: DatasetIndex, record: Record) -> tuple[Picture, Picture | Non
     if record.background is None:
         return image, None
     return image, decoded(index.pictures / record.background, "background", index.declaration).pixels
+
+
+Source = Files | Film | Samples
+"""Where pictures come from."""
 
 
 def sources(
@@ -272,8 +262,8 @@ def matches(pattern: Path) -> tuple[list[Source], list[str]]:
     taken = [one for one in files if supported(one, "image") or one.suffix.lower() in VIDEOS]
     if not taken:
         kinds = ", ".join(sorted(PHOTOGRAPHS | VIDEOS))
-        what = "matches no picture or video" if glob.has_magic(str(pattern)) else "is not there"
-        raise DataError(f"{pattern}: {what} ({kinds}); name a picture, a video, a folder or a quoted pattern.")
+        what = f"matches no picture or video ({kinds})" if glob.has_magic(str(pattern)) else "is not there"
+        raise DataError(f"{pattern}: {what}; name a picture, a video, a folder or a quoted pattern.")
     left_out = [f"{escaped(str(one))} {why}" for one in files if (why := why_not(one, "image")) is not None]
     return [file(one, str(PurePosixPath(one.relative_to(fixed)).with_suffix(""))) for one in taken], left_out
 

@@ -1,5 +1,6 @@
 """The frames of a video, by OpenCV."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count, takewhile
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from dmx.data.folders import escaped, listable
 from dmx.deliver.ahead import ahead
 from dmx.errors import DataError
 
@@ -20,8 +22,21 @@ SHARE = 0.05
 """By how much of its length a video may end early: some containers only have an estimate of the number of frames."""
 
 
+def opened(path: Path) -> cv2.VideoCapture:
+    """Open a video. What OpenCV and FFmpeg would print about broken ones is said by our own message."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+
+
 class Video:
     """A video.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: Its name is not UTF-8.
 
     Attributes:
         path: The file.
@@ -29,8 +44,10 @@ class Video:
     """
 
     def __init__(self, path: Path) -> None:
+        if not listable(str(path)):  # OpenCV ends the process
+            raise DataError(f"{escaped(str(path))}: is a video whose name is not UTF-8; rename it.")
         self.path = path
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        capture = opened(path)
         self.total = max(1, round(capture.get(cv2.CAP_PROP_FRAME_COUNT))) if capture.isOpened() else 1
         capture.release()
 
@@ -40,7 +57,7 @@ class Video:
         Raises:
             DataError: It cannot be opened, has no frame, or ends before it should.
         """
-        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+        capture = opened(self.path)
         if not capture.isOpened():
             raise DataError(f"{self.path}: cannot be read as a video; restore it, or convert it by `ffmpeg`.")
 
