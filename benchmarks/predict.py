@@ -1,6 +1,6 @@
 """Frames per second of `dmx predict`, against a plain loop over the same network.
 
-    python benchmarks/predict.py [--photographs 64] [--photograph 1080x1920] [--size 192x256] [--batch 8] [--rounds 5]
+    python benchmarks/predict.py [--photographs 64] [--photograph 1080x1920] [--size 96x128] [--batch 8] [--rounds 5]
 
 The plain loop decodes a JPEG, resizes it, predicts it alone, and writes mask, depth and view as PNG and NPY, one after
 the other. `dmx predict` writes the same files from batches, and reads and writes them in threads beside the network.
@@ -87,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", type=int, default=64)
     parser.add_argument("--photograph", default="1080x1920")
-    parser.add_argument("--size", default="192x256")
+    parser.add_argument("--size", default="96x128")
     parser.add_argument("--model", default="depthmasknet")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)

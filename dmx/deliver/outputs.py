@@ -17,8 +17,13 @@ from dmx.tracking.panel import colours, nearness, stack
 Picture = UInt8[np.ndarray, "H W 3"]
 Plane = Float32[np.ndarray, "H W"]
 TINT = np.array([255, 64, 64], np.float32)
-FAST = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT)
-"""A third of the bytes of OpenCV's default, in as much time."""
+FAST = (
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB),
+)
+"""Options of PNG, in pairs: of those that we tried the fewest bytes in no more time than OpenCV's default takes."""
+VIEW_SIDE = 1024
+"""Longest side of the picture in a view, in pixels: a view is to be looked at, and has the picture three times."""
 
 
 class Output:
@@ -73,10 +78,18 @@ def sized(plane: Float32[np.ndarray, "h w"], image: UInt8[np.ndarray, "H W 3"]) 
 
 
 def view(image: Picture, mask: Plane, depth: Plane, spec: DepthSpec) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw the picture, the mask over it, and the depth from near (red) to far (blue), side by side."""
+    """Draw the picture, the mask over it, and the depth from near (red) to far (blue), side by side.
+
+    What is longer than `VIEW_SIDE` is shrunk to it.
+    """
+    longest = max(image.shape)
+    if longest > VIEW_SIDE:
+        height, width = (max(1, round(side * VIEW_SIDE / longest)) for side in image.shape[:2])
+        image, mask, depth = (
+            cv2.resize(one, (width, height), interpolation=cv2.INTER_AREA) for one in (image, mask, depth)
+        )
     share = 0.6 * mask[..., None]
     tinted = (image * (1 - share) + TINT * share).round().astype(np.uint8)
-    every = max(1, min(depth.shape) // 256)  # percentiles of twelve million pixels would take longer than the network
-    low, high = np.percentile(depth[::every, ::every], (1, 99))
+    low, high = np.percentile(depth, (1, 99))
     near = nearness(depth, float(low), max(float(high - low), 1e-6), spec)
     return stack([image, tinted, colours(near, np.isfinite(depth))], axis=1)

@@ -67,4 +67,5 @@ def slope(length: int) -> Float32[np.ndarray, "N"]:
     [0.25, 0.75, 0.75, 0.25]
     """
     places = np.arange(length, dtype=np.float32) + 0.5
-    return (np.minimum(places, length - places) * 2 / length).astype(np.float32)
+    weights: Float32[np.ndarray, "N"] = np.minimum(places, length - places) * np.float32(2 / length)
+    return weights

@@ -15,6 +15,7 @@ from dmx.data.exr import exr
 from dmx.deliver.ahead import ahead
 from dmx.deliver.depth_files import point_cloud, write_depth
 from dmx.deliver.ensemble import Ensemble
+from dmx.deliver.outputs import view
 from dmx.deliver.tiles import slope, starts, tiled
 from dmx.quartet import DepthSpec, Prediction
 
@@ -161,3 +162,9 @@ def test_an_error_comes_in_its_turn_and_ends_the_threads() -> None:
     with pytest.raises(ZeroDivisionError):
         next(results)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+
+
+def test_the_view_of_a_large_picture_is_shrunk() -> None:
+    plane = np.ones((600, 4096), np.float32)
+    assert view(picture(600, 4096), plane, plane, METRES).shape == (150, 3 * 1024 + 8, 3)
+    assert view(picture(60, 80), plane[:60, :80], plane[:60, :80], METRES).shape == (60, 3 * 80 + 8, 3)
