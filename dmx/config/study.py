@@ -271,7 +271,7 @@ class StudyConfig(Frozen):
         own = self.experiment.objective
         bounded = [goal for goal in self.objectives if goal.metric == own.metric and goal.bound is not None][:1]
         first = bounded or [Goal(metric=own.metric, direction=own.direction)]
-        return (*first, *(goal for goal in self.objectives if goal not in bounded))
+        return (*first, *(goal for goal in self.objectives if goal is not first[0]))
 
     @property
     def metrics(self) -> tuple[str, ...]:

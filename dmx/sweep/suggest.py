@@ -120,6 +120,8 @@ class Proposals:
         others = {frozenset(t.params.items()) for t in self.trials if t.number not in {*crashed, self.number}}
         seen = self._view()
         values = self._drawn(seen, given, self.config.sampler, 0)
+        if values.keys() <= given.keys():
+            return values
         for attempt in range(1, 2 * DRAWS + 1):
             if frozenset(values.items()) not in others:
                 return values

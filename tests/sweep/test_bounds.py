@@ -14,11 +14,13 @@ from dmx.cli.leaderboard import show_study
 from dmx.config import parse_study
 from dmx.config.objective import Goal
 from dmx.errors import ConfigError
-from dmx.outcome import Outcome
+from dmx.report import gather
+from dmx.report.winner import winner
 from dmx.results.pareto import best_choice, knee, levels, order, points, rank_runs, run_values
 from dmx.results.ranking import results
 from dmx.sweep.pruning import explain_trial
 from dmx.sweep.retrain import pick_trial
+from dmx.sweep.trial_queue import open_queue
 from dmx.sweep.view import view
 from dmx.tracking import Home
 
@@ -75,34 +77,39 @@ def test_without_bounds_all_is_as_it_was() -> None:
 
 
 def test_a_study_with_a_bound(tmp_path: Path, tiny_study: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of widths 4, 6 and 8 one has too many parameters for the bound: it is trained, and ranked last."""
-    search = {"model.depthmasknet.width": [4, 6, 8]}
-    data = tiny_study(search=search, trials=3, pruner="none", sampler="grid", objectives="parameters")
+    """Width 6 has too many parameters for the bound: it is trained, and ranked behind width 4."""
+    bound = {"metric": "parameters", "at_most": 1e5}
+    search = {"model.depthmasknet.width": [6, 4]}
+    data = tiny_study(search=search, trials=2, pruner="none", sampler="grid", objectives=[bound])
     execute(data, tmp_path)
-    entries = results(Home(tmp_path), "tiny")
-    sizes = sorted(entry.record["parameters"] for entry in entries)
-    bound = {"metric": "parameters", "at_most": sizes[1]}
-    home = tmp_path / "bounded"
-    execute(data := {**data, "objectives": [bound]}, home)
-    config, entries = parse_study(data, "study"), results(Home(home), "tiny")
+    config, entries = parse_study(data, "study"), results(Home(tmp_path), "tiny")
     ordered, front, choice = rank_runs(entries, config.goals)
-    assert [entry.record["parameters"] for entry in ordered][2] == sizes[2]
-    depths = [values[0] for entry in ordered[:2] if (values := run_values(entry, config.goals))]
-    assert depths == sorted(depths)
+    sizes = [entry.record["parameters"] for entry in ordered]
+    assert sizes[0] < 1e5 < sizes[1]
     assert front == 1
-    assert choice == ordered[0].run == pick_trial(config, ordered, None)
-    trials = optuna_trials(config, home)
-    over = next(t.number for t in trials if t.params["model.depthmasknet.width"] == 8)
-    assert trials[over].constraints == {"bound.parameters": pytest.approx(sizes[2] / sizes[1] - 1)}
-    seen = parse_study({**data, "sampler": {"name": "tpe"}}, "study")
-    assert [trial.number for trial in view(trials, seen)][-1] == over
-    assert f"  misses parameters <= {sizes[1]:g} by " in "\n".join(explain_trial(trials, over, config))
+    assert choice == ordered[0].run == "tiny-0001" == pick_trial(config, ordered, None)
+    small, large = run_values(ordered[0], config.goals), run_values(ordered[1], config.goals)
+    assert small is not None
+    assert large is not None
+    by_depth = ordered[0] if small[0] < large[0] else ordered[1]
+    assert pick_trial(config, ordered, "val/depth/rmse_pooled") == by_depth.run
+    trials = optuna_trials(config, tmp_path)
+    assert trials[0].constraints == {"bound.parameters": pytest.approx(sizes[1] / 1e5 - 1)}
+    assert trials[1].constraints == {"bound.parameters": 0.0}
+    seen = parse_study({**data, "sampler": "tpe"}, "study")
+    assert [(trial.number, trial.values) for trial in view(trials, seen)] == [(1, [0.0]), (0, [1.0])]
+    assert "  misses parameters <= 100000 by " in "\n".join(explain_trial(trials, 0, config))
+    assert "  meets parameters <= 100000" in "\n".join(explain_trial(trials, 1, config))
     capsys.readouterr()
-    show_study("tiny", Home(home), "tiny")
+    show_study("tiny", Home(tmp_path), "tiny")
     said = capsys.readouterr().out
-    assert f"2 of 3 complete runs meet parameters <= {sizes[1]:g}; these come first." in said
-    assert f"The best of these by val/depth/rmse_pooled (minimize), which `dmx train-best` trains, is {choice}." in said
-    assert all(entry.result.outcome is Outcome.COMPLETE for entry in entries)
+    assert "1 of 2 complete runs meet parameters <= 100000; these come first." in said
+    assert "by val/depth/rmse_pooled (minimize), which `dmx train-best` trains, is tiny-0001." in said
+    study = open_queue(config, Home(tmp_path).study("tiny")).load_study()
+    page = winner(gather(config, study, Home(tmp_path)))
+    assert "1 of 2 complete trials meet parameters &lt;= 100000; of these no other beats the following" in page
+    assert "tiny-0001" in page
+    assert "tiny-0000" not in page
 
 
 def test_bounds_that_make_no_sense_are_refused(tiny_study: Make) -> None:

@@ -103,8 +103,8 @@ def test_earlier_trials_fade(tmp_path: Path, tiny_study: Make) -> None:
         claim_next(queue)
         trial, _ = suggest(queue, config, space, number, told=seen)
         trial.study.tell(trial, float(number))
-    one, two = seen[:1], seen[1:3]
-    assert blended(one, two) == [two[0], one[0]]  # 1/4 left of two, 1/2
+    one, three = seen[:1], seen[1:4]
+    assert blended(one, three) == [three[0], one[0], three[2]]  # shares 1/4, 1/2, 3/4
     assert blended(one, []) == one
 
 
