@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dmx.datatools.synth import synth
-from dmx.sweep.suggest import grid
+from dmx.sweep.design import grid
 from dmx.tracking import Home
 
 ROOT = Path(__file__).parent.parent.parent / "benchmarks"
