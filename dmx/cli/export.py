@@ -26,8 +26,13 @@ from dmx.tracking.home import Home
     show_default=True,
     help="int8 is calibrated on the run's training pictures, and measured on its validation pictures.",
 )
+@click.option(
+    "--calibration", metavar="NAME", help="Give depth of another camera, by a calibration of `dmx calibrate`."
+)
 @home_option
-def export(run: str, out: Path, form: Any, size: str | None, precision: Any, home: Home) -> None:
+def export(
+    run: str, out: Path, form: Any, size: str | None, precision: Any, calibration: str | None, home: Home
+) -> None:
     """Write a run's network as a file that needs no dmx.
 
     RUN is a run's name, OUT a new file: .onnx for ONNX Runtime and whatever reads ONNX, .pt2 for torch.export. The
@@ -48,7 +53,7 @@ def export(run: str, out: Path, form: Any, size: str | None, precision: Any, hom
     if suffix not in ("onnx", "pt2") or (form or suffix) != suffix:
         raise click.UsageError(f"{out}: give OUT a name that ends in .{form or 'onnx'}{'' if form else ' or .pt2'}.")
     sides = None if size in (None, "dynamic") else height_width(str(size))
-    network = trained(home, run)
+    network = trained(home, run, calibration)
     with bar("exporting") as progress:
         samples = Samples(network, home, progress)
         wanted = Form("onnx" if suffix == "onnx" else "pt2", sides, size == "dynamic", precision)

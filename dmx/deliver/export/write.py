@@ -143,6 +143,7 @@ def facts_of(network: Trained, form: Form, size: tuple[int, int], threshold: flo
         precision=form.precision,
         opset=OPSET if form.format == "onnx" else 0,
         licence=licence(network),
+        calibration=network.calibration,
     )
 
 
