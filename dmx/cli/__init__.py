@@ -16,6 +16,7 @@ COMMANDS = {
     "calibrate": ("dmx.cli.calibrate:calibrate", "Fit a run's depth to another camera."),
     "compare": ("dmx.cli.compare:compare", "Compare runs sample by sample, and say what is more than chance."),
     "data": ("dmx.cli.data:data", "Make, import and look at data sets."),
+    "demo": ("dmx.cli.demo:demo", "Show mask and depth of your photographs in a page on this machine."),
     "describe": ("dmx.cli.catalogue:describe", "Tell all about one component."),
     "doctor": (
         "dmx.cli.doctor:doctor",
