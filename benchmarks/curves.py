@@ -23,7 +23,7 @@ from dmx.config.space import Space, build_space
 from dmx.datatools.synth import synth
 from dmx.experiment import RunOptions, Tracking, prepare, run
 from dmx.outcome import Outcome
-from dmx.sweep.suggest import grid
+from dmx.sweep.design import grid
 from dmx.tracking.home import Home
 
 EPOCHS = 9

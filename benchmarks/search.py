@@ -27,6 +27,7 @@ import numpy as np
 import optuna
 from curves import DEPTH, EPOCHS, MASK, key, read, study
 from optuna import Trial
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from rich.console import Console
 from rich.table import Table
 
@@ -36,7 +37,7 @@ from dmx.stored import replace_text
 from dmx.sweep.events import SweepObserver
 from dmx.sweep.halving import last_passed
 from dmx.sweep.pruning import report_epoch
-from dmx.sweep.suggest import first_trials, suggest_value
+from dmx.sweep.suggest import distribution, first_trials
 from dmx.sweep.trial_queue import open_queue
 from dmx.sweep.worker import FINGERPRINT, Worker, duplicate_result
 from dmx.tracking.home import RESULT, Home
@@ -68,7 +69,7 @@ class Replay(Worker):
     def _train(self, trial: Trial, drawn: dict[str, Any]) -> RunResult:
         name = key(drawn)
         trial.set_user_attr(FINGERPRINT, name)
-        result = duplicate_result(trial, name, self.queue, self.home) or self._read(trial, self.table[name])
+        result = duplicate_result(trial, name, {}, self.queue, self.home) or self._read(trial, self.table[name])
         folder = self.home.run(self.run_id(trial.number))
         folder.mkdir(parents=True, exist_ok=True)
         objective = self.config.experiment.objective.model_dump(mode="json")
@@ -116,8 +117,18 @@ def asked(trial: optuna.Trial) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for dimension in study(Path("none"))[1].dimensions:
         if dimension.applies(values):
-            values[dimension.path] = suggest_value(trial, dimension)
+            values[dimension.path] = suggest_value(trial, dimension.path, distribution(dimension))
     return {"row": key(values)}
+
+
+def suggest_value(trial: optuna.Trial, path: str, wanted: BaseDistribution) -> Any:
+    """Ask a trial for a value."""
+    if isinstance(wanted, CategoricalDistribution):
+        return trial.suggest_categorical(path, wanted.choices)
+    if isinstance(wanted, IntDistribution):
+        return trial.suggest_int(path, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
+    assert isinstance(wanted, FloatDistribution)
+    return trial.suggest_float(path, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
 
 
 def with_ray(table: Mapping[str, Row], seed: int, enough: Callable[[Seen], bool], trials: int) -> Seen:

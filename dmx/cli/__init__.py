@@ -16,7 +16,12 @@ COMMANDS = {
     "compare": ("dmx.cli.compare:compare", "Compare runs sample by sample, and say what is more than chance."),
     "data": ("dmx.cli.data:data", "Make, import and look at data sets."),
     "describe": ("dmx.cli.catalogue:describe", "Tell all about one component."),
+    "doctor": (
+        "dmx.cli.doctor:doctor",
+        "Check packages, devices, machine, results and data.",
+    ),
     "evaluate": ("dmx.cli.evaluate:evaluate", "Evaluate a run, or a network of others, on a data set by every metric."),
+    "export": ("dmx.cli.export:export", "Write a run's network as a file that needs no dmx."),
     "explain": ("dmx.cli.explain:explain", "Tell what became of a trial, and why."),
     "gc": ("dmx.cli.gc:gc", "Show disk usage, and remove files that are no longer needed."),
     "leaderboard": ("dmx.cli.leaderboard:leaderboard", "Rank the runs of a study, or all single runs."),

@@ -172,6 +172,8 @@ def tell(component: "Component") -> None:
             screen.print(f"Learned parameters at the defaults: {count:,}")
         except UserError as error:  # it needs an extra that is not installed
             screen.print(f"It cannot be built here: {error}", markup=False)
+        if reason := component.facts.get("fixed_size"):
+            screen.print(f"`dmx export` writes it at a fixed size only: {reason}.", markup=False)
     table = Table(box=None, pad_edge=False)
     for column in ("parameter", "default", "legal", "searched"):
         table.add_column(column, overflow="fold")

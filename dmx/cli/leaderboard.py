@@ -112,6 +112,28 @@ def show_study(name: str, home: Home, title: str, top: int | None = None) -> Non
     show_ranked(title, home, ranked(name, home), top or SHOWN)
 
 
+def tell_choice(goals: "Sequence[Goal]", front: int, knee: str, complete: "Sequence[Entry]") -> None:
+    """Print which of the complete runs are best by several objectives, and which one `dmx train-best` trains."""
+    from dmx.results.pareto import points, run_values
+
+    bounds = [goal for goal in goals if goal.bound is not None]
+    free = [goal for goal in goals if goal.bound is None] or [goals[0]]
+    named = ", ".join(f"{goal.metric} ({goal.direction})" for goal in free)
+    if bounds:
+        known = [values for entry in complete if (values := run_values(entry, goals)) is not None]
+        met = sum(points(known, goals)[1] == 0) if known else 0
+        wanted = " and ".join(map(str, bounds))
+        click.echo(f"{met} of {len(known)} complete runs meet {wanted}; these come first.")
+        if not met:
+            click.echo(f"The nearest to it, which `dmx train-best` trains, is {knee or 'none'}.")
+            return
+        if len(free) == 1:
+            click.echo(f"The best of these by {named}, which `dmx train-best` trains, is {knee}.")
+            return
+    click.echo(f"By {named}: no run beats one of the first {front} in everything (the Pareto front).")
+    click.echo(f"The best compromise of these (the knee), which `dmx train-best` trains, is {knee}.")
+
+
 def show_ranked(title: str, home: Home, found: "Ranked", top: int) -> None:
     """Print ranked runs as a table that marks which differences are more than chance."""
     from dmx.cli.table import show, tell_standings
@@ -126,9 +148,7 @@ def show_ranked(title: str, home: Home, found: "Ranked", top: int) -> None:
         tell_standings(references, entries[0], [entries[0].record["objective"]["metric"]])
         return
     show(entries, title, top, [goal.metric for goal in goals], extras=beneath)
-    named = ", ".join(f"{goal.metric} ({goal.direction})" for goal in goals)
-    click.echo(f"By {named}: no run beats one of the first {front} in everything (the Pareto front).")
-    click.echo(f"The best compromise of these (the knee), which `dmx train-best` trains, is {knee}.")
+    tell_choice(goals, front, knee, [entry for entry in entries if entry.result.outcome == "complete"])
     for entry in entries:
         if entry.run == knee:
             tell_standings(references, entry, [goal.metric for goal in goals])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command(name="train-best")
 @click.argument("study")
-@click.option("--pick", metavar="METRIC|knee", help="Of several objectives, the one that decides. [knee]")
+@click.option("--pick", metavar="METRIC|knee", help="Of several objectives, the one that decides. [bounds, knee]")
 @home_option
 def train_best(study: str, pick: str | None, home: Home) -> int | None:
     """Retrain a study's best trial and register the champion.

@@ -1,5 +1,6 @@
 """The objective of a run: one validation metric and its direction."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -39,6 +40,10 @@ class Goal(Frozen):
     """A validation metric by its full name, or a cost: `parameters`, `multiply_adds`, `memory_mb`, `latency_ms`."""
     direction: Literal["minimize", "maximize"] | None = None
     """Follows from the metric."""
+    at_least: float | None = None
+    """A bound: it is enough to be no less, and what meets all bounds is ranked by the other objectives."""
+    at_most: float | None = None
+    """A bound: it is enough to be no more."""
 
     @model_validator(mode="before")
     @classmethod
@@ -48,6 +53,33 @@ class Goal(Frozen):
             own = "minimize" if metric in COSTS else metric_direction(metric, *COSTS)
             given["direction"] = given.get("direction") or own
         return given
+
+    @model_validator(mode="after")
+    def _bounded_on_its_better_side(self) -> "Goal":
+        right, wrong = ("at_least", "at_most") if self.direction == "maximize" else ("at_most", "at_least")
+        if getattr(self, wrong) is not None:
+            better = "higher" if self.direction == "maximize" else "lower"
+            raise ValueError(f"{wrong} does not go with {self.metric}, of which {better} is better; take {right}")
+        return self
+
+    @property
+    def bound(self) -> float | None:
+        """The value that is good enough; None without a bound."""
+        return self.at_most if self.at_least is None else self.at_least
+
+    def shortfall(self, value: float) -> float:
+        """By how much a value misses the bound, as a share of the bound; 0 where it meets it or there is none."""
+        if self.bound is None or value == self.bound:
+            return 0.0
+        if math.isnan(value):
+            return math.inf
+        missing = self.bound - value if self.direction == "maximize" else value - self.bound
+        return max(0.0, missing) / (abs(self.bound) or 1.0)
+
+    def __str__(self) -> str:
+        """Its metric, with its bound if it has one."""
+        sign = ">=" if self.direction == "maximize" else "<="
+        return self.metric if self.bound is None else f"{self.metric} {sign} {self.bound:g}"
 
 
 class Objective(Frozen):

@@ -190,6 +190,20 @@ FOR_SEVERAL = ("halving", "none")
 """Pruners that support several objectives."""
 
 
+class WarmStartConfig(Frozen):
+    """An earlier study to begin with."""
+
+    study: Annotated[Slug, Field(max_length=60)]
+    """Its name."""
+    top: Annotated[int, Field(ge=0)] = 3
+    """So many of its best configurations are tried first."""
+
+
+def as_study(value: Any) -> Any:
+    """Take a bare name as that of an earlier study."""
+    return {"study": value} if isinstance(value, str) else value
+
+
 class StudyConfig(Frozen):
     """Everything that decides what a study does."""
 
@@ -205,6 +219,8 @@ class StudyConfig(Frozen):
     """What trials are judged by beside the experiment's objective, which still chooses the epoch of each."""
     queue: tuple[dict[str, Value], ...] = ()
     """Values, by place as in `search`, of trials to begin with, after that of the unchanged experiment."""
+    warm_start: Annotated[WarmStartConfig | None, BeforeValidator(as_study)] = None
+    """An earlier study whose best configurations come after the queue, and of whose trials the sampler is told."""
     trial_timeout: Annotated[float, Field(gt=0)] | None = None
     """Seconds of training after which a trial ends as timed-out."""
     limits: LimitsConfig = LimitsConfig()
@@ -221,14 +237,21 @@ class StudyConfig(Frozen):
     def _several_objectives_have_their_means(self) -> "StudyConfig":
         metrics = [goal.metric for goal in self.goals]
         if len(set(metrics)) < len(metrics):
-            raise ValueError(f"objectives name one twice ({', '.join(metrics)}); the experiment's own needs no mention")
-        if self.objectives and self.pruner.name not in FOR_SEVERAL:
+            named = ", ".join(metrics)
+            raise ValueError(
+                f"objectives name one twice ({named}); the experiment's own needs no mention but for a bound"
+            )
+        if len(metrics) > 1 and self.pruner.name not in FOR_SEVERAL:
             raise ValueError(
                 f"pruner '{self.pruner.name}' knows one objective, but the study has {len(metrics)}; "
                 f"take {' or '.join(FOR_SEVERAL)}"
             )
         if self.sampler.name == "grid" and self.queue:
             raise ValueError("queue does not go with sampler 'grid', which tries every combination; leave it out")
+        if self.sampler.name == "grid" and self.warm_start:
+            raise ValueError("warm_start does not go with sampler 'grid', which tries every combination; leave it out")
+        if self.warm_start and self.warm_start.study == self.name:
+            raise ValueError(f"warm_start names this study, '{self.name}'; give it the name of an earlier one")
         first = getattr(self.pruner, "min_epochs", 0)
         if first >= self.experiment.epochs > 0 and getattr(self.pruner, "rungs", "epochs") == "epochs":
             raise ValueError(
@@ -246,7 +269,9 @@ class StudyConfig(Frozen):
     def goals(self) -> tuple[Goal, ...]:
         """All objectives; the first one selects the best epoch."""
         own = self.experiment.objective
-        return (Goal(metric=own.metric, direction=own.direction), *self.objectives)
+        bounded = [goal for goal in self.objectives if goal.metric == own.metric and goal.bound is not None][:1]
+        first = bounded or [Goal(metric=own.metric, direction=own.direction)]
+        return (*first, *(goal for goal in self.objectives if goal is not first[0]))
 
     @property
     def metrics(self) -> tuple[str, ...]:

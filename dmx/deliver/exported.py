@@ -1,7 +1,7 @@
 """An exported network, run by ONNX Runtime: photographs in, mask and depth out. No torch is needed."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,11 @@ from dmx.foreign.extra import extra
 from dmx.foreign.onnx_file import check_file
 from dmx.machine import cores
 
+Pictures = Sequence[UInt8[np.ndarray, "_ _ 3"]]
+Maps = tuple[Float32[np.ndarray, "_ _"], Float32[np.ndarray, "_ _"]]
+"""Mask probability and depth of one picture."""
+Run = Callable[[dict[str, np.ndarray]], tuple[np.ndarray, np.ndarray]]
+"""From a batch for each input to depth and mask, (batch, height, width)."""
 PREFIX = "dmx."
 """Each fact has a key of its own in the file's metadata, which begins with this; its value is JSON."""
 
@@ -40,7 +45,8 @@ class Facts:
         precision: `float32`, `float16` or `int8`.
         opset: The version of ONNX's operators.
         licence: Of its weights, as far as it is known.
-        difference: Greatest and mean difference from the run's own predictions, relative to max(1, value).
+        difference: From the run's own predictions: of `depth` and `mask` the `greatest` and `mean` difference, relative
+            to max(1, value); of how many pictures, and of which; and for int8 the metrics before and after.
     """
 
     run: str
@@ -58,7 +64,7 @@ class Facts:
     precision: str
     opset: int
     licence: str
-    difference: Mapping[str, float] = field(default_factory=dict)
+    difference: Mapping[str, Any] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, str]:
         """The facts as ONNX metadata."""
@@ -89,6 +95,7 @@ class ExportedNetwork:
 
     Attributes:
         facts: What its metadata says.
+        size: Height and width to which pictures are resized; where the file is dynamic, it may be set.
 
     Raises:
         UserError: There is no such file, or onnxruntime is not installed.
@@ -106,15 +113,14 @@ class ExportedNetwork:
             raise DataError(f"{path}: cannot be read as ONNX ({error}); export it again.") from error
         self.path = path
         self.facts = Facts.read(self._session.get_modelmeta().custom_metadata_map, path)
+        self.size = self.facts.size
 
     @property
     def needs_background(self) -> bool:
         """Whether it takes the background as well."""
         return "background" in self.facts.inputs
 
-    def __call__(
-        self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], backgrounds: Sequence[UInt8[np.ndarray, "_ _ 3"]] | None
-    ) -> list[tuple[Float32[np.ndarray, "_ _"], Float32[np.ndarray, "_ _"]]]:
+    def __call__(self, images: Pictures, backgrounds: Pictures | None) -> list[Maps]:
         """Predict each picture's mask probability and depth, at the picture's own size, in one batch.
 
         Args:
@@ -128,15 +134,25 @@ class ExportedNetwork:
             raise UserError(
                 f"{self.path} takes {'image and background' if self.needs_background else 'the image alone'}."
             )
-        given = {"image": self._batch(images)}
-        if backgrounds is not None:
-            given["background"] = self._batch(backgrounds)
-        depths, masks = self._session.run(["depth", "mask"], given)
-        found = []
-        for image, mask, depth in zip(images, masks, depths, strict=True):
-            sides = image.shape[1], image.shape[0]
-            found.append((cv2.resize(mask, sides), cv2.resize(depth, sides)))
-        return found
+        return at_own_size(self._run, self.size, images, backgrounds)
 
-    def _batch(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> UInt8[np.ndarray, "B H W 3"]:
-        return np.stack([resize_picture(picture, self.facts.size) for picture in pictures])
+    def _run(self, given: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        depth, mask = self._session.run(["depth", "mask"], given)
+        return depth, mask
+
+
+def at_own_size(run: Run, size: tuple[int, int], images: Pictures, backgrounds: Pictures | None) -> list[Maps]:
+    """The mask and depth of pictures at their own sizes, from a network that takes one batch of `size`."""
+    given = {"image": batch(images, size)}
+    if backgrounds is not None:
+        given["background"] = batch(backgrounds, size)
+    found = []
+    for image, depth, mask in zip(images, *run(given), strict=True):
+        sides = image.shape[1], image.shape[0]
+        found.append((cv2.resize(mask, sides), cv2.resize(depth, sides)))
+    return found
+
+
+def batch(pictures: Pictures, size: tuple[int, int]) -> UInt8[np.ndarray, "B H W 3"]:
+    """Pictures resized to `size` and stacked."""
+    return np.stack([resize_picture(picture, size) for picture in pictures])

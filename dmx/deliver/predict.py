@@ -1,120 +1,267 @@
-"""Write predicted mask and depth of photographs as files."""
+"""Write predicted mask and depth of pictures as files."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby, islice
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 
-from dmx.data.decoding import colour
-from dmx.data.folders import by_stem, escaped, walk
-from dmx.data.formats import PHOTOGRAPHS, why_not
-from dmx.data.writing import staged, write_picture
-from dmx.deliver.predictor import Predictor
-from dmx.errors import DataError, UserError
-from dmx.experiment.trained import Trained
-from dmx.quartet import DepthSpec
-from dmx.tracking.panel import colours, nearness, stack
+from dmx.data.planes import resize_picture
+from dmx.deliver.ahead import ahead
+from dmx.deliver.depth_files import FOV, DepthFormat
+from dmx.deliver.ensemble import Ensemble, Maps
+from dmx.deliver.manifest import DONE, Entry, Manifest
+from dmx.deliver.outputs import Output
+from dmx.deliver.sources import Backgrounds, Item, Source
+from dmx.deliver.tiles import tiled
+from dmx.errors import UserError
+from dmx.experiment.beginning import sha256_of
+from dmx.experiment.trained import Trained, best_weights, trained
+from dmx.machine import cores, keeping_freed_memory
+from dmx.tracking.home import Home
+from dmx.training.device import is_out_of_memory
 
-Picture = UInt8[np.ndarray, "H W 3"]
-Plane = Float32[np.ndarray, "H W"]
-TINT = np.array([255, 64, 64])
+Picture = UInt8[np.ndarray, "_ _ 3"]
+T = TypeVar("T")
+BATCH = 8
+"""Pictures that are predicted at once."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How pictures are predicted, and what is written.
+
+    Attributes:
+        tile: Predict tiles of the network's size, rather than the picture resized to it.
+        flip: Predict each picture's mirror image as well.
+        depth_format: The form of depth.
+        fov: Field of view along the shorter side in degrees, for point clouds.
+        uncertainty: Write the standard deviations over networks and flips.
+    """
+
+    tile: bool = False
+    flip: bool = False
+    depth_format: DepthFormat = "npy"
+    fov: float = FOV
+    uncertainty: bool = False
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A picture that was read, or why it could not be; `seen` is what the networks see, with its background."""
+
+    item: Item
+    batch: int
+    image: Picture | None = None
+    seen: tuple[Picture, Picture | None] | None = None
+    why: str = ""
+
+
+class Prediction:
+    """The networks of a prediction, and its options.
+
+    Args:
+        home: The results folder.
+        runs: One run, or the members of an ensemble.
+        options: How pictures are predicted, and what is written.
+        batch: Pictures, or tiles, that are predicted at once.
+
+    Raises:
+        UserError: There is no such run, the runs do not fit together, or the options do not fit them.
+    """
+
+    def __init__(self, home: Home, runs: Sequence[str], options: Options, batch: int = BATCH) -> None:
+        if twice := [run for run in runs if runs.count(run) > 1]:
+            raise UserError(f"{twice[0]} is named twice; each member of an ensemble counts once.")
+        if options.uncertainty and len(runs) == 1 and not options.flip:
+            raise UserError("uncertainty is the spread of several predictions; add --tta flip, or --with RUN.")
+        self.networks = [trained(home, run) for run in runs]
+        self._weights = [sha256_of(best_weights(home, run)) for run in runs]
+        check_members(self.networks)
+        first = self.networks[0]
+        if options.depth_format == "ply" and first.spec.kind == "relative":
+            raise UserError(
+                f"a point cloud needs depth in metres, but that of {first.run} is relative; take another form."
+            )
+        self.options, self.batch = options, batch
+        self.size, self.spec = first.size, first.spec
+        self.needs_background: bool = first.model.net.needs_background
+        self._ensemble = Ensemble([one.model for one in self.networks], flip=options.flip)
+
+    def facts(self, backgrounds: Path | None) -> dict[str, Any]:
+        """The networks and settings, for the manifest: whatever changes what is written."""
+        networks = [
+            {"run": one.run, "sha256": digest} for one, digest in zip(self.networks, self._weights, strict=True)
+        ]
+        given = None if backgrounds is None else str(backgrounds)
+        return {"networks": networks, "settings": {"size": [*self.size], "backgrounds": given, **asdict(self.options)}}
+
+    def load(self, item: Item, batch: int, behind: Backgrounds | None) -> Loaded:
+        """Read a picture and resize it for the networks."""
+        try:
+            image, background = item.read()
+            if behind is not None and background is None:
+                background = behind(item.name)
+        except UserError as error:
+            return Loaded(item, batch, why=str(error))
+        given = [image, background] if self.needs_background and background is not None else [image]
+        if not self.options.tile:
+            given = [resize_picture(one, self.size) for one in given]
+        elif background is not None and len(given) == 2:
+            given[1] = resize_picture(background, (image.shape[0], image.shape[1]))
+        return Loaded(item, batch, image, (given[0], given[1] if len(given) == 2 else None))
+
+    def predict(self, loaded: Sequence[Loaded]) -> list[Maps]:
+        """Predict pictures, in one batch or each in its tiles.
+
+        Raises:
+            UserError: Memory ran out.
+        """
+        seen = [one.seen for one in loaded if one.seen is not None]
+        if not seen:
+            return []
+        try:
+            if self.options.tile:
+                return [tiled(self._ensemble, *one, self.size, self.batch) for one in seen]
+            backgrounds = [behind for _, behind in seen if behind is not None]
+            return self._ensemble([image for image, _ in seen], backgrounds or None)
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise UserError(f"memory ran out in a batch of {self.batch}; give a smaller --batch.") from error
+            raise
+
+
+def check_members(networks: Sequence[Trained]) -> None:
+    """Check that networks can be averaged.
+
+    Raises:
+        UserError: They differ in what they take or give; the message has every difference.
+    """
+
+    def looks(one: Trained) -> dict[str, str]:
+        near = "" if one.spec.near == "low" else ", near where it is high"
+        return {
+            "inputs": "image and background" if one.model.net.needs_background else "the image alone",
+            "depth": one.spec.kind + near,
+            "size": "x".join(map(str, one.size)),
+        }
+
+    first = looks(networks[0])
+    wrong = [
+        f"{other.run} has {name} {value}, {networks[0].run} {first[name]}"
+        for other in networks[1:]
+        for name, value in looks(other).items()
+        if value != first[name]
+    ]
+    if wrong:
+        raise UserError(f"these runs cannot be averaged: {'; '.join(wrong)}. Leave out those that do not fit.")
+
+
+def check_backgrounds(run: str, wanted: bool, found: Sequence[Source], backgrounds: Backgrounds | None) -> None:
+    """Check that backgrounds are known if, and only if, the network takes them.
+
+    Raises:
+        UserError: They are not.
+    """
+    lacking = [source for source in found if not source.knows_backgrounds]
+    if wanted and lacking and backgrounds is None:
+        raise UserError(f"{run} takes the scene without the object, too; give it with --backgrounds.")
+    if backgrounds is None:
+        return
+    if not wanted:
+        raise UserError(f"{run} looks at the picture alone; leave out --backgrounds.")
+    if not lacking:
+        raise UserError("the data set has the backgrounds itself; leave out --backgrounds.")
+    backgrounds.check(lacking)
 
 
 def predict(
-    network: Trained, images: Path, backgrounds: Path | None, out: Path, progress: Callable[[int, int], None]
-) -> tuple[int, list[str]]:
-    """Write the prediction for every picture, all or nothing.
+    made: Prediction,
+    found: Sequence[Source],
+    backgrounds: Path | None,
+    out: Path,
+    progress: Callable[[int, int], None],
+) -> tuple[int, list[Entry]]:
+    """Write the prediction for every picture that `out` does not have yet.
 
-    NAME is the picture's path relative to `images`, without suffix. `mask/NAME.png` is the probability times 255,
-    `depth/NAME.npy` the depth as float32 in the unit of the training data, `view/NAME.png` the picture, the mask over
-    it and the depth side by side.
+    Pictures are read and files are written in threads, ahead of the networks and behind them. Batches are the same
+    whether or not some of their pictures are done already, so that a command that was stopped ends with the same bits.
 
     Args:
-        network: The network.
-        images: A picture, or a folder of pictures.
+        made: The networks.
+        found: Where the pictures come from.
         backgrounds: For networks that take a background: one for all pictures, or a folder with one of each picture's
             name.
-        out: A folder that does not exist yet.
+        out: A folder that does not exist yet, or one that the same command has begun.
         progress: Called with (pictures done, pictures in total).
 
     Raises:
-        UserError: There are no pictures, backgrounds are missing or not used, or a picture cannot be read.
+        UserError: Backgrounds are missing or not used, or `out` holds something else.
 
     Returns:
-        The number of pictures, and the files that were left out, each with the reason.
+        The number of pictures that were done before, and what became of the others.
     """
-    paths, left_out = pictures(images)
-    behind = dict(matched(network, paths, backgrounds))
-    predictor = Predictor(network.model, network.size)
-    with staged(out) as stage:
-        for done, (name, path) in enumerate(paths.items(), start=1):
-            image = colour(path, upright=True)
-            background = [colour(behind[name], upright=True)] if behind else None
-            mask, depth = predictor([image], background)[0]
-            write_picture(stage / "mask" / f"{name}.png", (mask * 255).round().astype(np.uint8))
-            (stage / "depth" / name).parent.mkdir(parents=True, exist_ok=True)
-            np.save(stage / "depth" / f"{name}.npy", depth)
-            write_picture(stage / "view" / f"{name}.png", view(image, mask, depth, network.spec))
-            progress(done, len(paths))
-    return len(paths), left_out
+    behind = None if backgrounds is None else Backgrounds(backgrounds)
+    check_backgrounds(made.networks[0].run, made.needs_background, found, behind)
+    entries: list[Entry] = []
+    with Manifest(out, made.facts(backgrounds)) as manifest, keeping_freed_memory():
+        before, total = set(manifest.done), sum(source.total for source in found)
+
+        def waiting() -> Iterator[tuple[int, Item]]:
+            """The pictures of the batches that are not done, with the number of their batch."""
+            pictures = (item for source in found for item in source.items())
+            for number, some in enumerate(batches(pictures, made.batch)):
+                for item in some:
+                    check_source(out, manifest.done.get(item.name), item)
+                if not before.issuperset(item.name for item in some):
+                    yield from ((number, item) for item in some)
+
+        def predicted() -> Iterator[tuple[Loaded, Maps | None]]:
+            room = made.batch + cores()
+            loaded = ahead(waiting(), lambda one: made.load(one[1], one[0], behind), cores(), room)
+            for _, group in groupby(loaded, key=lambda one: one.batch):
+                some = [*group]
+                maps = iter(made.predict(some))
+                yield from ((one, next(maps) if one.seen is not None else None) for one in some)
+
+        output = Output(out, made.spec, made.options.depth_format, made.options.fov, made.options.uncertainty)
+        todo = (one for one in predicted() if one[0].item.name not in before)
+        progress(len(before), total)
+        for entry in ahead(todo, lambda one: written(output, *one), cores(), made.batch + cores()):
+            manifest.add(entry)
+            entries.append(entry)
+            progress(len(before) + len(entries), total)
+    return len(before), entries
 
 
-def pictures(images: Path) -> tuple[dict[str, Path], list[str]]:
-    """Find the pictures by name: a single file, or all in a folder, recursively.
-
-    Returns:
-        The pictures by name, and the files that were left out, each with the reason.
+def check_source(out: Path, before: Entry | None, item: Item) -> None:
+    """Check that a picture that is done already is the one that is asked for.
 
     Raises:
-        DataError: There are none, or two have the same name.
+        UserError: It is not.
     """
-    if images.is_file():
-        if (why := why_not(images, "image")) is not None:
-            raise DataError(f"{images}: {why}.")
-        return {images.stem: images}, []
-    there = list(walk(images))
-    left_out = [f"{escaped(path)} {why}" for path in there if (why := why_not(path, "image")) is not None]
-    found = by_stem(there, "image")
-    if not found:
-        others = f" What is there: {left_out[0]}." if left_out else ""
-        kinds = ", ".join(sorted(PHOTOGRAPHS))
-        raise DataError(f"{images}: there is no picture ({kinds}); name a picture or a folder.{others}")
-    if several := next((paths for paths in found.values() if len(paths) > 1), None):
-        listing = " and ".join(str(images / path) for path in reversed(several))
-        raise DataError(f"{listing} have one name, but each gives one mask; rename one of them.")
-    return {name: images / found[name][0] for name in sorted(found)}, left_out
-
-
-def matched(network: Trained, names: Iterable[str], backgrounds: Path | None) -> Iterator[tuple[str, Path]]:
-    """Yield the name and the background of each picture, if the network takes backgrounds.
-
-    Raises:
-        UserError: The network takes backgrounds and they are missing, or they are given and it does not.
-    """
-    wanted = network.model.net.needs_background
-    if wanted != (backgrounds is not None):
+    if before is not None and before.source != str(item.source):
         raise UserError(
-            f"{network.run} takes the scene without the object, too; give it with --backgrounds."
-            if wanted
-            else f"{network.run} looks at the picture alone; leave out --backgrounds."
+            f"{out}: has {item.name} of {before.source} already, not of {item.source}; choose another folder."
         )
-    if backgrounds is None:
-        return
-    if backgrounds.is_file():
-        yield from ((name, backgrounds) for name in names)
-        return
-    there, _ = pictures(backgrounds)
-    for name in names:
-        if name not in there:
-            raise DataError(f"{backgrounds}: has no picture called {name}, the background of the picture of that name.")
-        yield name, there[name]
 
 
-def view(image: Picture, mask: Plane, depth: Plane, spec: DepthSpec) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw the picture, the mask over it, and the depth from near (red) to far (blue), side by side."""
-    share = 0.6 * mask[..., None]
-    tinted = (image * (1 - share) + TINT * share).round().astype(np.uint8)
-    low, high = np.percentile(depth, (1, 99))
-    near = nearness(depth, float(low), max(float(high - low), 1e-6), spec)
-    return stack([image, tinted, colours(near, np.isfinite(depth))], axis=1)
+def written(output: Output, loaded: Loaded, maps: Maps | None) -> Entry:
+    """Write one picture's files, and say what became of it."""
+    name, source = loaded.item.name, str(loaded.item.source)
+    if loaded.image is None or maps is None:
+        return Entry(name, source, loaded.why)
+    height, width = loaded.image.shape[:2]
+    if not (np.isfinite(maps.depth).all() and np.isfinite(maps.mask).all()):
+        return Entry(name, source, f"{source}: what the network predicts is not finite.", width, height)
+    return Entry(name, source, DONE, width, height, output.write(name, loaded.image, maps))
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of so many items; the last may have fewer."""
+    rest = iter(items)
+    while some := [*islice(rest, size)]:
+        yield some

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import torch
 from jaxtyping import Float32, UInt8
-from torch import Tensor, nn
+from torch import nn
 
 from dmx.data.planes import resize_picture
+from dmx.deliver.ensemble import Ensemble
 
 
 class Predictor:
@@ -20,10 +20,10 @@ class Predictor:
     """
 
     def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
-        self.model = model.eval()
+        self.model = model
         self.size = size
+        self._ensemble = Ensemble([model])
 
-    @torch.no_grad()
     def __call__(
         self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], backgrounds: Sequence[UInt8[np.ndarray, "_ _ 3"]] | None
     ) -> list[tuple[Float32[np.ndarray, "_ _"], Float32[np.ndarray, "_ _"]]]:
@@ -35,15 +35,8 @@ class Predictor:
         """
         found = []
         for i, image in enumerate(images):
-            background = self._tensor(backgrounds[i]) if backgrounds is not None else None
-            prediction = self.model(self._tensor(image), background)
-            height, width = image.shape[:2]
-            maps = (prediction.mask_logits.sigmoid(), prediction.depth)
-            mask, depth = (cv2.resize(one[0, 0].cpu().numpy(), (width, height)) for one in maps)
-            found.append((mask, depth))
+            behind = None if backgrounds is None else [resize_picture(backgrounds[i], self.size)]
+            maps = self._ensemble([resize_picture(image, self.size)], behind)[0]
+            sides = image.shape[1], image.shape[0]
+            found.append((cv2.resize(maps.mask, sides), cv2.resize(maps.depth, sides)))
         return found
-
-    def _tensor(self, picture: UInt8[np.ndarray, "_ _ 3"]) -> Float32[Tensor, "1 3 H W"]:
-        """Preprocess as in training: resize, then scale to [0, 1]."""
-        resized = torch.from_numpy(np.ascontiguousarray(resize_picture(picture, self.size)))
-        return resized.to(next(self.model.parameters()).device).permute(2, 0, 1)[None] / 255

@@ -1,4 +1,4 @@
-"""The libraries of the extra `depth`."""
+"""The libraries of the extra `depth`: of networks of others, and of exported ones."""
 
 import importlib
 from typing import Any
@@ -15,4 +15,5 @@ def extra(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"a network of others needs {module}; install it by `pip install dmx[depth]`.") from error
+        library = module.partition(".")[0]
+        raise UserError(f"this needs {library}; install it by `pip install dmx[depth]`.") from error

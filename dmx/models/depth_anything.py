@@ -158,6 +158,7 @@ def licence(params: Params) -> str | None:
     "depth_anything",
     source="Yang et al. 2024 (Depth Anything V1 and V2); transformers",
     licence=licence,
+    fixed_size="its position embeddings are resized to the pictures' size, which is a number while the graph is traced",
     weights_files=weights_files,
     requires=("transformers",),
     auto=False,

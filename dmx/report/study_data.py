@@ -10,7 +10,7 @@ from dmx.config import StudyConfig
 from dmx.errors import UserError
 from dmx.outcome import Outcome
 from dmx.report.reading import Asked, Axis, Importances, Study, asked, axes, directions, importances
-from dmx.results.pareto import rank_runs, ranks, to_minimize
+from dmx.results.pareto import levels, points, rank_runs
 from dmx.results.ranking import Entry, rank, results
 from dmx.results.records import Chosen, read_chosen
 from dmx.tracking.home import CHAMPION, Home
@@ -85,10 +85,17 @@ class StudyData:
 
     @property
     def front(self) -> list[Trial]:
-        """The non-dominated complete trials, ordered by the first objective."""
+        """The non-dominated complete trials, of those that meet the bounds, ordered by the first objective."""
         complete = self.complete
-        first = ranks(to_minimize([trial.asked.values for trial in complete], self.directions)) == 0
+        if not complete:
+            return []
+        first = levels(*points([trial.asked.values for trial in complete], self.config.goals)) == 0
         return [trial for trial, unbeaten in zip(complete, first, strict=True) if unbeaten]
+
+    @property
+    def bounds(self) -> str:
+        """The bounds of the objectives, as a sentence has them; empty without any."""
+        return " and ".join(str(goal) for goal in self.config.goals if goal.bound is not None)
 
     @property
     def lower_is_better(self) -> bool:

@@ -25,7 +25,7 @@ def searched(study: StudyData) -> Markup:
     ended = Counter(trial.asked.outcome for trial in trials)
     outcomes = ", ".join(f"{amount} {outcome}" for outcome, amount in ended.most_common())
     ways = ["lower" if direction == "minimize" else "higher" for direction in study.directions]
-    judged = ", ".join(f"{goal} ({way} is better)" for goal, way in zip(study.goals, ways, strict=True))
+    judged = ", ".join(f"{goal} ({way} is better)" for goal, way in zip(study.config.goals, ways, strict=True))
     waiting = f" of {config.trials} wanted" if len(trials) < config.trials else ""
     varied = [axis for axis in study.axes if len(axis.choices) != 1]
     fixed = [axis for axis in study.axes if len(axis.choices) == 1]

@@ -10,6 +10,7 @@ from dmx.compare.leads import CHOSEN, leads
 from dmx.report.html import count, join, number, shown, table, tag, text
 from dmx.report.study_data import StudyData, Trial
 from dmx.report.summary import TOP
+from dmx.results.pareto import points
 
 
 def winner(study: StudyData) -> Markup:
@@ -39,6 +40,14 @@ def _front(study: StudyData) -> Markup:
         f"With several objectives none is the best: no other trial beats {count(len(rows), 'trial')} in all of them. "
         "Each was chosen for its values, so it is lucky, too: trained anew it will on average do worse."
     )
+    if study.bounds:
+        met = sum(points([trial.asked.values for trial in study.complete], study.config.goals)[1] == 0)
+        of = f"{met} of {count(len(study.complete), 'complete trial')}"
+        note = (
+            f"{of} meet {study.bounds}; of these no other beats the following by the other objectives. "
+            if met
+            else f"No complete trial meets {study.bounds}; the following is the nearest to it. "
+        ) + note.partition(". ")[2]
     head = ("run", *study.goals)
     parts = [text(note), table(head, rows, numbers=range(1, len(head)))]
     paths = dict.fromkeys(path for trial in best for path in trial.asked.params)

@@ -1,6 +1,10 @@
 """Several objectives: dominance, ranks, hypervolume and knee, of points and of runs.
 
-Points `F` have one row each and one column for each objective; all objectives are minimised (`to_minimize`).
+Points `F` have one row each and one column for each objective; all objectives are minimised (`to_minimize`). Objectives
+may have bounds ("IoU at least 0.9"): points that meet all bounds come first, in the order of the objectives without a
+bound, then the others, by how much they miss.
+
+Source of the latter: Deb 2000, "An efficient constraint handling method for genetic algorithms".
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +17,7 @@ from dmx.outcome import Outcome
 from dmx.results.ranking import Entry, rank
 
 Values = Float[np.ndarray, "N M"]
+Missed = Float[np.ndarray, "N"]
 
 
 def dominates(F: Values) -> Bool[np.ndarray, "N N"]:
@@ -81,16 +86,33 @@ def scaled(F: Values) -> Values:
     return np.asarray((F - low) / np.where(high > low, high - low, 1))
 
 
-def order(F: Values) -> list[int]:
-    """Sort points, best first: by rank, and within a rank by their contribution to its scaled hypervolume.
+def levels(F: Values, missed: Missed | None = None) -> Int[np.ndarray, "N"]:
+    """The rank of each point where some miss bounds: first `ranks` of those that meet them, then by how much they miss.
 
-    Each rank is scaled by its own points, so points of other ranks do not affect it; the reference is 1.1 in every
+    >>> levels(np.array([[1.0], [3.0], [2.0], [0.0]]), np.array([0.2, 0.0, 0.0, 0.1]))
+    array([3, 1, 0, 2])
+    """
+    if missed is None or not missed.any():
+        return ranks(F)
+    found, met, known = np.zeros(len(F), dtype=int), missed == 0, np.isfinite(F).all(1) & np.isfinite(missed)
+    found[met & known] = ranks(F[met & known])
+    found[~met & known] = (
+        found[met & known].max(initial=-1) + 1 + np.unique(missed[~met & known], return_inverse=True)[1]
+    )
+    found[~known] = found[known].max(initial=-1) + 1
+    return found
+
+
+def order(F: Values, missed: Missed | None = None) -> list[int]:
+    """Sort points, best first: by level, and within a level by their contribution to its scaled hypervolume.
+
+    Each level is scaled by its own points, so points of other levels do not affect it; the reference is 1.1 in every
     objective. Of equal points only the first one contributes.
 
     Source: ranks as in Deb et al. 2002 (NSGA-II); within a rank as Beume et al. 2007, "SMS-EMOA: multiobjective
     selection based on dominated hypervolume", choose.
     """
-    rank, alone = ranks(F), np.zeros(len(F))
+    rank, alone = levels(F, missed), np.zeros(len(F))
     for level in np.unique(rank) if F.shape[1] > 1 else ():
         here = np.flatnonzero(rank == level)
         if np.isfinite(F[here]).all():
@@ -153,6 +175,24 @@ def objective_values(goals: Sequence[Goal], metrics: Mapping[str, float | None])
     return None if any(value is None for value in found) else [float(value) for value in found if value is not None]
 
 
+def points(values: Sequence[Sequence[float]], goals: Sequence[Goal]) -> tuple[Values, Missed]:
+    """The points by which objective values are ranked, and by how much each misses the bounds in all.
+
+    An objective with a bound is met or missed, and orders nothing beyond that; where all have one, the first does.
+    """
+    kept = [i for i, goal in enumerate(goals) if goal.bound is None] or [0]
+    F = to_minimize([[row[i] for i in kept] for row in values], [str(goals[i].direction) for i in kept])
+    missed = [sum(goal.shortfall(value) for goal, value in zip(goals, row, strict=True)) for row in values]
+    return F, np.array(missed, dtype=float)
+
+
+def best_choice(values: Sequence[Sequence[float]], goals: Sequence[Goal]) -> int:
+    """The knee of what meets the bounds; where nothing meets them, what misses them least."""
+    F, missed = points(values, goals)
+    met = np.flatnonzero(missed == 0)
+    return int(met[knee(F[met])]) if len(met) else order(F, missed)[0]
+
+
 def run_values(entry: Entry, goals: Sequence[Goal]) -> list[float] | None:
     """Return a run's objective values at its best epoch; None if any is missing."""
     metrics = entry.result.best.metrics if entry.result.best else {}
@@ -163,7 +203,7 @@ def rank_runs(entries: Sequence[Entry], goals: Sequence[Goal]) -> tuple[list[Ent
     """Order runs by several objectives: complete ones by `order`, then the others.
 
     Returns:
-        The runs, best first; the size of the front; and the run at its knee.
+        The runs, best first; the size of the front; and the run at its knee, which is the best choice.
 
     Raises:
         UserError: Data, split or metric definitions differ between the runs.
@@ -173,7 +213,8 @@ def rank_runs(entries: Sequence[Entry], goals: Sequence[Goal]) -> tuple[list[Ent
     complete = [(entry, values) for entry, values in judged if values is not None]
     if not complete:
         return by_one, 0, ""
-    F = to_minimize([values for _, values in complete], [str(goal.direction) for goal in goals])
+    values = [found for _, found in complete]
+    F, missed = points(values, goals)
     runs = {entry.run for entry, _ in complete}
-    ordered = [complete[i][0] for i in order(F)] + [entry for entry in by_one if entry.run not in runs]
-    return ordered, int((ranks(F) == 0).sum()), complete[knee(F)][0].run
+    ordered = [complete[i][0] for i in order(F, missed)] + [entry for entry in by_one if entry.run not in runs]
+    return ordered, int((levels(F, missed) == 0).sum()), complete[best_choice(values, goals)][0].run

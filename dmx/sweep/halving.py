@@ -12,7 +12,6 @@ trials have begun, the number of promoted trials is rounded up, so that a small 
 full budget.
 """
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -24,8 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from dmx.config import StudyConfig
 from dmx.config.objective import Goal
 from dmx.config.study import HalvingConfig
-from dmx.outcome import Outcome
-from dmx.results.pareto import order, ranks, to_minimize
+from dmx.results.pareto import levels, order, points
 from dmx.sweep.trial_queue import TrialQueue
 
 EPOCH = "epoch "
@@ -35,7 +33,8 @@ DUPLICATE_OF = "same as"
 DECISION = "decision "
 """Prefix (before an epoch's number) of the user attribute with the decisions made at that rung, the latest last."""
 Decision = Mapping[str, Any]
-"""As stored: trial, epoch, values, rank, place, number of trials at the rung, number promoted, whether it continues."""
+"""As stored: trial, epoch, values, rank, place, number of trials at the rung, number promoted, whether it continues; by
+how much it misses the objectives' bounds, if it does."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,8 @@ def decisions(trials: Sequence[FrozenTrial], config: StudyConfig, rung: int, *, 
     if not there:
         return []
     own = 0 if config.sampler.name != "grid" else -1  # a grid does not begin with the study's own experiment
-    numbers, F = list(there), to_minimize(list(there.values()), [str(goal.direction) for goal in config.goals])
-    rank, kept = ranks(F), (len(there) + (config.pruner.factor - 1) * last) // config.pruner.factor
+    numbers, (F, missed) = list(there), points(list(there.values()), config.goals)
+    rank, kept = levels(F, missed), (len(there) + (config.pruner.factor - 1) * last) // config.pruner.factor
     return [
         {
             "trial": numbers[i],
@@ -107,8 +106,9 @@ def decisions(trials: Sequence[FrozenTrial], config: StudyConfig, rung: int, *, 
             "trials": len(there),
             "kept": kept,
             "goes_on": place <= kept or numbers[i] == own,
+            **({"missed": float(missed[i])} if missed[i] else {}),
         }
-        for place, i in enumerate(order(F), start=1)
+        for place, i in enumerate(order(F, missed), start=1)
     ]
 
 
@@ -193,49 +193,15 @@ def ends(trials: Sequence[FrozenTrial], config: StudyConfig) -> Iterator[Turn]:
             yield next(Turn(trial.number, {**one, "ended": True}) for one in found if one["trial"] == trial.number)
 
 
-def rank_trials(trials: Sequence[FrozenTrial], config: StudyConfig) -> list[FrozenTrial]:
-    """Trials as the sampler sees them, best first, each with its rank as its single value.
-
-    Trials that reached a later rung rank higher; trials at the same rung are ranked by their values there. So the
-    sampler also learns from paused trials, and treats several objectives as one. Diverged and duplicate trials rank
-    last, which steers the sampler away from them.
-    """
-    unranked = {trial.number: trial for trial in trials if DUPLICATE_OF not in trial.user_attrs}
-    rows: list[FrozenTrial] = []
-    for rung in (config.experiment.epochs, *reversed(rungs(config))):
-        last = rung == config.experiment.epochs
-        there = {
-            n: final_values(trial) if last else values_at(trial, rung, config.goals[0]) for n, trial in unranked.items()
-        }
-        known = {number: found for number, found in there.items() if found is not None}
-        if known:
-            F = to_minimize([*known.values()], [str(goal.direction) for goal in config.goals])
-            rows += [unranked.pop([*known][i]) for i in order(F)]
-    worst = [t for t in trials if DUPLICATE_OF in t.user_attrs or t.user_attrs.get("outcome") == Outcome.DIVERGED]
-    numbers = {trial.number for trial in worst}
-    rows = [trial for trial in rows if trial.number not in numbers] + worst
-    return [with_value(trial, place) for place, trial in enumerate(rows)]
-
-
-def final_values(trial: FrozenTrial) -> list[float] | None:
-    """The values of a complete trial; None for pruned ones, whose last reported value Optuna would return."""
-    return trial.values if trial.state is TrialState.COMPLETE else None
-
-
-def with_value(trial: FrozenTrial, place: int) -> FrozenTrial:
-    """A copy of a trial in state COMPLETE with its rank as its value."""
-    ranked = copy.copy(trial)
-    ranked.state, ranked.values = TrialState.COMPLETE, [float(place)]
-    return ranked
-
-
 def describe(decision: Decision) -> str:
     """A decision in a sentence."""
     shown, kept = ", ".join(f"{value:.4g}" for value in decision["values"]), decision["kept"]
     own = " (the study's own experiment always does)" if decision["goes_on"] and decision["place"] > kept else ""
     what = "went on" if decision["goes_on"] else "ended" if decision.get("ended") else "paused"
+    missed = decision.get("missed")
+    rank = f"misses the bounds by {missed:.1%}" if missed else f"non-dominated rank {decision['rank']}"
     return (
         f"{what} after epoch {decision['epoch']} with {shown}: place "
-        f"{decision['place']} of {decision['trials']} (non-dominated rank {decision['rank']}), "
+        f"{decision['place']} of {decision['trials']} ({rank}), "
         f"where {kept} {'goes' if kept == 1 else 'go'} on{own}"
     )

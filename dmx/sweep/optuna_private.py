@@ -3,7 +3,7 @@
 `optuna>=5,<6` in pyproject.toml bounds it, and `tests/house/test_private_parts.py` names each use.
 """
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import optuna
@@ -47,21 +47,21 @@ def stale_trials(storage: BaseStorage, study_name: str) -> set[int]:
     return {storage.get_trial_number_from_id(trial_id) for trial_id in stale}
 
 
-class RankedStudy(optuna.Study):
-    """A study whose sampler sees the trials that `rank` returns, each with one value to minimise.
+class SamplerView(optuna.Study):
+    """A study whose sampler sees these trials alone, as they were when it was created.
 
     It follows `_BracketStudy` of Optuna's Hyperband pruner, which filters a study's trials on reading.
     """
 
-    def __init__(self, study: optuna.Study, rank: Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]) -> None:
-        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
-        self._directions = [StudyDirection.MINIMIZE]
-        self._rank = rank
+    def __init__(
+        self, study: optuna.Study, trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
+    ) -> None:
+        super().__init__(study.study_name, study._storage)
+        self._directions = [*directions]
+        self._thread_local.cached_all_trials = [*trials]
 
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        """The ranked trials; ranked only once if the sampler allows a cache."""
-        if not use_cache or self._thread_local.cached_all_trials is None:
-            self._thread_local.cached_all_trials = self._rank(super()._get_trials(deepcopy=False))
+        """The trials of the view, whether or not the sampler allows a cache."""
         return super()._get_trials(deepcopy, states, use_cache=True)

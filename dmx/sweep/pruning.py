@@ -24,7 +24,7 @@ from dmx.config.study import (
 from dmx.results.pareto import objective_values
 from dmx.sweep.halving import EPOCH, decide, decisions_of, describe
 from dmx.sweep.optuna_private import fixed_params
-from dmx.sweep.trial_queue import TrialQueue
+from dmx.sweep.trial_queue import ORIGIN, TrialQueue
 
 
 def make_pruner(config: PrunerConfig, epochs: int) -> BasePruner:
@@ -87,6 +87,8 @@ def explain_trial(trials: Sequence[FrozenTrial], number: int, config: StudyConfi
     trial = trials[number]
     outcome = trial.user_attrs.get("outcome", trial.state.name.lower())
     yield f"trial {number}: {outcome}" + (f" ({reason})" if (reason := trial.user_attrs.get("reason")) else "")
+    if ORIGIN in trial.user_attrs:
+        yield f"  its values are those of {trial.user_attrs[ORIGIN]} (warm_start)"
     for path, value in trial.params.items():
         shown = f"{value:.4g}" if isinstance(value, float) else str(value)
         yield f"  {path} = {shown}" + (" (given, not drawn)" if path in fixed_params(trial) else "")
@@ -101,3 +103,7 @@ def explain_trial(trials: Sequence[FrozenTrial], number: int, config: StudyConfi
     if trial.values and trial.state is TrialState.COMPLETE:
         shown = ", ".join(f"{goal.metric} {v:.4g}" for goal, v in zip(config.goals, trial.values, strict=True))
         yield f"  at its best epoch: {shown}"
+        for goal, value in zip(config.goals, trial.values, strict=True):
+            if goal.bound is not None:
+                missed = goal.shortfall(value)
+                yield f"  {'misses' if missed else 'meets'} {goal}" + (f" by {missed:.1%}" if missed else "")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dmx.config import ExperimentConfig, StudyConfig, parse_experiment
+from dmx.config.objective import Goal
 from dmx.errors import UserError, did_you_mean
 from dmx.experiment import UNFINISHED, Prepared, RunOptions, Tracking, prepare, run, run_id_of, tidy
 from dmx.experiment.beginning import check_weights_of_ended
@@ -71,7 +72,8 @@ def train_best(
         name: The study.
         home: The results folder.
         observer: Receives the events.
-        pick: With several objectives, the one to choose the trial by, or `knee`; None: the knee.
+        pick: With several objectives, the one to choose the trial by, or `knee`; None: the knee of what meets the
+            objectives' bounds.
         page: Renders the champion's evaluation on test as HTML.
 
     Raises:
@@ -117,8 +119,10 @@ def pick_trial(study: StudyConfig, complete: Sequence[Entry], pick: str | None) 
         raise UserError(f"--pick {pick}: study '{study.name}' has no such objective; {did_you_mean(str(pick), legal)}")
     if len(known) == 1:
         return rank(complete)[0].run
-    if pick in (None, "knee"):
+    if pick is None:
         return rank_runs(complete, study.goals)[2]
+    if pick == "knee":
+        return rank_runs(complete, [Goal(metric=goal.metric, direction=goal.direction) for goal in study.goals])[2]
     goal = known[str(pick)]
     judged = [(found[0], entry.run) for entry in complete if (found := run_values(entry, [goal])) is not None]
     return (max if goal.direction == "maximize" else min)(judged)[1]

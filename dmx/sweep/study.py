@@ -33,6 +33,7 @@ from dmx.sweep.halving import paused_at
 from dmx.sweep.storage import without_password
 from dmx.sweep.suggest import first_trials, left_out
 from dmx.sweep.trial_queue import TrialQueue, check_runs, open_queue
+from dmx.sweep.warm_start import WarmStart, keep_warm_start, read_warm_start
 from dmx.tracking import RunStart, RunTracker, open_run
 from dmx.tracking.forwarder import unsent
 from dmx.tracking.forwarder_client import forwarder
@@ -207,6 +208,7 @@ def prepare_study(config: StudyConfig, home: Home, url: str | None = None) -> It
     first_trials(config, space)  # raises for an invalid queue, before anything is written
     for path, value in left_out(space).items():
         log.warning("trial 0 is not the experiment as it stands: search.%s does not have its value, %s.", path, value)
+    warm = WarmStart() if (folder / STUDY).exists() else read_warm_start(config, space, home, url)
     with exclusive(folder):
         check_identity(folder / IDENTITY, base, f"study '{config.name}'")
         replace_text(folder / IDENTITY, json.dumps(identity_of(base), indent=1))
@@ -214,6 +216,8 @@ def prepare_study(config: StudyConfig, home: Home, url: str | None = None) -> It
         queue = open_queue(config, folder, url)
         check_runs(home, config.name, range(config.trials), queue.trials)
         share_definition(queue, config, identity_of(base))
+        if config.warm_start:
+            keep_warm_start(queue, warm)
         store_config(folder, config)
         if url is None:
             queue.release_all()  # this process has the study's lock, so there are no workers
@@ -316,10 +320,11 @@ def study_view(config: StudyConfig, space: Space) -> View:
 
 
 def _open_record(config: StudyConfig, home: Home, space: Space) -> RunTracker:
+    lineage = {"dmx.warm_start": config.warm_start.study} if config.warm_start else {}
     start = RunStart(
         experiment=config.name,
         name=f"{config.name} (study)",
-        tags={"dmx.role": "study", "dmx.study": config.name},
+        tags={"dmx.role": "study", "dmx.study": config.name, **lineage},
         params={f"search.{d.path}": str(d.search) for d in space.dimensions},
         view=study_view(config, space),
     )

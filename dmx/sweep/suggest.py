@@ -1,42 +1,51 @@
 """A trial's values: from Optuna's samplers, from designs that fix all trials beforehand, or from the first trials."""
 
 import hashlib
-import math
+import random
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import torch
+import optuna
 from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
-from torch.quasirandom import SobolEngine
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
 from dmx.config import StudyConfig
 from dmx.config.space import Dimension, Space, value_at
-from dmx.config.study import GpConfig, Nsga2Config, Nsga3Config, SamplerConfig, TpeConfig
+from dmx.config.study import GpConfig, Nsga2Config, Nsga3Config, RandomConfig, SamplerConfig, TpeConfig
 from dmx.errors import ConfigError, Problem
+from dmx.outcome import Outcome
 from dmx.registry import Choice
-from dmx.sweep.halving import rank_trials, rungs
-from dmx.sweep.optuna_private import RankedStudy, set_fixed_params
+from dmx.sweep.design import MAX_COMBINATIONS, count, design, grid
+from dmx.sweep.optuna_private import SamplerView, set_fixed_params
 from dmx.sweep.pruning import make_pruner
 from dmx.sweep.trial_queue import TrialQueue
+from dmx.sweep.view import by_place, view
 
-MAX_COMBINATIONS = 100_000
-"""The maximum number of combinations of a grid, equal to the maximum number of trials."""
+DRAWS = 10
+"""How often the sampler draws again where it proposes what an earlier trial has; then so many draws are random."""
+Values = Mapping[str, Any]
 
 
 def suggest(
-    queue: TrialQueue, config: StudyConfig, space: Space, number: int, first: Sequence[Mapping[str, Any]] = ()
+    queue: TrialQueue,
+    config: StudyConfig,
+    space: Space,
+    number: int,
+    first: Sequence[Values] = (),
+    told: Sequence[FrozenTrial] = (),
 ) -> tuple[Trial, dict[str, Any]]:
     """Suggest a value for every dimension that applies to a trial.
 
     Suggestions depend only on the seed and on the trials before this one: each dimension gets a sampler seeded from
-    (seed, trial, dimension), so restarts of the study, or a worker killed between two dimensions, change nothing. An
-    interrupted trial keeps the values that it already has.
+    (seed, trial, dimension), and all values are drawn before the first is stored. So restarts of the study, or a worker
+    killed between two dimensions, change nothing. An interrupted trial keeps the values that it already has.
 
     Args:
         queue: The study's trials.
@@ -44,37 +53,119 @@ def suggest(
         space: The search space.
         number: The trial, which this worker has claimed.
         first: Fixed values of the first trials; dimensions that they leave out are sampled.
+        told: Trials of an earlier study, best first.
 
     Returns:
         The trial, and its values by dimension path.
     """
-    make = partial(make_sampler, config.sampler)
+    given = first[number] if number < len(first) else {}
+    study = queue.load_study(RandomSampler(), make_pruner(config.pruner, config.experiment.epochs))
     trial_id = queue.trial_id(number)
-    study = queue.load_study(
-        make(derived_seed(config.seed, number, "")), make_pruner(config.pruner, config.experiment.epochs)
-    )
-    if rungs(config):
-        study = RankedStudy(study, partial(rank_trials, config=config))
-    if number < len(first):
-        set_fixed_params(queue.storage, trial_id, first[number])
-    trial = Trial(study, trial_id)
+    if given:
+        set_fixed_params(queue.storage, trial_id, given)
+    stored = queue.storage.get_trial(trial_id).params
+    values = follow(space, stored)
+    if values is None:
+        proposals = Proposals(config, space, study, queue.trials(), number, told)
+        values = proposals.unlike_the_others(given)
+        if not stored.items() <= values.items():  # other trials have ended since some of the values were stored
+            values = proposals.unlike_the_others({**given, **stored})
+        for dimension in space.dimensions:
+            if dimension.path in values.keys() - stored.keys():
+                wanted = distribution(dimension)
+                inner = wanted.to_internal_repr(values[dimension.path])
+                queue.storage.set_trial_param(trial_id, dimension.path, inner, wanted)
+    return Trial(study, trial_id), values
+
+
+def follow(space: Space, stored: Values) -> dict[str, Any] | None:
+    """The values of all dimensions that apply; None if one is missing."""
     values: dict[str, Any] = {}
     for dimension in space.dimensions:
         if dimension.applies(values):
-            study.sampler = make(derived_seed(config.seed, number, dimension.path))
-            values[dimension.path] = suggest_value(trial, dimension)
-    return Trial(queue.load_study(RandomSampler()), trial_id) if rungs(config) else trial, values
+            if dimension.path not in stored:
+                return None
+            values[dimension.path] = stored[dimension.path]
+    return values
 
 
-def suggest_value(trial: Trial, dimension: Dimension) -> Any:
-    """Sample a value for a dimension with the trial's sampler."""
-    wanted = distribution(dimension)
-    if isinstance(wanted, CategoricalDistribution):
-        return trial.suggest_categorical(dimension.path, wanted.choices)
-    if isinstance(wanted, IntDistribution):
-        return trial.suggest_int(dimension.path, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
-    assert isinstance(wanted, FloatDistribution)
-    return trial.suggest_float(dimension.path, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
+@dataclass(frozen=True)
+class Proposals:
+    """What a study's sampler proposes for one trial.
+
+    Attributes:
+        config: The study.
+        space: The search space.
+        study: The study in Optuna.
+        trials: Its trials, as they are now.
+        number: The trial to make proposals for.
+        told: Trials of an earlier study, best first.
+    """
+
+    config: StudyConfig
+    space: Space
+    study: optuna.Study
+    trials: Sequence[FrozenTrial]
+    number: int
+    told: Sequence[FrozenTrial] = ()
+
+    def unlike_the_others(self, given: Values) -> dict[str, Any]:
+        """Propose values that no other trial has, as long as there are any.
+
+        A sampler that has found a good place proposes it again and again, and each time it would use up a trial. So
+        another draw is made, and after some draws one at random; a space that is nearly used up is searched for what
+        is left of it.
+        """
+        crashed = {trial.number for trial in self.trials if trial.user_attrs.get("outcome") == Outcome.CRASHED}
+        others = {frozenset(t.params.items()) for t in self.trials if t.number not in {*crashed, self.number}}
+        seen = self._view()
+        values = self._drawn(seen, given, self.config.sampler, 0)
+        if values.keys() <= given.keys():
+            return values
+        for attempt in range(1, 2 * DRAWS + 1):
+            if frozenset(values.items()) not in others:
+                return values
+            sampler = self.config.sampler if attempt <= DRAWS else RandomConfig(name="random")
+            values = self._drawn(seen, given, sampler, attempt)
+        return self._left(given, others) or values
+
+    def _view(self) -> SamplerView:
+        directions = [StudyDirection.MINIMIZE] if by_place(self.config) else self.study.directions
+        return SamplerView(self.study, view(self.trials, self.config, self.told), directions)
+
+    def _drawn(self, seen: SamplerView, given: Values, config: SamplerConfig, attempt: int) -> dict[str, Any]:
+        """The values of one draw, in the way of Optuna's `Trial`: some parameters at once, the others one by one."""
+        trial = next(trial for trial in self.trials if trial.number == self.number)
+        values: dict[str, Any] = {}
+        at_once: dict[str, Any] | None = None
+        for dimension in self.space.dimensions:
+            path, wanted = dimension.path, distribution(dimension)
+            if not dimension.applies(values):
+                continue
+            if path in given or wanted.single():
+                found = given.get(path, dimension.ends()[0])
+            else:
+                label = f"{path}#{attempt}" if attempt else path
+                sampler = make_sampler(config, derived_seed(self.config.seed, self.number, label))
+                if at_once is None:
+                    at_once = sampler.sample_relative(seen, trial, sampler.infer_relative_search_space(seen, trial))
+                known = path in at_once and dimension.holds(at_once[path])
+                found = at_once[path] if known else sampler.sample_independent(seen, trial, path, wanted)
+            values[path] = wanted.to_external_repr(wanted.to_internal_repr(found))
+        return values
+
+    def _left(self, given: Values, others: set[frozenset[tuple[str, Any]]]) -> dict[str, Any] | None:
+        """One of the combinations that no other trial has; None if there is none, or they cannot be counted."""
+        if any(count(dimension) is None for dimension in self.space.dimensions):
+            return None
+        every = islice(grid(self.space.dimensions, {}), MAX_COMBINATIONS)
+        left = [
+            values
+            for values in every
+            if frozenset(values.items()) not in others
+            and all(values[path] == value for path, value in given.items() if path in values)
+        ]
+        return random.Random(derived_seed(self.config.seed, self.number, "")).choice(left) if left else None
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
@@ -113,8 +204,8 @@ def derived_seed(seed: int, number: int, path: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}/{path}".encode()).digest()[:4])
 
 
-def first_trials(config: StudyConfig, space: Space) -> list[dict[str, Any]]:
-    """The fixed values of the first trials: the study's own experiment as the baseline, then its queue.
+def first_trials(config: StudyConfig, space: Space, earlier: Sequence[Values] = ()) -> list[dict[str, Any]]:
+    """The fixed values of the first trials: the study's own experiment as the baseline, its queue, the earlier study's.
 
     For a space-filling design its points follow; a grid has only its combinations. Values that are not fixed, or that
     lie outside the space, are sampled.
@@ -134,7 +225,7 @@ def first_trials(config: StudyConfig, space: Space) -> list[dict[str, Any]]:
     points = design(config, space)
     if config.sampler.name == "grid" and points is not None:
         return points
-    return [own_values(space), *(dict(values) for values in config.queue), *(points or ())]
+    return [own_values(space), *(dict(values) for values in (*config.queue, *earlier)), *(points or ())]
 
 
 def own_values(space: Space) -> dict[str, Any]:
@@ -157,94 +248,3 @@ def left_out(space: Space) -> dict[str, Any]:
         for dimension in space.dimensions
         if dimension.applies(own) and dimension.path not in own
     }
-
-
-def design(config: StudyConfig, space: Space) -> list[dict[str, Any]] | None:
-    """The values of every trial of a design: the combinations of a grid, or the points of a Sobol sequence.
-
-    Returns:
-        The values; None if the sampler suggests trials one after the other.
-
-    Raises:
-        ConfigError: There are fewer combinations than trials, or infinitely many.
-    """
-    if config.sampler.name == "qmc":
-        return sobol(space, config.trials, config.seed)
-    if config.sampler.name != "grid":
-        return None
-    endless = [dimension.path for dimension in space.dimensions if count(dimension) is None]
-    problems = [Problem(f"search.{path}", "a grid needs a list, or a range with a `step`") for path in endless]
-    combinations = [] if problems else list(islice(grid(space.dimensions, {}), MAX_COMBINATIONS + 1))
-    if len(combinations) > MAX_COMBINATIONS:
-        what = f"the grid has more than {MAX_COMBINATIONS:,} combinations; take fewer values or larger steps"
-        problems = [Problem("search", what)]
-    elif not problems and len(combinations) < config.trials:
-        what = f"the grid has {len(combinations)} combinations, but trials is {config.trials}"
-        problems = [Problem("trials", f"{what}; lower it to {len(combinations)}")]
-    if problems:
-        raise ConfigError(f"study '{config.name}'", problems)
-    return combinations
-
-
-def grid(dimensions: tuple[Dimension, ...], values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every combination of the applicable dimensions; the last dimension varies fastest."""
-    if not dimensions:
-        yield dict(values)
-        return
-    first, *rest = dimensions
-    if not first.applies(values):
-        yield from grid(tuple(rest), values)
-        return
-    for number in range(count(first) or 0):
-        yield from grid(tuple(rest), {**values, first.path: nth(first, number)})
-
-
-def step_of(dimension: Dimension) -> float | None:
-    """The step of a range; None if it is continuous."""
-    search = dimension.search
-    assert not isinstance(search, Choice)
-    return search.step or (1 if dimension.whole and not search.log else None)
-
-
-def count(dimension: Dimension) -> int | None:
-    """The number of values of a dimension; None if there are infinitely many."""
-    search = dimension.search
-    if isinstance(search, Choice):
-        return len(search.values)
-    step = step_of(dimension)
-    return None if step is None else math.floor(min((search.high - search.low) / step + 1e-9, 2**53)) + 1
-
-
-def nth(dimension: Dimension, number: int) -> Any:
-    """The value at index `number` of a finite dimension, computed directly, as there may be too many for a list."""
-    search = dimension.search
-    if isinstance(search, Choice):
-        return search.values[number]
-    value = search.low + number * (step_of(dimension) or 1)
-    return int(value) if dimension.whole else value
-
-
-def sobol(space: Space, trials: int, seed: int) -> list[dict[str, Any]]:
-    """The values of trial k from point k of a scrambled Sobol sequence; inapplicable dimensions skip a coordinate."""
-    found = []
-    engine = SobolEngine(len(space.dimensions), scramble=True, seed=seed)  # type: ignore[no-untyped-call]
-    for point in engine.draw(trials, dtype=torch.float64):
-        values: dict[str, Any] = {}
-        for u, dimension in zip(point, space.dimensions, strict=True):
-            if dimension.applies(values):
-                values[dimension.path] = quantile(dimension, float(u))
-        found.append(values)
-    return found
-
-
-def quantile(dimension: Dimension, u: float) -> Any:
-    """The value of a dimension at the quantile u in [0, 1)."""
-    values = count(dimension)
-    if values is not None:
-        return nth(dimension, int(u * values))
-    search = dimension.search
-    assert not isinstance(search, Choice)
-    if search.log:
-        value = search.low * (search.high / search.low) ** u
-        return round(value) if dimension.whole else value
-    return search.low + u * (search.high - search.low)

@@ -28,8 +28,8 @@ from dmx.sweep.optuna_private import has_heartbeat, stale_trials
 from dmx.sweep.storage import HEARTBEAT_INTERVAL, open_database, open_journal
 from dmx.tracking.home import Home
 
-OWNER, RUN = "owner", "run"
-"""User attributes of a trial: the worker that claimed it last, and its run."""
+OWNER, RUN, ORIGIN = "owner", "run", "warm start"
+"""User attributes of a trial: the worker that claimed it last, its run, and the earlier run whose values it has."""
 log = logging.getLogger(__name__)
 
 

@@ -5,7 +5,7 @@ their process.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,7 +30,8 @@ from dmx.sweep.halving import DUPLICATE_OF, EPOCH, Turn, last_passed, paused_at,
 from dmx.sweep.pruning import report_epoch
 from dmx.sweep.storage import HEARTBEAT_INTERVAL
 from dmx.sweep.suggest import first_trials, suggest
-from dmx.sweep.trial_queue import RUN, TrialQueue, check_runs, trial_run_id
+from dmx.sweep.trial_queue import ORIGIN, RUN, TrialQueue, check_runs, trial_run_id
+from dmx.sweep.warm_start import kept_warm_start
 from dmx.tracking import RunStart, open_run, sync
 from dmx.tracking.home import CHECKPOINT, Home
 from dmx.training.result import RunResult
@@ -69,7 +70,9 @@ class Worker:
     stale_since: dict[int, float] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self.first = first_trials(self.config, self.space)
+        self.warm = kept_warm_start(self.queue)
+        self.told = self.warm.trials(self.space)
+        self.first = first_trials(self.config, self.space, self.warm.queue)
 
     def run_trials(self) -> Iterator[RunResult]:
         """Run trials until all have finished or this worker is interrupted; yield each result.
@@ -105,7 +108,7 @@ class Worker:
         self.observer.trial_claimed(number)
         try:
             with self.queue.heartbeat(number):
-                trial, values = suggest(self.queue, self.config, self.space, number, self.first)
+                trial, values = suggest(self.queue, self.config, self.space, number, self.first, self.told)
                 self._check_run(trial)
                 if turn.decision is not None and not record(trial, turn.decision):
                     return None  # another worker was faster
@@ -137,6 +140,9 @@ class Worker:
         if RUN in trial.user_attrs:
             return
         check_runs(self.home, self.config.name, [trial.number], self.queue.trials)
+        place = trial.number - 1 - len(self.config.queue)  # behind the experiment itself and the queue
+        if 0 <= place < len(self.warm.runs):
+            trial.set_user_attr(ORIGIN, self.warm.runs[place])
         trial.set_user_attr(RUN, self.run_id(trial.number))
 
     def _stored_result(self, trial: Trial) -> RunResult | None:
@@ -171,7 +177,9 @@ class Worker:
         return result
 
     def _tags(self, trial: Trial) -> dict[str, str]:
-        return {"dmx.role": "trial", "dmx.study": self.config.name, "dmx.trial": str(trial.number)}
+        tags = {"dmx.role": "trial", "dmx.study": self.config.name, "dmx.trial": str(trial.number)}
+        origin = trial.user_attrs.get(ORIGIN)
+        return {**tags, "dmx.warm_start": origin} if origin else tags
 
     def _train(self, trial: Trial, values: dict[str, Any]) -> RunResult:
         tracking = Tracking(self.config.name, self._tags(trial), trial.params)
@@ -180,8 +188,8 @@ class Worker:
             config = parse_experiment(self.space.raw(values), f"trial {trial.number}")
             trial.set_user_attr(FINGERPRINT, config.fingerprint)
             prepared = prepare(config, self.home, self.observer.loading, load=False, measure=self.config.measured)
-            known = too_large(prepared, self.config.limits)
-            known = known or duplicate_result(trial, prepared, self.queue, self.home)
+            known = too_large(trial, prepared, self.config.limits)
+            known = known or duplicate_result(trial, config.fingerprint, prepared.weights, self.queue, self.home)
             if known:
                 run_known(prepared, *place, tracking, known)
                 return known
@@ -217,6 +225,9 @@ class Worker:
             stored = read_result(self.home.run(run_id))
             assert stored is not None  # written before the result is reported to Optuna
             values = run_values(Entry(run_id, *stored), self.config.goals)
+            for goal, value in zip(self.config.goals, values or (), strict=bool(values)):
+                if goal.bound is not None:
+                    constrain(trial, f"bound.{goal.metric}", goal.shortfall(value))
         with suppress(UpdateFinishedTrialError):  # already reported, before the connection broke
             trial.study.tell(trial, values, state=state, skip_if_finished=True)
         tidy(self.home.run(run_id), result.outcome, self.config.experiment, trial=True)
@@ -226,25 +237,34 @@ class Worker:
         return trial_run_id(self.config.name, number)
 
 
-def too_large(prepared: Prepared, limits: LimitsConfig) -> RunResult | None:
-    """A result for a network beyond the study's limits; None within them."""
+def too_large(trial: Trial, prepared: Prepared, limits: LimitsConfig) -> RunResult | None:
+    """A result for a network beyond the study's limits, and by how much, for the sampler; None within them."""
     for what, found in costs(prepared).items():
         limit = getattr(limits, what)
         if limit is not None and found > limit:
+            constrain(trial, f"limits.{what}", found / limit - 1)
             text = f"{found:,.10g} {what}, and limits.{what} is {limit:,.10g}"
             return RunResult(Outcome.PRUNED, text, None, 0, 0, 0.0)
     return None
 
 
-def duplicate_result(trial: Trial, prepared: Prepared, queue: TrialQueue, home: Home) -> RunResult | None:
+def constrain(trial: Trial, what: str, excess: float) -> None:
+    """Tell Optuna by how much a trial exceeds a limit, unless a killed worker has told it already."""
+    if what not in trial.constraints:
+        trial.set_constraint(what, excess)
+
+
+def duplicate_result(
+    trial: Trial, fingerprint: str, weights: Mapping[str, Any], queue: TrialQueue, home: Home
+) -> RunResult | None:
     """The result of another trial with the same configuration and weights, which this one would reproduce."""
     if checkpoint_id(home, trial_run_id(queue.study_name, trial.number)):
         return None  # this trial has already started training
     for other in queue.trials():
-        if other.number == trial.number or other.user_attrs.get(FINGERPRINT) != prepared.config.fingerprint:
+        if other.number == trial.number or other.user_attrs.get(FINGERPRINT) != fingerprint:
             continue
         found = read_result(home.run(trial_run_id(queue.study_name, other.number)))
-        if found is None or found[0].outcome not in REPEATABLE or found[1].get("weights", {}) != prepared.weights:
+        if found is None or found[0].outcome not in REPEATABLE or found[1].get("weights", {}) != weights:
             continue
         same = f"the same as trial {other.number}"
         if other.state.is_finished():

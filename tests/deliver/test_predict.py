@@ -15,12 +15,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from helpers.serving import wait_until
+from helpers.small_runs import small_run
 
 from dmx.cli.predict import predict as command
-from dmx.config import parse_experiment
 from dmx.deliver.champion import register
 from dmx.errors import UserError
-from dmx.experiment import Tracking, prepare, run
 from dmx.tracking import Home
 from dmx.tracking.syncing import sync
 from dmx.training.checkpoint import load_weights
@@ -29,16 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The `noload` loader strategy:Dep
 
 
 def train(home: Home, data: Path, name: str, inputs: str, *, stores: bool) -> None:
-    config = {
-        "name": name,
-        "data": {"root": str(data), "split": {"val": 0.25, "test": 0.25}},
-        "model": {"name": "depthmasknet", "width": 4, "inputs": inputs},
-        "loss": {"mask": "bce_dice", "depth": "l1"},
-        "optimizer": {"name": "adamw", "lr": 1e-3},
-        "stages": [{"epochs": 1, "size": 32, "batch_size": 8}],
-    }
-    prepared = prepare(parse_experiment(config, name), home)
-    run(prepared, home, name, Tracking("tiny", {"dmx.role": "run"}, stores=stores))
+    prepared = small_run(home, data, name, inputs, stores=stores)
     if stores:
         wait_until(lambda: sync(home, name) == 0)  # under load the forwarder may take longer than a run waits for it
         load_weights(home.run(name) / "best.safetensors", prepared.model)
@@ -99,9 +89,6 @@ def test_what_is_wrong_is_said_and_nothing_is_left(home: Home, photographs: Path
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="there is no picture"):
         invoke(home, "alone", tmp_path / "empty", out)
-    (photographs / "c.png").write_bytes((photographs / "a.png").read_bytes()[:300])
-    with pytest.raises(UserError, match=r"c\.png"):
-        invoke(home, "alone", photographs, out)
     (photographs / "a.jpg").write_bytes((photographs / "b.jpg").read_bytes())
     with pytest.raises(UserError, match=r"a\.png and .*a\.jpg have one name"):
         invoke(home, "alone", photographs, out)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dmx.datatools.synth import synth
-from dmx.sweep.suggest import grid
+from dmx.sweep.design import grid
 from dmx.tracking import Home
 
 ROOT = Path(__file__).parent.parent.parent / "benchmarks"
@@ -30,6 +30,7 @@ SMOKE: dict[str, tuple[str, ...]] = {
     "search.py": ("--table", "curves.jsonl", "--seeds", "1", "--without-ray"),
     "mends.py": ("--data", "data", "--unseen", "data", "--results", "results.jsonl", "--figure", "figure.svg"),
     "model_comparison.py": ("upsampling", "--data", "data", "--results", "results.jsonl", "--write", "tables.md"),
+    "predict.py": ("--photographs", "4", "--photograph", "48x64", "--size", "32x32", "--batch", "2", "--rounds", "1"),
     "startup.py": ("--calls", "1"),
     "training.py": ("--rounds", "1", "--batch", "2"),
     "workers.py": ("--trials", "2", "--rounds", "1"),

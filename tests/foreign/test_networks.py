@@ -115,7 +115,7 @@ def test_what_cannot_be_run_is_refused(tmp_path: Path, pictures: Any, monkeypatc
     with pytest.raises(UserError, match=r"is no folder of a Hugging Face model \(it has no config.json\)"):
         open_network(f"hf:{tmp_path}", Settings())
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UserError, match=r"others needs onnxruntime; install it by `pip install dmx\[depth\]`"):
+    with pytest.raises(UserError, match=r"this needs onnxruntime; install it by `pip install dmx\[depth\]`"):
         open_network(str(endless), METRIC)
 
 

@@ -27,7 +27,12 @@ LINES = (
     ),
     *("train absent.yaml -s seed=1", "train --resume st-0001", "lr-find absent.yaml --from 1e-6 --to 1 --steps 20"),
     *("sweep study.yaml --trials 2 --timeout 1h --workers 1 -s trials=3", "worker st --storage sqlite:///none.db"),
-    *("train-best none --pick knee", "evaluate none data --part val --json", "predict none data/image out", "sync"),
+    *(
+        "train-best none --pick knee",
+        "evaluate none data --part val --json",
+        "predict none data/image out --tta flip",
+        "sync",
+    ),
     *(
         "data check data --workers 1 --worst 3",
         "data stats data --workers 1",

@@ -111,7 +111,7 @@ def test_the_ways_in_take_what_dmx_gives() -> None:
     assert isinstance(FrozenTrial.system_attrs, property) or "system_attrs" in inspect.getsource(FrozenTrial)
 
 
-def test_a_study_has_the_attributes_that_a_ranked_study_sets() -> None:
+def test_a_study_has_the_attributes_that_a_view_sets() -> None:
     study = optuna.create_study()
     assert study._thread_local.cached_all_trials is None
     assert study._directions == study.directions

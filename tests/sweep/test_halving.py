@@ -13,10 +13,11 @@ from dmx.config import StudyConfig, parse_study
 from dmx.config.space import Space, build_space
 from dmx.errors import ConfigError
 from dmx.results.ranking import results
-from dmx.sweep.halving import Turn, last_passed, paused_at, rank_trials, record, rungs, turns
+from dmx.sweep.halving import Turn, last_passed, paused_at, record, rungs, turns
 from dmx.sweep.pruning import explain_trial, report_epoch
 from dmx.sweep.suggest import first_trials, suggest
 from dmx.sweep.trial_queue import TrialQueue, open_queue
+from dmx.sweep.view import in_order, view
 from dmx.tracking import Home
 
 Make = Callable[..., dict[str, Any]]
@@ -166,7 +167,7 @@ def test_the_sampler_sees_trials_that_came_further_as_better(tmp_path: Path, tin
     """
     config, space, queue = made(tiny_study, tmp_path)
     Played(config, space, queue, flat(8, 2, 5, 6, 1, 9)).to_the_end()
-    seen = rank_trials(queue.trials(), config)
+    seen = view(queue.trials(), config)
     assert {trial.state for trial in seen} == {TrialState.COMPLETE}
     assert [trial.values for trial in seen] == [[float(place)] for place in range(6)]
     assert [max(trial.intermediate_values) for trial in seen] == [4, 4, 4, 2, 1, 1]
@@ -189,7 +190,7 @@ def test_divergence_reaches_the_sampler(tmp_path: Path, tiny_study: Make, outcom
     config, space, queue = made(tiny_study, tmp_path, search=search, trials=30, seed=1)
     drawn = Failing(config, space, queue, flat(*([1.0] * 30))).to_the_end().drawn
     failed = [number for number in range(30) if drawn[number]["optimizer"] == "sgd"]
-    seen = [trial.number for trial in rank_trials(queue.trials(), config)]
+    seen = [trial.number for trial in in_order(queue.trials(), config)]
     assert seen[-len(failed) :] == failed if teaches else {*seen}.isdisjoint(failed)
     late = sum(number >= 10 for number in failed)  # of 20, when enough has been seen
     assert late <= 6 if teaches else late >= 14

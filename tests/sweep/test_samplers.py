@@ -10,7 +10,8 @@ from helpers.sweeping import claim_next
 from dmx.config import StudyConfig, parse_study
 from dmx.config.space import Space, build_space
 from dmx.errors import ConfigError
-from dmx.sweep.suggest import design, first_trials, suggest
+from dmx.sweep.design import design
+from dmx.sweep.suggest import first_trials, suggest
 from dmx.sweep.trial_queue import open_queue
 
 Make = Callable[..., dict[str, Any]]

@@ -48,6 +48,7 @@ def test_a_network_beyond_the_limits_is_not_trained(tmp_path: Path, tiny_study: 
     }
     pruned = next(trial for trial in trials if trial.state is TrialState.PRUNED)
     assert pruned.user_attrs["reason"].endswith(" parameters, and limits.parameters is 100,000")
+    assert pruned.constraints.keys() == {"limits.parameters"}  # by how much, for the sampler
     assert "train/loss" not in (tmp_path / f"runs/tiny-{pruned.number:04d}/journal.jsonl").read_text()
     assert mlflow_runs(tmp_path)[f"tiny-{pruned.number:04d}"].data.tags["dmx.outcome"] == "pruned"
 

@@ -40,13 +40,22 @@ DILATED = "an encoder whose strides can be replaced by dilation (no VGG, DenseNe
 NO_MIXED = "an encoder with features at a half, a quarter, ..., a 32nd of the size (no Mix Transformer)"
 
 
-def register(name: str, source: str, least_batch: int = 1) -> Callable[[Callable[P, SmpNet]], Callable[P, SmpNet]]:
-    """Register an architecture, with the common parameters appended to its docstring."""
+GRIDS = "it pools over a grid of places, and ONNX has no such pooling where the size is free"
+
+
+def register(
+    name: str, source: str, least_batch: int = 1, fixed_size: str = ""
+) -> Callable[[Callable[P, SmpNet]], Callable[P, SmpNet]]:
+    """Register an architecture, with the common parameters appended to its docstring.
+
+    `fixed_size` says why it is exported at a fixed size only, where it is.
+    """
 
     def take(function: Callable[P, SmpNet]) -> Callable[P, SmpNet]:
         function.__doc__ = f"{function.__doc__}{PARAMETERS}"
         named = f"{source}; segmentation-models-pytorch"
-        return models.register(name, source=named, least_batch=least_batch, licence=licence_of_weights)(function)
+        facts = {"least_batch": least_batch, "licence": licence_of_weights, "fixed_size": fixed_size}
+        return models.register(name, source=named, **facts)(function)
 
     return take
 
@@ -121,7 +130,7 @@ def fpn(
     return build(Architecture("FPN"), encoder, form, inputs, weights, details)
 
 
-@register("pspnet", "Zhao et al. 2017")
+@register("pspnet", "Zhao et al. 2017", fixed_size=GRIDS)
 def pspnet(
     *,
     encoder: Encoder = "resnet18",
@@ -173,7 +182,7 @@ def pan(
     return build(Architecture("PAN", DILATED, least=128, least_batch=2), encoder, form, inputs, weights, details)
 
 
-@register("upernet", "Xiao et al. 2018", least_batch=2)
+@register("upernet", "Xiao et al. 2018", least_batch=2, fixed_size=GRIDS)
 def upernet(
     *,
     encoder: Encoder = "resnet18",

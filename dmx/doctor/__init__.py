@@ -1,0 +1,1 @@
+"""What `dmx doctor` looks at; it changes and locks nothing."""

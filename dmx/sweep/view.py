@@ -1,0 +1,160 @@
+"""What a sampler sees of a study: finished trials in one order, those that failed behind them, and those that run.
+
+TPE asks of one objective only which trials are among the best, so each trial gets its place as its single value. That
+is the same proposal as from the values themselves, and has a place for what has no value: a trial that was paused,
+pruned, is over the study's limits or has diverged. Other samplers see values where they can.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from optuna.trial import FrozenTrial, TrialState
+
+from dmx.config import StudyConfig
+from dmx.config.study import GpConfig, TpeConfig
+from dmx.outcome import Outcome
+from dmx.results.pareto import order, points
+from dmx.sweep.halving import DUPLICATE_OF, EPOCH, rungs, values_at
+
+AVOIDED = (Outcome.DIVERGED, Outcome.UNDEFINED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
+"""Outcomes that a trial owes to its values, so that the sampler must learn from them. A crash may be the machine's."""
+
+
+TOLD = 30
+"""How many trials of an earlier study the sampler is told of at first; each own trial takes the place of one."""
+T = TypeVar("T")
+
+
+def by_place(config: StudyConfig) -> bool:
+    """Whether the sampler sees the places of trials instead of their values."""
+    if not isinstance(config.sampler, TpeConfig | GpConfig):
+        return False
+    if rungs(config) or config.warm_start or any(goal.bound is not None for goal in config.goals):
+        return True
+    return isinstance(config.sampler, TpeConfig) and len(config.goals) == 1
+
+
+def view(trials: Sequence[FrozenTrial], config: StudyConfig, told: Sequence[FrozenTrial] = ()) -> list[FrozenTrial]:
+    """The study's trials as its sampler sees them.
+
+    Genetic samplers and designs see them as they are: the offspring are of trials that ended well in any case.
+
+    Args:
+        trials: The study's trials.
+        config: The study.
+        told: Trials of an earlier study, best first.
+    """
+    if not isinstance(config.sampler, TpeConfig | GpConfig):
+        return [*trials]
+    ordered = in_order(trials, config)
+    placed = {trial.number for trial in ordered}
+    running = [as_running(trial) for trial in trials if trial.number not in placed and begun(trial)]
+    if by_place(config):
+        return [with_values(trial, [float(place)]) for place, trial in enumerate(blended(ordered, told))] + running
+    complete = [trial for trial in ordered if trial.state is TrialState.COMPLETE and not avoided(trial)]
+    if not complete:
+        return running
+    F = np.array([trial.values for trial in complete])
+    signs = np.array([-1.0 if goal.direction == "maximize" else 1.0 for goal in config.goals])
+    worst = ((F * signs).max(0) * signs).tolist()
+    return [*complete, *(with_values(trial, worst) for trial in ordered if avoided(trial)), *running]
+
+
+def blended(own: Sequence[FrozenTrial], told: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Merge a study's trials with those of an earlier one, both best first, by the share of each that is better.
+
+    Each own trial takes the place of an earlier one, until none of these is left.
+    """
+    left = thinned(told, max(0, len(told) - len(own)))
+    shares = [((i + 0.5) / len(own), 0, trial) for i, trial in enumerate(own)]
+    shares += [((i + 0.5) / len(left), 1, trial) for i, trial in enumerate(left)]
+    return [trial for *_, trial in sorted(shares, key=lambda one: one[:2])]
+
+
+def thinned(rows: Sequence[T], count: int) -> list[T]:
+    """Up to `count` of the rows, evenly spaced over their order."""
+    return [rows[int((i + 0.5) * len(rows) / count)] for i in range(count)] if count < len(rows) else [*rows]
+
+
+def begun(trial: FrozenTrial) -> bool:
+    """Whether a trial has its values and will go on, even if its worker has just died."""
+    return not trial.state.is_finished() and bool(trial.params)
+
+
+def avoided(trial: FrozenTrial) -> bool:
+    """Whether the sampler should keep away from a trial: it failed by its values, is over a limit, or a duplicate."""
+    return DUPLICATE_OF in trial.user_attrs or trial.user_attrs.get("outcome") in AVOIDED or over_limits(trial)
+
+
+def over_limits(trial: FrozenTrial) -> bool:
+    """Whether a trial ended before its first step, because its network is over the study's limits."""
+    reported = trial.intermediate_values or any(key.startswith(EPOCH) for key in trial.user_attrs)
+    return trial.state is TrialState.PRUNED and not reported
+
+
+def in_order(trials: Sequence[FrozenTrial], config: StudyConfig) -> list[FrozenTrial]:
+    """All trials of which something is known, best first.
+
+    With halving, trials that reached a later rung come first, and trials at the same rung by their values there.
+    Otherwise the complete ones come first, then the pruned ones, the later the better. Those to avoid are last.
+    """
+    good = [trial for trial in trials if not avoided(trial)]
+    ordered = by_rungs(good, config) if rungs(config) else by_end(good, config)
+    return ordered + sorted((trial for trial in trials if avoided(trial)), key=how_bad)
+
+
+def by_rungs(trials: Sequence[FrozenTrial], config: StudyConfig) -> list[FrozenTrial]:
+    """Complete trials, and then those at each rung from the last down, best first."""
+    unranked = {trial.number: trial for trial in trials}
+    rows: list[FrozenTrial] = []
+    for rung in (config.experiment.epochs, *reversed(rungs(config))):
+        last = rung == config.experiment.epochs
+        there = {
+            n: final_values(trial) if last else values_at(trial, rung, config.goals[0]) for n, trial in unranked.items()
+        }
+        known = {number: found for number, found in there.items() if found is not None}
+        rows += [unranked.pop([*known][i]) for i in best_first([*known.values()], config)]
+    return rows
+
+
+def by_end(trials: Sequence[FrozenTrial], config: StudyConfig) -> list[FrozenTrial]:
+    """Complete trials, best first, and then pruned ones by their last epoch and the value there, as Optuna has them."""
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    pruned = [trial for trial in trials if trial.state is TrialState.PRUNED]
+
+    def key(trial: FrozenTrial) -> tuple[int, float]:
+        epoch, value = max(trial.intermediate_values.items(), default=(0, 0.0))
+        return -epoch, config.experiment.objective.descending(value)
+
+    return [complete[i] for i in best_first([t.values for t in complete], config)] + sorted(pruned, key=key)
+
+
+def best_first(values: Sequence[Sequence[float]], config: StudyConfig) -> list[int]:
+    """The order of objective values, best first."""
+    return order(*points(values, config.goals)) if values else []
+
+
+def how_bad(trial: FrozenTrial) -> tuple[bool, float, int]:
+    """The order of trials to avoid: the nearest to the limits first, then those that failed."""
+    return not over_limits(trial), sum(max(0.0, excess) for excess in trial.constraints.values()), trial.number
+
+
+def final_values(trial: FrozenTrial) -> list[float] | None:
+    """The values of a complete trial; None for pruned ones, whose last reported value Optuna would return."""
+    return trial.values if trial.state is TrialState.COMPLETE else None
+
+
+def with_values(trial: FrozenTrial, values: list[float]) -> FrozenTrial:
+    """A copy of a trial in state COMPLETE with these values, and without constraints: they are in the order already."""
+    seen = copy.copy(trial)
+    seen.state, seen.values, seen.system_attrs = TrialState.COMPLETE, values, {}
+    return seen
+
+
+def as_running(trial: FrozenTrial) -> FrozenTrial:
+    """A copy of a trial in state RUNNING: a sampler proposes something else while its result is not known."""
+    seen = copy.copy(trial)
+    seen.state = TrialState.RUNNING
+    return seen

@@ -1,0 +1,143 @@
+"""What is wrong is named, with what to do about it; nothing is changed."""
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from filelock import FileLock
+from helpers.running import execute
+from packaging.requirements import Requirement
+
+from dmx.cli import cli
+from dmx.doctor.devices import tried
+from dmx.doctor.finding import Finding, State
+from dmx.doctor.machine import environment, machine
+from dmx.doctor.packages import packages, unmet
+from dmx.doctor.stores import LOCKS, data_sets, stores
+from dmx.tracking import Home
+
+
+def states(found: Iterator[Finding]) -> dict[str, str]:
+    return {one.what: one.state for one in found}
+
+
+def only(found: Iterator[Finding], state: State) -> Finding:
+    (one,) = [one for one in found if one.state is state]
+    return one
+
+
+@pytest.fixture
+def home(tiny, tmp_path: Path) -> Home:
+    """A run, with a database that MLflow has made."""
+    execute(tiny(stages=[{"epochs": 1, "size": 16, "batch_size": 8}]), tmp_path)
+    with sqlite3.connect(tmp_path / "mlflow.db") as db:
+        db.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        db.execute("INSERT INTO alembic_version VALUES ('abc')")
+        db.execute("CREATE TABLE runs (id TEXT)")
+        db.executemany("INSERT INTO runs VALUES (?)", [(str(i) * 100,) for i in range(500)])
+    return Home(tmp_path)
+
+
+def test_a_home_that_is_whole_has_nothing_wrong_and_stays_as_it_is(home: Home) -> None:
+    before = {path: path.stat().st_mtime_ns for path in home.root.rglob("*")}
+    found = [*stores(home)]
+    assert {one.state for one in found} == {State.OK}
+    said = " ".join(one.what for one in found)
+    assert "500 runs, schema abc" in said
+    assert "1 runs whose journals are whole" in said
+    assert {path: path.stat().st_mtime_ns for path in home.root.rglob("*")} == before
+
+
+def test_a_damaged_database_is_named(home: Home) -> None:
+    data = bytearray(home.mlflow_db.read_bytes())
+    data[5000:20000] = b"\xff" * 15000
+    home.mlflow_db.write_bytes(data)
+    found = only(stores(home), State.WRONG)
+    assert str(home.mlflow_db) in found.what
+    assert "dmx sync --rebuild" in found.advice
+
+
+def test_a_damaged_journal_is_named_and_a_torn_last_line_is_not(home: Home) -> None:
+    journal = home.run("r") / "journal.jsonl"
+    with journal.open("ab") as file:
+        file.write(b'{"kind": "met')
+    assert not [one for one in stores(home) if one.state is State.WRONG]
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(lines[0] + b"nonsense\n" + b"".join(lines[1:]))
+    assert "is not a journal entry" in only(stores(home), State.WRONG).what
+
+
+@pytest.mark.skipif(not LOCKS.is_file(), reason="only Linux lists the locks that are held")
+def test_a_lock_that_another_process_holds_is_named_with_it(home: Home) -> None:
+    code = "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print(1, flush=True); input()"
+    command = [sys.executable, "-c", code, str(home.run("r") / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        (held,) = [one.what for one in stores(home) if "is held by" in one.what]
+        assert f"process {holder.pid} " in held
+        holder.communicate("\n")
+    assert not [one for one in stores(home) if "is held by" in one.what]
+    with FileLock(home.run("r") / "lock"):
+        assert not [one for one in stores(home) if "is held by" in one.what]  # its own do not count
+
+
+def test_data_sets_are_named_and_missing_pictures_are_wrong(tiny_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_data, tmp_path / "data" / "tiny")
+    assert "48 quartets, depth metric" in only(data_sets(tmp_path / "data"), State.OK).what
+    next((tmp_path / "data" / "tiny" / "mask").glob("*.png")).unlink()
+    assert "1 of" in (wrong := only(data_sets(tmp_path / "data"), State.WRONG)).what
+    assert "pictures are missing" in wrong.what
+    (tmp_path / "empty").mkdir()
+    assert "no data set in" in only(data_sets(tmp_path / "empty"), State.OK).what
+
+
+def test_packages_are_within_their_bounds() -> None:
+    assert [one for one in packages() if one.state is not State.OK] == []
+    assert unmet(Requirement("click>=99")) == f"click {version('click')} is outside of >=99"
+    assert unmet(Requirement("click>=8")) is None
+    assert unmet(Requirement("no-such-package-as-this")) == "no-such-package-as-this is not installed"
+
+
+def test_the_processor_works_and_a_device_that_is_not_there_is_an_answer() -> None:
+    found, failure = tried("cpu")
+    assert failure == ""
+    assert found["precisions"]["float32"].startswith("works (")
+    assert set(found["precisions"]) == {"float32", "bfloat16"}
+    found, failure = tried("cuda:99")
+    assert found == {}
+    assert "its process ended with 1" in failure
+
+
+def test_machine_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "4096")
+    monkeypatch.chdir(tmp_path)
+    said = states(environment())
+    assert said["OMP_NUM_THREADS=4096 sets threads of a training"] == "ok"
+    assert [state for what, state in said.items() if "is more than the" in what] == ["warning"]
+    assert said["this folder is in no git repository, so runs note no commit"] == "ok"
+    total = psutil.virtual_memory().total / 2**30
+    assert any(f"of {total:.1f} GB available" in what for what in states(machine(tmp_path)))
+
+
+def test_the_command_says_it_all_and_its_exit_code_is_1_where_something_is_wrong(home: Home) -> None:
+    given = ["doctor", "--home", str(home.root), "--data", str(home.root / "nothing")]
+    found = CliRunner().invoke(cli, given)
+    assert found.exit_code == 0, found.output
+    assert "Nothing is wrong." in found.output
+    for section in ("packages", "devices", "machine", "stores", "data", "environment"):
+        assert f"{section}\n" in found.output
+    home.mlflow_db.write_bytes(b"no database at all" * 1000)
+    again = CliRunner().invoke(cli, [*given, "--json"], standalone_mode=False)
+    assert again.return_value == 1
+    (one,) = [one for one in json.loads(again.stdout) if one["state"] == "wrong"]
+    assert one["section"] == "stores"
+    assert one["advice"]
