@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -26,8 +27,11 @@ from dmx.cli import cli
 from dmx.config import parse_experiment
 from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import read
+from dmx.deliver.bundle.card import card
 from dmx.deliver.bundle.check import checked
+from dmx.deliver.bundle.story import story_of
 from dmx.deliver.export.compare import relative
+from dmx.deliver.exported import ExportedNetwork
 from dmx.deliver.predictor import Predictor
 from dmx.errors import DataError, UserError
 from dmx.experiment import Tracking, prepare, run
@@ -99,17 +103,17 @@ def test_it_has_all_files_and_no_path_of_this_machine(made: Path, home: Home, ti
 
 
 def test_the_card_has_the_record_in_the_form_of_the_hub(made: Path, home: Home, tiny_data: Path) -> None:
-    card = ModelCard.load(made / "README.md")
+    read_back = ModelCard.load(made / "README.md")
     found = read_result(home.run("both"))
     assert found is not None
     assert found[0].best is not None
     tested = json.loads((home.run("both") / "evaluations/test/evaluation.json").read_text())["values"]
-    results = {(one.dataset_split, one.metric_name): one.metric_value for one in card.data.eval_results}
-    assert card.data.pipeline_tag == "depth-estimation"
+    results = {(one.dataset_split, one.metric_name): one.metric_value for one in read_back.data.eval_results}
+    assert read_back.data.pipeline_tag == "depth-estimation"
     for metric in ("depth/rmse_pooled", "mask/iou_pooled", "depth/skill_pooled"):
         assert results["validation", metric] == pytest.approx(found[0].best.metrics[f"val/{metric}"], rel=1e-5)
         assert results["test", metric] == pytest.approx(tested[metric], rel=1e-5)
-    text = card.content
+    text = read_back.content
     rmse = found[0].best.metrics["val/depth/rmse_pooled"]
     assert f"**{rmse:.3g}**" in text
     assert "| reference: mean depth map |" in text
@@ -118,6 +122,17 @@ def test_the_card_has_the_record_in_the_form_of_the_hub(made: Path, home: Home, 
     assert f"`{read(tiny_data).name}`" in text
     assert "licence is given as: CC0-1.0. Training began with random weights" in text
     assert "NO BETTER than a reference in: depth/rmse (" in text  # after one epoch
+
+
+def test_the_card_of_an_int8_file_claims_what_int8_comes_to(made: Path, home: Home) -> None:
+    facts = ExportedNetwork(made / "model.onnx").facts
+    measured = {"float32": {"depth/rmse_pooled": 1.0}, "int8": {"depth/rmse_pooled": 9.0}}
+    text = card(story_of(home, trained(home, "both")), replace(facts, difference={**facts.difference, **measured}))
+    claimed = [(one.dataset_split, one.metric_name, one.metric_value) for one in ModelCard(text).data.eval_results]
+    assert claimed == [("validation", "depth/rmse_pooled", 9.0)]
+    assert "| depth/rmse | 1 | 9 |" in text
+    assert "These are of the run in float32; what int8 costs is told below." in text
+    assert "On validation it is NO BETTER than a reference in: depth/rmse (mean depth map)." in text
 
 
 def test_its_five_lines_run_where_nothing_but_three_packages_is(
@@ -217,7 +232,7 @@ def test_a_hub_receives_the_bundle_byte_for_byte(made: Path) -> None:
     assert [(one["organization"], one["name"], one["visibility"]) for one in hub.created] == [
         ("me", "rooms", "private")
     ]
-    assert [card.startswith("---\nlicense: other\n") for card in hub.cards] == [True]
+    assert [one.startswith("---\nlicense: other\n") for one in hub.cards] == [True]
 
 
 def test_nothing_is_sent_of_what_is_refused_and_the_hubs_refusal_is_explained(copied: Path, made: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -25,12 +26,12 @@ depth, mask = onnxruntime.InferenceSession("{network}").run(["depth", "mask"], p
 
 def card(story: Story, facts: Facts) -> str:
     """The whole card."""
-    front = yaml.safe_dump(front_matter(story), sort_keys=False, allow_unicode=True, width=120)
+    front = yaml.safe_dump(front_matter(story, facts), sort_keys=False, allow_unicode=True, width=120)
     sections = {
         "How to run it": usage(story, facts),
         "Files": files(story),
         "Training": training(story),
-        "Metrics": metrics(story),
+        "Metrics": metrics(story, facts),
         "The exported file against the run": against_the_run(facts),
         "Limits": limits(story, facts),
         "Licence": licence(story),
@@ -39,7 +40,7 @@ def card(story: Story, facts: Facts) -> str:
     return f"---\n{front}---\n\n# {story.run}\n\n{summary(story, facts)}\n\n{body}\n"
 
 
-def front_matter(story: Story) -> dict[str, Any]:
+def front_matter(story: Story, facts: Facts) -> dict[str, Any]:
     """What the hub reads of a card."""
     return {
         "license": "other",
@@ -47,8 +48,20 @@ def front_matter(story: Story) -> dict[str, Any]:
         "library_name": "onnx",
         "pipeline_tag": "depth-estimation",
         "tags": ["depth-estimation", "image-segmentation", "dmx"],
-        "model-index": [{"name": story.run, "results": [result(story, one) for one in story.measured]}],
+        "model-index": [{"name": story.run, "results": [result(story, one) for one in of_file(story, facts)]}],
     }
+
+
+def of_file(story: Story, facts: Facts) -> tuple[Measured, ...]:
+    """The metrics of the exported file: those of the run, or in int8 what was measured of the file itself."""
+    of_int8 = facts.difference.get("int8")
+    if of_int8 is None:
+        return story.measured
+    return tuple(
+        replace(one, values={name: value for name, value in of_int8.items() if name in one.values})
+        for one in story.measured
+        if one.part == "validation"
+    )
 
 
 def result(story: Story, measured: Measured) -> dict[str, Any]:
@@ -148,7 +161,7 @@ def environment(story: Story) -> str:
     )
 
 
-def metrics(story: Story) -> str:
+def metrics(story: Story, facts: Facts) -> str:
     """The metrics on each part, with intervals and references."""
     how = (
         "Values are pooled over all pixels whose truth is known. Intervals are over groups of samples (jackknife, "
@@ -156,7 +169,10 @@ def metrics(story: Story) -> str:
         "configuration. The references are what the training part says without any network."
     )
     chosen = "Validation chose the epoch, and perhaps the run, so that its values are a little too good."
-    return "\n\n".join((*map(part_table, story.measured), how, f"{chosen} {story.readings}"))
+    parts = [part_table(one) for one in story.measured]
+    if "int8" in facts.difference:
+        parts.insert(0, "These are of the run in float32; what int8 costs is told below.")
+    return "\n\n".join((*parts, how, f"{chosen} {story.readings}"))
 
 
 def part_table(measured: Measured) -> str:
@@ -198,7 +214,7 @@ def limits(story: Story, facts: Facts) -> str:
         "It does not say how sure of a depth it is.",
         f"It is one network of one seed ({story.config.seed}); with another seed it would be better or worse.",
     ]
-    for measured in story.measured:
+    for measured in of_file(story, facts):
         if beaten := measured.not_better:
             named = ", ".join(
                 f"{metric.removesuffix(FORMS[0])} ({who.removeprefix(PREFIX).strip()})"
