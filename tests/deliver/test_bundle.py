@@ -39,6 +39,8 @@ from dmx.experiment.trained import trained
 from dmx.results.records import read_result
 from dmx.tracking import Home
 
+pytest.importorskip("onnxscript", reason="the extra `depth` is not installed")
+
 FILES = {"README.md", "SHA256SUMS", "config.json", "experiment.yaml", "model.onnx", "model.safetensors"}
 
 
