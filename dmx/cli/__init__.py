@@ -30,6 +30,7 @@ COMMANDS = {
     "list": ("dmx.cli.catalogue:list_", "List the components of one kind, or the encoders that models take."),
     "lr-find": ("dmx.cli.lr_find:lr_find", "Look for a good learning rate: raise it until the loss explodes."),
     "predict": ("dmx.cli.predict:predict", "Write mask and depth of photographs."),
+    "push": ("dmx.cli.push:push", "Send a bundle to Hugging Face's model hub."),
     "report": ("dmx.cli.report:report", "Write what a study came to as one HTML page."),
     "schema": ("dmx.cli.schema:schema", "Print the JSON schema of a configuration, for editors."),
     "sweep": ("dmx.cli.sweep:sweep", "Search: run the trials of a study, going on where it was left."),

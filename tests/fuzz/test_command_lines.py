@@ -33,6 +33,7 @@ LINES = (
         "predict none data/image out --tta flip",
         "sync",
     ),
+    *("export none out.onnx --size 32", "export none out --bundle --precision int8", "push out me/rooms --public"),
     *(
         "data check data --workers 1 --worst 3",
         "data stats data --workers 1",
