@@ -32,6 +32,7 @@ COMMANDS = {
     "predict": ("dmx.cli.predict:predict", "Write mask and depth of photographs."),
     "push": ("dmx.cli.push:push", "Send a bundle to Hugging Face's model hub."),
     "report": ("dmx.cli.report:report", "Write what a study came to as one HTML page."),
+    "reproduce": ("dmx.cli.reproduce:reproduce", "Train a run again from what it recorded, and compare the two."),
     "schema": ("dmx.cli.schema:schema", "Print the JSON schema of a configuration, for editors."),
     "sweep": ("dmx.cli.sweep:sweep", "Search: run the trials of a study, going on where it was left."),
     "sync": ("dmx.cli.sync:sync", "Send to MLflow and TensorBoard what they still lack."),

@@ -98,6 +98,11 @@ class Home:
         return self.root / "references"
 
     @property
+    def reproductions(self) -> Path:
+        """The folder with a results folder for each reproduction of a run."""
+        return self.root / "reproductions"
+
+    @property
     def runs(self) -> Path:
         """The folder with a folder for each run."""
         return self.root / "runs"
