@@ -107,11 +107,24 @@ def run_garbage(home: Home, entry: Entry, study: str | None, chosen: set[str], b
 
 
 def started_from(home: Home) -> set[str]:
-    """The runs, and files, that a run or a study names as its `start`."""
-    runs = [read_yaml(path) for path in home.runs.glob(f"*/{CONFIG}")]
-    studies = [read_yaml(path).get("experiment") for path in home.studies.glob(f"*/{STUDY}")]
-    named = [config.get("start") for config in (*runs, *studies) if isinstance(config, dict)]
-    return {start for start in named if isinstance(start, str)}
+    """The runs that a run or a study names as its `start`, by their names or by a file of theirs.
+
+    A study names them in its experiment, in what it searches, and in its queue.
+    """
+    named = [read_yaml(path).get("start") for path in home.runs.glob(f"*/{CONFIG}")]
+    for path in home.studies.glob(f"*/{STUDY}"):
+        study = read_yaml(path)
+        queue = study.get("queue") or ()
+        for places in (study.get("experiment"), study.get("search"), *(queue if isinstance(queue, list) else ())):
+            start = places.get("start") if isinstance(places, dict) else None
+            named += start if isinstance(start, list) else [start]
+    return {run_of(home, start) for start in named if isinstance(start, str)}
+
+
+def run_of(home: Home, start: str) -> str:
+    """The run that a `start` names; the text itself if it is no file of a run."""
+    runs, path = home.runs.resolve(), place(start).resolve()
+    return path.relative_to(runs).parts[0] if path.is_relative_to(runs) and path != runs else start
 
 
 def stale_packs(home: Home) -> Iterator[Garbage]:

@@ -74,12 +74,27 @@ def test_nothing_goes_unasked_and_what_is_needed_stays(tmp_path: Path, tiny_stud
 
 
 def check_start(home: Home, run: str) -> None:
-    """A run that another one names as its `start` is no garbage."""
+    """A run that another one, or a study in any of its places, names as its `start` is no garbage."""
     assert run in {one.run for one in find_garbage(home, 1)}
     home.run("tuned").mkdir()
     (home.run("tuned") / "config.yaml").write_text(yaml.safe_dump({"name": "tuned", "start": run}))
     assert run not in {one.run for one in find_garbage(home, 1)}
     shutil.rmtree(home.run("tuned"))
+    config = home.study("tuned") / "study.yaml"
+    config.parent.mkdir()
+    weights = home.run(run) / "best.safetensors"
+    for study in (
+        {"experiment": {"start": run}},
+        {"search": {"start": [None, run]}},
+        {"search": {"start": run}},
+        {"experiment": {}, "queue": [{"optimizer": "adam"}, {"start": run}]},
+        {"search": {"start": ["w.safetensors", str(weights)]}},
+    ):
+        config.write_text(yaml.safe_dump({"name": "tuned", "experiment": {}, **study}))
+        assert run not in {one.run for one in find_garbage(home, 1)}, study
+    config.write_text(yaml.safe_dump({"name": "tuned", "experiment": {}, "search": {"start": ["another"]}}))
+    assert run in {one.run for one in find_garbage(home, 1)}
+    shutil.rmtree(config.parent)
 
 
 def test_a_study_that_goes_on_keeps_everything(tmp_path: Path, tiny_study: Make) -> None:
