@@ -37,6 +37,8 @@ EVALUATIONS = "evaluations"
 """The folder of its evaluations, with a subfolder for each."""
 EVALUATION, EVALUATION_SAMPLES, EVALUATION_PAGE = "evaluation.json", "samples.parquet", "evaluation.html"
 """In the folder of an evaluation: its record (written last), the metric sums of each sample, and its HTML page."""
+BENCHMARKS = "benchmarks"
+"""The folder of what `dmx bench` measured, a file for each time."""
 EXTERNAL = "external.json"
 """In place of a configuration, in the folder of a network of others: its file, digest and settings."""
 

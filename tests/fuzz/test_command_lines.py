@@ -34,6 +34,7 @@ LINES = (
         "sync",
     ),
     *(
+        "bench none --batch 1,4 --size 16x24 --form onnx --threads 1 --rounds 1",
         "data check data --workers 1 --worst 3",
         "data stats data --workers 1",
         "data show data out.png --count 2 --seed 1",
