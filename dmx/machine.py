@@ -35,6 +35,8 @@ SHARED_MEMORY = Path("/dev/shm")
 CPUS = Path("/proc/cpuinfo")
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 """What Linux says of this process; a 5 written to the latter makes the peak of its memory what it has now."""
+LOCKS = Path("/proc/locks")
+"""Linux's list of locks: `1: FLOCK ADVISORY WRITE pid major:minor:inode start end`, device numbers in hexadecimal."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of glibc's `mallopt`: free bytes at the heap's end above which they are returned; bytes of an allocation that
 is mapped apart."""
@@ -67,6 +69,32 @@ def processor() -> str:
     lines = CPUS.read_text().splitlines() if CPUS.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def lock_holders(files: Sequence[Path]) -> dict[Path, int]:
+    """Return the process that holds each of these lock files, where one does; no lock is taken to see it.
+
+    Where the system has no list of locks, the process is found by what it has open.
+    """
+    if not LOCKS.exists():
+        return _openers(files)
+    held = {}
+    for line in LOCKS.read_text().splitlines():
+        words = line.split()
+        if len(words) == 8 and words[1] in ("FLOCK", "POSIX") and words[3] == "WRITE" and int(words[4]) > 0:
+            held[int(words[5].rpartition(":")[2])] = int(words[4])
+    known = {path.stat().st_ino: path for path in files if path.exists()}
+    # The device is not compared: on overlay file systems it is another one in the list.
+    return {path: held[inode] for inode, path in known.items() if inode in held}
+
+
+def _openers(files: Sequence[Path]) -> dict[Path, int]:
+    wanted = {str(path.resolve()): path for path in files}
+    found: dict[Path, int] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            found |= {wanted[one.path]: process.pid for one in process.open_files() if one.path in wanted}
+    return found
 
 
 def shared_memory() -> int | None:

@@ -14,8 +14,10 @@ from dmx.errors import PLACES, MachineError, UserError, shortened
 # name -> (module:function, summary in `dmx --help`; a test compares it with the command's own help)
 COMMANDS = {
     "bench": ("dmx.cli.bench:bench", "Measure how fast networks predict on this machine's processor."),
+    "calibrate": ("dmx.cli.calibrate:calibrate", "Fit a run's depth to another camera."),
     "compare": ("dmx.cli.compare:compare", "Compare runs sample by sample, and say what is more than chance."),
     "data": ("dmx.cli.data:data", "Make, import and look at data sets."),
+    "demo": ("dmx.cli.demo:demo", "Show mask and depth of your photographs in a page on this machine."),
     "describe": ("dmx.cli.catalogue:describe", "Tell all about one component."),
     "doctor": (
         "dmx.cli.doctor:doctor",
@@ -29,7 +31,9 @@ COMMANDS = {
     "list": ("dmx.cli.catalogue:list_", "List the components of one kind, or the encoders that models take."),
     "lr-find": ("dmx.cli.lr_find:lr_find", "Look for a good learning rate: raise it until the loss explodes."),
     "predict": ("dmx.cli.predict:predict", "Write mask and depth of photographs."),
+    "push": ("dmx.cli.push:push", "Send a bundle to Hugging Face's model hub."),
     "report": ("dmx.cli.report:report", "Write what a study came to as one HTML page."),
+    "reproduce": ("dmx.cli.reproduce:reproduce", "Train a run again from what it recorded, and compare the two."),
     "schema": ("dmx.cli.schema:schema", "Print the JSON schema of a configuration, for editors."),
     "sweep": ("dmx.cli.sweep:sweep", "Search: run the trials of a study, going on where it was left."),
     "sync": ("dmx.cli.sync:sync", "Send to MLflow and TensorBoard what they still lack."),

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from dmx.cli.options import calibration as calibration_option
 from dmx.cli.options import home as home_option
 from dmx.cli.paths import UserPath
 from dmx.tracking.home import Home
@@ -12,7 +13,7 @@ from dmx.tracking.home import Home
 
 @click.command()
 @click.argument("run")
-@click.argument("out", type=UserPath(dir_okay=False))
+@click.argument("out", type=UserPath())
 @click.option("--format", "form", type=click.Choice(("onnx", "pt2")), help="Of the file.  [what OUT ends in]")
 @click.option(
     "--size",
@@ -26,8 +27,24 @@ from dmx.tracking.home import Home
     show_default=True,
     help="int8 is calibrated on the run's training pictures, and measured on its validation pictures.",
 )
+@click.option(
+    "--bundle",
+    "bundled",
+    is_flag=True,
+    help="Make OUT a folder: the ONNX file, its model card, the weights, the configuration, checksums.",
+)
+@calibration_option
 @home_option
-def export(run: str, out: Path, form: Any, size: str | None, precision: Any, home: Home) -> None:
+def export(
+    run: str,
+    out: Path,
+    form: Any,
+    size: str | None,
+    precision: Any,
+    calibration: str | None,
+    bundled: bool,
+    home: Home,
+) -> None:
     """Write a run's network as a file that needs no dmx.
 
     RUN is a run's name, OUT a new file: .onnx for ONNX Runtime and whatever reads ONNX, .pt2 for torch.export. The
@@ -36,24 +53,36 @@ def export(run: str, out: Path, form: Any, size: str | None, precision: Any, hom
 
     The file is loaded in a process of its own and compared with what `dmx predict` gives on pictures of the run's own
     data; if it differs by more than the tolerance, nothing is written. Needs dmx[depth].
+
+    With --bundle OUT is a new folder to hand over, which `dmx push` sends to a model hub.
     """
     from dmx.cli.bar import bar
     from dmx.cli.data.pack import height_width
+    from dmx.deliver.bundle.names import CARD, NETWORK
+    from dmx.deliver.bundle.write import bundle
     from dmx.deliver.export.samples import Samples
     from dmx.deliver.export.write import Form, mask_threshold
     from dmx.deliver.export.write import export as made
     from dmx.experiment.trained import trained
 
-    suffix = out.suffix.lower().removeprefix(".")
+    if bundled and calibration:
+        raise click.UsageError("a bundle's card has the run's own figures; leave out --calibration, or --bundle.")
+    suffix = (form or "onnx") if bundled else out.suffix.lower().removeprefix(".")
     if suffix not in ("onnx", "pt2") or (form or suffix) != suffix:
         raise click.UsageError(f"{out}: give OUT a name that ends in .{form or 'onnx'}{'' if form else ' or .pt2'}.")
     sides = None if size in (None, "dynamic") else height_width(str(size))
-    network = trained(home, run)
+    network = trained(home, run, calibration)
     with bar("exporting") as progress:
         samples = Samples(network, home, progress)
         wanted = Form("onnx" if suffix == "onnx" else "pt2", sides, size == "dynamic", precision)
-        facts = made(network, out, wanted, samples, mask_threshold(home, run))
-    show(out, facts)
+        threshold = mask_threshold(home, run)
+        if bundled:
+            facts = bundle(home, network, out, wanted, samples, threshold)
+        else:
+            facts = made(network, out, wanted, samples, threshold)
+    show(out / NETWORK if bundled else out, facts)
+    if bundled:
+        click.echo(f"{out / CARD} says what is known of the network; complete its licence before you pass it on.")
 
 
 def show(out: Path, facts: Any) -> None:

@@ -31,6 +31,11 @@ home = click.option(
     callback=_home,
     help="The folder with all results.",
 )
+calibration = click.option(
+    "--calibration",
+    metavar="NAME",
+    help="Depth of another camera, by this calibration of `dmx calibrate`.",
+)
 
 COUNT = click.IntRange(1, 10_000_000)
 """Number of samples."""

@@ -49,6 +49,9 @@ SHOWN = 10
     help="For ply: the camera's field of view along the shorter side of the picture, in degrees.",
 )
 @click.option("--uncertainty", is_flag=True, help="With --with or --tta: write the standard deviations, too.")
+@click.option(
+    "--calibration", metavar="NAME", help="Give depth of another camera, by a calibration of `dmx calibrate`."
+)
 @click.option("--batch", type=click.IntRange(1, 1024), default=8, show_default=True, help="Pictures at once.")
 @home_option
 def predict(

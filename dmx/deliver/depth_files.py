@@ -9,8 +9,6 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from dmx.quartet import DepthSpec
-
 DepthFormat = Literal["npy", "png16", "exr", "ply"]
 SUFFIXES: dict[DepthFormat, str] = {"npy": ".npy", "png16": ".png", "exr": ".exr", "ply": ".ply"}
 FOV = 49.6
@@ -23,7 +21,7 @@ def write_depth(
     path: Path,
     depth: Float32[np.ndarray, "H W"],
     form: DepthFormat,
-    spec: DepthSpec,
+    kind: Literal["metric", "relative"],
     image: UInt8[np.ndarray, "H W 3"],
     fov: float,
 ) -> None:
@@ -37,7 +35,7 @@ def write_depth(
         path: The file.
         depth: The depth.
         form: The form.
-        spec: What the values mean.
+        kind: Metres, or relative depth in [0, 1].
         image: The picture, for the colours of `ply`.
         fov: Field of view along the shorter side in degrees, for `ply`.
     """
@@ -46,7 +44,7 @@ def write_depth(
             with path.open("wb") as file:
                 np.save(file, depth)
         case "png16":
-            whole = np.clip(depth * (1000 if spec.kind == "metric" else 65535), 0, 65535).round().astype(np.uint16)
+            whole = np.clip(depth * (1000 if kind == "metric" else 65535), 0, 65535).round().astype(np.uint16)
             path.write_bytes(cv2.imencode(".png", whole)[1].tobytes())
         case "exr":
             write_exr(path, depth)

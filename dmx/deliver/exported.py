@@ -45,6 +45,7 @@ class Facts:
         precision: `float32`, `float16` or `int8`.
         opset: The version of ONNX's operators.
         licence: Of its weights, as far as it is known.
+        calibration: The name of the run's calibration for another camera; empty if it has its own scale.
         difference: From the run's own predictions: of `depth` and `mask` the `greatest` and `mean` difference, relative
             to max(1, value); of how many pictures, and of which; and for int8 the metrics before and after.
     """
@@ -64,6 +65,7 @@ class Facts:
     precision: str
     opset: int
     licence: str
+    calibration: str = ""
     difference: Mapping[str, Any] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, str]:

@@ -50,7 +50,7 @@ class Output:
         files = {"mask": f"mask/{name}.png", "depth": f"depth/{name}{SUFFIXES[self._form]}", "view": f"view/{name}.png"}
         self._picture(files["mask"], (mask * 255).round().astype(np.uint8))
         with self._file(files["depth"]) as part:
-            write_depth(part, depth, self._form, self._spec, image, self._fov)
+            write_depth(part, depth, self._form, self._spec.kind, image, self._fov)
         self._picture(files["view"], view(image, mask, depth, self._spec))
         if self._uncertainty:
             for what, plane in (("mask", maps.mask_spread), ("depth", maps.depth_spread)):

@@ -40,6 +40,7 @@ class Options:
         depth_format: The form of depth.
         fov: Field of view along the shorter side in degrees, for point clouds.
         uncertainty: Write the standard deviations over networks and flips.
+        calibration: The name of the first run's calibration, if depth is to be that of another camera.
     """
 
     tile: bool = False
@@ -47,6 +48,7 @@ class Options:
     depth_format: DepthFormat = "npy"
     fov: float = FOV
     uncertainty: bool = False
+    calibration: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ class Prediction:
             raise UserError(f"{twice[0]} is named twice; each member of an ensemble counts once.")
         if options.uncertainty and len(runs) == 1 and not options.flip:
             raise UserError("uncertainty is the spread of several predictions; add --tta flip, or --with RUN.")
-        self.networks = [trained(home, run) for run in runs]
+        if options.calibration is not None and len(runs) > 1:
+            raise UserError("a calibration is of one run; leave out --with, or --calibration.")
+        self.networks = [trained(home, run, options.calibration) for run in runs]
         self._weights = [sha256_of(best_weights(home, run)) for run in runs]
         check_members(self.networks)
         first = self.networks[0]

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -12,6 +12,7 @@ from dmx.data.declaration import FILE
 from dmx.data.layout import read as read_data
 from dmx.doctor.finding import Finding, ok, wrong
 from dmx.errors import UserError
+from dmx.machine import lock_holders
 from dmx.sweep.storage import read_journal
 from dmx.tracking.home import JOURNAL, OPTUNA_JOURNAL, Home
 from dmx.tracking.journal import read
@@ -19,8 +20,6 @@ from dmx.tracking.journal import read
 SECTION = "stores"
 RUNS = 200
 """Journals of runs to read, the latest first."""
-LOCKS = Path("/proc/locks")
-"""Linux's list of file locks, with process and inode."""
 
 
 def stores(home: Home) -> Iterator[Finding]:
@@ -82,18 +81,10 @@ def runs(home: Home) -> Iterator[Finding]:
 
 
 def locks(root: Path) -> Iterator[Finding]:
-    """Which locks are held, and by whom; only Linux tells."""
-    if not LOCKS.is_file():
-        return
-    held = {}
-    for line in LOCKS.read_text().splitlines():
-        words = line.split()
-        if "->" not in words and len(words) >= 6:
-            held[int(words[5].split(":")[2])] = int(words[4])
-    for path in sorted(root.rglob("*lock")):
-        with suppress(OSError):
-            if path.is_file() and (pid := held.get(path.stat().st_ino)) is not None and pid != os.getpid():
-                yield ok(SECTION, f"{path} is held by {process(pid)}")
+    """Which locks are held, and by whom."""
+    for path, pid in sorted(lock_holders([path for path in root.rglob("*lock") if path.is_file()]).items()):
+        if pid != os.getpid():
+            yield ok(SECTION, f"{path} is held by {process(pid)}")
 
 
 def process(pid: int) -> str:

@@ -3,19 +3,21 @@
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from dmx.config import ExperimentConfig, parse_experiment
 from dmx.data.layout import read
 from dmx.errors import UserError, did_you_mean
+from dmx.models.calibrated import Calibrated
 from dmx.models.joint import DepthMaskModel, make_link
 from dmx.outcome import Outcome
 from dmx.quartet import DepthSpec
 from dmx.results.records import kept_yaml, read_result
 from dmx.stored import intact, read_json, read_mapping
-from dmx.tracking.home import BEST_WEIGHTS, CONFIG, DEPTH, ENVIRONMENT, Home
+from dmx.tracking.home import BEST_WEIGHTS, CALIBRATIONS, CONFIG, DEPTH, ENVIRONMENT, Home
 from dmx.training.checkpoint import load_weights
 from dmx.training.device import DTYPES, DeviceConfig, resolve_device
 from dmx.training.fastest import native_bfloat16
@@ -35,6 +37,7 @@ class Trained:
         spec: The kind, range and direction of its depth.
         model: The network on its device, with the best weights.
         device_config: The resolved device settings.
+        calibration: The name of its calibration for another camera; empty if there is none.
     """
 
     run: str
@@ -42,6 +45,7 @@ class Trained:
     spec: DepthSpec
     model: DepthMaskModel
     device_config: DeviceConfig
+    calibration: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -49,11 +53,48 @@ class Trained:
         return self.config.stages[-1].height_width
 
 
-def trained(home: Home, run: str) -> Trained:
-    """Load the network of a run.
+@dataclass(frozen=True)
+class Calibration:
+    """d' = scale d^power, from the network's depth d in metres to that of another camera."""
+
+    scale: Annotated[float, Field(gt=0)]
+    power: Annotated[float, Field(gt=0)]
+
+
+def calibration_path(home: Home, run: str, name: str) -> Path:
+    """The file of a run's calibration."""
+    return home.run(run) / CALIBRATIONS / f"{name}.json"
+
+
+def calibration_of(home: Home, run: str, name: str) -> Calibration:
+    """A run's calibration by its name.
 
     Raises:
-        UserError: There is no such run, or its weights were removed.
+        UserError: There is none of this name.
+    """
+    path = calibration_path(home, run, name)
+    if not path.is_file():
+        known = sorted(one.stem for one in path.parent.glob("*.json"))
+        raise UserError(
+            f"run {run} has no calibration '{name}'; "
+            f"{did_you_mean(name, known) if known else f'`dmx calibrate {run} DATA` makes one'}."
+        )
+    advice = f"remove it, and make it anew by `dmx calibrate {run} DATA`."
+    found = read_mapping(path, advice, "scale", "power")
+    with intact(path, advice):
+        return TypeAdapter(Calibration).validate_python({name: found[name] for name in ("scale", "power")})
+
+
+def trained(home: Home, run: str, calibration: str | None = None) -> Trained:
+    """Load the network of a run.
+
+    Args:
+        home: The results folder.
+        run: The run.
+        calibration: The name of one of its calibrations, if its depth is to be that of another camera.
+
+    Raises:
+        UserError: There is no such run or calibration, or its weights were removed.
     """
     config = config_of(home, run)
     path = best_weights(home, run)
@@ -66,8 +107,11 @@ def trained(home: Home, run: str) -> Trained:
     before = begun(home.run(run))
     if settings.precision == "auto" and before and before.dtype == torch.bfloat16 and native_bfloat16():
         device_config = replace(device_config, dtype=torch.bfloat16)  # as in its validation
+    if calibration is not None:
+        found = calibration_of(home, run, calibration)
+        model.link = Calibrated(model.link, found.scale, found.power)
     placed = device_config.place(model)
-    return Trained(run, config, spec, placed.eval(), device_config)
+    return Trained(run, config, spec, placed.eval(), device_config, calibration or "")
 
 
 def config_of(home: Home, run: str) -> ExperimentConfig:

@@ -28,6 +28,8 @@ PACKAGES = (
 )
 LONGEST_DIFF = 1_000_000
 """Maximum number of characters of a stored diff; a longer one is data, not code."""
+PLAIN = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "-c", "diff.relative=false")
+"""Options with which a diff can be applied, whatever the user's settings are."""
 
 Fact = str | int | list[str] | dict[str, str] | None
 
@@ -64,7 +66,7 @@ def git_state(cwd: Path) -> tuple[str | None, str]:
     commit = git(cwd, "rev-parse", "HEAD")
     if commit is None:
         return None, ""
-    diff = git(cwd, "diff", "HEAD", "--no-color", "--no-ext-diff") or ""
+    diff = git(cwd, *PLAIN, "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv") or ""
     status = git(cwd, "status", "--porcelain", "--untracked-files=normal") or ""
     new = [line[3:] for line in status.splitlines() if line.startswith("??")]
     diff += "".join(f"# not in git: {name}\n" for name in new)

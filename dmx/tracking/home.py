@@ -39,6 +39,8 @@ EVALUATION, EVALUATION_SAMPLES, EVALUATION_PAGE = "evaluation.json", "samples.pa
 """In the folder of an evaluation: its record (written last), the metric sums of each sample, and its HTML page."""
 BENCHMARKS = "benchmarks"
 """The folder of what `dmx bench` measured, a file for each time."""
+CALIBRATIONS = "calibrations"
+"""The folder of its calibrations for other cameras, a file for each."""
 EXTERNAL = "external.json"
 """In place of a configuration, in the folder of a network of others: its file, digest and settings."""
 
@@ -96,6 +98,11 @@ class Home:
     def references(self) -> Path:
         """The references of data sets, a folder for each data, split, size and definitions of metrics."""
         return self.root / "references"
+
+    @property
+    def reproductions(self) -> Path:
+        """The folder with a results folder for each reproduction of a run."""
+        return self.root / "reproductions"
 
     @property
     def runs(self) -> Path:

@@ -1,10 +1,6 @@
 """Exported files: what they predict, what they say of themselves, and what is refused."""
 
 import json
-import os
-import subprocess
-import sys
-from importlib.metadata import distribution
 from pathlib import Path
 
 import cv2
@@ -13,6 +9,7 @@ import onnx
 import pytest
 import torch
 from click.testing import CliRunner
+from helpers.isolating import isolated, packages_alone
 from helpers.onnx_files import save
 from PIL import Image
 
@@ -220,15 +217,6 @@ def test_without_the_data_random_pictures_are_compared_and_int8_is_refused(
         moved.rename(tiny_data)
 
 
-def packages_alone(folder: Path, *packages: str) -> None:
-    """Links to the files of some installed packages, in a folder of their own."""
-    folder.mkdir()
-    for package in packages:
-        site = Path(str(distribution(package).locate_file("")))
-        for top in {path.parts[0] for path in distribution(package).files or ()} - {".."}:
-            (folder / top).symlink_to(site / top)
-
-
 def test_a_program_without_dmx_and_torch_predicts(home: Home, exported: dict[str, Path], tmp_path: Path) -> None:
     """The program of docs/deliver.md, where nothing can be imported but the three packages that it names."""
     lines = PROGRAM.read_text().split("```python\n")[1].split("```")[0]
@@ -238,14 +226,9 @@ def test_a_program_without_dmx_and_torch_predicts(home: Home, exported: dict[str
     cv2.imwrite(str(tmp_path / "photograph.png"), pictures(1, 50, 71)[0])
     (tmp_path / "network.onnx").write_bytes(exported["alone"].read_bytes())
 
-    def isolated(*arguments: str) -> str:
-        env = {"PYTHONPATH": str(tmp_path / "lib"), "PATH": os.environ["PATH"]}
-        command = [sys.executable, "-S", *arguments]
-        return subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path, check=True).stdout
-
     seen = "import importlib.util as u; print([n for n in ('torch', 'dmx', 'cv2', 'numpy') if u.find_spec(n)])"
-    assert isolated("-c", seen) == "['numpy']\n"
-    assert "the object takes" in isolated("program.py")
+    assert isolated(tmp_path / "lib", tmp_path, "-c", seen) == "['numpy']\n"
+    assert "the object takes" in isolated(tmp_path / "lib", tmp_path, "program.py")
     depth, mask = np.load(tmp_path / "depth.npy"), cv2.imread(str(tmp_path / "mask.png"), cv2.IMREAD_UNCHANGED)
     network = ExportedNetwork(exported["alone"])
     image = np.asarray(Image.open(tmp_path / "photograph.png").resize((48, 32), Image.Resampling.BOX))

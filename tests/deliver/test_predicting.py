@@ -117,17 +117,17 @@ def test_tiles_cover_a_side_and_their_weights_fall_off_linearly() -> None:
 
 def test_depth_as_png_is_millimetres_or_a_share_and_ends_where_16_bits_end(tmp_path: Path) -> None:
     depth = np.array([[1.2344, 65.535], [70.0, -1.0]], np.float32)
-    write_depth(tmp_path / "a.png", depth, "png16", METRES, picture(2, 2), 50)
+    write_depth(tmp_path / "a.png", depth, "png16", "metric", picture(2, 2), 50)
     read = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
     assert read.dtype == np.uint16
     assert read.tolist() == [[1234, 65535], [65535, 0]]
-    write_depth(tmp_path / "b.png", np.array([[0.5, 1.0]], np.float32), "png16", RELATIVE, picture(1, 2), 50)
+    write_depth(tmp_path / "b.png", np.array([[0.5, 1.0]], np.float32), "png16", "relative", picture(1, 2), 50)
     assert cv2.imread(str(tmp_path / "b.png"), cv2.IMREAD_UNCHANGED).tolist() == [[32768, 65535]]
 
 
 def test_depth_as_exr_is_what_data_sets_read(tmp_path: Path) -> None:
     depth = np.random.default_rng(0).random((5, 7), np.float32)
-    write_depth(tmp_path / "a.exr", depth, "exr", METRES, picture(5, 7), 50)
+    write_depth(tmp_path / "a.exr", depth, "exr", "metric", picture(5, 7), 50)
     assert np.array_equal(exr(tmp_path / "a.exr", "depth", None), depth)
 
 

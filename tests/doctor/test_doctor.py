@@ -21,7 +21,7 @@ from dmx.doctor.devices import tried
 from dmx.doctor.finding import Finding, State
 from dmx.doctor.machine import environment, machine
 from dmx.doctor.packages import packages, unmet
-from dmx.doctor.stores import LOCKS, data_sets, stores
+from dmx.doctor.stores import data_sets, stores
 from dmx.tracking import Home
 
 
@@ -75,7 +75,6 @@ def test_a_damaged_journal_is_named_and_a_torn_last_line_is_not(home: Home) -> N
     assert "is not a journal entry" in only(stores(home), State.WRONG).what
 
 
-@pytest.mark.skipif(not LOCKS.is_file(), reason="only Linux lists the locks that are held")
 def test_a_lock_that_another_process_holds_is_named_with_it(home: Home) -> None:
     code = "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print(1, flush=True); input()"
     command = [sys.executable, "-c", code, str(home.run("r") / "lock")]

@@ -1,12 +1,15 @@
 """Small ONNX files whose answers are known: depth is a line of red, the mask what differs from the background."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from dmx.deliver.exported import Facts
 
 
 def constant(name: str, value: Any, dtype: Any = np.float32) -> onnx.TensorProto:
@@ -70,6 +73,46 @@ def save(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     if metadata:
         helper.set_model_props(model, dict(metadata))
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def save_exported(path: Path, size: tuple[int, int], background: bool = False, **facts: Any) -> Path:
+    """A file as `dmx export` writes it, with 1 + 4 * red as depth in metres and green as the mask's probability."""
+    known = Facts(
+        run=path.stem,
+        version="0",
+        size=size,
+        dynamic=False,
+        multiple=1,
+        least=1,
+        inputs=("image", "background") if background else ("image",),
+        depth={"kind": "metric", "low": 1.0, "high": 5.0, "near": "low"},
+        unit="m",
+        mask_threshold=0.5,
+        mean=(0.0, 0.0, 0.0),
+        deviation=(1.0, 1.0, 1.0),
+        precision="float32",
+        opset=13,
+        licence="",
+    )
+    sides = ["batch", *size]
+    nodes = [
+        helper.make_node("Cast", ["image"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["numbers", "full"], ["shares"]),
+        helper.make_node("Gather", ["shares", "first"], ["red"], axis=3),
+        helper.make_node("Gather", ["shares", "second"], ["mask"], axis=3),
+        helper.make_node("Mul", ["red", "slope"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "offset"], ["depth"]),
+    ]
+    numbers = [constant("full", 255.0), constant("slope", 4.0), constant("offset", 1.0)]
+    numbers += [constant("first", 0, np.int64), constant("second", 1, np.int64)]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.UINT8, [*sides, 3]) for name in known.inputs]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, sides) for name in ("depth", "mask")]
+    graph = helper.make_graph(nodes, "red", inputs, outputs, numbers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    helper.set_model_props(model, {"predicts": "metric", **replace(known, **facts).metadata()})
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
     return path

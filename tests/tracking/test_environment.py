@@ -55,6 +55,15 @@ def test_the_diff_holds_what_is_changed_staged_and_new(repository):
     assert diff.endswith("# not in git: c.txt\n")
 
 
+def test_the_diff_can_be_applied_whatever_the_settings_of_the_user(repository):
+    for key in ("diff.noprefix", "diff.mnemonicPrefix", "diff.relative"):
+        git(repository, "config", key, "true")
+    (repository / "a.txt").write_text("two\n")
+    (repository / "inside").mkdir()
+    _, diff = git_state(repository / "inside")
+    assert "--- a/a.txt\n+++ b/a.txt\n" in diff
+
+
 def test_a_long_diff_is_cut_and_says_so(repository, monkeypatch):
     monkeypatch.setattr(environment, "LONGEST_DIFF", 100)
     (repository / "a.txt").write_text("x" * 5000 + "\n")

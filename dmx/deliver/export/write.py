@@ -17,6 +17,7 @@ from dmx.deliver.export.compare import TOLERANCE, compared
 from dmx.deliver.export.graph import PhotographToMaps, example, free_sides
 from dmx.deliver.export.samples import Samples
 from dmx.deliver.exported import Facts
+from dmx.deliver.origin import licence
 from dmx.deliver.predictor import Predictor
 from dmx.errors import UserError
 from dmx.experiment.trained import Trained
@@ -70,7 +71,7 @@ def export(network: Trained, out: Path, form: Form, samples: Samples, threshold:
     model = on_cpu(network.model)
     size = form.size or network.size
     check(network, form, size, out)
-    facts = facts_of(network, form, size, threshold)
+    facts = facts_of(network, form, size, threshold, licence(samples.home, network))
     make_folder(out.parent)
     with replacing(out, out.with_name(f".{out.stem}.part{out.suffix}")) as part, quiet():
         program = traced(model, size, form.dynamic)
@@ -123,7 +124,7 @@ def check(network: Trained, form: Form, size: tuple[int, int], out: Path) -> Non
         raise UserError(f"{out}: is there already; remove it, or name another file.")
 
 
-def facts_of(network: Trained, form: Form, size: tuple[int, int], threshold: float) -> Facts:
+def facts_of(network: Trained, form: Form, size: tuple[int, int], threshold: float, origin: str) -> Facts:
     """What the file is to say of itself."""
     model, net, spec = network.model, network.model.net, network.spec
     mean, deviation = (tuple(float(x) for x in one.flatten().tolist()) for one in (model.mean, model.std))
@@ -142,16 +143,9 @@ def facts_of(network: Trained, form: Form, size: tuple[int, int], threshold: flo
         deviation=(deviation[0], deviation[1], deviation[2]),
         precision=form.precision,
         opset=OPSET if form.format == "onnx" else 0,
-        licence=licence(network),
+        licence=origin,
+        calibration=network.calibration,
     )
-
-
-def licence(network: Trained) -> str:
-    """The licence of the weights that training began with; that of the data is not known here."""
-    named = network.config.model.component.facts.get("licence")
-    begun = named(network.config.model) if named is not None else None
-    data = f"trained on '{network.config.data.root}', whose licence applies"
-    return f"{data}; began with weights under {begun}" if begun else data
 
 
 def traced(model: DepthMaskModel, size: tuple[int, int], dynamic: bool) -> torch.export.ExportedProgram:

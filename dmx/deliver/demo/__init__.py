@@ -1,0 +1,1 @@
+"""The page of `dmx demo`, served from exported files without torch."""
