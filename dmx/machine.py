@@ -33,6 +33,8 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 SHARED_MEMORY = Path("/dev/shm")
 """Linux's file system for shared memory; containers often have 64 MB of it."""
 CPUS = Path("/proc/cpuinfo")
+STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+"""What Linux says of this process; a 5 written to the latter makes the peak of its memory what it has now."""
 LOCKS = Path("/proc/locks")
 """Linux's list of locks: `1: FLOCK ADVISORY WRITE pid major:minor:inode start end`, device numbers in hexadecimal."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -225,6 +227,28 @@ def keeping_freed_memory() -> Iterator[None]:
         mallopt(M_TRIM_THRESHOLD, 2**26)
         mallopt(M_MMAP_THRESHOLD, 2**25)
         return_memory()
+
+
+def peak_memory() -> int:
+    """Return the most memory that this process has had, in bytes, on Linux since `forget_peak_memory`."""
+    if STATUS.exists():
+        lines = [line.split() for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:")]
+        if lines:
+            return 1024 * int(lines[0][1])
+    if POSIX:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else 1024 * peak
+    memory = psutil.Process().memory_info()
+    return int(getattr(memory, "peak_wset", memory.rss))
+
+
+def forget_peak_memory() -> None:
+    """Let `peak_memory` count from now on; on other systems than Linux it goes on counting from the process's start."""
+    with suppress(OSError):
+        if CLEAR_REFS.exists():
+            CLEAR_REFS.write_text("5")
 
 
 def flush(path: Path) -> None:

@@ -13,6 +13,7 @@ from dmx.errors import PLACES, MachineError, UserError, shortened
 
 # name -> (module:function, summary in `dmx --help`; a test compares it with the command's own help)
 COMMANDS = {
+    "bench": ("dmx.cli.bench:bench", "Measure how fast networks predict on this machine's processor."),
     "calibrate": ("dmx.cli.calibrate:calibrate", "Fit a run's depth to another camera."),
     "compare": ("dmx.cli.compare:compare", "Compare runs sample by sample, and say what is more than chance."),
     "data": ("dmx.cli.data:data", "Make, import and look at data sets."),

@@ -38,6 +38,7 @@ LINES = (
     *("reproduce none --check", "calibrate none data --part val --name office"),
     *("export none out.onnx --size 32", "export none out --bundle --precision int8", "push out me/rooms --public"),
     *(
+        "bench none --batch 1,4 --size 16x24 --form onnx --threads 1 --rounds 1",
         "data check data --workers 1 --worst 3",
         "data stats data --workers 1",
         "data show data out.png --count 2 --seed 1",
