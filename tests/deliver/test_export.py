@@ -130,7 +130,7 @@ def test_an_archive_of_torch_gives_the_same(home: Home, tmp_path: Path) -> None:
     with torch.no_grad():
         expected = PhotographToMaps(on_cpu(trained(home, "alone").model), dynamic=False)(image)
         found = archive.module()(image)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_lower_precisions_are_smaller_and_say_what_they_cost(
@@ -145,23 +145,30 @@ def test_lower_precisions_are_smaller_and_say_what_they_cost(
     measured = eighth.difference
     assert measured["int8"] != measured["float32"]
     assert f"depth/rmse_pooled: {measured['float32']['depth/rmse_pooled']:.4g} in float32" in said
-    kinds = [node.op_type for node in onnx.load(str(tmp_path / "int8.onnx")).graph.node]
-    assert "DequantizeLinear" in kinds
+    graph = onnx.load(str(tmp_path / "int8.onnx")).graph
+    nodes = {node.name: node for node in graph.node}
+    assert "DequantizeLinear" not in {nodes[name].op_type for name in last_nodes(graph)}
+    zeros = {one.name: one.data_type for one in graph.initializer}
+    quantised = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    assert {zeros[node.input[2]] for node in quantised} == {onnx.TensorProto.UINT8}
+    files = tmp_path / "int8.onnx", exported["alone"]
+    found, own = (ExportedNetwork(path)(pictures(4, 32, 48), None) for path in files)
+    assert max(relative(one[1], other[1]).mean() for one, other in zip(found, own, strict=True)) < 0.02
 
 
-def test_the_last_convolutions_before_the_outputs_are_found() -> None:
+def test_the_last_nodes_before_the_outputs_are_found() -> None:
     node = onnx.helper.make_node
     nodes = [
         node("Conv", ["x", "w"], ["a"], name="first"),
-        node("Relu", ["a"], ["b"]),
+        node("Relu", ["a"], ["b"], name="between"),
         node("Conv", ["b", "w"], ["c"], name="depth"),
-        node("Exp", ["c"], ["d"]),
+        node("Exp", ["c"], ["d"], name="link"),
         node("Conv", ["b", "w"], ["e"], name="mask"),
-        node("Sigmoid", ["e"], ["m"]),
+        node("Sigmoid", ["e"], ["m"], name="probability"),
     ]
     outputs = [onnx.helper.make_tensor_value_info(name, 1, None) for name in ("d", "m")]
     graph = onnx.helper.make_graph(nodes, "graph", [], outputs)
-    assert sorted(last_nodes(graph)) == ["depth", "mask"]
+    assert sorted(last_nodes(graph)) == ["depth", "link", "mask", "probability"]
 
 
 @pytest.mark.parametrize(
