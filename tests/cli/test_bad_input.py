@@ -170,6 +170,10 @@ def test_names_that_are_not_there(dmx: Run, tmp_path: Path) -> None:
         (("train",), "give the YAML of an experiment, or --resume RUN."),
         (("train", tmp_path / "none.yaml"), "none.yaml; check the path."),
         (("ui", "--home", tmp_path), "nothing was ever run"),
+        (("reproduce", "none", "--home", tmp_path), "there is no run 'none' in"),
+        (("export", "none", tmp_path / "a.onnx", "--home", tmp_path), "there is no run 'none' in"),
+        (("calibrate", "none", tmp_path, "--home", tmp_path), "there is no run 'none' in"),
+        (("demo", "none", "--home", tmp_path), "there is no run 'none' in"),
         (("data", "import", "nyu", tmp_path, tmp_path / "x"), "no importer 'nyu'; did you mean 'nyuv2'?"),
     ):
         said = dmx(*arguments)
