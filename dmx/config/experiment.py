@@ -207,8 +207,9 @@ class ExperimentConfig(Frozen):
 def decisive(data: Mapping[str, Any]) -> dict[str, Any]:
     """A dumped experiment without newer settings that it does not use, so that older fingerprints stay as they are."""
     kept = {key: value for key, value in data.items() if key != "start" or value is not None}
-    training = {key: value for key, value in data["training"].items() if (key, value) != ("batch_norm", "fresh")}
-    return kept | {"training": training}
+    if isinstance(training := data.get("training"), Mapping):
+        kept["training"] = {key: value for key, value in training.items() if (key, value) != ("batch_norm", "fresh")}
+    return kept
 
 
 def hash_of(data: Mapping[str, Any]) -> str:

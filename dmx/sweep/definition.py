@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from dmx.config import StudyConfig, parse_study
+from dmx.config.experiment import decisive
 from dmx.config.paths import values_by_path
 from dmx.errors import UserError, did_you_mean
 from dmx.stored import intact, replace_text
@@ -23,6 +24,12 @@ CHANGEABLE = ("trials", "train_best", "max_failures")
 """Keys that may change between two starts: they set the size of the search, not its definition."""
 
 
+def without_newer(study: Any) -> Any:
+    """A dumped study without newer settings of the experiment that it does not use."""
+    experiment = study.get("experiment") if isinstance(study, Mapping) else None
+    return {**study, "experiment": decisive(experiment)} if isinstance(experiment, Mapping) else study
+
+
 def check_unchanged(config: StudyConfig, stored: Any, where: str) -> None:
     """Check that `config` equals the stored configuration of the study, except for the keys in `CHANGEABLE`.
 
@@ -31,7 +38,7 @@ def check_unchanged(config: StudyConfig, stored: Any, where: str) -> None:
     """
     old, new = (
         {key: value for key, value in values_by_path(data).items() if key.partition(".")[0] not in CHANGEABLE}
-        for data in (stored, json.loads(json.dumps(config.dump())))
+        for data in (without_newer(stored), without_newer(json.loads(json.dumps(config.dump()))))
     )
     changed = sorted(key for key in old | new if old.get(key) != new.get(key))
     if changed:

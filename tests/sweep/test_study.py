@@ -24,6 +24,7 @@ from dmx.experiment import Tracking, prepare, run
 from dmx.outcome import Outcome
 from dmx.registry import depth_losses
 from dmx.results.ranking import rank, results
+from dmx.sweep.definition import check_unchanged
 from dmx.sweep.study import exclusive
 from dmx.tracking import Home, forwarder_client
 from dmx.tracking.forwarder_client import ForwarderClient, forwarder
@@ -227,3 +228,13 @@ def test_a_stopped_sweep_goes_on_to_the_same_end(tmp_path: Path, tiny_study: Mak
         assert stopped.intermediate_values == straight.intermediate_values
     runs = mlflow_runs(home)
     assert {name: run.info.status for name, run in runs.items()} == dict.fromkeys(mlflow_runs(whole), "FINISHED")
+
+
+def test_a_study_from_before_a_setting_that_it_does_not_use_goes_on(tiny_study: Make) -> None:
+    config = parse_study(tiny_study(), "test")
+    stored = config.dump()
+    assert stored["experiment"]["training"].pop("batch_norm") == "fresh"
+    check_unchanged(config, stored, "its folder")
+    stored["experiment"]["training"]["batch_norm"] = "running"
+    with pytest.raises(UserError, match=r"experiment.training.batch_norm: 'running' -> None"):
+        check_unchanged(config, stored, "its folder")
