@@ -72,7 +72,7 @@ def exported(network: str, folder: Path, home: Home) -> Path:
         return place(network)
     out = folder / f"{network}.onnx"
     click.echo(f"Exporting {network} ...")
-    command = [sys.executable, "-m", "dmx", "export", network, str(out), "--home", str(home.root)]
+    command = [sys.executable, "-P", "-m", "dmx", "export", network, str(out), "--home", str(home.root)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(done.stderr.strip().removeprefix("Error: "))

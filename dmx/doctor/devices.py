@@ -35,7 +35,7 @@ def devices() -> Iterator[Finding]:
 
 def tried(device: str) -> tuple[dict[str, Any], str]:
     """What a process that tries a device says, and why it failed; empty if it did not."""
-    command = [sys.executable, "-m", "dmx.doctor.trial", device]
+    command = [sys.executable, "-P", "-m", "dmx.doctor.trial", device]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:

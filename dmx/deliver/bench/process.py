@@ -61,7 +61,7 @@ class Worker:
         self._cpu = 0.0
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `_end`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", worker.__name__, json.dumps({**source, "threads": threads})],
+            [sys.executable, "-P", "-m", worker.__name__, json.dumps({**source, "threads": threads})],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -70,7 +70,7 @@ def in_a_process(path: Path, size: tuple[int, int], sample: Sample) -> list[Maps
         pictures: dict[str, Any] = {f"image{i}": one for i, one in enumerate(sample.images)}
         pictures |= {f"background{i}": one for i, one in enumerate(sample.backgrounds or ())}
         np.savez(given, **pictures, size=np.array(size))
-        command = [sys.executable, "-m", __name__, str(path), str(given), str(made)]
+        command = [sys.executable, "-P", "-m", __name__, str(path), str(given), str(made)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired as error:
