@@ -5,6 +5,9 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor, nn
 
+LEAST = 1e-3
+"""Metres to which depth is raised before the power is taken, which is undefined below 0."""
+
 
 class Calibrated(nn.Module):
     """d' = scale d^power of the depth d of another link: log d' = power log d + log scale.
@@ -23,5 +26,5 @@ class Calibrated(nn.Module):
 
     def forward(self, r: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """The calibrated depth of raw outputs."""
-        depth: Tensor = self.scale * self.link(r).pow(self.power)
+        depth: Tensor = self.scale * self.link(r).clamp(min=LEAST).pow(self.power)
         return depth

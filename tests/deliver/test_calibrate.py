@@ -1,8 +1,8 @@
 """Depth of another camera: a known distortion is found, and none where there is none."""
 
-import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,13 @@ from click.testing import CliRunner
 
 from dmx.cli import cli
 from dmx.config import parse_experiment
-from dmx.deliver.calibrate import Measured, choose, compare, difference, errors, fit, held_out
+from dmx.deliver.calibrate import Measured, choose, compare, difference, errors, fit, held_out, measure
 from dmx.deliver.exported import ExportedNetwork
 from dmx.errors import UserError
 from dmx.experiment import Tracking, prepare, run
 from dmx.experiment.trained import Calibration, calibration_of, trained
+from dmx.models.calibrated import LEAST, Calibrated
+from dmx.quartet import DepthSpec
 from dmx.tracking import Home
 
 
@@ -62,6 +64,12 @@ def test_a_group_is_judged_by_a_fit_that_has_not_seen_it() -> None:
     some = [Measured(group, np.zeros(3, np.float32), np.full(3, math.log(x), np.float32)) for group, x in off.items()]
     by_hand = [abs(math.exp((2 * math.log(2) + math.log(5)) / 3) - 2)] * 3 + [abs(2.0 - 5.0)]
     assert held_out("scale", some)[:, 0] == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_depth_of_0_and_below_stays_a_number() -> None:
+    """The link `identity` can give it, and a power of it would be none."""
+    brought = Calibrated(lambda r: r, 2.0, 0.5)(torch.tensor([-1.0, 0.0, 4.0]))
+    torch.testing.assert_close(brought, torch.tensor([2 * math.sqrt(LEAST), 2 * math.sqrt(LEAST), 4.0]))
 
 
 def test_the_interval_is_students_over_groups() -> None:
@@ -128,13 +136,9 @@ def test_what_cannot_be_calibrated_is_refused_and_nothing_is_kept(home: Home, ti
     before = sorted((home.run("alone")).rglob("*"))
     with pytest.raises(UserError, match=r"has pictures of 2 groups \(scenes\), and calibration needs 4"):
         invoke(home, "calibrate", "alone", few)
-    relative = tmp_path / "relative"
-    shutil.copytree(tiny_data, relative)
-    text = (relative / "dataset.yaml").read_text()
-    declared = json.loads(json.dumps(text)).replace("kind: metric", "kind: relative")
-    (relative / "dataset.yaml").write_text(declared)
-    with pytest.raises(UserError):
-        invoke(home, "calibrate", "alone", relative)
+    relative = replace(trained(home, "alone"), spec=DepthSpec("relative", 0.0, 1.0))
+    with pytest.raises(UserError, match="alone: has relative depth, which has no scale"):
+        measure(relative, tiny_data, "all", home, lambda done, total: None)
     with pytest.raises(UserError, match="has no calibration 'nowhere'"):
         invoke(home, "predict", "alone", tiny_data, tmp_path / "out", "--calibration", "nowhere")
     found = CliRunner().invoke(cli, ["calibrate", "alone", str(tiny_data), "--name", "a/b", "--home", str(home.root)])
