@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @home_option
+@click.option("--with", "others", metavar="RUN", multiple=True, help="Average with this run; may be repeated.")
+@click.option("--tta", type=click.Choice(("flip",)), help="Average with the prediction of the mirrored picture.")
+@click.option("--calibration", metavar="NAME", help="Depth of another camera, by a calibration of `dmx calibrate`.")
 @click.option("--like", metavar="RUN", help="Of others: evaluate at this run's size, and on its part of its own data.")
 @click.option("--size", metavar="HxW", help="Of others: evaluate at this size instead, one side or two, in pixels.")
 @click.option(
@@ -51,6 +54,9 @@ def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home, **given
     pictures of the worst samples. Depth is also measured after alignment to the true scale; the names of these metrics
     say so. Results are kept with the run, sample by sample.
 
+    With `--with` or `--tta`, predictions are averaged, and their standard deviation is judged: does it tell great
+    errors from small ones (sparsification), and has it their size (calibration)?
+
     In place of a run, RUN may be FILE.onnx or hf:FOLDER, a network of others for depth (needs dmx[depth]): an ONNX
     file, or a folder with a depth-estimation model of Hugging Face. `dmx compare` compares it with runs on the same
     samples, and leaderboards show it beneath them.
@@ -61,12 +67,16 @@ def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home, **given
     from dmx.experiment.evaluations import read_on_test, told_of_test
     from dmx.foreign.network import is_foreign
 
-    if is_foreign(run):
+    for_runs = {name: given.pop(name) for name in ("others", "tta", "calibration")}
+    foreign = is_foreign(run)
+    if unfit := [name for name, value in (for_runs if foreign else given).items() if value]:
+        option = "with" if unfit[0] == "others" else unfit[0].replace("_", "-")
+        fit = "a run, not for a network of others" if foreign else "FILE.onnx or hf:FOLDER, not for a run"
+        raise click.UsageError(f"--{option} is for {fit}.")
+    if foreign:
         found, folder, unsent = of_others(run, data, part, home, given)
     else:
-        if unfit := [name for name, value in given.items() if value]:
-            raise click.UsageError(f"--{unfit[0].replace('_', '-')} is for FILE.onnx or hf:FOLDER, not for a run.")
-        found, folder, unsent = of_run(run, data, part, home)
+        found, folder, unsent = of_run(run, data, part, home, **for_runs)
     if as_json:
         from dmx.experiment.evaluations import record
 
@@ -82,7 +92,9 @@ def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home, **given
         click.echo(f"MLflow lacks {unsent} events; `dmx sync` sends them.")
 
 
-def of_run(run: str, data: Path, part: Any, home: Home) -> "tuple[Evaluation, Path, int]":
+def of_run(
+    run: str, data: Path, part: Any, home: Home, others: tuple[str, ...], tta: str | None, calibration: str | None
+) -> "tuple[Evaluation, Path, int]":
     """Evaluate a run and keep the results.
 
     Returns:
@@ -91,14 +103,18 @@ def of_run(run: str, data: Path, part: Any, home: Home) -> "tuple[Evaluation, Pa
     from dmx.cli.bar import bar
     from dmx.experiment.evaluate import evaluate as made
     from dmx.experiment.evaluations import keep
+    from dmx.experiment.joined import Joined, check_members
     from dmx.experiment.trained import trained
     from dmx.report.evaluation import evaluation_page
     from dmx.results.records import ended
 
-    network = trained(home, run)
+    if calibration is not None and others:
+        raise click.UsageError("a calibration is of one run; leave out --with, or --calibration.")
+    networks = [trained(home, run, calibration), *(trained(home, other) for other in others)]
+    check_members(networks)
     ended(home, run)
     with bar("looking at pictures") as progress:
-        found = made(network, data, part, home, progress)
+        found = made(networks[0], data, part, home, progress, Joined(tuple(networks[1:]), tta == "flip"))
     return found, *keep(found, evaluation_page(found), home)
 
 
@@ -134,19 +150,25 @@ def show(found: "Evaluation") -> None:
     """Print the metrics overall, by depth and by object size."""
     from rich.console import Console
 
-    from dmx.experiment.evaluations import depth_table, mask_table, reference_table
+    from dmx.experiment.evaluations import depth_table, mask_table, reference_table, uncertainty_table
 
     console = Console() if Console().is_terminal else Console(width=200)
 
     def table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         console.print(framed(title, columns, rows), highlight=False)
 
-    console.print(f"{found.run} on {found.data} ({found.part}), {len(found.samples.ids)} samples", highlight=False)
+    who = found.run + found.joined
+    console.print(f"{who} on {found.data} ({found.part}), {len(found.samples.ids)} samples", highlight=False)
     tables = {"Mask": mask_table(found)} if found.has_mask else {}
     tables |= {"Depth": depth_table(found), "Beside the references": reference_table(found)}
     for title, (head, rows) in tables.items():
         if rows:
             table(f"\n{title}", head, [(name, *map(number, values)) for name, *values in rows])
+    if found.uncertainty:
+        values = uncertainty_table(found.uncertainty)
+        made = framed("\nUncertainty", ("", "", ""), [(name, number(value), said) for name, value, said in values])
+        made.columns[-1].justify = "left"
+        console.print(made, highlight=False)
     depth = ("depth/abs_rel", "depth/rmse") if found.strata.spec.kind == "metric" else ("depth/mae", "depth/rmse")
     table(
         "\nBy depth",

@@ -12,14 +12,15 @@ from jaxtyping import UInt8
 from dmx.data.planes import resize_picture
 from dmx.deliver.ahead import ahead
 from dmx.deliver.depth_files import FOV, DepthFormat
-from dmx.deliver.ensemble import Ensemble, Maps
+from dmx.deliver.ensemble import Maps, Networks
 from dmx.deliver.manifest import DONE, Entry, Manifest
 from dmx.deliver.outputs import Output
 from dmx.deliver.sources import Backgrounds, Item, Source
 from dmx.deliver.tiles import tiled
 from dmx.errors import UserError
 from dmx.experiment.beginning import sha256_of
-from dmx.experiment.trained import Trained, best_weights, trained
+from dmx.experiment.joined import check_members
+from dmx.experiment.trained import best_weights, trained
 from dmx.machine import cores, keeping_freed_memory
 from dmx.tracking.home import Home
 from dmx.training.device import is_out_of_memory
@@ -76,8 +77,6 @@ class Prediction:
     """
 
     def __init__(self, home: Home, runs: Sequence[str], options: Options, batch: int = BATCH) -> None:
-        if twice := [run for run in runs if runs.count(run) > 1]:
-            raise UserError(f"{twice[0]} is named twice; each member of an ensemble counts once.")
         if options.uncertainty and len(runs) == 1 and not options.flip:
             raise UserError("uncertainty is the spread of several predictions; add --tta flip, or --with RUN.")
         if options.calibration is not None and len(runs) > 1:
@@ -93,7 +92,7 @@ class Prediction:
         self.options, self.batch = options, batch
         self.size, self.spec = first.size, first.spec
         self.needs_background: bool = first.model.net.needs_background
-        self._ensemble = Ensemble([one.model for one in self.networks], flip=options.flip)
+        self._networks = Networks([one.model for one in self.networks], flip=options.flip)
 
     def facts(self, backgrounds: Path | None) -> dict[str, Any]:
         """The networks and settings, for the manifest: whatever changes what is written."""
@@ -129,39 +128,13 @@ class Prediction:
             return []
         try:
             if self.options.tile:
-                return [tiled(self._ensemble, *one, self.size, self.batch) for one in seen]
+                return [tiled(self._networks, *one, self.size, self.batch) for one in seen]
             backgrounds = [behind for _, behind in seen if behind is not None]
-            return self._ensemble([image for image, _ in seen], backgrounds or None)
+            return self._networks([image for image, _ in seen], backgrounds or None)
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 raise UserError(f"memory ran out in a batch of {self.batch}; give a smaller --batch.") from error
             raise
-
-
-def check_members(networks: Sequence[Trained]) -> None:
-    """Check that networks can be averaged.
-
-    Raises:
-        UserError: They differ in what they take or give; the message has every difference.
-    """
-
-    def looks(one: Trained) -> dict[str, str]:
-        near = "" if one.spec.near == "low" else ", near where it is high"
-        return {
-            "inputs": "image and background" if one.model.net.needs_background else "the image alone",
-            "depth": one.spec.kind + near,
-            "size": "x".join(map(str, one.size)),
-        }
-
-    first = looks(networks[0])
-    wrong = [
-        f"{other.run} has {name} {value}, {networks[0].run} {first[name]}"
-        for other in networks[1:]
-        for name, value in looks(other).items()
-        if value != first[name]
-    ]
-    if wrong:
-        raise UserError(f"these runs cannot be averaged: {'; '.join(wrong)}. Leave out those that do not fit.")
 
 
 def check_backgrounds(run: str, wanted: bool, found: Sequence[Source], backgrounds: Backgrounds | None) -> None:

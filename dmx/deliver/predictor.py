@@ -8,7 +8,7 @@ from jaxtyping import Float32, UInt8
 from torch import nn
 
 from dmx.data.planes import resize_picture
-from dmx.deliver.ensemble import Ensemble
+from dmx.deliver.ensemble import Networks
 
 
 class Predictor:
@@ -22,7 +22,7 @@ class Predictor:
     def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
         self.model = model
         self.size = size
-        self._ensemble = Ensemble([model])
+        self._networks = Networks([model])
 
     def __call__(
         self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], backgrounds: Sequence[UInt8[np.ndarray, "_ _ 3"]] | None
@@ -36,7 +36,7 @@ class Predictor:
         found = []
         for i, image in enumerate(images):
             behind = None if backgrounds is None else [resize_picture(backgrounds[i], self.size)]
-            maps = self._ensemble([resize_picture(image, self.size)], behind)[0]
+            maps = self._networks([resize_picture(image, self.size)], behind)[0]
             sides = image.shape[1], image.shape[0]
             found.append((cv2.resize(maps.mask, sides), cv2.resize(maps.depth, sides)))
         return found

@@ -8,11 +8,11 @@ from math import ceil
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from dmx.deliver.ensemble import Ensemble, Maps
+from dmx.deliver.ensemble import Maps, Networks
 
 
 def tiled(
-    ensemble: Ensemble,
+    networks: Networks,
     image: UInt8[np.ndarray, "H W 3"],
     background: UInt8[np.ndarray, "H W 3"] | None,
     size: tuple[int, int],
@@ -24,7 +24,7 @@ def tiled(
     linearly from the middle of a tile to its border, so that no seam is seen. A side shorter than a tile is one tile.
 
     Args:
-        ensemble: The networks.
+        networks: The networks.
         image: The picture.
         background: The scene without the object, if the networks take it.
         size: Height and width of a tile.
@@ -41,7 +41,7 @@ def tiled(
 
     for first in range(0, len(places), batch):
         some = places[first : first + batch]
-        found = ensemble(cut(image, some), None if background is None else cut(background, some))
+        found = networks(cut(image, some), None if background is None else cut(background, some))
         for (top, left), maps in zip(some, found, strict=True):
             there = slice(top, top + height), slice(left, left + width)
             weights[there] += weight

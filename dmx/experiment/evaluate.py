@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from dmx.config.data import SplitConfig
 from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import DatasetIndex, read
@@ -17,12 +15,14 @@ from dmx.data.split import Split, split
 from dmx.errors import DataError, UserError
 from dmx.experiment.checks import check_pack
 from dmx.experiment.gathered import Gathered, Strata, Worst
+from dmx.experiment.joined import ALONE, Joined, predictor
 from dmx.experiment.prepare import FEW, first_batches
 from dmx.experiment.references import Predictors, Source, kept_references, stored
 from dmx.experiment.start import read_identity
 from dmx.experiment.trained import Trained
 from dmx.metrics import Probabilities, definitions
 from dmx.metrics.alignment import alignments
+from dmx.metrics.uncertainty import Uncertainty
 from dmx.quartet import Batch, Prediction
 from dmx.results.records import kept_text
 from dmx.results.references import references_of
@@ -60,7 +60,10 @@ class Evaluation:
         references: The metrics of the references from the run's training part on the same samples; empty where none
             apply.
         execution: The resolved device settings.
-        where: A name for the samples: the part of the run's own data, or the name of another data set.
+        where: A name for the samples: the part of the run's own data, or the name of another data set; with what
+            joined the run.
+        joined: What joined the run, as text to follow its name; empty if nothing did.
+        uncertainty: What the predicted standard deviations are worth, if several predictions were averaged.
     """
 
     run: str
@@ -78,6 +81,8 @@ class Evaluation:
     references: Mapping[str, Mapping[str, float | None]]
     execution: Mapping[str, str]
     where: str
+    joined: str = ""
+    uncertainty: Uncertainty | None = None
 
     @property
     def has_mask(self) -> bool:
@@ -146,9 +151,14 @@ def select(root: Path, part: Part | None, home: Home, run: str | None, settings:
 
 
 def evaluate(
-    network: Trained, root: Path, part: Part | None, home: Home, progress: Progress = no_progress
+    network: Trained,
+    root: Path,
+    part: Part | None,
+    home: Home,
+    progress: Progress = no_progress,
+    joined: Joined = ALONE,
 ) -> Evaluation:
-    """Evaluate a run's network.
+    """Evaluate a run's network, alone or averaged with others.
 
     Args:
         network: The network.
@@ -156,22 +166,24 @@ def evaluate(
         part: The part; None: validation of the run's own data, all of any other. Test is used only if requested.
         home: The results folder.
         progress: Called with the number of samples done and the total.
+        joined: What is averaged with its prediction.
 
     Raises:
-        UserError: The network and the data are incompatible, the part has no samples, or the run requests a precision
+        UserError: The network and the data are incompatible, the part has no samples, or a run requests a precision
             that gives wrong outputs on this machine.
         DivergedError: A prediction is not finite.
     """
     chosen = select(root, part, home, network.run, network.config.data.split)
     index, own, part = chosen.index, chosen.own, chosen.part
     check_fits(network, index)
-    network = check_precision(network, index, chosen.ids)
+    network, *others = (check_precision(one, index, chosen.ids) for one in (network, *joined.others))
+    joined = replace(joined, others=tuple(others))
     known = own_references(network, index, home, progress) if own else kept_of_training(network, index, home)
     gathered = Gathered(network.spec, index.depth, alignments(network.spec, index.depth), known)
-    for batch, prediction in predictions(network, index, chosen.ids, progress):
+    for batch, prediction in predictions(network, index, chosen.ids, progress, joined):
         gathered.take(batch, prediction)
     here = (gathered.probabilities.best_threshold, "") if own and part == "val" else None
-    threshold, why_none = here or own_threshold(network, home)
+    threshold, why_none = here or own_threshold(network, home, joined)
     return Evaluation(
         run=network.run,
         data=index.name,
@@ -187,7 +199,10 @@ def evaluate(
         worst=gathered.worst,
         references=gathered.references(),
         execution=network.device_config.facts(),
-        where=part if own else index.name if part == "all" else f"{index.name}-{part}",
+        where=(part if own else index.name if part == "all" else f"{index.name}-{part}")
+        + joined.name(network.calibration),
+        joined=joined.text(network.calibration),
+        uncertainty=gathered.uncertainty,
     )
 
 
@@ -204,14 +219,15 @@ def check_precision(network: Trained, index: DatasetIndex, ids: tuple[str, ...])
 
 
 def predictions(
-    network: Trained, index: DatasetIndex, ids: tuple[str, ...], progress: Progress
+    network: Trained, index: DatasetIndex, ids: tuple[str, ...], progress: Progress, joined: Joined = ALONE
 ) -> Iterator[tuple[Batch, Prediction]]:
-    """Each batch of these samples, with the network's prediction.
+    """Each batch of these samples, with the network's prediction, or that of the runs that are joined.
 
     Raises:
         DivergedError: A prediction is not finite.
     """
     device_config = network.device_config
+    predict = predictor(network, joined)
     loader = make_loader(
         QuartetDataset(index, ids, network.size, memory=False),
         Sampling(network.config.stages[-1].batch_size),
@@ -219,8 +235,7 @@ def predictions(
     done = 0
     for host in loader:
         batch = host.to(device_config.device, device_config.memory_format)
-        with torch.no_grad(), device_config.autocast():
-            prediction = network.model(batch.image, batch.background)
+        prediction = predict(batch.image, batch.background)
         for name in ("mask_logits", "depth"):
             if not bool(getattr(prediction, name).isfinite().all()):
                 raise DivergedError(f"prediction.{name} is not finite for one of {', '.join(batch.ids)}")
@@ -252,7 +267,7 @@ def kept_of_training(network: Trained, index: DatasetIndex, home: Home) -> Predi
     return replace(made, maps=made.maps.to(network.device_config.device))
 
 
-def own_threshold(network: Trained, home: Home) -> tuple[float | None, str]:
+def own_threshold(network: Trained, home: Home, joined: Joined) -> tuple[float | None, str]:
     """The best threshold on the run's own validation samples, or None and the reason why there is none."""
     try:
         index = read(place(network.config.data.root))
@@ -262,7 +277,7 @@ def own_threshold(network: Trained, home: Home) -> tuple[float | None, str]:
         ids = ids_of(index, "val", own_split(home, network.run))
     except UserError as error:
         return None, str(error)
-    parts = [Probabilities.of(p, batch) for batch, p in predictions(network, index, ids, no_progress)]
+    parts = [Probabilities.of(p, batch) for batch, p in predictions(network, index, ids, no_progress, joined)]
     return sum(parts[1:], parts[0]).best_threshold, ""
 
 

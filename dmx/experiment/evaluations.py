@@ -11,6 +11,7 @@ import cv2
 
 from dmx.errors import UserError, did_you_mean
 from dmx.experiment.evaluate import Evaluation
+from dmx.metrics.uncertainty import LEFT_OUT, LEVELS, Uncertainty
 from dmx.outcome import Outcome
 from dmx.results.records import ended
 from dmx.results.references import titled
@@ -59,9 +60,10 @@ def keep(found: Evaluation, page: str, home: Home, external: RunStart | None = N
     if page:
         replace_text(folder / EVALUATION_PAGE, page)
     replace_text(folder / EVALUATION, json.dumps(kept, indent=1))  # last: its presence marks a complete evaluation
-    prefix = PREFIXES.get(found.part, f"eval/{found.where}") if found.own else f"eval/{found.where}"
+    prefix = PREFIXES.get(found.where, f"eval/{found.where}") if found.own else f"eval/{found.where}"
+    logged = {**found.values, **(found.uncertainty.values() if found.uncertainty else {})}
     tracker = open_run(home, found.run, external or RunStart(experiment="", name=found.run))
-    tracker.log(steps, {f"{prefix}/{name}": v for name, v in found.values.items() if v is not None})
+    tracker.log(steps, {f"{prefix}/{name}": v for name, v in logged.items() if v is not None})
     tracker.artifact(folder, EVALUATIONS)
     return folder, tracker.finish(outcome, reason)
 
@@ -89,7 +91,8 @@ def read_on_test(home: Home, run: str) -> dict[str, str]:
     for path in home.runs.glob(f"*/{EVALUATIONS}/*/{EVALUATION}"):
         kept = json.loads(path.read_text())
         if kept["own"] and kept["part"] in ("test", "all") and identity(kept["run"]) == identity(run):
-            found[kept["run"]] = min(kept.get("when", ""), found.get(kept["run"], "~"))
+            network = kept["run"] + kept.get("joined", "")
+            found[network] = min(kept.get("when", ""), found.get(network, "~"))
     return dict(sorted(found.items(), key=lambda one: (one[1], one[0])))
 
 
@@ -116,12 +119,14 @@ def record(found: Evaluation) -> dict[str, Any]:
     spread = found.probabilities
     return {
         "run": found.run,
+        "joined": found.joined,
         "data_name": found.data,
         "part": found.part,
         "own": found.own,
         "execution": dict(found.execution),
         **found.identity,
         "values": found.values,
+        "uncertainty": found.uncertainty and uncertainty_record(found.uncertainty),
         "references": found.references,
         "threshold": threshold(found),
         "by_depth": [*found.strata.by_depth()],
@@ -135,6 +140,21 @@ def record(found: Evaluation) -> dict[str, Any]:
             metric: [{"id": sight.id, "value": sight.value} for sight in sights]
             for metric, sights in found.worst.found.items()
         },
+    }
+
+
+def uncertainty_record(found: Uncertainty) -> dict[str, Any]:
+    """What the predicted standard deviations are worth, with the curves behind the numbers."""
+    curves = {task: found.curve(task) for task in found.curves}
+    return {
+        **found.values(),
+        "left_out": LEFT_OUT.tolist(),
+        "rmse_of_the_rest": {
+            task: {"by_spread": pair[0].tolist(), "by_error": pair[1].tolist()}
+            for task, pair in curves.items()
+            if pair is not None
+        },
+        "intervals": {"probability": LEVELS.tolist(), "share": found.coverage.tolist()},
     }
 
 
@@ -158,6 +178,23 @@ def depth_table(found: Evaluation) -> tuple[tuple[str, ...], Cells]:
         (f"depth/{name}", *(found.values.get(f"{task}/{name}_{form}") for task, form in columns)) for name in names
     ]
     return ("metric", *head), rows
+
+
+MEANINGS = {
+    "depth/ause_per_image": "area under the sparsification error of depth; 0 is best",
+    "depth/aurg_per_image": "area under the random gain of depth; 0 is chance, more is better",
+    "mask/ause_per_image": "the same of the mask",
+    "mask/aurg_per_image": "the same of the mask",
+    "depth/error_to_spread_pooled": "depth error over standard deviation; 1 where they are alike",
+    "depth/spread_calibration_error_pooled": "how far intervals of a normal distribution miss their probability",
+}
+"""What the numbers about the uncertainty say, in their order."""
+
+
+def uncertainty_table(found: Uncertainty) -> list[tuple[str, float | None, str]]:
+    """Rows of name, value and meaning."""
+    values = found.values()
+    return [(name, values[name], meaning) for name, meaning in MEANINGS.items()]
 
 
 IN_SHORT = ("mask/iou", "mask/brier", "mask/skill", "depth/rmse", "depth/mae", "depth/delta1", "depth/skill")

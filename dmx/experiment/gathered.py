@@ -16,6 +16,8 @@ from dmx.metrics import NO_REFERENCE, Evaluator, Probabilities, ReferenceMaps, d
 from dmx.metrics.alignment import Alignment, aligned
 from dmx.metrics.evaluator import components, finite
 from dmx.metrics.pixels import DepthPixels, MaskPixels
+from dmx.metrics.uncertainty import Uncertainty
+from dmx.models.ensemble import Combined
 from dmx.quartet import Batch, DepthSpec, Prediction
 from dmx.sample_table import FINISHES, SampleTable
 from dmx.tracking.panel import header, row, stack
@@ -182,6 +184,7 @@ class Gathered:
         self.parts: list[Probabilities] = []
         self.strata = Strata(ranges_of(self.true), self.true)
         self.worst = Worst(self.true)
+        self.uncertainty: Uncertainty | None = None
         self.reference = references.maps if references is not None else NO_REFERENCE
         self.judge = Judge(references, true, thorough=True) if references is not None else None
 
@@ -203,6 +206,9 @@ class Gathered:
             if how == self.hows[0]:
                 self.strata.take(there, batch, reference)
                 self.worst.take(there, batch)
+        if isinstance(prediction, Combined) and self.hows[0] == "none":
+            self.uncertainty = self.uncertainty or Uncertainty()
+            self.uncertainty.take(prediction, prediction.mask_spread, prediction.depth_spread, batch)
         if self.judge is not None:
             self.judge.take(batch)
         return_memory()

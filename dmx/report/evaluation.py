@@ -7,8 +7,9 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from dmx.experiment.evaluate import Evaluation
-from dmx.experiment.evaluations import depth_table, mask_table, reference_table
+from dmx.experiment.evaluations import depth_table, mask_table, reference_table, uncertainty_table
 from dmx.metrics.probabilities import CALIBRATION_BINS
+from dmx.metrics.uncertainty import LEFT_OUT, LEVELS, Curve, Uncertainty
 from dmx.report.figures import BLUE, GREY, plot
 from dmx.report.html import count, document, figure, inline, join, number, table, text
 
@@ -19,9 +20,10 @@ def evaluation_page(found: Evaluation) -> str:
         "All metrics": metrics(found),
         "By depth": by_depth(found),
         **(of_mask(found) if found.has_mask else {}),
+        **({"Whether the uncertainty can be believed": uncertainty(found.uncertainty)} if found.uncertainty else {}),
         "The worst samples": worst(found),
     }
-    return document(f"{found.run} on {named(found)}", sections, found.run)
+    return document(f"{found.run}{found.joined} on {named(found)}", sections, found.run)
 
 
 def of_mask(found: Evaluation) -> dict[str, Markup]:
@@ -122,6 +124,37 @@ def calibration(found: Evaluation) -> Markup:
     error = number(found.probabilities.calibration_error)
     said = f"{CALIBRATION_BINS} bins of the probability; on the grey line it can be believed. Expected error: {error}."
     return plot(said, draw, width=4.0, height=3.6)
+
+
+def uncertainty(found: Uncertainty) -> Markup:
+    """The numbers, the errors that are left where the most uncertain pixels are left out, and the intervals."""
+    rows = [(name, number(value), meaning) for name, value, meaning in uncertainty_table(found)]
+    means = ((task, found.curve(task)) for task in found.curves)
+    parts = [sparsification(task, *curves) for task, curves in means if curves is not None]
+
+    def intervals(ax: Axes) -> None:
+        ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
+        ax.plot(LEVELS, found.coverage, "o-", color=BLUE, markersize=4)
+        ax.set(xlabel="probability of the interval", ylabel="share of depths in it", xlim=(0, 1), ylim=(0, 1))
+
+    said = "Intervals of depth by its standard deviation, as of a normal distribution: below the line, too narrow."
+    numbers = table(("", "", ""), rows, numbers=(1,), kind="wide tight")
+    return join(numbers, *parts, plot(said, intervals, width=4.0, height=3.6))
+
+
+def sparsification(task: str, by_spread: Curve, by_error: Curve) -> Markup:
+    """Draw the errors that are left over the share of pixels that is left out."""
+
+    def draw(ax: Axes) -> None:
+        ax.plot(LEFT_OUT, by_spread, color=BLUE, label="by the standard deviation")
+        ax.plot(LEFT_OUT, by_error, "--", color=BLUE, label="by the error itself, the best there can be")
+        ax.axhline(1, color=GREY, linewidth=0.8, label="at random")
+        ax.set(
+            xlabel="pixels left out, the most uncertain first", ylabel="RMSE of the rest", xlim=(0, 1), ylim=(0, 1.1)
+        )
+        ax.legend()
+
+    return plot(f"What is left of the error of the {task}, 1 with all pixels; means over the pictures.", draw)
 
 
 def worst(found: Evaluation) -> Markup:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dmx.data.exr import exr
 from dmx.deliver.ahead import ahead
 from dmx.deliver.depth_files import point_cloud, write_depth
-from dmx.deliver.ensemble import Ensemble
+from dmx.deliver.ensemble import Networks
 from dmx.deliver.outputs import view
 from dmx.deliver.tiles import slope, starts, tiled
 from dmx.quartet import DepthSpec, Prediction
@@ -55,7 +55,7 @@ def picture(height: int, width: int) -> np.ndarray:
 def test_an_ensemble_is_the_mean_of_probabilities_and_of_depths() -> None:
     logits = [math.log(p / (1 - p)) for p in (0.2, 0.4, 0.9)]
     members = [Rule(constant(z), constant(d)) for z, d in zip(logits, (1.0, 2.0, 6.0), strict=True)]
-    maps = Ensemble(members)([picture(2, 3)], None)[0]
+    maps = Networks(members)([picture(2, 3)], None)[0]
     assert maps.mask == pytest.approx(np.full((2, 3), 0.5))  # (0.2 + 0.4 + 0.9) / 3
     assert maps.mask_spread == pytest.approx(np.full((2, 3), math.sqrt((0.09 + 0.01 + 0.16) / 3)))
     assert maps.depth == pytest.approx(np.full((2, 3), 3.0))
@@ -63,7 +63,7 @@ def test_an_ensemble_is_the_mean_of_probabilities_and_of_depths() -> None:
 
 
 def test_one_network_has_no_spread() -> None:
-    maps = Ensemble([Rule(red, ramp)])([picture(2, 3)], None)[0]
+    maps = Networks([Rule(red, ramp)])([picture(2, 3)], None)[0]
     assert not maps.mask_spread.any()
     assert not maps.depth_spread.any()
 
@@ -71,7 +71,7 @@ def test_one_network_has_no_spread() -> None:
 def test_the_mirror_image_is_turned_back() -> None:
     """Depth by place has the mean of both ends everywhere; a mask by colour is as it was."""
     image = picture(2, 4)
-    maps = Ensemble([Rule(red, ramp)], flip=True)([image], None)[0]
+    maps = Networks([Rule(red, ramp)], flip=True)([image], None)[0]
     assert maps.depth.tolist() == [[1.5] * 4] * 2  # (0 + 3) / 2, (1 + 2) / 2, ...
     assert maps.depth_spread.tolist() == [[1.5, 0.5, 0.5, 1.5]] * 2  # half of 3 - 0, of 2 - 1, ...
     assert maps.mask == pytest.approx(1 / (1 + np.exp(-(image[..., 0] / 255))), rel=1e-6)
@@ -80,13 +80,13 @@ def test_the_mirror_image_is_turned_back() -> None:
 
 def test_the_background_is_mirrored_with_the_picture() -> None:
     image = picture(3, 5)
-    maps = Ensemble([Rule(red, red)], flip=True)([image], [image // 2])[0]
+    maps = Networks([Rule(red, red)], flip=True)([image], [image // 2])[0]
     assert maps.depth == pytest.approx((image[..., 0] / 255 - image[..., 0] // 2 / 255), abs=1e-6)
 
 
 def test_pictures_of_a_batch_keep_their_order() -> None:
     images = [np.full((2, 2, 3), value, np.uint8) for value in (0, 51, 255)]
-    found = Ensemble([Rule(red, red)])(images, None)
+    found = Networks([Rule(red, red)])(images, None)
     assert [maps.depth[0, 0] for maps in found] == pytest.approx([0.0, 0.2, 1.0])
 
 
@@ -94,8 +94,8 @@ def test_pictures_of_a_batch_keep_their_order() -> None:
 def test_a_network_of_the_pixel_alone_is_the_same_in_tiles(sides: tuple[int, int]) -> None:
     members = [Rule(red, red), Rule(lambda x: -red(x), lambda x: 3 * red(x))]
     image = picture(*sides)
-    whole = Ensemble(members, flip=True)([image], [image // 3])[0]
-    in_tiles = tiled(Ensemble(members, flip=True), image, image // 3, (16, 12), batch=3)
+    whole = Networks(members, flip=True)([image], [image // 3])[0]
+    in_tiles = tiled(Networks(members, flip=True), image, image // 3, (16, 12), batch=3)
     for what in ("mask", "depth", "mask_spread", "depth_spread"):
         assert getattr(in_tiles, what) == pytest.approx(getattr(whole, what), abs=1e-5)
 
@@ -103,7 +103,7 @@ def test_a_network_of_the_pixel_alone_is_the_same_in_tiles(sides: tuple[int, int
 def test_a_network_that_sees_its_place_leaves_no_seam() -> None:
     """Each tile says 0 to 15; what is blended never jumps by more than two such steps, where tiles put side by side
     jump by 15."""
-    found = tiled(Ensemble([Rule(red, ramp)]), picture(16, 100), None, (16, 16), batch=4).depth
+    found = tiled(Networks([Rule(red, ramp)]), picture(16, 100), None, (16, 16), batch=4).depth
     assert np.abs(np.diff(found, axis=1)).max() < 2
 
 
