@@ -1,12 +1,12 @@
 """Frames per second of `dmx predict`, against a plain loop over the same network.
 
-    python benchmarks/predict.py [--photographs 64] [--photograph 1080x1920] [--size 96x128] [--batch 8] [--rounds 5]
+    python benchmarks/predict.py [--photographs 64] [--photograph 1080x1920] [--size 96x128] [--batch 2] [--rounds 5]
 
 The plain loop decodes a JPEG, resizes it, predicts it alone, and writes mask, depth and view as PNG and NPY, one after
-the other. `dmx predict` writes the same files from batches, and reads and writes them in threads beside the network.
-Both use as many threads of torch. The variants run in turn; ratios are taken within a round. The network is trained
-for one epoch on a few rendered rooms, since its speed does not depend on its weights. The goal is a ratio of 1.5 on two
-cores.
+the other, with as many threads of torch as there are cores. `dmx predict` writes the same files; it reads, predicts and
+writes several pictures at once, each in a thread of its own. The variants run in turn; ratios are taken within a round.
+The network is trained for one epoch on a few rendered rooms, since its speed does not depend on its weights. The goal
+is a ratio of 1.5 on two cores.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def plain(home: Home, photographs: Path, out: Path) -> float:
     return len(paths) / (time.perf_counter() - begun)
 
 
-def ours(home: Home, photographs: Path, out: Path, batch: int) -> float:
+def ours(home: Home, photographs: Path, out: Path, batch: int | None) -> float:
     """Photographs per second of `dmx predict`."""
     made = Prediction(home, [RUN], Options(), batch)
     found, _ = sources([photographs], None)
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--photograph", default="1080x1920")
     parser.add_argument("--size", default="96x128")
     parser.add_argument("--model", default="depthmasknet")
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -17,11 +17,6 @@ from dmx.tracking.panel import colours, nearness, stack
 Picture = UInt8[np.ndarray, "H W 3"]
 Plane = Float32[np.ndarray, "H W"]
 TINT = np.array([255, 64, 64], np.float32)
-FAST = (
-    *(cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT),
-    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB),
-)
-"""Options of PNG, in pairs: of those that we tried the fewest bytes in no more time than OpenCV's default takes."""
 VIEW_SIDE = 1024
 """Longest side of the picture in a view, in pixels: a view is to be looked at, and has the picture three times."""
 
@@ -68,7 +63,7 @@ class Output:
 
     def _picture(self, name: str, pixels: np.ndarray) -> None:
         bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
-        replace_bytes(self._out / name, cv2.imencode(".png", bgr, FAST)[1].tobytes())
+        replace_bytes(self._out / name, cv2.imencode(".png", bgr)[1].tobytes())
 
 
 def sized(plane: Float32[np.ndarray, "h w"], image: UInt8[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W"]:

@@ -1,12 +1,14 @@
 """Write predicted mask and depth of pictures as files."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 
 from dmx.data.planes import resize_picture
@@ -27,8 +29,8 @@ from dmx.training.device import is_out_of_memory
 
 Picture = UInt8[np.ndarray, "_ _ 3"]
 T = TypeVar("T")
-BATCH = 8
-"""Pictures that are predicted at once."""
+BATCH, BATCH_CPU = 8, 2
+"""Pictures in a batch; on a CPU, where larger ones gain nothing, of each core."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,13 @@ class Prediction:
         home: The results folder.
         runs: One run, or the members of an ensemble.
         options: How pictures are predicted, and what is written.
-        batch: Pictures, or tiles, that are predicted at once.
+        batch: Pictures, or tiles, that are predicted in one batch; None: `BATCH`, or `BATCH_CPU` on a CPU.
 
     Raises:
         UserError: There is no such run, the runs do not fit together, or the options do not fit them.
     """
 
-    def __init__(self, home: Home, runs: Sequence[str], options: Options, batch: int = BATCH) -> None:
+    def __init__(self, home: Home, runs: Sequence[str], options: Options, batch: int | None = None) -> None:
         if options.uncertainty and len(runs) == 1 and not options.flip:
             raise UserError("uncertainty is the spread of several predictions; add --tta flip, or --with RUN.")
         if options.calibration is not None and len(runs) > 1:
@@ -89,7 +91,9 @@ class Prediction:
             raise UserError(
                 f"a point cloud needs depth in metres, but that of {first.run} is relative; take another form."
             )
-        self.options, self.batch = options, batch
+        on_cpu = first.device_config.device.type == "cpu"
+        self.options, self.batch = options, batch or (BATCH_CPU if on_cpu else BATCH)
+        self.workers = cores() if on_cpu else 1
         self.size, self.spec = first.size, first.spec
         self.needs_background: bool = first.model.net.needs_background
         self._networks = Networks([one.model for one in self.networks], flip=options.flip)
@@ -164,8 +168,10 @@ def predict(
 ) -> tuple[int, list[Entry]]:
     """Write the prediction for every picture that `out` does not have yet.
 
-    Pictures are read and files are written in threads, ahead of the networks and behind them. Batches are the same
-    whether or not some of their pictures are done already, so that a command that was stopped ends with the same bits.
+    Pictures are read and files are written in threads, ahead of the networks and behind them. On a CPU as many batches
+    are predicted at once as there are cores, each in one thread: threads that share an operation wait for each other,
+    and longest where one of them has to read a picture meanwhile. Batches are the same whether or not some of their
+    pictures are done already, so that a command that was stopped ends with the same bits.
 
     Args:
         made: The networks.
@@ -197,12 +203,13 @@ def predict(
                     yield from ((number, item) for item in some)
 
         def predicted() -> Iterator[tuple[Loaded, Maps | None]]:
-            room = made.batch + cores()
+            room = made.batch * made.workers + cores()
             loaded = ahead(waiting(), lambda one: made.load(one[1], one[0], behind), cores(), room)
-            for _, group in groupby(loaded, key=lambda one: one.batch):
-                some = [*group]
-                maps = iter(made.predict(some))
-                yield from ((one, next(maps) if one.seen is not None else None) for one in some)
+            groups = ([*group] for _, group in groupby(loaded, key=lambda one: one.batch))
+            with one_thread_each(made.workers):
+                for some, found in ahead(groups, lambda some: (some, made.predict(some)), made.workers, made.workers):
+                    maps = iter(found)
+                    yield from ((one, next(maps) if one.seen is not None else None) for one in some)
 
         output = Output(out, made.spec, made.options.depth_format, made.options.fov, made.options.uncertainty)
         todo = (one for one in predicted() if one[0].item.name not in before)
@@ -212,6 +219,18 @@ def predict(
             entries.append(entry)
             progress(len(before) + len(entries), total)
     return len(before), entries
+
+
+@contextmanager
+def one_thread_each(workers: int) -> Iterator[None]:
+    """Within the context, torch uses one thread for an operation if several workers run; later what it had before."""
+    before = torch.get_num_threads()
+    if workers > 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def check_source(out: Path, before: Entry | None, item: Item) -> None:
