@@ -122,19 +122,23 @@ class Prediction:
         return Loaded(item, batch, image, (given[0], given[1] if len(given) == 2 else None))
 
     def predict(self, loaded: Sequence[Loaded]) -> list[Maps]:
-        """Predict pictures, in one batch or each in its tiles.
+        """Predict those pictures that could be read, in one batch or each in its tiles.
+
+        In a batch another picture stands in for one that could not be read: bits depend on a batch's size.
 
         Raises:
             UserError: Memory ran out.
         """
-        seen = [one.seen for one in loaded if one.seen is not None]
-        if not seen:
+        readable = [one.seen for one in loaded if one.seen is not None]
+        if not readable:
             return []
         try:
             if self.options.tile:
-                return [tiled(self._networks, *one, self.size, self.batch) for one in seen]
+                return [tiled(self._networks, *one, self.size, self.batch) for one in readable]
+            seen = [one.seen or readable[0] for one in loaded]
             backgrounds = [behind for _, behind in seen if behind is not None]
-            return self._networks([image for image, _ in seen], backgrounds or None)
+            found = self._networks([image for image, _ in seen], backgrounds or None)
+            return [maps for maps, one in zip(found, loaded, strict=True) if one.seen is not None]
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 raise UserError(f"memory ran out in a batch of {self.batch}; give a smaller --batch.") from error
