@@ -16,7 +16,7 @@ import numpy as np
 
 from dmx.deliver.exported import ExportedNetwork, Maps, Pictures, at_own_size
 from dmx.errors import shortened
-from dmx.machine import forget_peak_memory, peak_memory
+from dmx.machine import forget_peak_memory, keeping_freed_memory, peak_memory
 
 Network = Callable[[Pictures, Pictures | None], list[Maps]]
 
@@ -29,11 +29,12 @@ def main(source: dict[str, Any]) -> None:
         size = source["size"][0], source["size"][1]
         network, needs_background = opened(source, size)
         answer(answers, {})
-        for line in sys.stdin:
-            asked = json.loads(line)
-            given = pictures(asked["batch"], size)
-            behind = pictures(asked["batch"], size) if needs_background else None
-            answer(answers, timed(network, given, behind, asked["seconds"], asked["least"]))
+        with keeping_freed_memory():  # as `dmx predict` does
+            for line in sys.stdin:
+                asked = json.loads(line)
+                given = pictures(asked["batch"], size)
+                behind = pictures(asked["batch"], size) if needs_background else None
+                answer(answers, timed(network, given, behind, asked["seconds"], asked["least"]))
     except Exception as error:  # whatever a network raises is told, and the other networks are measured
         answer(answers, {"failure": shortened(f"{type(error).__name__}: {error}".partition("\n")[0])})
 
