@@ -10,6 +10,7 @@ import ast
 import importlib
 import re
 import shlex
+import shlex
 import shutil
 import subprocess
 import sys
@@ -181,7 +182,7 @@ def typed() -> Iterator[tuple[str, ...]]:
     """The arguments of every `dmx` line of all pages; `a|b` stands for one line each, two blanks end it."""
     lines = {line for page in PAGES for line in re.findall(r"^ {4}dmx (.+)$", page.read_text("utf-8"), re.MULTILINE)}
     for line in sorted(lines):
-        words = re.split(r" {2,}| > ", line)[0].split()
+        words = shlex.split(re.split(r" {2,}| > ", line)[0])
         yield from product(*(word.split("|") for word in words))
 
 
