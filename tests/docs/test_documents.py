@@ -10,7 +10,6 @@ import ast
 import importlib
 import re
 import shlex
-import shlex
 import shutil
 import subprocess
 import sys
