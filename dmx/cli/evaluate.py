@@ -59,7 +59,7 @@ def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home, **given
 
     In place of a run, RUN may be FILE.onnx or hf:FOLDER, a network of others for depth (needs dmx[depth]): an ONNX
     file, or a folder with a depth-estimation model of Hugging Face. `dmx compare` compares it with runs on the same
-    samples, and leaderboards show it beneath them.
+    samples, and leaderboards show it beneath them. A file of `dmx export` needs no --like: it names its run.
 
     The test part of the run's own data is meant for the very end: it is read only where `--part` asks for `test` or
     `all`, and the output says for how many networks it has been read.
@@ -135,11 +135,14 @@ def of_others(name: str, data: Path, part: Any, home: Home, given: dict[str, Any
     from dmx.report.evaluation import evaluation_page
 
     like, size = given.pop("like"), given.pop("size")
-    if (like is None) == (size is None):
-        raise click.UsageError("give either --like RUN or --size HxW: at which size predictions meet the truth.")
-    config = None if like is None else config_of(home, like)
-    sides = height_width(size) if config is None else config.stages[-1].height_width
     network = open_network(name, Settings(**given))
+    if like is None and size is None and network.origin and home.run(network.origin).is_dir():
+        like = network.origin
+    config = None if like is None else config_of(home, like)
+    own = network.size if size is None else height_width(size)
+    sides = own if config is None else config.stages[-1].height_width
+    if sides is None or (like and size):
+        raise click.UsageError("give either --like RUN or --size HxW: at which size predictions meet the truth.")
     chosen = select(data, part, home, like, SplitConfig() if config is None else config.data.split)
     with bar("looking at pictures") as progress:
         found = evaluate_external(network, chosen, sides, progress)

@@ -24,6 +24,7 @@ from dmx.experiment.beginning import sha256_of
 from dmx.experiment.joined import check_members
 from dmx.experiment.trained import best_weights, trained
 from dmx.machine import cores, keeping_freed_memory
+from dmx.models.calibrated import Calibrated
 from dmx.tracking.home import Home
 from dmx.training.device import is_out_of_memory
 
@@ -91,9 +92,8 @@ class Prediction:
             raise UserError(
                 f"a point cloud needs depth in metres, but that of {first.run} is relative; take another form."
             )
-        on_cpu = first.device_config.device.type == "cpu"
-        self.options, self.batch = options, batch or (BATCH_CPU if on_cpu else BATCH)
-        self.workers = cores() if on_cpu else 1
+        self._on_cpu = first.device_config.device.type == "cpu"
+        self.options, self.batch = options, batch or (BATCH_CPU if self._on_cpu and not options.tile else BATCH)
         self.size, self.spec = first.size, first.spec
         self.needs_background: bool = first.model.net.needs_background
         self._networks = Networks([one.model for one in self.networks], flip=options.flip)
@@ -104,7 +104,15 @@ class Prediction:
             {"run": one.run, "sha256": digest} for one, digest in zip(self.networks, self._weights, strict=True)
         ]
         given = None if backgrounds is None else str(backgrounds)
-        return {"networks": networks, "settings": {"size": [*self.size], "backgrounds": given, **asdict(self.options)}}
+        settings = {"size": [*self.size], "backgrounds": given, **asdict(self.options)}
+        if isinstance(link := self.networks[0].model.link, Calibrated):
+            settings["calibration"] = f"{self.options.calibration}: {link.scale} d^{link.power}"
+        return {"networks": networks, "settings": settings}
+
+    def workers(self, pictures: int) -> int:
+        """How many batches to predict at once: one for each core of a CPU; for tiles one, as a picture has many."""
+        several = self._on_cpu and not self.options.tile
+        return max(1, min(cores(), -(-pictures // self.batch))) if several else 1
 
     def load(self, item: Item, batch: int, behind: Backgrounds | None) -> Loaded:
         """Read a picture and resize it for the networks."""
@@ -207,11 +215,11 @@ def predict(
                     yield from ((number, item) for item in some)
 
         def predicted() -> Iterator[tuple[Loaded, Maps | None]]:
-            room = made.batch * made.workers + cores()
-            loaded = ahead(waiting(), lambda one: made.load(one[1], one[0], behind), cores(), room)
+            loaded = ahead(waiting(), lambda one: made.load(one[1], one[0], behind), cores(), made.batch + cores())
             groups = ([*group] for _, group in groupby(loaded, key=lambda one: one.batch))
-            with one_thread_each(made.workers):
-                for some, found in ahead(groups, lambda some: (some, made.predict(some)), made.workers, made.workers):
+            workers = made.workers(total)
+            with threads_for(workers):
+                for some, found in ahead(groups, lambda some: (some, made.predict(some)), workers, workers):
                     maps = iter(found)
                     yield from ((one, next(maps) if one.seen is not None else None) for one in some)
 
@@ -226,11 +234,10 @@ def predict(
 
 
 @contextmanager
-def one_thread_each(workers: int) -> Iterator[None]:
-    """Within the context, torch uses one thread for an operation if several workers run; later what it had before."""
+def threads_for(workers: int) -> Iterator[None]:
+    """Within the context, torch shares its threads among so many workers."""
     before = torch.get_num_threads()
-    if workers > 1:
-        torch.set_num_threads(1)
+    torch.set_num_threads(max(1, before // workers))
     try:
         yield
     finally:

@@ -19,7 +19,7 @@ from dmx.data.pack.read import PackReader
 from dmx.data.reading import decoded, shared_background
 from dmx.data.samples import Record
 from dmx.deliver.video import VIDEOS, Video
-from dmx.errors import DataError
+from dmx.errors import DataError, UserError
 
 Picture = UInt8[np.ndarray, "_ _ 3"]
 Read = Callable[[], tuple[Picture, Picture | None]]
@@ -169,6 +169,7 @@ def sources(
 
     Raises:
         DataError: There are no pictures, or two have the same name.
+        UserError: Samples are to be chosen, and there is no data set.
     """
     found: list[Source] = []
     left_out: list[str] = []
@@ -186,6 +187,8 @@ def sources(
             some, without = matches(one)
             found += some
             left_out += without
+    if ids_of is not None and not any(isinstance(source, Samples) for source in found):
+        raise UserError("--part is of a data set of dmx, and none is named; leave it out.")
     refuse_equal_names(found)
     return found, left_out
 
@@ -202,6 +205,11 @@ def refuse_equal_names(found: Sequence[Source]) -> None:
             if name in known:
                 raise same_name([known[name], what])
             known[name] = what
+    for film in (source for source in found if isinstance(source, Film)):
+        for stem, path in film.names().items():
+            for name, what in known.items():
+                if name.startswith(f"{stem}/"):
+                    raise same_name([path, what])
 
 
 def same_name(paths: Sequence[str]) -> DataError:

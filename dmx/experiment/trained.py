@@ -73,7 +73,7 @@ def calibration_of(home: Home, run: str, name: str) -> Calibration:
         UserError: There is none of this name.
     """
     path = calibration_path(home, run, name)
-    if not path.is_file():
+    if Path(name).name != name or not path.is_file():
         known = sorted(one.stem for one in path.parent.glob("*.json"))
         raise UserError(
             f"run {run} has no calibration '{name}'; "

@@ -14,7 +14,7 @@ from jaxtyping import Float32, UInt8
 from dmx.errors import DataError, UserError, did_you_mean
 from dmx.foreign.extra import extra
 from dmx.foreign.hugging_face import HUGGING_FACE, DepthPipeline
-from dmx.foreign.onnx_file import TORCH, Normalisation, OnnxNetwork, check_file
+from dmx.foreign.onnx_file import RUN, TORCH, Normalisation, OnnxNetwork, Sides, check_file
 from dmx.machine import cores
 from dmx.written import place
 
@@ -57,6 +57,8 @@ class Foreign:
         predicts: What its depth is.
         needs_background: Whether it takes the background as well.
         runtime: What runs it, with its version.
+        size: Height and width that suit it, if a file of `dmx export` says so.
+        origin: The run that it was exported from; empty if it is another's.
         run: Picture and background -> depth and mask, each of any size; the mask is None if it gives none.
     """
 
@@ -67,6 +69,8 @@ class Foreign:
     needs_background: bool
     runtime: str
     run: Callable[[Picture, Picture | None], tuple[Plane, Plane | None]]
+    size: Sides | None = None
+    origin: str = ""
 
     @property
     def facts(self) -> dict[str, str | bool | None]:
@@ -163,6 +167,8 @@ def _onnx(path: Path, settings: Settings) -> Foreign:
         needs_background=network.needs_background,
         runtime=f"onnxruntime {extra('onnxruntime').__version__}",
         run=run,
+        size=network.size,
+        origin=str(json.loads(network.metadata.get(RUN, '""'))),
     )
 
 

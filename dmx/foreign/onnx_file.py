@@ -1,5 +1,6 @@
 """ONNX files that take a picture, and perhaps its background."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,10 @@ NORMALISATIONS: Mapping[Normalisation, tuple[Sequence[float], Sequence[float]]] 
 }
 """Mean and standard deviation of pictures in [0, 1]. ImageNet's are those of MiDaS and Depth Anything."""
 PATCH = 224
-"""Free sides are set to multiples of this, which suits patches of 14, 16 and 32 pixels."""
+"""Free sides are set to multiples of this, which suits patches of 14, 16 and 32 pixels; not those of a file of dmx."""
+Sides = tuple[int, int]
+SIZE, RUN = "dmx.size", "dmx.run"
+"""Keys of the metadata of a file of `dmx export`: the size that its network was trained at, and the run."""
 TORCH = (".pt", ".pt2", ".pth", ".bin", ".ckpt")
 """Endings of torch's files."""
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
@@ -57,10 +61,10 @@ class Port:
             return None
         return cls(given.name, (shape[2], shape[3]), False, dtype)
 
-    def filled(self, picture: Picture, normalise: Normalisation) -> np.ndarray:
-        """Resize and normalise a picture to what the input takes."""
-        sides = zip(self.sides, picture.shape[:2], strict=True)
-        height, width = (side if isinstance(side, int) else -(-own // PATCH) * PATCH for side, own in sides)
+    def filled(self, picture: Picture, normalise: Normalisation, size: Sides | None) -> np.ndarray:
+        """Resize and normalise a picture to what the input takes; free sides are those of `size`, if it is known."""
+        free = size or [-(-own // PATCH) * PATCH for own in picture.shape[:2]]
+        height, width = (side if isinstance(side, int) else own for side, own in zip(self.sides, free, strict=True))
         sized: np.ndarray = resize_picture(picture, (height, width))
         if self.dtype != np.uint8:
             mean, deviation = (np.array(one, np.float32) for one in NORMALISATIONS[normalise])
@@ -80,6 +84,7 @@ class OnnxNetwork:
     Attributes:
         outputs: The names of its outputs.
         metadata: Its author's notes.
+        size: Height and width that suit it, if it says so.
 
     Raises:
         UserError: There is no such file, it is torch's, or onnxruntime is not installed.
@@ -99,6 +104,7 @@ class OnnxNetwork:
         self._picture, self._background = ports(path, self._session.get_inputs())
         self.outputs = tuple(str(one.name) for one in self._session.get_outputs())
         self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.size = size_of(path, self.metadata)
 
     @property
     def needs_background(self) -> bool:
@@ -116,15 +122,30 @@ class OnnxNetwork:
         Raises:
             DataError: The network fails.
         """
-        given = {self._picture.name: self._picture.filled(picture, self._normalise)}
+        given = {self._picture.name: self._picture.filled(picture, self._normalise, self.size)}
         if self._background is not None:
             assert background is not None  # callers check `needs_background`
-            given[self._background.name] = self._background.filled(background, self._normalise)
+            given[self._background.name] = self._background.filled(background, self._normalise, self.size)
         try:
             return [np.asarray(one) for one in self._session.run(list(wanted), given)]
         except Exception as error:  # as above
             shapes = [list(one.shape) for one in given.values()]
             raise DataError(f"{self.path}: fails on {shapes} ({error}); export it for one picture.") from error
+
+
+def size_of(path: Path, metadata: Mapping[str, str]) -> Sides | None:
+    """The size that a file of `dmx export` was trained at; None of any other file.
+
+    Raises:
+        DataError: What the file says is no size.
+    """
+    if SIZE not in metadata:
+        return None
+    try:
+        height, width = json.loads(metadata[SIZE])
+        return int(height), int(width)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: says '{metadata[SIZE]}' of its {SIZE}, which is no size; export it again.") from error
 
 
 def check_file(path: Path) -> None:

@@ -137,6 +137,25 @@ def test_the_card_of_an_int8_file_claims_what_int8_comes_to(made: Path, home: Ho
     assert "On validation it is NO BETTER than a reference in: depth/rmse (mean depth map)." in text
 
 
+def test_the_card_of_another_size_claims_nothing_for_the_file(made: Path, home: Home) -> None:
+    facts = replace(ExportedNetwork(made / "model.onnx").facts, size=(64, 96))
+    text = card(story_of(home, trained(home, "both")), facts)
+    assert yaml.safe_load(text.split("---")[1])["model-index"][0]["results"] == []
+    assert "These are of the run at 32x48; at the file's size nothing was measured." in text
+
+
+def test_the_card_of_a_run_that_started_from_another_says_what_both_saw(
+    made: Path, home: Home, tiny_data: Path
+) -> None:
+    prepared = prepare(parse_experiment(experiment(tiny_data, name="second", start="both"), "second"), home)
+    run(prepared, home, "second", Tracking("tests", {"dmx.role": "run"}, stores=False))
+    text = card(story_of(home, trained(home, "second")), ExportedNetwork(made / "model.onnx").facts)
+    assert (
+        f"all weights of the run 'both', learnt from '{read(tiny_data).name}', whose licence is given as: CC0" in text
+    )
+    assert "alone" not in text.split("## Limits")[1].split("##")[0]
+
+
 def test_its_five_lines_run_where_nothing_but_three_packages_is(
     made: Path, home: Home, tiny_data: Path, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Exported files: what they predict, what they say of themselves, and what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,8 @@ from dmx.data.layout import read
 from dmx.deliver.export.compare import relative
 from dmx.deliver.export.graph import PhotographToMaps
 from dmx.deliver.export.int8 import last_nodes
-from dmx.deliver.export.write import on_cpu
+from dmx.deliver.export.samples import spread
+from dmx.deliver.export.write import mask_threshold, on_cpu
 from dmx.deliver.exported import ExportedNetwork
 from dmx.deliver.predictor import Predictor
 from dmx.errors import DataError, UserError
@@ -121,6 +123,39 @@ def test_its_evaluation_is_the_runs(home: Home, exported: dict[str, Path], tiny_
     shared = {name for name, value in file.items() if value is not None and own.get(name) is not None}
     assert {"depth/rmse_pooled", "mask/iou_pooled", "depth/delta1_per_image"} <= shared
     assert {name: file[name] for name in shared} == pytest.approx({name: own[name] for name in shared}, abs=1e-4)
+
+
+def test_a_file_of_any_size_is_evaluated_at_the_size_of_its_run(
+    home: Home, exported: dict[str, Path], tiny_data: Path
+) -> None:
+    """Neither --like nor --size is given: the file says which run and size it is of."""
+    own, file = (
+        json.loads(invoke(home, "evaluate", name, tiny_data, "--part", "val", "--json"))
+        for name in ("both", exported["both"])
+    )
+    assert file["size"] == [32, 48]
+    assert file["ids"] == own["ids"]
+    for name in ("depth/rmse_pooled", "mask/iou_pooled", "depth/delta1_per_image"):
+        assert file["values"][name] == pytest.approx(own["values"][name], abs=1e-4)
+
+
+def test_the_threshold_of_a_file_is_the_runs_own(home: Home, tiny_data: Path, tmp_path: Path) -> None:
+    """Not that of the run with mirrored pictures, whose evaluation comes first by name."""
+    copy = Home(tmp_path / "home")
+    shutil.copytree(home.run("alone"), copy.run("alone"))
+    for where, best, joined in (("a-flip", 0.9, " and mirrored pictures"), ("val", 0.25, "")):
+        folder = copy.run("alone") / "evaluations" / where
+        folder.mkdir(parents=True, exist_ok=True)
+        found = {"threshold": {"best_on_validation": best}, "joined": joined}
+        (folder / "evaluation.json").write_text(json.dumps(found))
+    assert mask_threshold(copy, "alone") == 0.25
+
+
+def test_int8_is_calibrated_on_pictures_from_the_whole_training_part() -> None:
+    """Of 399 pictures 200 are taken: the first, the last, and every second between them."""
+    taken = [int(one) for one in spread([*map(str, range(399))], 200)]
+    assert taken == [*range(0, 399, 2)]
+    assert spread("abc", 200) == ("a", "b", "c")
 
 
 def test_an_archive_of_torch_gives_the_same(home: Home, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from dmx.data.layout import read
 from dmx.data.pack.write import pack
 from dmx.datatools.synth import synth
 from dmx.errors import MachineError, UserError
+from dmx.experiment.trained import calibration_path
 from dmx.tracking import Home
 
 Predict = Callable[..., str]
@@ -236,6 +237,32 @@ def test_a_folder_of_other_things_or_settings_is_refused(predict: Predict, photo
     (tmp_path / "out/manifest.jsonl").write_text("{}\n")
     with pytest.raises(UserError, match=r"manifest.jsonl: is damaged \(.*\); remove .*out and predict again"):
         predict("alone", photographs, tmp_path / "out")
+
+
+def test_another_calibration_of_the_same_name_is_not_mixed_in(
+    home: Home, predict: Predict, photographs: Path, tmp_path: Path
+) -> None:
+    path = calibration_path(home, "alone", "office")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text('{"scale": 2.0, "power": 1.0}')
+    predict("alone", photographs, tmp_path / "out", "--calibration", "office")
+    path.write_text('{"scale": 4.0, "power": 1.0}')
+    with pytest.raises(UserError, match=r'begun with calibration "office: 2.0 d\^1.0" instead of "office: 4.0 d\^1.0"'):
+        predict("alone", photographs, tmp_path / "out", "--calibration", "office")
+
+
+def test_frames_and_pictures_of_one_name_are_refused(predict: Predict, photographs: Path, tmp_path: Path) -> None:
+    """The frames of day0.avi are day0/000001 and so on, as pictures in a folder day0 may be."""
+    film(tmp_path / "day0.avi", 3, "MJPG")
+    with pytest.raises(UserError, match=r"day0.avi and .*day0/00.png have one name, but each gives one mask; rename"):
+        predict("alone", tmp_path / "day0.avi", photographs, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_part_is_that_of_a_data_set(predict: Predict, photographs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--part is of a data set of dmx, and none is named; leave it out"):
+        predict("alone", photographs, tmp_path / "out", "--part", "val")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_killed_command_goes_on_to_the_same_files(home: Home, predict: Predict, tmp_path: Path) -> None:

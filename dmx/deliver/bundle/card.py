@@ -10,6 +10,7 @@ import yaml
 from dmx.deliver.bundle.names import EXPERIMENT, FACTS, LICENCE, NETWORK, SUMS, WEIGHTS
 from dmx.deliver.bundle.story import Measured, Story
 from dmx.deliver.exported import Facts
+from dmx.deliver.origin import RANDOM
 from dmx.results.references import PREFIX
 from dmx.sample_table import FORMS
 
@@ -53,7 +54,12 @@ def front_matter(story: Story, facts: Facts) -> dict[str, Any]:
 
 
 def of_file(story: Story, facts: Facts) -> tuple[Measured, ...]:
-    """The metrics of the exported file: those of the run, or in int8 what was measured of the file itself."""
+    """The metrics of the exported file: those of the run at its size, or in int8 what was measured of the file.
+
+    At another size it has none: the run was not measured there.
+    """
+    if facts.size != story.config.stages[-1].height_width:
+        return ()
     of_int8 = facts.difference.get("int8")
     if of_int8 is None:
         return story.measured
@@ -170,6 +176,9 @@ def metrics(story: Story, facts: Facts) -> str:
     )
     chosen = "Validation chose the epoch, and perhaps the run, so that its values are a little too good."
     parts = [part_table(one) for one in story.measured]
+    own = story.config.stages[-1].height_width
+    if facts.size != own:
+        parts.insert(0, f"These are of the run at {own[0]}x{own[1]}; at the file's size nothing was measured.")
     if "int8" in facts.difference:
         parts.insert(0, "These are of the run in float32; what int8 costs is told below.")
     return "\n\n".join((*parts, how, f"{chosen} {story.readings}"))
@@ -208,13 +217,14 @@ def limits(story: Story, facts: Facts) -> str:
     """What the network cannot do, as far as the record says."""
     low, high = facts.depth["low"], facts.depth["high"]
     lines = [
-        f"It has seen pictures of `{story.data}` alone. On other cameras, scenes and objects it was not measured here.",
+        f"It learnt depth and masks from `{story.data}`{' alone' if story.began == RANDOM else ''}. On other cameras, "
+        "scenes and objects it was not measured here.",
         f"Depth in the training data is between {low:g} and {high:g}{' m' if facts.unit else ''}; nothing "
         "nearer or farther was ever learnt.",
         "It does not say how sure of a depth it is.",
         f"It is one network of one seed ({story.config.seed}); with another seed it would be better or worse.",
     ]
-    for measured in of_file(story, facts):
+    for measured in of_file(story, facts) or story.measured:
         if beaten := measured.not_better:
             named = ", ".join(
                 f"{metric.removesuffix(FORMS[0])} ({who.removeprefix(PREFIX).strip()})"

@@ -124,7 +124,7 @@ def story_of(home: Home, network: Trained) -> Story:
         best=result.best,
         facts=record,
         data=data_name(start, network.config),
-        declared=declared(home, network),
+        declared=declared(home, network.run, network.config.data.root),
         counts={"training": len(parts.train), "validation": len(parts.val), "test": len(parts.test)},
         began=began(home, network),
         measured=measured,

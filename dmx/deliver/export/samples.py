@@ -1,6 +1,6 @@
 """The pictures of a run's own data by which an exported file is compared, calibrated and measured."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +63,7 @@ class Samples:
             UserError: The run's data is not there any more.
         """
         chosen = self._chosen("train")
-        step = max(len(chosen.ids) // CALIBRATION, 1)
-        opened = QuartetDataset(chosen.index, chosen.ids[::step][:CALIBRATION], size, memory=False)
+        opened = QuartetDataset(chosen.index, spread(chosen.ids, CALIBRATION), size, memory=False)
         for start in range(0, len(opened), BATCH):
             quartets = [opened.original(number) for number in range(start, min(start + BATCH, len(opened)))]
             given = {"image": batch([one.image for one in quartets], size)}
@@ -91,6 +90,16 @@ class Samples:
                 "in another precision."
             )
         return chosen
+
+
+def spread(ids: Sequence[str], most: int) -> tuple[str, ...]:
+    """At most so many of the samples, evenly spread, the first and the last among them.
+
+    >>> spread("abcdefg", 4)
+    ('a', 'c', 'e', 'g')
+    """
+    places = np.linspace(0, len(ids) - 1, min(len(ids), most)).round().astype(int)
+    return tuple(ids[place] for place in places)
 
 
 def random_pictures(count: int, size: tuple[int, int]) -> UInt8[np.ndarray, "count H W 3"]:

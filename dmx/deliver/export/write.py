@@ -236,7 +236,8 @@ def quiet() -> Iterator[None]:
 def mask_threshold(home: Home, run: str) -> float:
     """The best threshold on the run's validation samples if `dmx evaluate` has found it, else 0.5."""
     for path in sorted((home.run(run) / EVALUATIONS).glob(f"*/{EVALUATION}")):
-        found = read_mapping(path, "remove it, and evaluate the run again.").get("threshold", {})
-        if (best := found.get("best_on_validation")) is not None:
+        found = read_mapping(path, "remove it, and evaluate the run again.")
+        best = found.get("threshold", {}).get("best_on_validation")
+        if best is not None and not found.get("joined"):  # not that of an ensemble
             return float(best)
     return 0.5
