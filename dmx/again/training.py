@@ -17,7 +17,7 @@ from pathlib import Path
 from dmx.again.code import Code
 from dmx.again.recorded import Recorded
 from dmx.errors import MachineError, UserError
-from dmx.experiment.beginning import weights_of_run
+from dmx.experiment.initial_weights import weights_of_run
 from dmx.experiment.run import UNFINISHED
 from dmx.machine import apart, interrupt
 from dmx.models.weights import is_path

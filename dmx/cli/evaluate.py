@@ -64,7 +64,7 @@ def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home, **given
     The test part of the run's own data is meant for the very end: it is read only where `--part` asks for `test` or
     `all`, and the output says for how many networks it has been read.
     """
-    from dmx.experiment.evaluations import read_on_test, told_of_test
+    from dmx.experiment.evaluation_store import read_on_test, told_of_test
     from dmx.foreign.network import is_foreign
 
     for_runs = {name: given.pop(name) for name in ("others", "tta", "calibration")}
@@ -78,7 +78,7 @@ def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home, **given
     else:
         found, folder, unsent = of_run(run, data, part, home, **for_runs)
     if as_json:
-        from dmx.experiment.evaluations import record
+        from dmx.experiment.evaluation_store import record
 
         click.echo(json.dumps(record(found), indent=1))
         return
@@ -102,7 +102,7 @@ def of_run(
     """
     from dmx.cli.bar import bar
     from dmx.experiment.evaluate import evaluate as made
-    from dmx.experiment.evaluations import keep
+    from dmx.experiment.evaluation_store import keep
     from dmx.experiment.joined import Joined, check_members
     from dmx.experiment.trained import trained
     from dmx.report.evaluation import evaluation_page
@@ -128,7 +128,7 @@ def of_others(name: str, data: Path, part: Any, home: Home, given: dict[str, Any
     from dmx.cli.data.pack import height_width
     from dmx.config.data import SplitConfig
     from dmx.experiment.evaluate import select
-    from dmx.experiment.evaluations import keep
+    from dmx.experiment.evaluation_store import keep
     from dmx.experiment.external import evaluate_external, start_of
     from dmx.experiment.trained import config_of
     from dmx.foreign import Settings, open_network
@@ -153,7 +153,7 @@ def show(found: "Evaluation") -> None:
     """Print the metrics overall, by depth and by object size."""
     from rich.console import Console
 
-    from dmx.experiment.evaluations import depth_table, mask_table, reference_table, uncertainty_table
+    from dmx.experiment.evaluation_store import depth_table, mask_table, reference_table, uncertainty_table
 
     console = Console() if Console().is_terminal else Console(width=200)
 
@@ -212,7 +212,7 @@ def framed(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) ->
 
 def at_threshold(found: "Evaluation") -> str:
     """Format the metrics at the threshold that is best on validation."""
-    from dmx.experiment.evaluations import threshold
+    from dmx.experiment.evaluation_store import threshold
 
     best = threshold(found)
     if best["best_on_validation"] is None:

@@ -28,8 +28,8 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
     Several GPUs train one model together under torchrun: torchrun --nproc-per-node 4 -m dmx train EXPERIMENT.
     """
     from dmx.cli.watch import Watch
-    from dmx.experiment import UNFINISHED, RunOptions, Tracking, prepare, run, run_id_of, tidy
-    from dmx.experiment.beginning import check_weights_of_ended
+    from dmx.experiment import UNFINISHED, RunOptions, Tracking, prepare, remove_unneeded_files, run, run_id_of
+    from dmx.experiment.initial_weights import check_weights_of_ended
     from dmx.outcome import Outcome
     from dmx.results.records import read_result
     from dmx.training.distributed import join_process_group, rank
@@ -39,7 +39,7 @@ def train(experiment: Path | None, overrides: tuple[str, ...], resume: str | Non
     done = read_result(home.run(run_id))
     if done is not None and done[0].outcome not in UNFINISHED:
         check_weights_of_ended(done[1], config, home, f"run {run_id}")
-        tidy(home.run(run_id), done[0].outcome, config)
+        remove_unneeded_files(home.run(run_id), done[0].outcome, config)
         click.echo(f"Run {run_id} has ended already ({done[0].outcome}): equal configurations are one run.")
         click.echo("For another one change something, as in -s seed=1.")
         return 0 if done[0].outcome is Outcome.COMPLETE else 1

@@ -6,7 +6,7 @@ from typing import Any
 from dmx.data.declaration import Declaration
 from dmx.data.layout import read
 from dmx.errors import UserError
-from dmx.experiment.start import read_identity
+from dmx.experiment.run_record import read_identity
 from dmx.experiment.trained import Trained
 from dmx.models.weights import is_path
 from dmx.results.records import kept_yaml

@@ -20,7 +20,7 @@ from dmx.deliver.outputs import Output
 from dmx.deliver.sources import Backgrounds, Item, Source
 from dmx.deliver.tiles import tiled
 from dmx.errors import UserError
-from dmx.experiment.beginning import sha256_of
+from dmx.experiment.initial_weights import sha256_of
 from dmx.experiment.joined import check_members
 from dmx.experiment.trained import best_weights, trained
 from dmx.machine import cores, keeping_freed_memory

@@ -13,12 +13,12 @@ from dmx.data.layout import DatasetIndex, read
 from dmx.data.loader import Sampling, make_loader
 from dmx.data.split import Split, split
 from dmx.errors import DataError, UserError
+from dmx.experiment.accumulators import EvaluationAccumulators, StratifiedMetrics, WorstSamples
 from dmx.experiment.checks import check_pack
-from dmx.experiment.gathered import Gathered, Strata, Worst
 from dmx.experiment.joined import ALONE, Joined, predictor
 from dmx.experiment.prepare import FEW, first_batches
 from dmx.experiment.references import Predictors, Source, kept_references, stored
-from dmx.experiment.start import read_identity
+from dmx.experiment.run_record import read_identity
 from dmx.experiment.trained import Trained
 from dmx.metrics import Probabilities, definitions
 from dmx.metrics.alignment import alignments
@@ -76,8 +76,8 @@ class Evaluation:
     probabilities: Probabilities
     threshold: float | None
     why_none: str
-    strata: Strata
-    worst: Worst
+    strata: StratifiedMetrics
+    worst: WorstSamples
     references: Mapping[str, Mapping[str, float | None]]
     execution: Mapping[str, str]
     where: str
@@ -179,30 +179,30 @@ def evaluate(
     network, *others = (check_precision(one, index, chosen.ids) for one in (network, *joined.others))
     joined = replace(joined, others=tuple(others))
     known = own_references(network, index, home, progress) if own else kept_of_training(network, index, home)
-    gathered = Gathered(network.spec, index.depth, alignments(network.spec, index.depth), known)
+    accumulators = EvaluationAccumulators(network.spec, index.depth, alignments(network.spec, index.depth), known)
     for batch, prediction in predictions(network, index, chosen.ids, progress, joined):
-        gathered.take(batch, prediction)
-    here = (gathered.probabilities.best_threshold, "") if own and part == "val" else None
+        accumulators.take(batch, prediction)
+    here = (accumulators.probabilities.best_threshold, "") if own and part == "val" else None
     threshold, why_none = here or own_threshold(network, home, joined)
     return Evaluation(
         run=network.run,
         data=index.name,
         part=part,
         own=own,
-        identity=chosen.identity(network.size, gathered.definitions()),
-        values=gathered.values(),
-        samples=gathered.samples(chosen.groups),
-        probabilities=gathered.probabilities,
+        identity=chosen.identity(network.size, accumulators.definitions()),
+        values=accumulators.values(),
+        samples=accumulators.samples(chosen.groups),
+        probabilities=accumulators.probabilities,
         threshold=threshold,
         why_none=why_none,
-        strata=gathered.strata,
-        worst=gathered.worst,
-        references=gathered.references(),
+        strata=accumulators.strata,
+        worst=accumulators.worst,
+        references=accumulators.references(),
         execution=network.device_config.facts(),
         where=(part if own else index.name if part == "all" else f"{index.name}-{part}")
         + joined.name(network.calibration),
         joined=joined.text(network.calibration),
-        uncertainty=gathered.uncertainty,
+        uncertainty=accumulators.uncertainty,
     )
 
 

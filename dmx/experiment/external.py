@@ -11,9 +11,9 @@ from torch import Tensor
 from dmx.data.dataset import QuartetDataset, collate
 from dmx.data.resize import resize
 from dmx.errors import UserError
+from dmx.experiment.accumulators import EvaluationAccumulators
 from dmx.experiment.checks import check_pack
 from dmx.experiment.evaluate import Evaluation, Progress, Selection, no_progress
-from dmx.experiment.gathered import Gathered
 from dmx.foreign import Foreign, Predicts
 from dmx.metrics.alignment import Alignment, alignments
 from dmx.quartet import Batch, DepthSpec, Prediction, Quartet
@@ -51,24 +51,24 @@ def evaluate_external(
         raise UserError(f"{network.file} takes a background, but '{index.name}' has none; take other data.")
     check_pack(index, size)
     spec = spec_of(network.predicts)
-    gathered = Gathered(spec, index.depth, hows(network.predicts, index.depth))
+    accumulators = EvaluationAccumulators(spec, index.depth, alignments_for(network.predicts, index.depth))
     for batch, prediction in predictions(network, chosen, size, progress):
-        gathered.take(batch, prediction)
-    identity = chosen.identity(size, gathered.definitions())
+        accumulators.take(batch, prediction)
+    identity = chosen.identity(size, accumulators.definitions())
     return Evaluation(
         run=network.name,
         data=index.name,
         part=chosen.part,
         own=False,
         identity=identity,
-        values=gathered.values(),
-        samples=gathered.samples(chosen.groups),
-        probabilities=gathered.probabilities,
+        values=accumulators.values(),
+        samples=accumulators.samples(chosen.groups),
+        probabilities=accumulators.probabilities,
         threshold=None,
         why_none="only a run has one, that of its own validation samples",
-        strata=gathered.strata,
-        worst=gathered.worst,
-        references=gathered.references(),
+        strata=accumulators.strata,
+        worst=accumulators.worst,
+        references=accumulators.references(),
         execution={"device": "cpu", "runtime": network.runtime},
         where=f"{index.name}-{chosen.part}-{size[0]}x{size[1]}-{chosen.fingerprint[:4]}{identity['ids'][:4]}",
     )
@@ -81,7 +81,7 @@ def spec_of(predicts: Predicts) -> DepthSpec:
     return DepthSpec("relative", 0.0, 1.0, near="high" if predicts == "disparity" else "low")
 
 
-def hows(predicts: Predicts, true: DepthSpec) -> tuple[Alignment, ...]:
+def alignments_for(predicts: Predicts, true: DepthSpec) -> tuple[Alignment, ...]:
     """The alignments that make sense: depth without a unit is never compared as it is."""
     return alignments(spec_of(predicts), true) if predicts == "metric" else ("least_squares",)
 

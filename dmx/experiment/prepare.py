@@ -15,8 +15,8 @@ from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import DatasetIndex, read
 from dmx.data.split import Split, split
 from dmx.errors import ConfigError, DataError, Problem, UserError
-from dmx.experiment.beginning import START, begin_with, sha256_of, weights_files, without_weights
 from dmx.experiment.checks import check_defined, check_fit, check_pack, check_parts, samples
+from dmx.experiment.initial_weights import START, begin_with, sha256_of, weights_files, without_weights
 from dmx.experiment.loaders import StageLoaders
 from dmx.metrics import definitions
 from dmx.models.inverse import Inverse

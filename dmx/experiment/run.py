@@ -18,7 +18,7 @@ from dmx.errors import FullError, UserError, full
 from dmx.experiment.failures import crashed, no_room, reason, transient
 from dmx.experiment.prepare import Prepared, check_precision
 from dmx.experiment.references import Source, kept_references
-from dmx.experiment.start import Tracking, check_identity, costs, identity_of, start_of
+from dmx.experiment.run_record import Tracking, check_identity, costs, identity_of, start_of
 from dmx.experiment.trained import begun
 from dmx.machine import keeping_freed_memory
 from dmx.outcome import Outcome
@@ -66,7 +66,7 @@ def run(
     """
     folder = home.run(run_id)
     check_identity(folder / IDENTITY, prepared, f"run {run_id}")
-    prepared = as_begun(prepared, folder)
+    prepared = with_original_device_settings(prepared, folder)
     device = prepared.device_config.device
     source = Source(prepared.index, prepared.split, prepared.loaders.samples, identity_of(prepared), device)
     reference = kept_references(home, source, options.progress.loading).maps
@@ -91,10 +91,11 @@ def run(
     return result, _close(prepared, folder, tracking, result, tracker, options.required_metrics)
 
 
-def as_begun(prepared: Prepared, folder: Path) -> Prepared:
-    """Use the precision with which the run started, even on another machine.
+def with_original_device_settings(prepared: Prepared, folder: Path) -> Prepared:
+    """Use the precision, memory format and compilation with which the run was started.
 
-    So with the memory format, but on another kind of device; and with compilation, but where it is impossible now.
+    The precision is kept on any machine; the memory format only on the same kind of device; compilation only where it
+    is possible now.
 
     Raises:
         UserError: The network's outputs are wrong in the precision on this machine.
@@ -143,7 +144,7 @@ def example(prepared: Prepared) -> tuple[Tensor, ...]:
     return (picture, picture)
 
 
-def run_known(prepared: Prepared, home: Home, run_id: str, tracking: Tracking, result: RunResult) -> int:
+def record_without_training(prepared: Prepared, home: Home, run_id: str, tracking: Tracking, result: RunResult) -> int:
     """Record a run whose result is known without training.
 
     Returns:
@@ -190,7 +191,7 @@ def _close(
     }
     replace_text(folder / RESULT, json.dumps(record, indent=1))  # last: its presence marks a complete record
     if not tracking.is_trial:  # a paused trial may be promoted; only its study knows its end
-        tidy(folder, result.outcome, config)
+        remove_unneeded_files(folder, result.outcome, config)
     return unsent
 
 
@@ -204,7 +205,7 @@ def _standing(
     return {BELOW_TAG: below(found)} if found else {}
 
 
-def tidy(folder: Path, outcome: Outcome, config: ExperimentConfig, *, trial: bool = False) -> None:
+def remove_unneeded_files(folder: Path, outcome: Outcome, config: ExperimentConfig, *, trial: bool = False) -> None:
     """Remove the checkpoint of a run that has ended, and a pruned trial's weights, unless its configuration keeps them.
 
     It is idempotent: after a kill, another call removes the remaining files.

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from dmx.experiment.evaluate import Evaluation
-from dmx.experiment.evaluations import depth_table, mask_table, reference_table, uncertainty_table
+from dmx.experiment.evaluation_store import depth_table, mask_table, reference_table, uncertainty_table
 from dmx.metrics.probabilities import CALIBRATION_BINS
 from dmx.metrics.uncertainty import LEFT_OUT, LEVELS, Curve, Uncertainty
 from dmx.report.figures import BLUE, GREY, plot

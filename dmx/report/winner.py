@@ -180,7 +180,7 @@ def _seeds(study: StudyData) -> list[Markup]:
 
 def _champion(study: StudyData) -> Markup:
     """Render the champion's test metrics, and for which networks test was read."""
-    from dmx.experiment.evaluations import read_on_test, told_of_test  # imports torch
+    from dmx.experiment.evaluation_store import read_on_test, told_of_test  # imports torch
 
     if study.champion is None:
         return Markup()

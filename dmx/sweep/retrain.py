@@ -9,10 +9,10 @@ from typing import Any
 from dmx.config import ExperimentConfig, StudyConfig, parse_experiment
 from dmx.config.objective import Goal
 from dmx.errors import UserError, did_you_mean
-from dmx.experiment import UNFINISHED, Prepared, RunOptions, Tracking, prepare, run, run_id_of, tidy
-from dmx.experiment.beginning import check_weights_of_ended
+from dmx.experiment import UNFINISHED, Prepared, RunOptions, Tracking, prepare, remove_unneeded_files, run, run_id_of
 from dmx.experiment.evaluate import Evaluation, evaluate
-from dmx.experiment.evaluations import keep, read_on_test, told_of_test
+from dmx.experiment.evaluation_store import keep, read_on_test, told_of_test
+from dmx.experiment.initial_weights import check_weights_of_ended
 from dmx.experiment.trained import best_weights, trained
 from dmx.outcome import Outcome
 from dmx.results.pareto import rank_runs, run_values
@@ -156,7 +156,7 @@ def _train(config: ExperimentConfig, study: StudyConfig, home: Home, observer: S
         observer.trial_finished(config.seed, result)
         found = read_result(home.run(run_id))
         assert found is not None  # `run` has just written it
-    tidy(home.run(run_id), found[0].outcome, config)
+    remove_unneeded_files(home.run(run_id), found[0].outcome, config)
     return Entry(run_id, *found), found[0].outcome is Outcome.INTERRUPTED
 
 

@@ -16,7 +16,7 @@ from dmx.config import StudyConfig
 from dmx.config.experiment import flat_name
 from dmx.config.space import Space, build_space
 from dmx.errors import UserError
-from dmx.experiment import check, check_equal, check_identity, identity_of, tidy
+from dmx.experiment import check, check_equal, check_identity, identity_of, remove_unneeded_files
 from dmx.outcome import Outcome
 from dmx.registry import Choice
 from dmx.results.pareto import hypervolume, ranks, to_minimize
@@ -297,7 +297,7 @@ def tidy_finished(queue: TrialQueue, config: StudyConfig, home: Home) -> None:
     for trial in queue.trials():
         run_id, outcome = trial.user_attrs.get("run"), trial.user_attrs.get("outcome")
         if trial.state.is_finished() and run_id and outcome:
-            tidy(home.run(run_id), Outcome(outcome), config.experiment, trial=True)
+            remove_unneeded_files(home.run(run_id), Outcome(outcome), config.experiment, trial=True)
 
 
 def study_view(config: StudyConfig, space: Space) -> View:

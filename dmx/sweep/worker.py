@@ -19,7 +19,16 @@ from dmx.config import StudyConfig, parse_experiment
 from dmx.config.space import Space
 from dmx.config.study import LimitsConfig
 from dmx.errors import DataError, FullError, full
-from dmx.experiment import Prepared, RunOptions, Tracking, costs, prepare, run, run_known, tidy
+from dmx.experiment import (
+    Prepared,
+    RunOptions,
+    Tracking,
+    costs,
+    prepare,
+    record_without_training,
+    remove_unneeded_files,
+    run,
+)
 from dmx.experiment.failures import crashed, no_room, reason, transient
 from dmx.outcome import Outcome
 from dmx.results.pareto import run_values
@@ -191,7 +200,7 @@ class Worker:
             known = too_large(trial, prepared, self.config.limits)
             known = known or duplicate_result(trial, config.fingerprint, prepared.weights, self.queue, self.home)
             if known:
-                run_known(prepared, *place, tracking, known)
+                record_without_training(prepared, *place, tracking, known)
                 return known
             prepared.loaders.preload(self.observer.loading)
             report = partial(report_epoch, trial, self.queue, self.config, costs(prepared))
@@ -230,7 +239,7 @@ class Worker:
                     constrain(trial, f"bound.{goal.metric}", goal.shortfall(value))
         with suppress(UpdateFinishedTrialError):  # already reported, before the connection broke
             trial.study.tell(trial, values, state=state, skip_if_finished=True)
-        tidy(self.home.run(run_id), result.outcome, self.config.experiment, trial=True)
+        remove_unneeded_files(self.home.run(run_id), result.outcome, self.config.experiment, trial=True)
 
     def run_id(self, number: int) -> str:
         """The name of a trial's run."""

@@ -41,7 +41,7 @@ def test_an_ended_run_does_not_stand_for_other_weights(dmx: Run, first: Path, ti
     save_file({**state, "mean": state["mean"] + 1}, path)
     refused = dmx(*command)
     assert refused.code == 2
-    assert "began with another content of what start names than it has now" in refused.err
+    assert "the file that start names has changed since" in refused.err
     path.unlink()
     assert "has ended already" in dmx(*command).out
 

@@ -11,7 +11,7 @@ from helpers.running import execute as kept_whole
 
 from dmx.cli.train import train
 from dmx.config import parse_experiment
-from dmx.experiment import RunOptions, Tracking, prepare, run, tidy
+from dmx.experiment import RunOptions, Tracking, prepare, remove_unneeded_files, run
 from dmx.outcome import Outcome
 from dmx.tracking import Home
 from dmx.training.progress import Silent
@@ -62,10 +62,12 @@ def test_what_stays_follows_from_how_a_run_ended(
 ) -> None:
     for name in LARGE:
         (tmp_path / name).write_bytes(b"x")
-    tidy(tmp_path, Outcome(outcome), parse_experiment(tiny(training={"keep": "all"}), "test"), trial=trial)
+    remove_unneeded_files(
+        tmp_path, Outcome(outcome), parse_experiment(tiny(training={"keep": "all"}), "test"), trial=trial
+    )
     assert left(tmp_path) == {*LARGE}
     for _ in range(2):  # a kill between is made good by the next call
-        tidy(tmp_path, Outcome(outcome), parse_experiment(tiny(), "test"), trial=trial)
+        remove_unneeded_files(tmp_path, Outcome(outcome), parse_experiment(tiny(), "test"), trial=trial)
         assert left(tmp_path) == stays
 
 

@@ -18,9 +18,9 @@ from dmx.config import parse_experiment
 from dmx.datatools.synth import synth
 from dmx.errors import UserError
 from dmx.experiment import Tracking, prepare, run
+from dmx.experiment.accumulators import EvaluationAccumulators, ranges_of, size_of
 from dmx.experiment.evaluate import evaluate
-from dmx.experiment.evaluations import read_on_test, stored
-from dmx.experiment.gathered import Gathered, ranges_of, size_of
+from dmx.experiment.evaluation_store import read_on_test, stored
 from dmx.experiment.trained import trained
 from dmx.quartet import Batch, DepthSpec, Prediction
 from dmx.results.records import read_result
@@ -210,7 +210,7 @@ def test_memory_does_not_grow_with_the_number_of_batches() -> None:
     known = torch.ones(B, 1, H, W, dtype=torch.bool)
     picture = torch.rand(B, 3, H, W)
     batch = Batch(tuple("abcd"), picture, picture, mask, known, depth, known)
-    gathered = Gathered(spec, spec, ("none",))
+    gathered = EvaluationAccumulators(spec, spec, ("none",))
     used = []
     for _ in range(7):
         gathered.take(batch, Prediction(mask - 0.5, depth + 0.1))

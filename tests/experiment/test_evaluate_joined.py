@@ -12,7 +12,7 @@ from dmx.cli.evaluate import evaluate as command
 from dmx.config import parse_experiment
 from dmx.experiment import Tracking, prepare, run
 from dmx.experiment.evaluate import evaluate, predictions
-from dmx.experiment.evaluations import read_on_test
+from dmx.experiment.evaluation_store import read_on_test
 from dmx.experiment.joined import Joined
 from dmx.experiment.trained import calibration_path, trained
 from dmx.metrics.uncertainty import remaining

@@ -18,7 +18,7 @@ from dmx.config import parse_experiment
 from dmx.errors import UserError
 from dmx.experiment import Tracking, prepare, run
 from dmx.experiment.evaluate import evaluate
-from dmx.experiment.evaluations import record
+from dmx.experiment.evaluation_store import record
 from dmx.experiment.trained import trained
 from dmx.models import JointNet
 from dmx.outcome import Outcome

@@ -16,7 +16,7 @@ from dmx.config import parse_experiment, parse_study
 from dmx.config.experiment import hash_of
 from dmx.errors import ConfigError, DataError, UserError
 from dmx.experiment import Tracking, check, prepare, run
-from dmx.experiment.beginning import check_weights_of_ended
+from dmx.experiment.initial_weights import check_weights_of_ended
 from dmx.experiment.trained import trained
 from dmx.models import DepthMaskModel, make_link
 from dmx.models.smp import unet
@@ -146,8 +146,8 @@ def test_a_run_does_not_go_on_with_other_weights(first: Path, tiny: Make, tmp_pa
     with pytest.raises(DataError) as caught:
         execute(data, tmp_path)
     assert str(caught.value) == (
-        "run r began with another content of what start names than it has now; what it learned from both would mix. "
-        "Bring the file back, or take another `name`."
+        "the file that start names has changed since run r started; going on would mix two sets of weights. "
+        "Restore the file, or use another `name`."
     )
     shutil.copy(best(first), path)
     assert execute(data, tmp_path).outcome is Outcome.COMPLETE
@@ -160,7 +160,7 @@ def test_an_ended_run_does_not_stand_for_other_weights(first: Path, tiny: Make, 
     record = {"weights": {"start": sha256(path)}}
     check_weights_of_ended(record, config, home, "run r")
     path.write_text("another")
-    with pytest.raises(DataError, match="run r began with another content of what start names than it has now"):
+    with pytest.raises(DataError, match="the file that start names has changed since run r started"):
         check_weights_of_ended(record, config, home, "run r")
     path.unlink()
     check_weights_of_ended(record, config, home, "run r")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dmx.errors import UserError
-from dmx.experiment.start import same
+from dmx.experiment.run_record import same
 from dmx.outcome import Outcome
 from dmx.results.ranking import Entry, comparable
 from dmx.results.references import Known, References, below, standings

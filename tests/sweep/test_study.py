@@ -132,11 +132,11 @@ def test_other_data_is_refused_by_a_study_and_by_a_run(tmp_path: Path, tiny_stud
     execute(data, tmp_path)
     rows = (copy / "samples.csv").read_text().splitlines(keepends=True)
     (copy / "samples.csv").write_text("".join(rows[:-4]))
-    with pytest.raises(UserError, match=r"study 'tiny' began with another data and split than .* gives now"):
+    with pytest.raises(UserError, match=r"study 'tiny' was started with other data and split than .* gives now"):
         execute({**data, "trials": 2}, tmp_path)
     (tmp_path / "runs/tiny-0000/result.json").unlink()
     config, home = parse_study(data, "study"), Home(tmp_path)
-    with pytest.raises(UserError, match=r"run tiny-0000 began with another data and split"):
+    with pytest.raises(UserError, match=r"run tiny-0000 was started with other data and split"):
         run(prepare(config.experiment, home), home, "tiny-0000", Tracking("e"))
 
 

@@ -16,7 +16,7 @@ from helpers.running import StopAt, execute
 
 from dmx.config import parse_experiment
 from dmx.experiment import prepare
-from dmx.experiment.run import as_begun
+from dmx.experiment.run import with_original_device_settings
 from dmx.experiment.trained import trained
 from dmx.machine import CPUS
 from dmx.models.depthmasknet import depthmasknet
@@ -136,12 +136,12 @@ def test_a_run_records_what_it_measured_and_keeps_what_it_began_with(
     favour(home.devices, "float32 channels_last")
     now = prepare(config, home)
     assert now.device_config.memory_format == torch.channels_last, "what is remembered has changed"
-    resumed = as_begun(now, home.run("r"))
+    resumed = with_original_device_settings(now, home.run("r"))
     assert resumed.device_config.memory_format == torch.contiguous_format
     assert resumed.device_config.measured == record["measured"]
     assert resumed.loaders.device_config == resumed.device_config
     compiled = replace(now, device_config=replace(now.device_config, compile=True))
-    assert not as_begun(compiled, home.run("r")).device_config.compile, "it began without"
+    assert not with_original_device_settings(compiled, home.run("r")).device_config.compile, "it began without"
     assert execute(data, tmp_path).outcome == "complete"
     assert trained(home, "r").device_config.dtype == torch.float32
 

@@ -11,7 +11,7 @@ from dmx.data.declaration import Declaration
 from dmx.deliver.origin import began, declared
 from dmx.errors import UserError
 from dmx.experiment.evaluate import own_split
-from dmx.experiment.evaluations import folder_of, read_on_test, stored, told_of_test
+from dmx.experiment.evaluation_store import folder_of, read_on_test, stored, told_of_test
 from dmx.experiment.trained import Trained
 from dmx.results.records import ended, read_result
 from dmx.results.references import NOT_JUDGED, references_of, strongest, titled

@@ -17,7 +17,7 @@ from dmx.deliver.export.samples import Samples
 from dmx.deliver.export.write import Form, export
 from dmx.deliver.exported import Facts
 from dmx.errors import UserError
-from dmx.experiment.beginning import sha256_of
+from dmx.experiment.initial_weights import sha256_of
 from dmx.experiment.trained import Trained, best_weights
 from dmx.results.records import kept_yaml
 from dmx.tracking.home import CONFIG, Home

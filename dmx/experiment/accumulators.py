@@ -42,7 +42,7 @@ def ranges_of(spec: DepthSpec) -> list[Range]:
 
 
 @dataclass(frozen=True)
-class Strata:
+class StratifiedMetrics:
     """Sums over the pixels of each depth range, and over the samples of each mask size.
 
     Attributes:
@@ -112,8 +112,8 @@ WORST_SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Sight:
-    """A sample with its metric value and its panel row."""
+class RankedSample:
+    """A sample with its metric value and its panel row; samples are ranked by `badness`."""
 
     badness: float
     id: str
@@ -122,7 +122,7 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class Worst:
+class WorstSamples:
     """The worst samples by a mask metric and by a depth metric.
 
     Attributes:
@@ -130,7 +130,7 @@ class Worst:
     """
 
     spec: DepthSpec
-    found: dict[str, list[Sight]] = field(default_factory=dict)
+    found: dict[str, list[RankedSample]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> tuple[str, str]:
@@ -149,26 +149,28 @@ class Worst:
                 bad = float(sign * value)
                 if np.isnan(bad) or (len(kept) == WORST_SHOWN and bad <= kept[-1].badness):
                     continue
-                kept.append(Sight(bad, batch.ids[i], float(value), stack(row(batch, prediction, self.spec, i), axis=1)))
-                kept.sort(key=lambda sight: -sight.badness)
+                kept.append(
+                    RankedSample(bad, batch.ids[i], float(value), stack(row(batch, prediction, self.spec, i), axis=1))
+                )
+                kept.sort(key=lambda sample: -sample.badness)
                 del kept[WORST_SHOWN:]
 
     def panel(self, metric: str) -> UInt8[np.ndarray, "height width 3"] | None:
         """The worst samples by a metric, worst first, as one picture; None if there are none."""
-        sights = self.found.get(metric, [])
-        if not sights:
+        worst = self.found.get(metric, [])
+        if not worst:
             return None
-        grid = stack([sight.picture for sight in sights], axis=0)
+        grid = stack([sample.picture for sample in worst], axis=0)
         return np.concatenate([header(grid.shape[1]), grid], axis=0)
 
 
-class Gathered:
+class EvaluationAccumulators:
     """All accumulators of an evaluation.
 
     Args:
         predicted: The depth spec of the predictions.
         true: The depth spec of the truth.
-        hows: The alignments; the first one is that of strata and of the worst samples.
+        alignments: The alignments; the first one is that of strata and of the worst samples.
         references: The references of the data, with their maps on the device; without them skill has no value.
     """
 
@@ -176,14 +178,16 @@ class Gathered:
         self,
         predicted: DepthSpec,
         true: DepthSpec,
-        hows: tuple[Alignment, ...],
+        alignments: tuple[Alignment, ...],
         references: Predictors | None = None,
     ) -> None:
-        self.predicted, self.true, self.hows = predicted, true, hows
-        self.evaluators = {how: Evaluator(self.true, thorough=how == self.hows[0]) for how in self.hows}
+        self.predicted, self.true, self.alignments = predicted, true, alignments
+        self.evaluators = {
+            alignment: Evaluator(self.true, thorough=alignment == self.alignments[0]) for alignment in self.alignments
+        }
         self.parts: list[Probabilities] = []
-        self.strata = Strata(ranges_of(self.true), self.true)
-        self.worst = Worst(self.true)
+        self.strata = StratifiedMetrics(ranges_of(self.true), self.true)
+        self.worst = WorstSamples(self.true)
         self.uncertainty: Uncertainty | None = None
         self.reference = references.maps if references is not None else NO_REFERENCE
         self.judge = Judge(references, true, thorough=True) if references is not None else None
@@ -198,28 +202,28 @@ class Gathered:
         """Add a batch."""
         self.parts.append(Probabilities.of(prediction, batch))
         pixels = DepthPixels.of(prediction, batch)
-        for how, evaluator in self.evaluators.items():
-            brought = aligned(pixels, how, self.predicted, self.true)
+        for alignment, evaluator in self.evaluators.items():
+            brought = aligned(pixels, alignment, self.predicted, self.true)
             there = Prediction(prediction.mask_logits, brought.y)
-            reference = self._aligned(batch, how)
+            reference = self._aligned(batch, alignment)
             evaluator.update(there, batch, reference)
-            if how == self.hows[0]:
+            if alignment == self.alignments[0]:
                 self.strata.take(there, batch, reference)
                 self.worst.take(there, batch)
-        if isinstance(prediction, Combined) and self.hows[0] == "none":
+        if isinstance(prediction, Combined) and self.alignments[0] == "none":
             self.uncertainty = self.uncertainty or Uncertainty()
             self.uncertainty.take(prediction, prediction.mask_spread, prediction.depth_spread, batch)
         if self.judge is not None:
             self.judge.take(batch)
         return_memory()
 
-    def _aligned(self, batch: Batch, how: Alignment) -> ReferenceMaps:
+    def _aligned(self, batch: Batch, alignment: Alignment) -> ReferenceMaps:
         """The reference, its depth brought to the truth as the prediction is, for the truth helps both alike."""
         depth = self.reference.depth
-        if depth is None or how == "none":
+        if depth is None or alignment == "none":
             return self.reference
         pixels = DepthPixels(depth.expand(len(batch), -1, -1, -1), batch.depth.double(), batch.valid)
-        return replace(self.reference, depth=aligned(pixels, how, self.true, self.true).y)
+        return replace(self.reference, depth=aligned(pixels, alignment, self.true, self.true).y)
 
     def references(self) -> dict[str, dict[str, float | None]]:
         """Each reference's metrics on the same samples, without alignment."""
@@ -228,37 +232,38 @@ class Gathered:
     def values(self) -> dict[str, float | None]:
         """Every metric: those of the mask once, those of depth for each alignment."""
         found: dict[str, float | None] = {}
-        for how, evaluator in self.evaluators.items():
+        for alignment, evaluator in self.evaluators.items():
             for name, value in evaluator.compute().items():
                 if name.startswith("mask/"):
                     found.setdefault(name, value)
                 else:
-                    found[named(name, how)] = value
+                    found[named(name, alignment)] = value
         return found | {"mask/calibration_error_pooled": self.probabilities.calibration_error}
 
     def definitions(self) -> dict[str, str]:
         """The definition of each metric in `values`."""
         found: dict[str, str] = {}
-        for how in self.hows:
-            said = "" if how == "none" else f"; depth of each picture aligned: {how.replace('_', ' ')}"
-            for name, meaning in definitions(self.true, thorough=how == self.hows[0]).items():
+        for alignment in self.alignments:
+            said = "" if alignment == "none" else f"; depth of each picture aligned: {alignment.replace('_', ' ')}"
+            for name, meaning in definitions(self.true, thorough=alignment == self.alignments[0]).items():
                 if name.startswith("mask/"):
                     found.setdefault(name, meaning)
                 else:
-                    found[named(name, how)] = meaning + said
+                    found[named(name, alignment)] = meaning + said
         return found
 
     def samples(self, groups: Mapping[str, str]) -> SampleTable:
         """Metrics of each sample: those of the mask once, those of depth for each alignment."""
-        first, *others = (self.evaluators[how].samples(groups) for how in self.hows)
+        first, *others = (self.evaluators[alignment].samples(groups) for alignment in self.alignments)
         sums, meanings = {}, {}
-        for how, table in zip(self.hows, (first, *others), strict=True):
+        for alignment, table in zip(self.alignments, (first, *others), strict=True):
             for name in table.sums:
                 if not (name.startswith("mask/") and name in sums):
-                    sums[named(name, how)], meanings[named(name, how)] = table.sums[name], table.meanings[name]
+                    full = named(name, alignment)
+                    sums[full], meanings[full] = table.sums[name], table.meanings[name]
         return SampleTable(first.ids, first.groups, sums, meanings)
 
 
-def named(metric: str, how: Alignment) -> str:
+def named(metric: str, alignment: Alignment) -> str:
     """A depth metric's name that includes its alignment."""
-    return metric if how == "none" else metric.replace("depth/", f"depth_{how}/", 1)
+    return metric if alignment == "none" else metric.replace("depth/", f"depth_{alignment}/", 1)

@@ -94,9 +94,11 @@ def check_weights(before: Mapping[str, Any], now: Mapping[str, str], who: str) -
         DataError: They differ.
     """
     if changed := [where for where, digest in now.items() if before.get(where) != digest]:
+        named = " and ".join(changed)
+        what = f"the file that {named} names has" if len(changed) == 1 else f"the files that {named} name have"
         raise DataError(
-            f"{who} began with another content of what {' and '.join(changed)} names than it has now; what it learned "
-            "from both would mix. Bring the file back, or take another `name`."
+            f"{what} changed since {who} started; going on would mix two sets of weights. "
+            f"Restore the file{'s' if len(changed) > 1 else ''}, or use another `name`."
         )
 
 
@@ -106,7 +108,7 @@ def check_weights_of_ended(record: Mapping[str, Any], config: ExperimentConfig, 
     Files that are not there any more are not needed.
 
     Raises:
-        DataError: A file that it began with has another content now.
+        DataError: A file that it was started with has changed.
     """
     files: dict[str, Path] = {}
     with suppress(UserError):

@@ -11,7 +11,7 @@ import yaml
 
 from dmx.config.experiment import flatten
 from dmx.errors import DataError
-from dmx.experiment.beginning import check_weights
+from dmx.experiment.initial_weights import check_weights
 from dmx.experiment.prepare import Checked, Prepared
 from dmx.experiment.trained import spec_text
 from dmx.registry.ranges import Scalar
@@ -158,9 +158,10 @@ def check_equal(before: Mapping[str, Any], now: Mapping[str, Any], who: str, roo
         DataError: They differ.
     """
     check_weights(before.get(WEIGHTS, {}), now.get(WEIGHTS, {}), who)
-    changed = [key for key in now if key != WEIGHTS and not same(key, before.get(key), now[key])]
+    keys = [key for key in now if key != WEIGHTS and not same(key, before.get(key), now[key])]
+    changed = ["metrics" if key == "definitions" else key for key in keys]
     if changed:
         raise DataError(
-            f"{who} began with another {' and '.join(changed)} than {root} gives now; what it learned "
-            "and what it is measured on would mix. Bring the data back, or take another `name`."
+            f"{who} was started with other {' and '.join(changed)} than {root} gives now; going on would mix what it "
+            "was trained and evaluated on. Restore the data, or use another `name`."
         )
