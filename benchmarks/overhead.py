@@ -23,7 +23,7 @@ import optuna
 from dmx.config import StudyConfig, parse_study
 from dmx.config.space import Space, build_space
 from dmx.outcome import Outcome
-from dmx.sweep.halving import turns
+from dmx.sweep.halving import claimable_trials
 from dmx.sweep.pruning import report_epoch
 from dmx.sweep.suggest import distribution, suggest
 from dmx.sweep.trial_queue import TrialQueue, open_queue
@@ -92,7 +92,7 @@ def claim(queue: TrialQueue, config: StudyConfig) -> int:
     """What a worker does to have a trial."""
     assert queue.finished() < config.trials
     queue.stale()
-    return next(turn.number for turn in turns(queue.trials(), config) if queue.claim(turn.number))
+    return next(one.number for one in claimable_trials(queue.trials(), config) if queue.claim(one.number))
 
 
 def one_trial(queue: TrialQueue, config: StudyConfig, space: Space, home: Home) -> dict[str, float]:

@@ -104,7 +104,7 @@ def conclude(name: str, home: Home, summary: Any, more: str) -> int | None:
             f"{summary.unsent} events are still on their way to the stores; nothing is lost: `dmx sync` sends the rest."
         )
     if summary.failed:
-        click.echo(f"Error: {summary.stopped}. What is mended goes on with the same command.", err=True)
+        click.echo(f"Error: {summary.stopped}. Fix the cause, then run the same command to continue.", err=True)
         return 1
     if summary.stopped:
         click.echo(f"Interrupted; {summary.stopped}.")

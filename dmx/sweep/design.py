@@ -54,7 +54,7 @@ def grid(dimensions: tuple[Dimension, ...], values: Mapping[str, Any]) -> Iterat
         yield from grid(tuple(rest), values)
         return
     for number in range(count(first) or 0):
-        yield from grid(tuple(rest), {**values, first.path: nth(first, number)})
+        yield from grid(tuple(rest), {**values, first.path: value_at_index(first, number)})
 
 
 def step_of(dimension: Dimension) -> float | None:
@@ -73,7 +73,7 @@ def count(dimension: Dimension) -> int | None:
     return None if step is None else math.floor(min((search.high - search.low) / step + 1e-9, 2**53)) + 1
 
 
-def nth(dimension: Dimension, number: int) -> Any:
+def value_at_index(dimension: Dimension, number: int) -> Any:
     """The value at index `number` of a finite dimension, computed directly, as there may be too many for a list."""
     search = dimension.search
     if isinstance(search, Choice):
@@ -99,7 +99,7 @@ def quantile(dimension: Dimension, u: float) -> Any:
     """The value of a dimension at the quantile u in [0, 1)."""
     values = count(dimension)
     if values is not None:
-        return nth(dimension, int(u * values))
+        return value_at_index(dimension, int(u * values))
     search = dimension.search
     assert not isinstance(search, Choice)
     if search.log:

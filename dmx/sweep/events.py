@@ -97,7 +97,12 @@ class FatalError:
 
 @dataclass(frozen=True)
 class WorkerExited:
-    """The worker has exited; `died` is the reason if it exited unexpectedly."""
+    """The worker has exited.
+
+    Attributes:
+        died: Whether it exited unexpectedly.
+        reason: Why.
+    """
 
     died: bool = False
     reason: str = ""

@@ -38,7 +38,7 @@ how much it misses the objectives' bounds, if it does."""
 
 
 @dataclass(frozen=True)
-class Turn:
+class ClaimableTrial:
     """A trial that may be claimed.
 
     Attributes:
@@ -159,7 +159,7 @@ def last_passed(attrs: Mapping[str, Any]) -> int:
     return max((epoch for epoch, taken in decisions_of(attrs).items() if taken[-1]["goes_on"]), default=0)
 
 
-def turns(trials: Sequence[FrozenTrial], config: StudyConfig) -> Iterator[Turn]:
+def claimable_trials(trials: Sequence[FrozenTrial], config: StudyConfig) -> Iterator[ClaimableTrial]:
     """The trials that may be claimed, in this order: interrupted, promoted, new.
 
     If none of these is left and no trial is running, the number of promoted trials is rounded up; after that, trials
@@ -167,41 +167,46 @@ def turns(trials: Sequence[FrozenTrial], config: StudyConfig) -> Iterator[Turn]:
     """
     free = [trial for trial in trials if trial.state is TrialState.WAITING and not paused_at(trial.user_attrs)]
     new = [trial for trial in free if not trial.params]
-    yield from (Turn(trial.number) for trial in free if trial.params)
-    yield from promotions(trials, config, last=False)
-    yield from (Turn(trial.number) for trial in new)
+    yield from (ClaimableTrial(trial.number) for trial in free if trial.params)
+    yield from trials_to_promote(trials, config, last=False)
+    yield from (ClaimableTrial(trial.number) for trial in new)
     if new or any(trial.state is TrialState.RUNNING for trial in trials):
         return
-    late = [*promotions(trials, config, last=True)]
-    yield from late or ends(trials, config)
+    late = [*trials_to_promote(trials, config, last=True)]
+    yield from late or trials_to_stop(trials, config)
 
 
-def promotions(trials: Sequence[FrozenTrial], config: StudyConfig, *, last: bool) -> Iterator[Turn]:
+def trials_to_promote(trials: Sequence[FrozenTrial], config: StudyConfig, *, last: bool) -> Iterator[ClaimableTrial]:
     """The paused trials to promote, from the last rung down."""
     for rung in reversed(rungs(config)):
         waiting = {t.number for t in trials if t.state is TrialState.WAITING and paused_at(t.user_attrs) == rung}
         if waiting:
             found = decisions(trials, config, rung, last=last)
-            yield from (Turn(one["trial"], one) for one in found if one["goes_on"] and one["trial"] in waiting)
+            yield from (
+                ClaimableTrial(one["trial"], one) for one in found if one["goes_on"] and one["trial"] in waiting
+            )
 
 
-def ends(trials: Sequence[FrozenTrial], config: StudyConfig) -> Iterator[Turn]:
-    """The paused trials that end, because they will not be promoted."""
+def trials_to_stop(trials: Sequence[FrozenTrial], config: StudyConfig) -> Iterator[ClaimableTrial]:
+    """The paused trials that end at their rung, because they will not be promoted."""
     for trial in trials:
         if trial.state is TrialState.WAITING and (rung := paused_at(trial.user_attrs)):
             found = decisions(trials, config, rung, last=True)
-            yield next(Turn(trial.number, {**one, "ended": True}) for one in found if one["trial"] == trial.number)
+            yield next(
+                ClaimableTrial(trial.number, {**one, "ended": True}) for one in found if one["trial"] == trial.number
+            )
 
 
 def describe(decision: Decision) -> str:
     """A decision in a sentence."""
-    shown, kept = ", ".join(f"{value:.4g}" for value in decision["values"]), decision["kept"]
-    own = " (the study's own experiment always does)" if decision["goes_on"] and decision["place"] > kept else ""
+    values, kept = decision["values"], decision["kept"]
     what = "went on" if decision["goes_on"] else "ended" if decision.get("ended") else "paused"
-    missed = decision.get("missed")
-    rank = f"misses the bounds by {missed:.1%}" if missed else f"non-dominated rank {decision['rank']}"
-    return (
-        f"{what} after epoch {decision['epoch']} with {shown}: place "
-        f"{decision['place']} of {decision['trials']} ({rank}), "
-        f"where {kept} {'goes' if kept == 1 else 'go'} on{own}"
-    )
+    shown = ", ".join(f"{value:.4g}" for value in values)
+    rank = f"rank {decision['place']} of {decision['trials']}"
+    if missed := decision.get("missed"):
+        rank += f" (misses the bounds by {missed:.1%})"
+    elif len(values) > 1:
+        rank += f" (non-dominated rank {decision['rank']})"
+    promoted = "none goes on" if kept == 0 else "the best goes on" if kept == 1 else f"the best {kept} go on"
+    own = " (the study's own experiment always does)" if decision["goes_on"] and decision["place"] > kept else ""
+    return f"{what} after epoch {decision['epoch']} ({shown}): {rank}; {promoted}{own}"

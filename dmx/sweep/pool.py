@@ -46,7 +46,7 @@ from dmx.sweep.study import (
     study_status,
 )
 from dmx.sweep.trial_queue import new_owner, open_queue, trial_run_id
-from dmx.sweep.worker import Worker, record_death, record_overdue
+from dmx.sweep.worker import Worker, count_crash, mark_timed_out
 from dmx.tracking.forwarder_client import forwarder
 from dmx.tracking.home import Home
 from dmx.training.result import RunResult
@@ -323,7 +323,7 @@ class WorkerPool(ABC):
     def _worker_exited(self, slot: WorkerSlot, worker: RunningWorker, event: WorkerExited) -> None:
         """Free the slot; requeue the trial of a worker that died."""
         if event.died and worker.trial is not None and not self.stopped:
-            record_death(self.study.queue, self.study.home, worker.trial)  # too many deaths end it as crashed
+            count_crash(self.study.queue, self.study.home, worker.trial)  # too many deaths end it as crashed
         if event.died or worker.trial is not None:
             self.study.queue.release(worker.owner)
         slot.worker, self.counted = None, -inf
@@ -339,7 +339,7 @@ class WorkerPool(ABC):
                 self._handle(slot, event)
         for worker in self._running():
             if now > worker.deadline and worker.trial is not None:
-                record_overdue(self.study.queue, worker.trial, self.study.config.trial_timeout or 0.0)
+                mark_timed_out(self.study.queue, worker.trial, self.study.config.trial_timeout or 0.0)
             if now > min(worker.deadline, self.kill_at):
                 self._kill(worker.handle)
 

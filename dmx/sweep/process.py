@@ -182,7 +182,7 @@ def main(pipe: Connection, lifeline: Connection, spec: WorkerSpec, owner: str) -
         owner: The name by which it claims trials.
     """
     leave_group()  # ctrl-C reaches the pool alone, which interrupts its workers
-    threading.Thread(target=exit_with, args=(lifeline,), daemon=True).start()
+    threading.Thread(target=exit_when_parent_dies, args=(lifeline,), daemon=True).start()
     redirect_output(spec.log)
     if spec.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = spec.gpu
@@ -192,7 +192,7 @@ def main(pipe: Connection, lifeline: Connection, spec: WorkerSpec, owner: str) -
     sender = EventSender(events.send)
     forward_through(sender)
     try:
-        code = run_trials(spec.worker(owner, sender))
+        code = run_worker(spec.worker(owner, sender))
     except KeyboardInterrupt:
         code = INTERRUPTED
     except UserError as error:
@@ -211,7 +211,7 @@ def main(pipe: Connection, lifeline: Connection, spec: WorkerSpec, owner: str) -
     os._exit(code)  # does not wait for threads of libraries
 
 
-def run_trials(worker: Worker) -> int:
+def run_worker(worker: Worker) -> int:
     """Run trial after trial.
 
     Returns:
@@ -226,7 +226,7 @@ def run_trials(worker: Worker) -> int:
     return INTERRUPTED if worker.interrupted else DONE
 
 
-def exit_with(lifeline: Connection) -> None:
+def exit_when_parent_dies(lifeline: Connection) -> None:
     """Exit when the pool's process exits, because the next pool's workers will write to the same runs."""
     try:
         lifeline.recv()

@@ -91,7 +91,7 @@ def train_best(
     with exclusive(home.study(name)):
         runs: list[Entry] = []
         for i, seed in enumerate(study.train_best.seeds):
-            config = full_budget(study, trial, home, seed)
+            config = retrain_config(study, trial, home, seed)
             observer.trial_started(i, len(study.train_best.seeds), {"model": f"{trial} at full budget, seed {seed}"})
             entry, interrupted = _train(config, study, home, observer)
             if interrupted:
@@ -100,7 +100,7 @@ def train_best(
         ranked = rank(runs)
         if ranked[0].result.outcome is not Outcome.COMPLETE or ranked[0].result.best is None:
             raise UserError(f"no seed of {trial} came to an end: {ranked[0].run} {ranked[0].result.reason}.")
-        champion = prepare(full_budget(study, trial, home, seed_of(ranked[0])), home, observer.loading)
+        champion = prepare(retrain_config(study, trial, home, seed_of(ranked[0])), home, observer.loading)
         load_weights(best_weights(home, ranked[0].run), champion.model)
         test = _test(champion, ranked[0], home, page)
         readings = told_of_test(read_on_test(home, ranked[0].run)) if test else ""
@@ -133,7 +133,7 @@ def seed_of(entry: Entry) -> int:
     return int(entry.record["params"]["seed"])
 
 
-def full_budget(study: StudyConfig, trial: str, home: Home, seed: int) -> ExperimentConfig:
+def retrain_config(study: StudyConfig, trial: str, home: Home, seed: int) -> ExperimentConfig:
     """The trial's configuration with another seed and the study's full budget."""
     path = home.run(trial) / CONFIG
     data: dict[str, Any] = kept_yaml(path)

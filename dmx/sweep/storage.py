@@ -131,7 +131,7 @@ def retried(method: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 return method(self, *args, **kwargs)
             except (DBAPIError, StorageInternalError) as error:
-                if not is_away(error) or time.monotonic() - begun > RETRY_SECONDS:
+                if not is_connection_error(error) or time.monotonic() - begun > RETRY_SECONDS:
                     raise
                 if tries == 0:
                     log.warning("The study's database does not answer (%s); trying again.", first_line(error))
@@ -145,7 +145,7 @@ for name in RDB_METHODS:
     setattr(RetryingStorage, name, retried(getattr(RDBStorage, name)))
 
 
-def is_away(error: Exception) -> bool:
+def is_connection_error(error: Exception) -> bool:
     """Whether the error is that the database could not be reached, rather than a wrong statement."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     return isinstance(cause, OperationalError) or (isinstance(cause, DBAPIError) and cause.connection_invalidated)

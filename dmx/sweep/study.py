@@ -31,7 +31,7 @@ from dmx.sweep.definition import (
 )
 from dmx.sweep.halving import paused_at
 from dmx.sweep.storage import without_password
-from dmx.sweep.suggest import first_trials, left_out
+from dmx.sweep.suggest import baseline_params_outside_space, first_trials
 from dmx.sweep.trial_queue import TrialQueue, check_runs, open_queue
 from dmx.sweep.warm_start import WarmStart, keep_warm_start, read_warm_start
 from dmx.tracking import RunStart, RunTracker, open_run
@@ -206,8 +206,8 @@ def prepare_study(config: StudyConfig, home: Home, url: str | None = None) -> It
     base = check(config.experiment, home, config.metrics)
     space = build_space(config, base.index.depth.kind, base.index.has_background)
     first_trials(config, space)  # raises for an invalid queue, before anything is written
-    for path, value in left_out(space).items():
-        log.warning("trial 0 is not the experiment as it stands: search.%s does not have its value, %s.", path, value)
+    for path, value in baseline_params_outside_space(space).items():
+        log.warning("trial 0 differs from the experiment: its value %s is outside of search.%s.", value, path)
     warm = WarmStart() if (folder / STUDY).exists() else read_warm_start(config, space, home, url)
     with exclusive(folder):
         check_identity(folder / IDENTITY, base, f"study '{config.name}'")
@@ -221,7 +221,7 @@ def prepare_study(config: StudyConfig, home: Home, url: str | None = None) -> It
         store_config(folder, config)
         if url is None:
             queue.release_all()  # this process has the study's lock, so there are no workers
-        tidy_finished(queue, config, home)
+        clean_up_finished(queue, config, home)
         queue.fill()
         send_unsent(queue, home)
         yield _prepared(config, home, queue, space, base.index.depth.kind, base.index.has_background)
@@ -292,7 +292,7 @@ def count_unsent(home: Home, run_id: str) -> int:
     return unsent(home, run_id) if (home.run(run_id) / JOURNAL).is_file() else 0
 
 
-def tidy_finished(queue: TrialQueue, config: StudyConfig, home: Home) -> None:
+def clean_up_finished(queue: TrialQueue, config: StudyConfig, home: Home) -> None:
     """Remove files of finished trials that a killed worker left behind."""
     for trial in queue.trials():
         run_id, outcome = trial.user_attrs.get("run"), trial.user_attrs.get("outcome")

@@ -25,8 +25,8 @@ from dmx.registry import Choice
 from dmx.sweep.design import MAX_COMBINATIONS, count, design, grid
 from dmx.sweep.optuna_private import SamplerView, set_fixed_params
 from dmx.sweep.pruning import make_pruner
+from dmx.sweep.sampler_view import by_place, trials_for_sampler
 from dmx.sweep.trial_queue import TrialQueue
-from dmx.sweep.view import by_place, view
 
 DRAWS = 10
 """How often the sampler draws again where it proposes what an earlier trial has; then so many draws are random."""
@@ -39,7 +39,7 @@ def suggest(
     space: Space,
     number: int,
     first: Sequence[Values] = (),
-    told: Sequence[FrozenTrial] = (),
+    warm_start_trials: Sequence[FrozenTrial] = (),
 ) -> tuple[Trial, dict[str, Any]]:
     """Suggest a value for every dimension that applies to a trial.
 
@@ -53,7 +53,7 @@ def suggest(
         space: The search space.
         number: The trial, which this worker has claimed.
         first: Fixed values of the first trials; dimensions that they leave out are sampled.
-        told: Trials of an earlier study, best first.
+        warm_start_trials: Trials of an earlier study, best first.
 
     Returns:
         The trial, and its values by dimension path.
@@ -66,7 +66,7 @@ def suggest(
     stored = queue.storage.get_trial(trial_id).params
     values = follow(space, stored)
     if values is None:
-        proposals = Proposals(config, space, study, queue.trials(), number, told)
+        proposals = Proposals(config, space, study, queue.trials(), number, warm_start_trials)
         values = proposals.unlike_the_others(given)
         if not stored.items() <= values.items():  # other trials have ended since some of the values were stored
             values = proposals.unlike_the_others({**given, **stored})
@@ -99,7 +99,7 @@ class Proposals:
         study: The study in Optuna.
         trials: Its trials, as they are now.
         number: The trial to make proposals for.
-        told: Trials of an earlier study, best first.
+        warm_start_trials: Trials of an earlier study, best first.
     """
 
     config: StudyConfig
@@ -107,7 +107,7 @@ class Proposals:
     study: optuna.Study
     trials: Sequence[FrozenTrial]
     number: int
-    told: Sequence[FrozenTrial] = ()
+    warm_start_trials: Sequence[FrozenTrial] = ()
 
     def unlike_the_others(self, given: Values) -> dict[str, Any]:
         """Propose values that no other trial has, as long as there are any.
@@ -131,7 +131,7 @@ class Proposals:
 
     def _view(self) -> SamplerView:
         directions = [StudyDirection.MINIMIZE] if by_place(self.config) else self.study.directions
-        return SamplerView(self.study, view(self.trials, self.config, self.told), directions)
+        return SamplerView(self.study, trials_for_sampler(self.trials, self.config, self.warm_start_trials), directions)
 
     def _drawn(self, seen: SamplerView, given: Values, config: SamplerConfig, attempt: int) -> dict[str, Any]:
         """The values of one draw, in the way of Optuna's `Trial`: some parameters at once, the others one by one."""
@@ -215,7 +215,7 @@ def first_trials(config: StudyConfig, space: Space, earlier: Sequence[Values] = 
     """
     by_path = {dimension.path: dimension for dimension in space.dimensions}
     problems = [
-        Problem(f"queue.{i}.{path}", f"{value!r} is not tried there" if path in by_path else "does not vary here")
+        Problem(f"queue.{i}.{path}", f"{value!r} is not in the search space" if path in by_path else "is not searched")
         for i, values in enumerate(config.queue)
         for path, value in values.items()
         if path not in by_path or not by_path[path].holds(value)
@@ -225,10 +225,10 @@ def first_trials(config: StudyConfig, space: Space, earlier: Sequence[Values] = 
     points = design(config, space)
     if config.sampler.name == "grid" and points is not None:
         return points
-    return [own_values(space), *(dict(values) for values in (*config.queue, *earlier)), *(points or ())]
+    return [baseline_params(space), *(dict(values) for values in (*config.queue, *earlier)), *(points or ())]
 
 
-def own_values(space: Space) -> dict[str, Any]:
+def baseline_params(space: Space) -> dict[str, Any]:
     """The values of the study's own experiment for the dimensions of the space, except those outside the space."""
     data = space.experiment.dump()
     values: dict[str, Any] = {}
@@ -240,9 +240,9 @@ def own_values(space: Space) -> dict[str, Any]:
     return values
 
 
-def left_out(space: Space) -> dict[str, Any]:
+def baseline_params_outside_space(space: Space) -> dict[str, Any]:
     """The values of the study's own experiment that lie outside the space; trial 0 has others in their place."""
-    data, own = space.experiment.dump(), own_values(space)
+    data, own = space.experiment.dump(), baseline_params(space)
     return {
         dimension.path: value_at(data, dimension)
         for dimension in space.dimensions

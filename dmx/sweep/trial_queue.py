@@ -196,8 +196,7 @@ def check_runs(home: Home, study: str, numbers: Iterable[int], trials: Callable[
     for number in there:
         if number not in begun:
             raise UserError(
-                f"{home.run(trial_run_id(study, number))} is there, but is no run of this study as its trials stand: "
-                f"these are elsewhere, or were removed from {home.study(study)}. Bring them back from a copy, or "
-                "remove the folders of the old runs as well to begin anew, or give the study another `name`, or "
-                "another --home."
+                f"{home.run(trial_run_id(study, number))} exists, but the study has no such trial: its trials are in "
+                "another storage, or were deleted. Restore them, remove the old run folders, or use another `name` or "
+                "--home."
             )

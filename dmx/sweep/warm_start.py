@@ -20,9 +20,9 @@ from dmx.config.components import COMPONENT_PATHS, component_at
 from dmx.config.space import Space, value_at
 from dmx.errors import UserError
 from dmx.sweep.definition import IN_FOLDER, load_trials
-from dmx.sweep.suggest import distribution, own_values
+from dmx.sweep.sampler_view import MAX_WARM_START_TRIALS, in_order, is_infeasible_or_failed, thinned
+from dmx.sweep.suggest import baseline_params, distribution
 from dmx.sweep.trial_queue import TrialQueue, trial_run_id
-from dmx.sweep.view import TOLD, avoided, in_order, thinned
 from dmx.tracking.home import STORAGE, STUDY, Home
 
 WARM_START = "dmx.warm_start"
@@ -84,8 +84,8 @@ def read_warm_start(config: StudyConfig, space: Space, home: Home, url: str | No
             "warm_start: %d of %d trials of '%s' are left out: %s.", why.total(), len(ranked), given.study, reasons
         )
     fitting = [(trial, values) for trial, values, reason in carried if not reason]
-    runs, best = _best(fitting, given.study, [own_values(space), *config.queue], given.top)
-    return WarmStart(runs, best, [values for _, values in thinned(fitting, TOLD)])
+    runs, best = _best(fitting, given.study, [baseline_params(space), *config.queue], given.top)
+    return WarmStart(runs, best, [values for _, values in thinned(fitting, MAX_WARM_START_TRIALS)])
 
 
 def _earlier(study: str, home: Home, url: str | None) -> tuple[StudyConfig, TrialQueue]:
@@ -105,7 +105,7 @@ def _best(
     runs: list[str] = []
     best: list[dict[str, Any]] = []
     for trial, values in fitting:
-        if trial.state is TrialState.COMPLETE and not avoided(trial) and values not in [*others, *best]:
+        if trial.state is TrialState.COMPLETE and not is_infeasible_or_failed(trial) and values not in [*others, *best]:
             runs.append(trial_run_id(study, trial.number))
             best.append(values)
     return runs[:top], best[:top]

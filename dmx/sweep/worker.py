@@ -35,7 +35,7 @@ from dmx.results.pareto import run_values
 from dmx.results.ranking import Entry
 from dmx.results.records import read_result
 from dmx.sweep.events import SweepObserver
-from dmx.sweep.halving import DUPLICATE_OF, EPOCH, Turn, last_passed, paused_at, record, turns
+from dmx.sweep.halving import DUPLICATE_OF, EPOCH, ClaimableTrial, claimable_trials, last_passed, paused_at, record
 from dmx.sweep.pruning import report_epoch
 from dmx.sweep.storage import HEARTBEAT_INTERVAL
 from dmx.sweep.suggest import first_trials, suggest
@@ -80,7 +80,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.warm = kept_warm_start(self.queue)
-        self.told = self.warm.trials(self.space)
+        self.warm_start_trials = self.warm.trials(self.space)
         self.first = first_trials(self.config, self.space, self.warm.queue)
 
     def run_trials(self) -> Iterator[RunResult]:
@@ -90,11 +90,11 @@ class Worker:
         """
         while not self.interrupted and self.queue.finished() < self.config.trials:
             self._release_stale()
-            possible = turns(self.queue.trials(), self.config)
-            turn = next((turn for turn in possible if self.queue.claim(turn.number)), None)
-            if turn is None:
+            claimable = claimable_trials(self.queue.trials(), self.config)
+            claimed = next((one for one in claimable if self.queue.claim(one.number)), None)
+            if claimed is None:
                 time.sleep(PAUSE)
-            elif (result := self._run_trial(turn)) is not None:
+            elif (result := self._run_trial(claimed)) is not None:
                 yield result
 
     def _release_stale(self) -> None:
@@ -107,27 +107,27 @@ class Worker:
         long = {number for number, since in self.stale_since.items() if now - since > HEARTBEAT_INTERVAL + 5}
         self.queue.release_stale(long)
 
-    def _run_trial(self, turn: Turn) -> RunResult | None:
+    def _run_trial(self, claimed: ClaimableTrial) -> RunResult | None:
         """Suggest the trial's values, train it, and report the result to Optuna.
 
         Returns:
             The trial's result; None if it has not finished and is requeued.
         """
-        number, finished = turn.number, False
+        number, finished = claimed.number, False
         self.observer.trial_claimed(number)
         try:
             with self.queue.heartbeat(number):
-                trial, values = suggest(self.queue, self.config, self.space, number, self.first, self.told)
+                trial, values = suggest(self.queue, self.config, self.space, number, self.first, self.warm_start_trials)
                 self._check_run(trial)
-                if turn.decision is not None and not record(trial, turn.decision):
+                if claimed.decision is not None and not record(trial, claimed.decision):
                     return None  # another worker was faster
-                if not turn.ends:
+                if not claimed.ends:
                     self.observer.trial_started(number, self.config.trials, values)
                 result = self._stored_result(trial) or self._given_up(trial) or self._train(trial, values)
                 if result.outcome is Outcome.INTERRUPTED:
                     self.interrupted = True
                     return None
-                if paused_at(trial.user_attrs) and not turn.ends and result.outcome is Outcome.PRUNED:
+                if paused_at(trial.user_attrs) and not claimed.ends and result.outcome is Outcome.PRUNED:
                     self.observer.trial_paused(number, result)
                     return None
                 if not self.queue.owns(number):
@@ -171,7 +171,7 @@ class Worker:
             what = f"{seconds:g} s are over, and its step did not end; its process was ended"
             return self._close_run(trial, RunResult(Outcome.TIMED_OUT, what, None, 0, 0, seconds))
         at, times = trial.user_attrs.get(DIED, (0, 0))
-        if times < MAX_DEATHS or at != checkpoint_id(self.home, self.run_id(trial.number)):
+        if times < MAX_DEATHS or at != checkpoint_mtime(self.home, self.run_id(trial.number)):
             return None
         last = f"; {error}" if (error := trial.user_attrs.get(ERROR)) else ""
         what = f"its process died {MAX_DEATHS} times without a new checkpoint between{last}"
@@ -197,7 +197,7 @@ class Worker:
             config = parse_experiment(self.space.raw(values), f"trial {trial.number}")
             trial.set_user_attr(FINGERPRINT, config.fingerprint)
             prepared = prepare(config, self.home, self.observer.loading, load=False, measure=self.config.measured)
-            known = too_large(trial, prepared, self.config.limits)
+            known = over_limits_result(trial, prepared, self.config.limits)
             known = known or duplicate_result(trial, config.fingerprint, prepared.weights, self.queue, self.home)
             if known:
                 record_without_training(prepared, *place, tracking, known)
@@ -246,7 +246,7 @@ class Worker:
         return trial_run_id(self.config.name, number)
 
 
-def too_large(trial: Trial, prepared: Prepared, limits: LimitsConfig) -> RunResult | None:
+def over_limits_result(trial: Trial, prepared: Prepared, limits: LimitsConfig) -> RunResult | None:
     """A result for a network beyond the study's limits, and by how much, for the sampler; None within them."""
     for what, found in costs(prepared).items():
         limit = getattr(limits, what)
@@ -267,7 +267,7 @@ def duplicate_result(
     trial: Trial, fingerprint: str, weights: Mapping[str, Any], queue: TrialQueue, home: Home
 ) -> RunResult | None:
     """The result of another trial with the same configuration and weights, which this one would reproduce."""
-    if checkpoint_id(home, trial_run_id(queue.study_name, trial.number)):
+    if checkpoint_mtime(home, trial_run_id(queue.study_name, trial.number)):
         return None  # this trial has already started training
     for other in queue.trials():
         if other.number == trial.number or other.user_attrs.get(FINGERPRINT) != fingerprint:
@@ -295,21 +295,21 @@ def copy_epochs(other: FrozenTrial, trial: Trial) -> None:
             trial.set_user_attr(key, value)
 
 
-def checkpoint_id(home: Home, run_id: str) -> int:
+def checkpoint_mtime(home: Home, run_id: str) -> int:
     """A number that changes with each checkpoint of a run; 0 before the first."""
     checkpoint = home.run(run_id) / CHECKPOINT
     return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
 
 
-def record_death(queue: TrialQueue, home: Home, number: int) -> None:
+def count_crash(queue: TrialQueue, home: Home, number: int) -> None:
     """Record the death of a trial's process, counting deaths at the same checkpoint."""
-    trial_id, at = queue.trial_id(number), checkpoint_id(home, trial_run_id(queue.study_name, number))
+    trial_id, at = queue.trial_id(number), checkpoint_mtime(home, trial_run_id(queue.study_name, number))
     before, times = queue.storage.get_trial(trial_id).user_attrs.get(DIED, (0, 0))
     with suppress(UpdateFinishedTrialError):
         queue.storage.set_trial_user_attr(trial_id, DIED, (at, times + 1 if before == at else 1))
 
 
-def record_overdue(queue: TrialQueue, number: int, seconds: float) -> None:
+def mark_timed_out(queue: TrialQueue, number: int, seconds: float) -> None:
     """Record that a trial's process is killed because it did not stop at its time limit."""
     with suppress(UpdateFinishedTrialError):
         queue.storage.set_trial_user_attr(queue.trial_id(number), OVERDUE, seconds)

@@ -136,11 +136,11 @@ def test_runs_of_another_time_are_named_with_what_to_do(study: Study, dmx: Dmx) 
         record = study.home / "runs/tiny-study/journal.jsonl"
         before = record.read_bytes()
         said = study.sweep()
-        assert "runs/tiny-0000 is there, but is no run of this study as its trials stand" in said
-        assert "Bring them back from a copy, or remove the folders of the old runs as well to begin anew" in said
+        assert "runs/tiny-0000 exists, but the study has no such trial" in said
+        assert "Restore them, remove the old run folders, or use another `name`" in said
         assert record.read_bytes() == before  # a refusal is no interruption
     for command in (("report", "tiny"), ("explain", "tiny", "0")):
-        assert "runs/tiny-0000 is there, but is no run of this study" in dmx(*command, "--home", study.home).err
+        assert "runs/tiny-0000 exists, but the study has no such trial" in dmx(*command, "--home", study.home).err
     shutil.copy(study.whole / "studies/tiny/optuna.journal", study.home / "studies/tiny/optuna.journal")
     assert study.sweep() == ""  # brought back
 

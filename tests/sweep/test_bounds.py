@@ -20,8 +20,8 @@ from dmx.results.pareto import best_choice, knee, levels, order, points, rank_ru
 from dmx.results.ranking import results
 from dmx.sweep.pruning import explain_trial
 from dmx.sweep.retrain import pick_trial
+from dmx.sweep.sampler_view import trials_for_sampler
 from dmx.sweep.trial_queue import open_queue
-from dmx.sweep.view import view
 from dmx.tracking import Home
 
 Make = Callable[..., dict[str, Any]]
@@ -97,7 +97,7 @@ def test_a_study_with_a_bound(tmp_path: Path, tiny_study: Make, capsys: pytest.C
     assert trials[0].constraints == {"bound.parameters": pytest.approx(sizes[1] / 1e5 - 1)}
     assert trials[1].constraints == {"bound.parameters": 0.0}
     seen = parse_study({**data, "sampler": "tpe"}, "study")
-    assert [(trial.number, trial.values) for trial in view(trials, seen)] == [(1, [0.0]), (0, [1.0])]
+    assert [(trial.number, trial.values) for trial in trials_for_sampler(trials, seen)] == [(1, [0.0]), (0, [1.0])]
     assert "  misses parameters <= 100000 by " in "\n".join(explain_trial(trials, 0, config))
     assert "  meets parameters <= 100000" in "\n".join(explain_trial(trials, 1, config))
     capsys.readouterr()

@@ -13,11 +13,11 @@ from dmx.config import StudyConfig, parse_study
 from dmx.config.space import Space, build_space
 from dmx.errors import ConfigError
 from dmx.results.ranking import results
-from dmx.sweep.halving import Turn, last_passed, paused_at, record, rungs, turns
+from dmx.sweep.halving import ClaimableTrial, claimable_trials, last_passed, paused_at, record, rungs
 from dmx.sweep.pruning import explain_trial, report_epoch
+from dmx.sweep.sampler_view import in_order, trials_for_sampler
 from dmx.sweep.suggest import first_trials, suggest
 from dmx.sweep.trial_queue import TrialQueue, open_queue
-from dmx.sweep.view import in_order, view
 from dmx.tracking import Home
 
 Make = Callable[..., dict[str, Any]]
@@ -44,20 +44,20 @@ class Played:
         self.trained: list[tuple[int, int]] = []
         self.drawn: dict[int, dict[str, Any]] = {}
 
-    def turn(self) -> Turn | None:
-        possible = turns(self.queue.trials(), self.config)
-        return next((turn for turn in possible if self.queue.claim(turn.number)), None)
+    def claim(self) -> ClaimableTrial | None:
+        claimable = claimable_trials(self.queue.trials(), self.config)
+        return next((one for one in claimable if self.queue.claim(one.number)), None)
 
-    def play(self, turn: Turn) -> None:
-        trial, self.drawn[turn.number] = suggest(self.queue, self.config, self.space, turn.number, self.first)
-        if turn.decision is not None:
-            assert record(trial, turn.decision)
-        if turn.ends:
+    def play(self, claimed: ClaimableTrial) -> None:
+        trial, self.drawn[claimed.number] = suggest(self.queue, self.config, self.space, claimed.number, self.first)
+        if claimed.decision is not None:
+            assert record(trial, claimed.decision)
+        if claimed.ends:
             trial.study.tell(trial, state=TrialState.PRUNED)
         elif self.train(trial, last_passed(trial.user_attrs)):
             self.queue.release()
         else:
-            trial.study.tell(trial, self.curves[turn.number][-1])
+            trial.study.tell(trial, self.curves[claimed.number][-1])
 
     def train(self, trial: Trial, begin: int) -> bool:
         """Epoch after epoch; whether it is paused."""
@@ -70,8 +70,8 @@ class Played:
         return False
 
     def to_the_end(self) -> "Played":
-        while (turn := self.turn()) is not None:
-            self.play(turn)
+        while (claimed := self.claim()) is not None:
+            self.play(claimed)
         return self
 
 
@@ -102,10 +102,10 @@ def test_a_paused_trial_goes_on_from_where_it_is(tmp_path: Path, tiny_study: Mak
     # trial 1: second of two, paused; second of three where 1 goes on; second of four where 2 go on
     assert played.trained[4:] == [(1, 1), (2, 1), (3, 1), (1, 2)]
     text = "\n".join(explain_trial(queue.trials(), 1, config))
-    assert "  paused after epoch 1 with 5: place 2 of 2 (non-dominated rank 1), where 1 goes on" in text
-    assert "  went on after epoch 1 with 5: place 2 of 4 (non-dominated rank 1), where 2 go on" in text
-    assert "  paused after epoch 2 with 5: place 2 of 2" in text
-    assert text.endswith("  ended after epoch 2 with 5: place 2 of 2 (non-dominated rank 1), where 1 goes on")
+    assert "  paused after epoch 1 (5): rank 2 of 2; the best goes on" in text
+    assert "  went on after epoch 1 (5): rank 2 of 4; the best 2 go on" in text
+    assert "  paused after epoch 2 (5): rank 2 of 2" in text
+    assert text.endswith("  ended after epoch 2 (5): rank 2 of 2; the best goes on")
     assert "the study's own experiment always does" in "\n".join(explain_trial(queue.trials(), 0, config))
 
 
@@ -113,9 +113,9 @@ def test_an_interrupted_trial_comes_first_and_what_was_decided_stays(tmp_path: P
     config, space, queue = made(tiny_study, tmp_path)
     played = Played(config, space, queue, flat(1, 5, 3, 2, 4, 9))
     for _ in range(2):
-        turn = played.turn()
-        assert turn is not None
-        played.play(turn)
+        claimed = played.claim()
+        assert claimed is not None
+        played.play(claimed)
     assert paused_at(queue.trials()[1].user_attrs) == 1
     queue.claim(2)
     suggest(queue, config, space, 2)
@@ -123,25 +123,25 @@ def test_an_interrupted_trial_comes_first_and_what_was_decided_stays(tmp_path: P
     queue.claim(3)
     suggest(queue, config, space, 3)
     queue.release()
-    assert [turn.number for turn in turns(queue.trials(), config)] == [2, 3, 4, 5]
+    assert [one.number for one in claimable_trials(queue.trials(), config)] == [2, 3, 4, 5]
     queue.claim(1)  # its process dies again after the decision: judged once more it is the same
     trial, _ = suggest(queue, config, space, 1)
     before = queue.trials()[1].user_attrs
     reason = report_epoch(trial, queue, config, {}, 1, {METRIC: 0.001})
-    assert reason.startswith("paused after epoch 1 with 5: place 2 of 2")
+    assert reason.startswith("paused after epoch 1 (5): rank 2 of 2")
     assert queue.trials()[1].user_attrs["decision 1"] == before["decision 1"]
 
 
 def test_a_decision_that_another_worker_has_carried_out_is_not_taken_again(tmp_path: Path, tiny_study: Make) -> None:
     config, space, queue = made(tiny_study, tmp_path, trials=4)
     played = Played(config, space, queue, flat(1, 5, 8, 9))
-    while (turn := played.turn()) is not None and not (turn.number == 1 and turn.decision):
-        played.play(turn)
-    assert turn is not None
-    assert turn.decision is not None
+    while (claimed := played.claim()) is not None and not (claimed.number == 1 and claimed.decision):
+        played.play(claimed)
+    assert claimed is not None
+    assert claimed.decision is not None
     trial, _ = suggest(queue, config, space, 1)
-    assert record(trial, turn.decision)
-    assert not record(trial, turn.decision)
+    assert record(trial, claimed.decision)
+    assert not record(trial, claimed.decision)
     assert last_passed(trial.user_attrs) == 1
 
 
@@ -149,13 +149,13 @@ def test_no_trial_ends_while_others_run(tmp_path: Path, tiny_study: Make) -> Non
     config, space, queue = made(tiny_study, tmp_path, trials=3)
     played = Played(config, space, queue, flat(1, 5, 8))
     for _ in range(2):
-        turn = played.turn()
-        assert turn is not None
-        played.play(turn)
+        claimed = played.claim()
+        assert claimed is not None
+        played.play(claimed)
     assert queue.claim(2)
-    assert [*turns(queue.trials(), config)] == []
+    assert [*claimable_trials(queue.trials(), config)] == []
     queue.release()
-    assert [turn.number for turn in turns(queue.trials(), config)] == [2]
+    assert [one.number for one in claimable_trials(queue.trials(), config)] == [2]
 
 
 def test_the_sampler_sees_trials_that_came_further_as_better(tmp_path: Path, tiny_study: Make) -> None:
@@ -167,7 +167,7 @@ def test_the_sampler_sees_trials_that_came_further_as_better(tmp_path: Path, tin
     """
     config, space, queue = made(tiny_study, tmp_path)
     Played(config, space, queue, flat(8, 2, 5, 6, 1, 9)).to_the_end()
-    seen = view(queue.trials(), config)
+    seen = trials_for_sampler(queue.trials(), config)
     assert {trial.state for trial in seen} == {TrialState.COMPLETE}
     assert [trial.values for trial in seen] == [[float(place)] for place in range(6)]
     assert [max(trial.intermediate_values) for trial in seen] == [4, 4, 4, 2, 1, 1]
@@ -203,8 +203,8 @@ def test_proposals_of_a_halved_study_do_not_depend_on_restarts(tmp_path: Path, t
     for name, restarts in (("whole", False), ("parts", True)):
         config, space, queue = made(tiny_study, tmp_path / name, search=search, trials=16)
         played = Played(config, space, queue, curves)
-        while (turn := played.turn()) is not None:
-            played.play(turn)
+        while (claimed := played.claim()) is not None:
+            played.play(claimed)
             if restarts:
                 played.queue = open_queue(config, tmp_path / name)
         drawn.append((played.drawn, played.trained))

@@ -18,7 +18,7 @@ from dmx.errors import UserError
 from dmx.experiment import prepare
 from dmx.results.ranking import results
 from dmx.sweep.definition import load_config
-from dmx.sweep.retrain import BestReport, full_budget, train_best
+from dmx.sweep.retrain import BestReport, retrain_config, train_best
 from dmx.tracking import Home
 from dmx.training.checkpoint import load_weights
 
@@ -121,7 +121,7 @@ def check_registered(home: Home, champion: str, trial: str, rmse: float | None) 
 
     study = load_config(home, "tiny")
     seed = yaml.safe_load((home.run(champion) / "config.yaml").read_text())["seed"]
-    prepared = prepare(full_budget(study, trial, home, seed), home)
+    prepared = prepare(retrain_config(study, trial, home, seed), home)
     load_weights(home.run(champion) / "best.safetensors", prepared.model)
     low, high = prepared.index.depth.low, prepared.index.depth.high
     assert ((given["depth"] >= low) & (given["depth"] <= high)).all()

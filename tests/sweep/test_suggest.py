@@ -13,7 +13,7 @@ from dmx.config import parse_study
 from dmx.config.space import build_space
 from dmx.errors import ConfigError
 from dmx.sweep.storage import cut_torn_line
-from dmx.sweep.suggest import first_trials, left_out, suggest
+from dmx.sweep.suggest import baseline_params_outside_space, first_trials, suggest
 from dmx.sweep.trial_queue import open_queue
 
 Make = Callable[..., dict[str, Any]]
@@ -125,12 +125,12 @@ def test_a_study_begins_with_its_own_experiment_and_then_its_queue(tmp_path: Pat
 
 
 def test_what_the_space_lacks_of_the_experiment_is_known(tiny_study: Make) -> None:
-    """Trial 0 has another width then, and is not the experiment as it stands; what does not apply is left aside."""
+    """Trial 0 has another width then, and differs from the experiment; what does not apply is left aside."""
     search = {"model.depthmasknet.width": [16, 32], "loss.depth": ["l1", "silog"], "loss.depth.silog.lam": [0.5, 0.9]}
     data = tiny_study(search=search)
     data["experiment"]["loss"]["depth"] = "l1"
     space = build_space(parse_study(data, "study"), "metric")
-    assert left_out(space) == {"model.depthmasknet.width": data["experiment"]["model"]["width"]}
+    assert baseline_params_outside_space(space) == {"model.depthmasknet.width": data["experiment"]["model"]["width"]}
 
 
 def test_a_queue_of_what_is_not_searched_is_refused(tmp_path: Path, tiny_study: Make) -> None:
@@ -139,6 +139,6 @@ def test_a_queue_of_what_is_not_searched_is_refused(tmp_path: Path, tiny_study: 
     with pytest.raises(ConfigError) as caught:
         first_trials(config, build_space(config, "metric"))
     text = str(caught.value)
-    assert "queue.0.seed: does not vary here" in text
-    assert "queue.1.training.clip_norm: 50 is not tried there" in text
-    assert "queue.1.stages.0.batch_size: 6 is not tried there" in text
+    assert "queue.0.seed: is not searched" in text
+    assert "queue.1.training.clip_norm: 50 is not in the search space" in text
+    assert "queue.1.stages.0.batch_size: 6 is not in the search space" in text

@@ -109,7 +109,7 @@ def test_trials_elsewhere_are_not_mixed_with_runs_here(tmp_path: Path, tiny_stud
         execute(data, tmp_path)
     store_storage(folder, None)
     (folder / "optuna.journal").unlink()
-    with pytest.raises(UserError, match=r"tiny-0000 is there, but is no run of this study"):
+    with pytest.raises(UserError, match=r"tiny-0000 exists, but the study has no such trial"):
         execute(data, tmp_path)
 
 

@@ -13,9 +13,9 @@ from dmx.config.space import Space, build_space
 from dmx.errors import ConfigError, UserError
 from dmx.sweep.definition import store_config
 from dmx.sweep.pruning import explain_trial
+from dmx.sweep.sampler_view import blended, trials_for_sampler
 from dmx.sweep.suggest import suggest
 from dmx.sweep.trial_queue import TrialQueue, open_queue
-from dmx.sweep.view import blended, view
 from dmx.sweep.warm_start import WarmStart, read_warm_start
 from dmx.tracking import Home
 
@@ -95,13 +95,13 @@ def test_earlier_trials_fade(tmp_path: Path, tiny_study: Make) -> None:
     queue = open_queue(config, tmp_path / "now")
     queue.fill()
     for number in range(13):
-        rows = view(queue.trials(), config, seen)
+        rows = trials_for_sampler(queue.trials(), config, seen)
         own = [trial.number for trial in rows if trial.number >= 0]
         assert len(rows) == max(12, number)
         assert own == [*range(number)]  # each is worse than the one before
         assert [trial.values for trial in rows] == [[float(place)] for place in range(len(rows))]
         claim_next(queue)
-        trial, _ = suggest(queue, config, space, number, told=seen)
+        trial, _ = suggest(queue, config, space, number, warm_start_trials=seen)
         trial.study.tell(trial, float(number))
     one, three = seen[:1], seen[1:4]
     assert blended(one, three) == [three[0], one[0], three[2]]  # shares 1/4, 1/2, 3/4
@@ -125,14 +125,14 @@ def test_the_sampler_knows_from_the_first_trial_on(tmp_path: Path, tiny_study: M
         config, space = later(
             tiny_study, search={"optimizer": ["adamw", "sgd"]}, trials=12, seed=3, sampler={"name": "tpe"}, **changes
         )
-        told = read_warm_start(config, space, Home(tmp_path), None).trials(space)
+        earlier_trials = read_warm_start(config, space, Home(tmp_path), None).trials(space)
         now = open_queue(config, tmp_path / name)
         now.fill()
         drawn.append([])
         for number in range(12):
             now = open_queue(config, tmp_path / name) if name == "parts" else now
             claim_next(now)
-            trial, values = suggest(now, config, space, number, told=told)
+            trial, values = suggest(now, config, space, number, warm_start_trials=earlier_trials)
             trial.study.tell(trial, 1.0)  # it learns nothing of its own
             drawn[-1].append(values["optimizer"])
     assert drawn[0] == drawn[1]

@@ -1,8 +1,8 @@
-"""What a sampler sees of a study: finished trials in one order, those that failed behind them, and those that run.
+"""The trials that a study's sampler gets: finished ones ordered from best to worst, failed ones last, and running ones.
 
-TPE asks of one objective only which trials are among the best, so each trial gets its place as its single value. That
-is the same proposal as from the values themselves, and has a place for what has no value: a trial that was paused,
-pruned, is over the study's limits or has diverged. Other samplers see values where they can.
+With one objective, TPE only uses which trials are among the best. So each trial's value is replaced by its rank: TPE
+proposes the same, and trials without a value can be ranked, too (paused, pruned, over the study's limits, diverged).
+Other samplers get the values where possible.
 """
 
 import copy
@@ -18,12 +18,12 @@ from dmx.outcome import Outcome
 from dmx.results.pareto import order, points
 from dmx.sweep.halving import DUPLICATE_OF, EPOCH, rungs, values_at
 
-AVOIDED = (Outcome.DIVERGED, Outcome.UNDEFINED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
-"""Outcomes that a trial owes to its values, so that the sampler must learn from them. A crash may be the machine's."""
+PARAMETER_FAILURES = (Outcome.DIVERGED, Outcome.UNDEFINED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
+"""Outcomes that a trial's parameters cause, so that the sampler must learn from them; a crash may be the machine's."""
 
 
-TOLD = 30
-"""How many trials of an earlier study the sampler is told of at first; each own trial takes the place of one."""
+MAX_WARM_START_TRIALS = 30
+"""How many trials of an earlier study the sampler gets at first; each of the study's own trials replaces one."""
 T = TypeVar("T")
 
 
@@ -36,38 +36,42 @@ def by_place(config: StudyConfig) -> bool:
     return isinstance(config.sampler, TpeConfig) and len(config.goals) == 1
 
 
-def view(trials: Sequence[FrozenTrial], config: StudyConfig, told: Sequence[FrozenTrial] = ()) -> list[FrozenTrial]:
+def trials_for_sampler(
+    trials: Sequence[FrozenTrial], config: StudyConfig, warm_start_trials: Sequence[FrozenTrial] = ()
+) -> list[FrozenTrial]:
     """The study's trials as its sampler sees them.
 
-    Genetic samplers and designs see them as they are: the offspring are of trials that ended well in any case.
+    Genetic samplers and designs get them unchanged: genetic samplers select parents only from complete trials.
 
     Args:
         trials: The study's trials.
         config: The study.
-        told: Trials of an earlier study, best first.
+        warm_start_trials: Trials of an earlier study, best first.
     """
     if not isinstance(config.sampler, TpeConfig | GpConfig):
         return [*trials]
     ordered = in_order(trials, config)
     placed = {trial.number for trial in ordered}
-    running = [as_running(trial) for trial in trials if trial.number not in placed and begun(trial)]
+    running = [as_running(trial) for trial in trials if trial.number not in placed and is_in_progress(trial)]
     if by_place(config):
-        return [with_values(trial, [float(place)]) for place, trial in enumerate(blended(ordered, told))] + running
-    complete = [trial for trial in ordered if trial.state is TrialState.COMPLETE and not avoided(trial)]
+        return [
+            with_values(trial, [float(place)]) for place, trial in enumerate(blended(ordered, warm_start_trials))
+        ] + running
+    complete = [trial for trial in ordered if trial.state is TrialState.COMPLETE and not is_infeasible_or_failed(trial)]
     if not complete:
         return running
     F = np.array([trial.values for trial in complete])
     signs = np.array([-1.0 if goal.direction == "maximize" else 1.0 for goal in config.goals])
     worst = ((F * signs).max(0) * signs).tolist()
-    return [*complete, *(with_values(trial, worst) for trial in ordered if avoided(trial)), *running]
+    return [*complete, *(with_values(trial, worst) for trial in ordered if is_infeasible_or_failed(trial)), *running]
 
 
-def blended(own: Sequence[FrozenTrial], told: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+def blended(own: Sequence[FrozenTrial], warm_start_trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Merge a study's trials with those of an earlier one, both best first, by the share of each that is better.
 
     Each own trial takes the place of an earlier one, until none of these is left.
     """
-    left = thinned(told, max(0, len(told) - len(own)))
+    left = thinned(warm_start_trials, max(0, len(warm_start_trials) - len(own)))
     shares = [((i + 0.5) / len(own), 0, trial) for i, trial in enumerate(own)]
     shares += [((i + 0.5) / len(left), 1, trial) for i, trial in enumerate(left)]
     return [trial for *_, trial in sorted(shares, key=lambda one: one[:2])]
@@ -78,14 +82,16 @@ def thinned(rows: Sequence[T], count: int) -> list[T]:
     return [rows[int((i + 0.5) * len(rows) / count)] for i in range(count)] if count < len(rows) else [*rows]
 
 
-def begun(trial: FrozenTrial) -> bool:
+def is_in_progress(trial: FrozenTrial) -> bool:
     """Whether a trial has its values and will go on, even if its worker has just died."""
     return not trial.state.is_finished() and bool(trial.params)
 
 
-def avoided(trial: FrozenTrial) -> bool:
+def is_infeasible_or_failed(trial: FrozenTrial) -> bool:
     """Whether the sampler should keep away from a trial: it failed by its values, is over a limit, or a duplicate."""
-    return DUPLICATE_OF in trial.user_attrs or trial.user_attrs.get("outcome") in AVOIDED or over_limits(trial)
+    return (
+        DUPLICATE_OF in trial.user_attrs or trial.user_attrs.get("outcome") in PARAMETER_FAILURES or over_limits(trial)
+    )
 
 
 def over_limits(trial: FrozenTrial) -> bool:
@@ -100,9 +106,9 @@ def in_order(trials: Sequence[FrozenTrial], config: StudyConfig) -> list[FrozenT
     With halving, trials that reached a later rung come first, and trials at the same rung by their values there.
     Otherwise the complete ones come first, then the pruned ones, the later the better. Those to avoid are last.
     """
-    good = [trial for trial in trials if not avoided(trial)]
+    good = [trial for trial in trials if not is_infeasible_or_failed(trial)]
     ordered = by_rungs(good, config) if rungs(config) else by_end(good, config)
-    return ordered + sorted((trial for trial in trials if avoided(trial)), key=how_bad)
+    return ordered + sorted((trial for trial in trials if is_infeasible_or_failed(trial)), key=failure_sort_key)
 
 
 def by_rungs(trials: Sequence[FrozenTrial], config: StudyConfig) -> list[FrozenTrial]:
@@ -136,7 +142,7 @@ def best_first(values: Sequence[Sequence[float]], config: StudyConfig) -> list[i
     return order(*points(values, config.goals)) if values else []
 
 
-def how_bad(trial: FrozenTrial) -> tuple[bool, float, int]:
+def failure_sort_key(trial: FrozenTrial) -> tuple[bool, float, int]:
     """The order of trials to avoid: the nearest to the limits first, then those that failed."""
     return not over_limits(trial), sum(max(0.0, excess) for excess in trial.constraints.values()), trial.number
 

@@ -15,9 +15,9 @@ from dmx.config import StudyConfig, parse_study
 from dmx.config.space import Space, build_space
 from dmx.sweep.halving import DUPLICATE_OF
 from dmx.sweep.pruning import make_pruner
+from dmx.sweep.sampler_view import in_order, trials_for_sampler
 from dmx.sweep.suggest import derived_seed, distribution, make_sampler, suggest
 from dmx.sweep.trial_queue import TrialQueue, open_queue
-from dmx.sweep.view import in_order, view
 
 Make = Callable[..., dict[str, Any]]
 NUMBERS = {
@@ -64,11 +64,13 @@ def test_the_order_of_what_ended(tmp_path: Path, tiny_study: Make) -> None:
     trials[9].set_user_attr(DUPLICATE_OF, 8)
     ended(queue, trials[9], "complete", TrialState.COMPLETE, 1.0)
     assert [trial.number for trial in in_order(queue.trials(), config)] == [8, 1, 4, 3, 5, 2, 0, 6, 9]
-    seen = view(queue.trials(), config)
+    seen = trials_for_sampler(queue.trials(), config)
     assert [trial.values for trial in seen[:9]] == [[float(place)] for place in range(9)]
     assert [(trial.number, trial.state) for trial in seen[9:]] == [(10, TrialState.RUNNING)]
     queue.release()  # its worker died; it will go on with the same values
-    assert [(trial.number, trial.state) for trial in view(queue.trials(), config)[9:]] == [(10, TrialState.RUNNING)]
+    assert [(trial.number, trial.state) for trial in trials_for_sampler(queue.trials(), config)[9:]] == [
+        (10, TrialState.RUNNING)
+    ]
     stored = [trial.state for trial in queue.trials()]
     assert stored.count(TrialState.FAIL) == 3  # nothing of this is written
 
@@ -80,7 +82,7 @@ def test_a_process_sees_values_and_failures_as_the_worst_of_them(tmp_path: Path,
     for trial, values in zip(trials, ([2.0, 0.7], [1.0, 0.5]), strict=False):
         trial.study.tell(trial, values)
     ended(queue, trials[2], "out-of-memory", TrialState.FAIL)
-    seen = view(queue.trials(), config)
+    seen = trials_for_sampler(queue.trials(), config)
     assert [(trial.number, trial.values) for trial in seen] == [(0, [2.0, 0.7]), (1, [1.0, 0.5]), (2, [2.0, 0.5])]
 
 
