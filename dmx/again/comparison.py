@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dmx.stored import intact
 from dmx.tracking.home import BEST_WEIGHTS, CHECKPOINT
-from dmx.tracking.journal import Measured, read
+from dmx.tracking.journal import MetricsLogged, read
 from dmx.training.checkpoint import load_state
 
 Scalars = dict[int, dict[str, float]]
@@ -89,7 +89,7 @@ def scalars(journal: Path) -> Scalars:
     """
     found: Scalars = defaultdict(dict)
     for event, _ in read(journal):
-        if isinstance(event, Measured):
+        if isinstance(event, MetricsLogged):
             found[event.step] |= {key: value for key, value in event.values.items() if not key.startswith(LOAD)}
     return {step: values for step, values in found.items() if values}
 

@@ -25,7 +25,7 @@ from dmx.outcome import Outcome
 from dmx.results.records import read_result
 from dmx.stored import make_folder, replace_bytes, replace_text
 from dmx.tracking.home import BEST_WEIGHTS, CONFIG, ENVIRONMENT, JOURNAL, RESULT, Home
-from dmx.tracking.journal import Event, Measured, encode, read
+from dmx.tracking.journal import Event, MetricsLogged, encode, read
 from dmx.tracking.run import take_lock
 
 Progress = Callable[[int, int], None]
@@ -88,7 +88,7 @@ class Training:
 
     def passes(self, event: Event) -> bool:
         """Whether all that was recorded came before this event, or with it."""
-        if not isinstance(event, Measured):
+        if not isinstance(event, MetricsLogged):
             return False
         whole = event.values.get("epoch") == self.record.result.epochs and event.step == self.last
         return event.step > self.last or whole
@@ -164,7 +164,7 @@ class Follower:
         """Read on, and report the step."""
         for event, after in read(self.training.folder / JOURNAL, self.offset):
             self.offset, self.past = after, self.past or self.training.passes(event)
-            if isinstance(event, Measured):
+            if isinstance(event, MetricsLogged):
                 self.progress(min(event.step, self.training.last), self.training.last)
 
 

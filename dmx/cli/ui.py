@@ -47,7 +47,7 @@ def ui(study: str | None, host: str, port: int, home: Home) -> None:
     The dashboard shows STUDY, or the study that was worked on last. Where MLFLOW_TRACKING_URI is a database, MLflow
     serves that; where it is a server, that is MLflow's page. Ctrl-C stops all.
     """
-    from dmx.tracking.mlflow_client import address, is_server
+    from dmx.tracking.mlflow_client import is_server, tracking_uri
     from dmx.tracking.secrets import without_secrets
 
     servers = commands(home, study, host, port)
@@ -68,8 +68,10 @@ def ui(study: str | None, host: str, port: int, home: Home) -> None:
             click.echo(f"{name:11} http://{host}:{ports[name]}  (log: {log.name})")
         if "mlflow" in servers:
             click.echo("MLflow takes some 20 seconds to answer. Ctrl-C stops all.")
-        elif is_server(address(home)):
-            click.echo(f"mlflow      {without_secrets(address(home))}  (MLFLOW_TRACKING_URI). Ctrl-C stops the others.")
+        elif is_server(tracking_uri(home)):
+            click.echo(
+                f"mlflow      {without_secrets(tracking_uri(home))}  (MLFLOW_TRACKING_URI). Ctrl-C stops the others."
+            )
         else:
             click.echo("MLflow's store is not there: `dmx sync` sends it all that was run. Ctrl-C stops the others.")
         while all(process.poll() is None for process in running.values()):
@@ -89,9 +91,9 @@ def commands(home: Home, study: str | None, host: str, port: int) -> dict[str, l
         UserError: There are no results, or the study does not exist.
     """
     from dmx.errors import UserError, did_you_mean
-    from dmx.tracking.mlflow_client import address, is_local, is_server
+    from dmx.tracking.mlflow_client import is_local, is_server, tracking_uri
 
-    store, runs = address(home), any(home.runs.glob("*"))
+    store, runs = tracking_uri(home), any(home.runs.glob("*"))
     has_store = home.mlflow_db.exists() if is_local(home) else not is_server(store)
     if not runs and not has_store:
         raise UserError(f"nothing was ever run in {home.root}; `make sweep` runs a first study.")

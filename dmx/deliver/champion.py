@@ -22,7 +22,7 @@ from dmx.experiment.trained import UNTRAINED
 from dmx.registry import Component
 from dmx.tracking.home import JOURNAL, Home
 from dmx.tracking.journal import started
-from dmx.tracking.mlflow_client import RUN_TAG, RefusedError, connect, deleted, explain_error, run_of
+from dmx.tracking.mlflow_client import RUN_TAG, PermanentStoreError, connect, deleted, explain_error, run_of
 from dmx.training.checkpoint import save_weights
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def tracking_at(home: Home) -> Iterator["MlflowClient"]:
         client = connect(home)
         mlflow.set_tracking_uri(client.tracking_uri)
         yield client
-    except (mlflow.MlflowException, RefusedError) as error:
+    except (mlflow.MlflowException, PermanentStoreError) as error:
         raise UserError(
             f"the champion is trained and chosen, but MLflow did not take it ({explain_error(error, home)}); "
             "the same command registers it when MLflow is there."

@@ -15,7 +15,7 @@ from dmx.report.html import count, join, tag, text
 from dmx.report.reading import Axis, Importances
 from dmx.report.study_data import StudyData, Trial
 from dmx.tracking.home import JOURNAL
-from dmx.tracking.journal import Measured, read
+from dmx.tracking.journal import MetricsLogged, read
 
 HYPERVOLUME = "trials/hypervolume"
 MOST = 9
@@ -84,7 +84,7 @@ def front(study: StudyData) -> Markup:
 def gained(study: StudyData) -> Markup:
     """Plot the hypervolume over finished trials, as recorded while the study ran."""
     record = study.home.run(f"{study.config.name}-study") / JOURNAL
-    measured = [event for event, _ in read(record) if isinstance(event, Measured)] if record.exists() else []
+    measured = [event for event, _ in read(record) if isinstance(event, MetricsLogged)] if record.exists() else []
     known = [(e.step, e.values[HYPERVOLUME]) for e in measured if HYPERVOLUME in e.values]
     if not known:
         return join()

@@ -29,7 +29,7 @@ from dmx.machine import ENDING, HALTING, flush
 from dmx.tracking import mlflow_store, tensorboard_store
 from dmx.tracking.home import JOURNAL, Home
 from dmx.tracking.journal import Event, read
-from dmx.tracking.mlflow_client import RefusedError, misplaced
+from dmx.tracking.mlflow_client import PermanentStoreError, unwritable_location
 from dmx.tracking.secrets import without_secrets
 
 TENSORBOARD, MLFLOW = "TensorBoard", "MLflow"
@@ -62,7 +62,7 @@ class Store(Protocol):
         """Write the events between byte offsets `sent` and `end`; idempotent.
 
         Raises:
-            RefusedError: The store refuses them until the user acts; this is not an outage.
+            PermanentStoreError: The store refuses them until the user acts; this is not an outage.
         """
 
     def close(self) -> None:
@@ -146,10 +146,10 @@ class StoreForwarder:
 
     def _fail(self, error: Exception) -> None:
         self.failures += 1
-        error = misplaced(error) or error
+        error = unwritable_location(error) or error
         pause = min(PAUSE * 2 ** (self.failures - 1), LONGEST_PAUSE)
         self._not_before = time.monotonic() + pause
-        text, self.refused = without_secrets(" ".join(str(error).split())), isinstance(error, RefusedError)
+        text, self.refused = without_secrets(" ".join(str(error).split())), isinstance(error, PermanentStoreError)
         if self.refused:
             level = logging.DEBUG if text in _refusals else logging.WARNING
             _refusals.add(text)

@@ -84,7 +84,7 @@ class Reopened(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured(Event):
+class MetricsLogged(Event):
     """Scalars at one step. NaN and infinities, which JSON lacks, are stored as strings that `float` parses."""
 
     kind: ClassVar[str] = "metrics"
@@ -93,7 +93,7 @@ class Measured(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictured(Event):
+class ImageLogged(Event):
     """A picture at one step; `file` is relative to the run's folder."""
 
     kind: ClassVar[str] = "image"
@@ -103,7 +103,7 @@ class Pictured(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curved(Event):
+class CurveLogged(Event):
     """Numbers of pixels of object and rest that are predicted at thresholds k / n of the mask probability."""
 
     kind: ClassVar[str] = "curve"
@@ -116,7 +116,7 @@ class Curved(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept(Event):
+class ArtifactLogged(Event):
     """A file or folder to log as an artifact under `folder`; `file` is relative to the run's folder."""
 
     kind: ClassVar[str] = "artifact"
@@ -136,7 +136,7 @@ class Finished(Event):
 
 
 KINDS: dict[str, type[Event]] = {
-    cls.kind: cls for cls in (Started, Reopened, Measured, Pictured, Curved, Kept, Finished)
+    cls.kind: cls for cls in (Started, Reopened, MetricsLogged, ImageLogged, CurveLogged, ArtifactLogged, Finished)
 }
 
 TYPED = {kind: TypeAdapter(cls) for kind, cls in KINDS.items()}
@@ -146,7 +146,7 @@ TYPED = {kind: TypeAdapter(cls) for kind, cls in KINDS.items()}
 def encode(event: Event) -> bytes:
     """One line of JSON."""
     body: dict[str, Any] = {"kind": event.kind, **vars(event)}
-    if isinstance(event, Measured):
+    if isinstance(event, MetricsLogged):
         body["values"] = {key: v if math.isfinite(v) else str(v) for key, v in event.values.items()}
     return json.dumps(body, allow_nan=False, default=dict).encode() + b"\n"
 
@@ -210,7 +210,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | BINARY, 0o644)
-        self.size = whole(path)
+        self.size = valid_length(path)
         if not self.size:
             refuse_other(path)
         for _, offset in read(path) if self.size else ():
@@ -250,7 +250,7 @@ def refuse_other(path: Path) -> None:
         )
 
 
-def whole(path: Path) -> int:
+def valid_length(path: Path) -> int:
     """The length in bytes of the journal without torn lines at its end."""
     data = path.read_bytes()
     end = data.rfind(b"\n") + 1

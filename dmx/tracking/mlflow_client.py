@@ -46,14 +46,14 @@ REMEDIES = {
     413: "a file is larger than the server, or the proxy before it, accepts: have its administrator raise the limit "
     "(`client_max_body_size` of nginx)",
 }
-MISPLACED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP)
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP)
 """Values of `errno` for a location that will not recover by itself; not a full disk, which may get room again."""
 TEMPORARY = (408, 425, 429)
 """HTTP 4xx status codes that ask to retry later."""
 _opened: dict[Path, list[tuple[int, int]]] = {}
 
 
-class RefusedError(Exception):
+class PermanentStoreError(Exception):
     """A store refuses something and will do so until the user acts; the message says how.
 
     Args:
@@ -66,14 +66,14 @@ class RefusedError(Exception):
         self.unwanted = unwanted
 
 
-def address(home: Home) -> str:
+def tracking_uri(home: Home) -> str:
     """The tracking URI: `MLFLOW_TRACKING_URI`, or the SQLite store of `home`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or home.mlflow_uri
 
 
 def is_local(home: Home) -> bool:
     """Whether the store is the SQLite file of `home`, which dmx creates."""
-    return address(home) == home.mlflow_uri
+    return tracking_uri(home) == home.mlflow_uri
 
 
 def is_server(store: str) -> bool:
@@ -82,7 +82,7 @@ def is_server(store: str) -> bool:
 
 
 def connect(home: Home) -> "MlflowClient":
-    """Create a client of the store at `address(home)`.
+    """Create a client of the store at `tracking_uri(home)`.
 
     A new SQLite store is created under a file lock, because two processes that create one at the same time fail.
     """
@@ -95,7 +95,7 @@ def connect(home: Home) -> "MlflowClient":
     home.root.mkdir(parents=True, exist_ok=True)
     with FileLock(home.root / "mlflow.lock", timeout=120):
         if not is_local(home):
-            return MlflowClient(address(home))
+            return MlflowClient(tracking_uri(home))
         if home.mlflow_db.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(home.mlflow_db))
         if not home.mlflow_db.exists():
@@ -143,7 +143,7 @@ def experiment(client: "MlflowClient", home: Home, name: str) -> str:
     """The id of the experiment called `name`, created if it is missing; a server chooses the artifact location.
 
     Raises:
-        RefusedError: The experiment was deleted in MLflow, which does not allow its name to be reused.
+        PermanentStoreError: The experiment was deleted in MLflow, which does not allow its name to be reused.
     """
     from mlflow.exceptions import MlflowException
 
@@ -151,7 +151,7 @@ def experiment(client: "MlflowClient", home: Home, name: str) -> str:
         found = client.get_experiment_by_name(name)
         if found is None:
             folder = home.artifacts.resolve() / re.sub(r"[^\w.-]", "_", name)
-            location = None if is_server(address(home)) else folder.as_uri()
+            location = None if is_server(tracking_uri(home)) else folder.as_uri()
             try:
                 return client.create_experiment(name, artifact_location=location)
             except MlflowException:  # another machine has just created it
@@ -159,7 +159,7 @@ def experiment(client: "MlflowClient", home: Home, name: str) -> str:
                 if found is None:
                     raise
         if found.lifecycle_stage == "deleted":
-            raise deleted_experiment(address(home), name, str(found.experiment_id))
+            raise deleted_experiment(tracking_uri(home), name, str(found.experiment_id))
         return str(found.experiment_id)
 
 
@@ -214,7 +214,7 @@ def every_experiment(client: "MlflowClient") -> list[str]:
     return [one.experiment_id for one in pages(partial(client.search_experiments, view_type=ViewType.ALL))]
 
 
-def is_whole(run: "Run", start: Started) -> bool:
+def is_complete(run: "Run", start: Started) -> bool:
     """Whether MLflow has all of a run that has ended: its end, and its artifacts.
 
     It does not if an older copy of the store was restored. Deleted runs are not checked.
@@ -226,7 +226,7 @@ def is_whole(run: "Run", start: Started) -> bool:
 
 def explain_error(error: Exception, home: Home) -> str:
     """Explain an MLflow error to the user in one line, without passwords."""
-    meant = refusal(error, address(home), local=is_local(home)) or error
+    meant = refusal(error, tracking_uri(home), local=is_local(home)) or error
     return without_secrets(" ".join(str(meant).split()))[:1000]
 
 
@@ -252,73 +252,73 @@ def is_missing(error: Exception) -> bool:
     return getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
 
 
-def refusal(error: Exception, address: str, *, local: bool) -> RefusedError | None:
+def refusal(error: Exception, tracking_uri: str, *, local: bool) -> PermanentStoreError | None:
     """Translate an error that a retry cannot resolve into a refusal that says what to do.
 
     Args:
         error: The error of MLflow or its server.
-        address: The tracking URI.
+        tracking_uri: The tracking URI.
         local: Whether the store is the SQLite file of the home.
 
     Returns:
         The refusal; None for an outage.
     """
-    if isinstance(error, RefusedError):
+    if isinstance(error, PermanentStoreError):
         return error
-    if found := misplaced(error):
+    if found := unwritable_location(error):
         return found
     text, status = " ".join(str(error).split()), status_code(error)
     if "out-of-date database schema" in text or "Can't locate revision" in text:
-        return RefusedError(
+        return PermanentStoreError(
             f"MLflow's store was written by another version of MLflow. Copy it, call `mlflow db upgrade "
-            f"{shlex.quote(address)}` (or install the newer MLflow that wrote it), {SYNC}."
+            f"{shlex.quote(tracking_uri)}` (or install the newer MLflow that wrote it), {SYNC}."
         )
     if re.search(r"file is not a database|malformed|no such (table|column)", text):
         remedy = "`dmx sync --rebuild` sets it aside and makes another" if local else f"restore it from a copy, {SYNC}"
-        return RefusedError(f"MLflow's store is damaged ({text[:100]}): {remedy}.")
+        return PermanentStoreError(f"MLflow's store is damaged ({text[:100]}): {remedy}.")
     if status in REMEDIES:
-        return RefusedError(f"MLflow refuses this (code {status}): {REMEDIES[status]}; {SYNC}.")
+        return PermanentStoreError(f"MLflow refuses this (code {status}): {REMEDIES[status]}; {SYNC}.")
     if 400 <= status < 500 and status not in TEMPORARY:
-        return RefusedError(f"MLflow refuses this and will again ({text[:300]}). Mend that, {SYNC}.")
+        return PermanentStoreError(f"MLflow refuses this and will again ({text[:300]}). Mend that, {SYNC}.")
     return None
 
 
-def misplaced(error: Exception) -> RefusedError | None:
+def unwritable_location(error: Exception) -> PermanentStoreError | None:
     """The refusal if the store's location cannot be written; None for other errors."""
-    if not isinstance(error, OSError) or error.filename is None or error.errno not in MISPLACED:
+    if not isinstance(error, OSError) or error.filename is None or error.errno not in UNWRITABLE:
         return None
-    return RefusedError(f"{error.filename}: {error.strerror}; {PLACES[error.errno]}, {SYNC}.")
+    return PermanentStoreError(f"{error.filename}: {error.strerror}; {PLACES[error.errno]}, {SYNC}.")
 
 
-def deleted(client: "MlflowClient", home: Home, run_id: str, mlflow_id: str) -> RefusedError | None:
+def deleted(client: "MlflowClient", home: Home, run_id: str, mlflow_id: str) -> PermanentStoreError | None:
     """The refusal if the run or its experiment was deleted in MLflow; None if neither was."""
     run = client.get_run(mlflow_id)
     group = client.get_experiment(run.info.experiment_id)
     if group.lifecycle_stage == "deleted":
-        return deleted_experiment(address(home), group.name, group.experiment_id)
+        return deleted_experiment(tracking_uri(home), group.name, group.experiment_id)
     if run.info.lifecycle_stage == "deleted":
-        return deleted_run(address(home), run_id, mlflow_id)
+        return deleted_run(tracking_uri(home), run_id, mlflow_id)
     return None
 
 
-def deleted_run(address: str, run: str, mlflow_id: str) -> RefusedError:
+def deleted_run(tracking_uri: str, run: str, mlflow_id: str) -> PermanentStoreError:
     """The refusal of a run that was deleted in MLflow."""
-    way = command(address, f"runs restore --run-id {mlflow_id}")
-    return RefusedError(
+    way = command(tracking_uri, f"runs restore --run-id {mlflow_id}")
+    return PermanentStoreError(
         f"run {run} was deleted in MLflow, which gets no more of it. To have it back: `{way}`; {SYNC}.", unwanted=True
     )
 
 
-def deleted_experiment(address: str, name: str, experiment: str) -> RefusedError:
+def deleted_experiment(tracking_uri: str, name: str, experiment: str) -> PermanentStoreError:
     """The refusal of an experiment that was deleted in MLflow."""
-    way = command(address, f"experiments restore --experiment-id {experiment}")
-    return RefusedError(
+    way = command(tracking_uri, f"experiments restore --experiment-id {experiment}")
+    return PermanentStoreError(
         f"experiment '{name}' was deleted in MLflow, which gets no more of its runs. To have it back: `{way}`; {SYNC}. "
         "Or give new runs another `name`.",
         unwanted=True,
     )
 
 
-def command(address: str, what: str) -> str:
+def command(tracking_uri: str, what: str) -> str:
     """The shell command that calls MLflow's command line."""
-    return f"MLFLOW_TRACKING_URI={shlex.quote(address)} mlflow {what}"
+    return f"MLFLOW_TRACKING_URI={shlex.quote(tracking_uri)} mlflow {what}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from dmx.tracking.journal import Measured, Pictured
+from dmx.tracking.journal import ImageLogged, MetricsLogged
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric
@@ -40,24 +40,24 @@ MANY = 1000
 """The maximum number of trials in the charts."""
 
 
-def metrics(event: Measured) -> Iterator["Metric"]:
+def metrics(event: MetricsLogged) -> Iterator["Metric"]:
     """The event's scalars as MLflow metrics."""
     from mlflow.entities import Metric
 
     for key, value in event.values.items():
-        yield Metric(legal(key), value, event.time, event.step)
+        yield Metric(sanitize_key(key), value, event.time, event.step)
 
 
-def legal(key: str) -> str:
+def sanitize_key(key: str) -> str:
     """The key without characters that MLflow refuses; a digest replaces the end of a long key, or an empty one.
 
-    >>> legal("val/silog[lambda=0.85]")
+    >>> sanitize_key("val/silog[lambda=0.85]")
     'val/silog lambda 0.85'
-    >>> legal("../a//b/")
+    >>> sanitize_key("../a//b/")
     'a/b'
-    >>> legal("ü")
+    >>> sanitize_key("ü")
     '607474ca'
-    >>> len(legal("a" * 300))
+    >>> len(sanitize_key("a" * 300))
     250
     """
     text = re.sub(r"[^\w\-. :/]+", " ", key, flags=re.ASCII)
@@ -99,7 +99,7 @@ def dataset_input(given: Mapping[str, str]) -> "DatasetInput":
     return DatasetInput(part._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, given["context"])])
 
 
-def send_image(client: "MlflowClient", mlflow_id: str, run: Path, event: Pictured) -> None:
+def send_image(client: "MlflowClient", mlflow_id: str, run: Path, event: ImageLogged) -> None:
     """Store the picture and its preview, and tag the run as having pictures.
 
     `MlflowClient.log_image` puts a random UUID into the name, so a picture that is sent twice would appear twice. Here
@@ -119,7 +119,7 @@ def send_image(client: "MlflowClient", mlflow_id: str, run: Path, event: Picture
     client.set_tag(mlflow_id, "mlflow.loggedImages", "True", synchronous=True)
 
 
-def image_name(mlflow_id: str, event: Pictured) -> str:
+def image_name(mlflow_id: str, event: ImageLogged) -> str:
     """The name, without extension, that MLflow's page parses.
 
     It is key+step+N+timestamp+T+UUID; the extension is .png or, for the preview, +compressed.webp.

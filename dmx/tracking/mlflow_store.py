@@ -17,13 +17,12 @@ from dmx.errors import UserError
 from dmx.outcome import Outcome
 from dmx.stored import replace_text
 from dmx.tracking.home import JOURNAL, Home
-from dmx.tracking.journal import Event, Finished, Kept, Measured, Pictured, Reopened, Started
+from dmx.tracking.journal import ArtifactLogged, Event, Finished, ImageLogged, MetricsLogged, Reopened, Started
 from dmx.tracking.mlflow_client import (
     IDENTITY_TAG,
     REPLACED_TAG,
     RUN_TAG,
-    RefusedError,
-    address,
+    PermanentStoreError,
     all_runs,
     connect,
     deleted,
@@ -36,6 +35,7 @@ from dmx.tracking.mlflow_client import (
     refusal,
     run_of,
     runs_named,
+    tracking_uri,
 )
 from dmx.tracking.mlflow_forms import (
     LONGEST_PARAM,
@@ -43,8 +43,8 @@ from dmx.tracking.mlflow_forms import (
     TAG,
     View,
     dataset_input,
-    legal,
     metrics,
+    sanitize_key,
     send_image,
     tag,
 )
@@ -85,7 +85,7 @@ class MlflowStore:
         """Send scalars in batches, everything else one by one, in the journal's order.
 
         Raises:
-            RefusedError: MLflow refuses them until the user acts; this is not an outage.
+            PermanentStoreError: MLflow refuses them until the user acts; this is not an outage.
         """
         if is_local(self._home) and file_of(self._home) != self._file:  # the store was removed or replaced
             self._client = self._connected()
@@ -103,7 +103,7 @@ class MlflowStore:
     def _take(self, events: Sequence[Event]) -> None:
         scalars: list[Metric] = []
         for event in events:
-            if isinstance(event, Measured):
+            if isinstance(event, MetricsLogged):
                 scalars.extend(metrics(event))
                 continue
             self._send_metrics(scalars)
@@ -143,7 +143,7 @@ class MlflowStore:
 
     def _meant(self, error: Exception) -> Exception:
         """Translate an error: a refusal that says what to do, or the error itself for an outage."""
-        found = refusal(error, address(self._home), local=is_local(self._home))
+        found = refusal(error, tracking_uri(self._home), local=is_local(self._home))
         if found is None:
             return error
         if not found.unwanted and "run" in self._state:
@@ -153,7 +153,7 @@ class MlflowStore:
             self._keep_state(deleted=True)
         return found
 
-    def _deleted(self) -> RefusedError | None:
+    def _deleted(self) -> PermanentStoreError | None:
         return deleted(self._client, self._home, self._run_id, self._mlflow_id)
 
     def _keep_state(self, **changes: object) -> None:
@@ -171,9 +171,9 @@ class MlflowStore:
             case Reopened():
                 self._client.update_run(self._mlflow_id, "RUNNING")
                 self._tag({**event.tags, OUTCOME_TAG: "running", REASON_TAG: ""})
-            case Pictured():
+            case ImageLogged():
                 send_image(self._client, self._mlflow_id, self._folder, event)
-            case Kept():
+            case ArtifactLogged():
                 path = self._folder / event.file
                 if path.exists() and not linked(self._artifacts(), path, event.folder):  # it may have been removed
                     self._client.log_artifact(self._mlflow_id, str(path), event.folder or None)
@@ -198,7 +198,7 @@ class MlflowStore:
         self._keep_state(run=run.info.run_id)
         if run.info.lifecycle_stage == "deleted" and (refused := self._deleted()):
             raise refused
-        params = [Param(legal(key), str(value)[:LONGEST_PARAM]) for key, value in event.params.items()]
+        params = [Param(sanitize_key(key), str(value)[:LONGEST_PARAM]) for key, value in event.params.items()]
         for some in chunks(params, 100):  # the most that MLflow takes at once
             self._client.log_batch(self._mlflow_id, params=some, synchronous=True)
         if event.view is not None:
@@ -209,7 +209,7 @@ class MlflowStore:
             self._client.log_artifact(self._mlflow_id, str(self._folder / name))
 
     def _create(self, group: str, event: Started) -> Any:
-        tags = {legal(key): value[:LONGEST_TAG] for key, value in event.tags.items()}
+        tags = {sanitize_key(key): value[:LONGEST_TAG] for key, value in event.tags.items()}
         tags |= {RUN_TAG: self._run_id, OUTCOME_TAG: "running", "mlflow.source.name": "dmx"}
         tags |= {IDENTITY_TAG: event.identity} if event.identity else {}
         return self._client.create_run(group, start_time=event.time, tags=tags, run_name=event.name)
@@ -222,7 +222,7 @@ class MlflowStore:
 
     def _tag(self, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
-            self._client.set_tag(self._mlflow_id, legal(key), value[:LONGEST_TAG], synchronous=True)
+            self._client.set_tag(self._mlflow_id, sanitize_key(key), value[:LONGEST_TAG], synchronous=True)
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -274,8 +274,8 @@ def pinned(home: Home) -> dict[str, str]:
         return found
     except Exception as error:  # a store or its server may raise anything
         raise UserError(
-            f"which runs are to be kept stands in MLflow, and it cannot be asked ({explain_error(error, home)}); "
-            "call the command again when it is there."
+            f"MLflow cannot be reached ({explain_error(error, home)}), so it is unknown which runs are tagged "
+            f"`{PIN_TAG}` or registered as models; try again when it is available."
         ) from error
 
 
@@ -287,7 +287,7 @@ def artifact_copies(home: Home, run_id: str, name: str) -> Iterator[Path]:
 
 def place(home: Home) -> str:
     """An id of the store: a digest of its URI, which may hold a password."""
-    return hashlib.sha256(address(home).encode()).hexdigest()[:16]
+    return hashlib.sha256(tracking_uri(home).encode()).hexdigest()[:16]
 
 
 def state_file(run: Path) -> Path:

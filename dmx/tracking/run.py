@@ -17,8 +17,19 @@ from dmx.stored import make_folder, replace_bytes, replace_text, replacing
 from dmx.tracking.forwarder import unsent
 from dmx.tracking.forwarder_client import forwarder
 from dmx.tracking.home import JOURNAL, Home
-from dmx.tracking.journal import Curved, Finished, Journal, Kept, Measured, Pictured, Reopened, Started, read, started
-from dmx.tracking.system import Meter
+from dmx.tracking.journal import (
+    ArtifactLogged,
+    CurveLogged,
+    Finished,
+    ImageLogged,
+    Journal,
+    MetricsLogged,
+    Reopened,
+    Started,
+    read,
+    started,
+)
+from dmx.tracking.system import SystemMetricsSampler
 from dmx.tracking.tracker import RunStart
 
 
@@ -34,18 +45,18 @@ class RunTracker:
         self._lock = lock
         self._last = last
         self._stores = stores
-        self._meter = Meter()
+        self._system_metrics = SystemMetricsSampler()
         if stores:
             forwarder().open(home, run_id)
 
     def log(self, step: int, values: Mapping[str, float | int]) -> None:
         """Record scalars at an optimizer step; a key's steps at or below its last one are ignored."""
         last = self._last
-        load = self._meter.read()
+        load = self._system_metrics.read()
         both = {**values, **load} if load else values
         new = {key: float(value) for key, value in both.items() if step > last.get(key, -1)}
         if new:
-            self._journal.append(Measured(step=step, values=new))
+            self._journal.append(MetricsLogged(step=step, values=new))
             last.update(dict.fromkeys(new, step))
 
     def image(self, step: int, key: str, picture: UInt8[np.ndarray, "H W 3"]) -> None:
@@ -55,14 +66,16 @@ class RunTracker:
         file = f"images/{key}/{step:08d}.png"
         bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
         replace_bytes(self.folder / file, cv2.imencode(".png", bgr, (cv2.IMWRITE_PNG_COMPRESSION, 1))[1].tobytes())
-        self._journal.append(Pictured(step=step, key=key, file=file))
+        self._journal.append(ImageLogged(step=step, key=key, file=file))
         self._last[f"image {key}"] = step
 
     def curve(self, step: int, key: str, hits: Sequence[int], false: Sequence[int], totals: tuple[int, int]) -> None:
         """Record a curve over thresholds; a key's steps at or below its last one are ignored."""
         if step > self._last.get(f"curve {key}", -1):
             objects, rest = totals
-            self._journal.append(Curved(step=step, key=key, hits=[*hits], false=[*false], objects=objects, rest=rest))
+            self._journal.append(
+                CurveLogged(step=step, key=key, hits=[*hits], false=[*false], objects=objects, rest=rest)
+            )
             self._last[f"curve {key}"] = step
 
     def artifact(self, path: Path, folder: str = "") -> None:
@@ -70,7 +83,7 @@ class RunTracker:
         path = path.resolve()
         if not path.is_relative_to(self.folder):
             path = copied(path, self.folder / "artifacts" / folder)
-        self._journal.append(Kept(file=path.relative_to(self.folder).as_posix(), folder=folder))
+        self._journal.append(ArtifactLogged(file=path.relative_to(self.folder).as_posix(), folder=folder))
 
     def finish(
         self, outcome: Outcome, reason: str, patience: float = 30.0, *, tags: Mapping[str, str] | None = None
@@ -175,11 +188,11 @@ def last_steps(journal: Path) -> dict[str, int]:
     """The last step by key: of each scalar, and as `image KEY` and `curve KEY` of each picture and curve."""
     last: dict[str, int] = {}
     for event, _ in read(journal):
-        if isinstance(event, Measured):
+        if isinstance(event, MetricsLogged):
             last.update(dict.fromkeys(event.values, event.step))
-        elif isinstance(event, Pictured):
+        elif isinstance(event, ImageLogged):
             last[f"image {event.key}"] = event.step
-        elif isinstance(event, Curved):
+        elif isinstance(event, CurveLogged):
             last[f"curve {event.key}"] = event.step
     return last
 

@@ -11,7 +11,7 @@ from dmx.outcome import Outcome
 from dmx.tracking.forwarder import MLFLOW, RunForwarder, unsent
 from dmx.tracking.home import JOURNAL, RESULT, Home
 from dmx.tracking.journal import Event, Finished, Journal, Started, read, started
-from dmx.tracking.mlflow_client import connect, every_run, explain_error, is_local, is_whole
+from dmx.tracking.mlflow_client import connect, every_run, explain_error, is_complete, is_local
 from dmx.tracking.mlflow_store import read_state, was_deleted
 from dmx.tracking.mlflow_store import state_file as mlflow_state
 from dmx.tracking.run import take_lock
@@ -150,7 +150,7 @@ def forget_if_lost(home: Home, run_id: str, known: Mapping[str, "Run"]) -> None:
     if "run" not in state or start is None:
         return
     run, all_sent = known.get(state["run"]), state.get("sent") == journal.stat().st_size
-    if run is None or (all_sent and not is_whole(run, start)):
+    if run is None or (all_sent and not is_complete(run, start)):
         mlflow_state(home.run(run_id)).unlink(missing_ok=True)
 
 

@@ -9,7 +9,7 @@ EVERY = 10.0
 """Seconds between two measurements."""
 
 
-class Meter:
+class SystemMetricsSampler:
     """Measures the load of the machine at most every `EVERY` seconds."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from dmx.outcome import Outcome
 from dmx.registry.ranges import Scalar
 from dmx.stored import replace_text
-from dmx.tracking.journal import Curved, Event, Finished, Measured, Pictured, Started
+from dmx.tracking.journal import CurveLogged, Event, Finished, ImageLogged, MetricsLogged, Started
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,7 +55,7 @@ class TensorBoardStore:
     def send(self, events: Sequence[Event], end: int) -> None:
         """Append scalars, pictures, curves and the configuration, with the journal's times."""
         for event in events:
-            step = event.step if isinstance(event, Measured | Pictured | Curved) else 0
+            step = event.step if isinstance(event, MetricsLogged | ImageLogged | CurveLogged) else 0
             for summary in summaries(event, self._run):
                 self._write(event.time / 1000, step=step, summary=summary)
         self._writer.flush()
@@ -84,11 +84,11 @@ def summaries(event: Event, run: Path) -> Iterator[Any]:
                 yield Summary(value=[session_start(event)])
         case Finished():
             yield Summary(value=[session_end(event)])
-        case Curved():
+        case CurveLogged():
             yield Summary(value=[pr_curve(event)])
-        case Measured():
+        case MetricsLogged():
             yield Summary(value=[Summary.Value(tag=key, simple_value=value) for key, value in event.values.items()])
-        case Pictured():
+        case ImageLogged():
             file = run / event.file
             if file.exists():  # the user may have removed it to free space
                 png = file.read_bytes()
@@ -137,7 +137,7 @@ def plugin_value(tag: str, content: Any) -> Any:
     return Summary.Value(tag=tag, metadata=metadata, tensor=TensorProto(dtype=DT_FLOAT, float_val=[0.0]))
 
 
-def pr_curve(event: Curved) -> Any:
+def pr_curve(event: CurveLogged) -> Any:
     """Precision and recall over thresholds."""
     from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
     from tensorboard.plugins.pr_curve.plugin_data_pb2 import PrCurvePluginData
@@ -149,7 +149,7 @@ def pr_curve(event: Curved) -> Any:
     return Summary.Value(tag=event.key, metadata=SummaryMetadata(plugin_data=plugin), tensor=tensor)
 
 
-def counts(event: Curved) -> np.ndarray:
+def counts(event: CurveLogged) -> np.ndarray:
     """True and false positives, true and false negatives, precision and recall, at each threshold."""
     hits, false = np.array(event.hits, dtype=np.float64), np.array(event.false, dtype=np.float64)
     misses, rejected = event.objects - hits, event.rest - false

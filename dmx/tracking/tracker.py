@@ -37,7 +37,7 @@ class Tracker(Protocol):
         """
 
 
-class Untracked:
+class NullTracker:
     """Records nothing; for ranks other than 0."""
 
     def log(self, step: int, values: Mapping[str, float | int]) -> None:

@@ -27,7 +27,7 @@ from dmx.results.ranking import results
 from dmx.sample_table import SampleTable
 from dmx.sweep.garbage import disk_usage
 from dmx.tracking import Home, open_run
-from dmx.tracking.journal import Finished, Measured, Started, read
+from dmx.tracking.journal import Finished, MetricsLogged, Started, read
 
 
 def evaluated(home: Path, *words: object) -> Result:
@@ -89,7 +89,7 @@ def test_results_are_kept_in_a_folder_and_a_journal_of_its_own(made: tuple[Path,
     assert isinstance(events[0], Started)
     assert (events[0].tags["dmx.role"], events[0].tags["dmx.sha256"]) == ("external", facts["sha256"])
     assert isinstance(events[-1], Finished)
-    (logged,) = (event.values for event in events if isinstance(event, Measured))
+    (logged,) = (event.values for event in events if isinstance(event, MetricsLogged))
     assert logged[f"eval/{where.name}/mask/iou_pooled"] == kept["values"]["mask/iou_pooled"]
     assert disk_usage(Home(home))["(networks of others)"]["journals"] > 0
     page = (home / "runs" / metric / "evaluations" / where.name / "evaluation.html").read_text()

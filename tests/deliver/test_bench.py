@@ -31,8 +31,7 @@ from dmx.machine import forget_peak_memory, peak_memory
 from dmx.outcome import Outcome
 from dmx.tracking import Home
 from dmx.tracking.home import RESULT
-from dmx.tracking.journal import Kept, read
-from dmx.tracking.journal import Measured as Logged
+from dmx.tracking.journal import ArtifactLogged, MetricsLogged, read
 
 SPIN = "import time; print(flush=True)\nwhile True: pass"
 
@@ -105,12 +104,12 @@ def test_the_forms_of_a_run_and_a_file_side_by_side_are_kept_with_the_run(home: 
     assert memory["onnx"] < memory["pytorch"] / 2  # torch is not imported
     path = max((home.run("both") / "benchmarks").glob("*.json"))
     assert json.loads(path.read_text()) == kept
-    logged = [event for event in events(home) if isinstance(event, Logged)][-1]
+    logged = [event for event in events(home) if isinstance(event, MetricsLogged)][-1]
     assert logged.step == int(path.stem)
     onnx = next(row for row in kept["rows"] if (row["network"], row["form"], row["batch"]) == ("both", "onnx", 3))
     for name in ("latency_ms", "latency_p95_ms", "pictures_per_second", "cpu_ms", "memory_mb"):
         assert logged.values[f"bench/onnx/32x48/batch_3/{name}"] == onnx[name]
-    kept_files = [(event.file, event.folder) for event in events(home) if isinstance(event, Kept)]
+    kept_files = [(event.file, event.folder) for event in events(home) if isinstance(event, ArtifactLogged)]
     assert kept_files[-1] == (f"benchmarks/{path.name}", "benchmarks")
 
 
@@ -142,7 +141,7 @@ def test_the_table_says_on_what_and_what_was_not_measured(
     ):
         assert expected in said
     key = "bench/pytorch/32x48/batch_1/latency_ms"
-    assert [event.step for event in events(home) if isinstance(event, Logged) and key in event.values][-1] == 42
+    assert [event.step for event in events(home) if isinstance(event, MetricsLogged) and key in event.values][-1] == 42
     failed = invoke(home, "bench", "both", "--form", "compiled").exception
     assert isinstance(failed, MachineError)
     assert "nothing could be measured" in str(failed)

@@ -26,7 +26,7 @@ from dmx.quartet import Batch, DepthSpec, Prediction
 from dmx.results.records import read_result
 from dmx.sample_table import SampleTable
 from dmx.tracking import Home
-from dmx.tracking.journal import Measured, read
+from dmx.tracking.journal import MetricsLogged, read
 
 Make = Callable[..., dict[str, Any]]
 
@@ -112,7 +112,7 @@ def test_the_command_keeps_all_of_it_with_the_run(home: Home, tiny_data: Path) -
     logged = {
         k: v
         for e, _ in read(home.run("both") / "journal.jsonl")
-        if isinstance(e, Measured)
+        if isinstance(e, MetricsLogged)
         for k, v in e.values.items()
     }
     for name, value in kept["values"].items():
@@ -158,7 +158,7 @@ def test_other_data_of_another_kind(home: Home, tmp_path: Path) -> None:
     assert (found["own"], found["part"]) == (False, "all")
     assert stored(home, "alone", found["data_name"])["threshold"] == found["threshold"]
     assert found["threshold"]["best_on_validation"] is not None
-    logged = [k for e, _ in read(home.run("alone") / "journal.jsonl") if isinstance(e, Measured) for k in e.values]
+    logged = [k for e, _ in read(home.run("alone") / "journal.jsonl") if isinstance(e, MetricsLogged) for k in e.values]
     assert f"eval/{found['data_name']}/mask/iou_pooled" in logged
 
 

@@ -17,7 +17,7 @@ from dmx.experiment.joined import Joined
 from dmx.experiment.trained import calibration_path, trained
 from dmx.metrics.uncertainty import remaining
 from dmx.tracking import Home
-from dmx.tracking.journal import Measured, read
+from dmx.tracking.journal import MetricsLogged, read
 
 SIZES = {"first": 32, "second": 32, "larger": 48}
 
@@ -96,7 +96,7 @@ def test_it_is_kept_beside_that_of_the_run_alone(home: Home, tiny_data: Path) ->
         "Whether the uncertainty can be believed"
         in (home.run("first") / "evaluations" / folders[1] / "evaluation.html").read_text()
     )
-    logged = {k for e, _ in read(home.run("first") / "journal.jsonl") if isinstance(e, Measured) for k in e.values}
+    logged = {k for e, _ in read(home.run("first") / "journal.jsonl") if isinstance(e, MetricsLogged) for k in e.values}
     assert {"val_best/depth/rmse_pooled", f"eval/{folders[1]}/depth/ause_per_image"} <= logged
     assert not {name for name in logged if name.startswith("val_best") and "ause" in name}
 

@@ -20,7 +20,7 @@ from dmx.experiment.prepare import Prepared
 from dmx.experiment.run import learner_of
 from dmx.outcome import Outcome
 from dmx.tracking import Home
-from dmx.tracking.journal import Finished, Kept, Measured, read
+from dmx.tracking.journal import ArtifactLogged, Finished, MetricsLogged, read
 
 Make = Callable[..., dict[str, Any]]
 
@@ -149,12 +149,12 @@ def test_each_test_is_a_run_of_its_own(tiny: Make, tmp_path: Path) -> None:
     assert not list(folder.glob("*.pt"))
     assert not list(folder.glob("*.safetensors"))
     events = [event for event, _ in read(folder / "journal.jsonl")]
-    measured = [event for event in events if isinstance(event, Measured)]
+    measured = [event for event in events if isinstance(event, MetricsLogged)]
     rates = [event.values["lr_find/rate"] for event in measured if "lr_find/rate" in event.values]
     assert tuple(rates) == pytest.approx(curve.rates)
     assert measured[-1].values["lr_find/steepest"] == curve.steepest
     assert measured[-1].values["lr_find/tenth_of_lowest"] == curve.tenth
-    (kept,) = [event for event in events if isinstance(event, Kept)]
+    (kept,) = [event for event in events if isinstance(event, ArtifactLogged)]
     assert (folder / kept.file).read_bytes() == plot.read_bytes()
     assert isinstance(events[-1], Finished)
     assert events[-1].outcome == Outcome.COMPLETE.value

@@ -8,7 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALARS, EventAccumulator
 
 from dmx.tracking import Home, RunStart, RunTracker, open_run
-from dmx.tracking.journal import Measured, read
+from dmx.tracking.journal import MetricsLogged, read
 from dmx.tracking.mlflow_client import connect, make_store
 
 
@@ -71,7 +71,9 @@ class Stored:
         return events.Reload()
 
     def check_everything_stands_once(self, run_id: str) -> None:
-        journal = [event for event, _ in read(self.home.run(run_id) / "journal.jsonl") if isinstance(event, Measured)]
+        journal = [
+            event for event, _ in read(self.home.run(run_id) / "journal.jsonl") if isinstance(event, MetricsLogged)
+        ]
         losses = [(event.step, event.time) for event in journal if "train/loss" in event.values]
         assert [step for step, _ in losses] == list(range(self.STEPS))
         self.check_mlflow(run_id, dict(losses))

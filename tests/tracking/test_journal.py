@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmx.errors import DataError
-from dmx.tracking.journal import Finished, Journal, Measured, Pictured, Reopened, Started, decode, encode, read
+from dmx.tracking.journal import Finished, ImageLogged, Journal, MetricsLogged, Reopened, Started, decode, encode, read
 
 START = Started(
     time=7, experiment="e", name="n", tags={"a": "b"}, params={"lr": 0.1, "none": None}, files=("x",), stores=True
@@ -16,15 +16,15 @@ START = Started(
 
 
 def steps(path: Path) -> list[int]:
-    return [event.step for event, _ in read(path) if isinstance(event, Measured)]
+    return [event.step for event, _ in read(path) if isinstance(event, MetricsLogged)]
 
 
 @given(st.integers(0, 2**53), st.dictionaries(st.text(), st.floats()))
 def test_scalars_come_back_bit_for_bit_and_stand_as_standard_json(step, values):
-    line = encode(Measured(time=1, step=step, values=values))
+    line = encode(MetricsLogged(time=1, step=step, values=values))
     json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     back = decode(line)
-    assert isinstance(back, Measured)
+    assert isinstance(back, MetricsLogged)
     assert (back.time, back.step, list(back.values)) == (1, step, list(values))
     assert [repr(value) for value in back.values.values()] == [repr(value) for value in values.values()]
 
@@ -34,7 +34,7 @@ def test_scalars_come_back_bit_for_bit_and_stand_as_standard_json(step, values):
     [
         START,
         Reopened(time=1, tags={}),
-        Pictured(time=2, step=3, key="val/panel", file="images/p.png"),
+        ImageLogged(time=2, step=3, key="val/panel", file="images/p.png"),
         Finished(time=9, outcome="complete", reason="größer\n2 lines"),
     ],
 )
@@ -49,20 +49,20 @@ def test_what_a_kill_or_a_loss_of_power_left_at_the_end_is_cut_off(tmp_path, tor
     path = tmp_path / "j"
     journal = Journal(path)
     for step in (1, 2):
-        journal.append(Measured(step=step, values={"a": 1.0}))
+        journal.append(MetricsLogged(step=step, values={"a": 1.0}))
     journal.close()
     good = path.read_bytes()
     path.write_bytes(good + torn)
     again = Journal(path)
     assert path.read_bytes() == good
-    again.append(Measured(step=3, values={"a": 1.0}))
+    again.append(MetricsLogged(step=3, values={"a": 1.0}))
     again.close()
     assert steps(path) == [1, 2, 3]
 
 
 def test_reading_goes_on_from_an_offset_and_leaves_a_line_in_the_making_out(tmp_path):
     path = tmp_path / "j"
-    lines = [encode(Measured(time=1, step=step, values={"a": 1.0})) for step in (1, 2, 3)]
+    lines = [encode(MetricsLogged(time=1, step=step, values={"a": 1.0})) for step in (1, 2, 3)]
     path.write_bytes(lines[0] + lines[1] + lines[2][:-1])
     (_, first), (_, second) = read(path)
     assert (first, second) == (len(lines[0]), len(lines[0] + lines[1]))
@@ -89,13 +89,13 @@ def test_damage_in_the_middle_is_told_and_nothing_is_cut(tmp_path):
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from dmx.tracking.journal import Journal, Measured
+from dmx.tracking.journal import Journal, MetricsLogged
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = Journal(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
 try:
     for step in range(10):
-        journal.append(Measured(step=step, values={"a": 1.0}))
+        journal.append(MetricsLogged(step=step, values={"a": 1.0}))
 except OSError as error:
     sys.stdout.write(f"{step} {type(error).__name__}")
 """

@@ -15,7 +15,7 @@ import yaml
 from helpers.serving import TrackingServer, tracking_server, wait_until
 
 from dmx.tracking import Home
-from dmx.tracking.journal import Measured, read
+from dmx.tracking.journal import MetricsLogged, read
 
 Make = Callable[..., dict[str, Any]]
 pytestmark = [
@@ -48,7 +48,7 @@ def check_whole(server: TrackingServer, home: Home, run_id: str) -> None:
     written = Counter(
         (key, event.step, event.time, repr(float(value)))
         for event, _ in read(home.run(run_id) / "journal.jsonl")
-        if isinstance(event, Measured)
+        if isinstance(event, MetricsLogged)
         for key, value in event.values.items()
         if "[" not in key
     )

@@ -10,7 +10,7 @@ import pytest
 from dmx.errors import UserError
 from dmx.outcome import Outcome
 from dmx.tracking import Home, RunStart, open_run, sync
-from dmx.tracking.journal import Event, Finished, Kept, Measured, Pictured, Reopened, Started, read
+from dmx.tracking.journal import ArtifactLogged, Event, Finished, ImageLogged, MetricsLogged, Reopened, Started, read
 from dmx.tracking.run import take_lock
 
 START = RunStart("study", "first", {"dmx.study": "study"}, {"lr": 0.1}, {"config.yaml": "lr: 0.1\n"})
@@ -26,7 +26,7 @@ def events(home: Home, run_id: str = "r") -> list[Event]:
 
 
 def points(home: Home, key: str) -> list[tuple[int, float]]:
-    return [(e.step, e.values[key]) for e in events(home) if isinstance(e, Measured) and key in e.values]
+    return [(e.step, e.values[key]) for e in events(home) if isinstance(e, MetricsLogged) and key in e.values]
 
 
 def test_a_run_begins_with_its_files_and_ends_with_its_outcome(home):
@@ -38,7 +38,7 @@ def test_a_run_begins_with_its_files_and_ends_with_its_outcome(home):
     assert (first.experiment, first.name, first.tags) == ("study", "first", {"dmx.study": "study"})
     assert (first.params, first.files, first.stores) == ({"lr": 0.1}, ("config.yaml",), False)
     assert (home.run("r") / "config.yaml").read_text() == "lr: 0.1\n"
-    assert isinstance(middle, Measured)
+    assert isinstance(middle, MetricsLogged)
     assert isinstance(last, Finished)
     assert (last.outcome, last.reason) == ("diverged", "loss is NaN")
     assert abs(last.time / 1000 - time.time()) < 60
@@ -59,7 +59,7 @@ def test_no_step_stands_twice_after_going_on(home):
     again.finish(Outcome.COMPLETE, "")
     assert points(home, "loss") == [(0, 0.0), (1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0), (5, -1.0), (6, -1.0)]
     assert points(home, "val") == [(3, 9.0), (4, -1.0), (5, -1.0), (6, -1.0)]
-    assert [event.step for event in events(home) if isinstance(event, Pictured)] == [3, 4, 5, 6]
+    assert [event.step for event in events(home) if isinstance(event, ImageLogged)] == [3, 4, 5, 6]
     assert [type(event) for event in events(home) if isinstance(event, Started | Reopened)] == [Started, Reopened]
 
 
@@ -68,7 +68,7 @@ def test_a_picture_is_kept_as_it_was(home):
     run = open_run(home, "r", START, stores=False)
     run.image(2, "val/panel", picture)
     run.finish(Outcome.COMPLETE, "")
-    (pictured,) = (event for event in events(home) if isinstance(event, Pictured))
+    (pictured,) = (event for event in events(home) if isinstance(event, ImageLogged))
     stored = cv2.cvtColor(cv2.imread(str(home.run("r") / pictured.file)), cv2.COLOR_BGR2RGB)
     np.testing.assert_array_equal(stored, picture)
 
@@ -83,7 +83,7 @@ def test_artifacts_from_elsewhere_are_copied_into_the_run(home, tmp_path):
     run.artifact(outside.parent)
     run.artifact(run.folder / "best.txt", "model")
     run.finish(Outcome.COMPLETE, "")
-    kept = [(event.file, event.folder) for event in events(home) if isinstance(event, Kept)]
+    kept = [(event.file, event.folder) for event in events(home) if isinstance(event, ArtifactLogged)]
     assert kept == [("artifacts/model/a.txt", "model"), ("artifacts/weights", ""), ("best.txt", "model")]
     assert (home.run("r") / "artifacts" / "weights" / "a.txt").read_text() == "a"
 
@@ -141,4 +141,4 @@ def test_paths_may_be_relative(tmp_path, monkeypatch):
     (run.folder / "x").write_text("x")
     run.artifact(Path("mlruns/runs/r/x"))
     run.finish(Outcome.COMPLETE, "")
-    assert [event.file for event in events(Home(Path("mlruns"))) if isinstance(event, Kept)] == ["x"]
+    assert [event.file for event in events(Home(Path("mlruns"))) if isinstance(event, ArtifactLogged)] == ["x"]

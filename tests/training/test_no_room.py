@@ -19,7 +19,7 @@ from dmx.outcome import Outcome
 from dmx.sample_table import Meaning, SampleTable
 from dmx.stored import replace_bytes, replace_text
 from dmx.sweep.storage import open_journal
-from dmx.tracking.journal import Journal, Measured
+from dmx.tracking.journal import Journal, MetricsLogged
 from dmx.training.checkpoint import save_state, save_weights
 
 Make = Callable[..., dict[str, Any]]
@@ -90,13 +90,13 @@ def test_a_run_journal_keeps_whole_lines(tmp_path: Path) -> None:
 
     def many() -> None:
         for step in range(100):
-            journal.append(Measured(step=step, values=values))
+            journal.append(MetricsLogged(step=step, values=values))
 
     with no_room(), pytest.raises(OSError, match=r"(File too large|No space left)") as refused:
         many()
     assert path.read_bytes().endswith(b"}\n")
     assert full(refused.value)
-    journal.append(Measured(step=999, values=values))
+    journal.append(MetricsLogged(step=999, values=values))
     assert path.read_text().splitlines()[-1].startswith('{"kind": "metrics"')
 
 
