@@ -31,7 +31,7 @@ from dmx.experiment import prepare
 from dmx.machine import keeping_freed_memory
 from dmx.quartet import Batch, DepthSpec
 from dmx.tracking import Home
-from dmx.training.fastest import native_bfloat16, title
+from dmx.training.autotune import native_bfloat16, title
 
 AUTO, BARE, KEPT = "auto", "bare loop", "bare loop, freed memory kept"
 BUSY = "while True: pass"

@@ -42,7 +42,7 @@ from dmx.sweep.trial_queue import open_queue
 from dmx.sweep.worker import FINGERPRINT, Worker, duplicate_result
 from dmx.tracking.home import RESULT, Home
 from dmx.training.progress import Silent
-from dmx.training.result import Best, RunResult
+from dmx.training.result import BestEpoch, RunResult
 
 Row = Mapping[str, Any]
 Seen = list[dict[str, float | None]]
@@ -93,7 +93,7 @@ class Replay(Worker):
         best = None
         if known:
             value, at = min(known)
-            best = Best(at, at, value, {**epochs[at - 1]})
+            best = BestEpoch(at, at, value, {**epochs[at - 1]})
         return RunResult(outcome, reason, best, epoch, epoch, 0.0)
 
 

@@ -69,18 +69,18 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def split(self, pieces: int) -> list["Batch"]:
-        """Split into `pieces` of almost equal size, or into fewer so that each has at least two samples."""
-        pieces = max(1, min(pieces, len(self) // 2))
-        if pieces == 1:
+    def split(self, micro_batches: int) -> list["Batch"]:
+        """Split into `micro_batches` of almost equal size, or into fewer so that each has at least two samples."""
+        micro_batches = max(1, min(micro_batches, len(self) // 2))
+        if micro_batches == 1:
             return [self]
-        ends = np.linspace(0, len(self), pieces + 1).astype(int).tolist()
+        ends = np.linspace(0, len(self), micro_batches + 1).astype(int).tolist()
 
-        def piece(start: int, end: int) -> "Batch":
+        def micro_batch(start: int, end: int) -> "Batch":
             cut: dict[str, Any] = {n: v[start:end] for n, v in vars(self).items() if v is not None}
             return replace(self, **cut)
 
-        return [piece(start, end) for start, end in pairwise(ends)]
+        return [micro_batch(start, end) for start, end in pairwise(ends)]
 
     def to(self, device: torch.device) -> "Batch":
         """Copy the batch to `device`."""

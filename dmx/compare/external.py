@@ -11,7 +11,7 @@ from dmx.results.ranking import Entry
 from dmx.sample_table import SampleTable, base
 from dmx.stored import read_mapping
 from dmx.tracking.home import EVALUATION, EVALUATION_SAMPLES, EVALUATIONS, Home
-from dmx.training.result import Best, RunResult
+from dmx.training.result import BestEpoch, RunResult
 
 ROLE = "external"
 OF_RUN = ("data", "split", "size", "definitions", "objective")
@@ -30,7 +30,7 @@ def entry_of_external(home: Home, name: str, like: Entry) -> Entry:
             f"definitions; `dmx evaluate FILE DATA --like {like.run}` does."
         )
     metrics = {f"val/{metric}": value for metric, value in found.values.items()}
-    best = Best(epoch=0, step=0, value=float("nan"), metrics=metrics)
+    best = BestEpoch(epoch=0, step=0, value=float("nan"), metrics=metrics)
     record = {key: like.record[key] for key in OF_RUN}
     params = {f"{ROLE}.{key}": value for key, value in found.facts.items()}
     kept = {**record, "params": params, "tags": {"dmx.role": ROLE}, "samples": found.samples}

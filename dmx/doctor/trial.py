@@ -11,8 +11,8 @@ from dmx.machine import processor
 from dmx.models import DepthMaskModel, make_link
 from dmx.models.depthmasknet import DepthMaskNet
 from dmx.quartet import Batch, DepthSpec
+from dmx.training.autotune import native_bfloat16
 from dmx.training.device import resolve_device
-from dmx.training.fastest import native_bfloat16
 from dmx.training.precision import wrong_part
 
 SIZE = 64

@@ -23,6 +23,7 @@ from dmx.models.inverse import Inverse
 from dmx.models.joint import DepthMaskModel, JointNet, Rgb, describe_parameters, make_link
 from dmx.quartet import Batch
 from dmx.tracking.home import Home
+from dmx.training.autotune import MEASURE_FROM_FLOPS, Workload, autotune
 from dmx.training.device import (
     DeviceConfig,
     check_device,
@@ -34,7 +35,6 @@ from dmx.training.device import (
     resolve_device,
 )
 from dmx.training.distributed import world_size
-from dmx.training.fastest import MEASURE_FROM_FLOPS, Workload, fastest
 from dmx.training.groups import encoder_of, freeze_encoder
 from dmx.training.precision import PRECISION
 from dmx.training.precision import checked as checked_precision
@@ -143,10 +143,10 @@ def prepare(
     total = TRAINING_TO_FORWARD * forward * len(parts.train)
     rules = resolve_device(settings.device, settings.precision, settings.channels_last, settings.compile, flops=total)
     worth = rules.device.type == "cpu" and total >= MEASURE_FROM_FLOPS and world_size() == 1
-    fast = fastest_for(config, model, flops, rules, home) if worth else rules
+    fast = autotune_for(config, model, flops, rules, home) if worth else rules
     device_config = check_precision(config, model, index, parts.train, fast)
     if worth and device_config.dtype != fast.dtype:  # the memory format was the fastest in the refused precision
-        right = fastest_for(config, model, flops, rules, home, fast.dtype)
+        right = autotune_for(config, model, flops, rules, home, fast.dtype)
         device_config = replace(right, refused=device_config.refused)
     fingerprint = checked.data_fingerprint
     loaders = StageLoaders(
@@ -164,7 +164,7 @@ def prepare(
     )
 
 
-def fastest_for(
+def autotune_for(
     config: ExperimentConfig,
     model: DepthMaskModel,
     flops: Mapping[tuple[int, int], int],
@@ -172,11 +172,11 @@ def fastest_for(
     home: Home,
     refused: torch.dtype | None = None,
 ) -> DeviceConfig:
-    """The fastest of the settings that are `auto`, for the stage in which most is computed; see `fastest`."""
+    """The fastest of the settings that are `auto`, for the stage in which most is computed; see `autotune`."""
     stage = max(config.stages, key=lambda s: flops[s.height_width] * s.epochs * s.share)
     size = stage.height_width
     name = f"{config.model.component.name} {config.model.model_dump(mode='json')} {config.groups.encoder_lr == 0}"
-    return fastest(
+    return autotune(
         default,
         Workload(model, name, size, stage.batch_size, flops[size]),
         home.devices,

@@ -238,8 +238,8 @@ def learner_of(prepared: Prepared) -> Learner:
     shared: tuple[bool, ...] = ()
     if isinstance(weighting, GradientWeighting):
         shared = shared_parameters(model, size)
-    look = partial(model.look, size, traced=True)
-    optimizer = make_optimizer(config.optimizer, model, config.groups, look, others=loss.parameters())
+    dry_run = partial(model.dry_run, size, traced=True)
+    optimizer = make_optimizer(config.optimizer, model, config.groups, dry_run, others=loss.parameters())
     ends, step = [], 0
     for stage in config.stages:
         for _ in range(stage.epochs):

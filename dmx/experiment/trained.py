@@ -18,9 +18,9 @@ from dmx.quartet import DepthSpec
 from dmx.results.records import kept_yaml, read_result
 from dmx.stored import intact, read_json, read_mapping
 from dmx.tracking.home import BEST_WEIGHTS, CALIBRATIONS, CONFIG, DEPTH, ENVIRONMENT, Home
+from dmx.training.autotune import native_bfloat16
 from dmx.training.checkpoint import load_weights
 from dmx.training.device import DTYPES, DeviceConfig, resolve_device
-from dmx.training.fastest import native_bfloat16
 from dmx.written import place
 
 UNTRAINED = {"weights": "none", "checkpoint": "none"}

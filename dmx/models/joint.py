@@ -117,7 +117,7 @@ class DepthMaskModel(nn.Module):
         """From pictures in [0, 1] to mask logits and depth in the data set's unit, float32 in any precision."""
         return self._predicted(self.net(*self._inputs(image, background)), image)
 
-    def look(self, size: tuple[int, int], *, traced: bool = False) -> Prediction:
+    def dry_run(self, size: tuple[int, int], *, traced: bool = False) -> Prediction:
         """The prediction for an empty picture in evaluation mode, for analysing the autograd graph.
 
         Args:

@@ -1,9 +1,10 @@
-"""Batch norm's statistics for validation: those of training pictures, under the weights as they are.
+"""Batch norm's statistics for validation: those of training pictures under the current weights.
 
-In training a batch norm keeps an exponential average of the statistics of past steps, while the weights change. After
-few steps, or fast ones, it belongs to no network, and what validation says is noise. Wu and Johnson 2021, "Rethinking
-'Batch' in BatchNorm", section 3, take the statistics anew (PreciseBN). So must a moving average of weights, whose
-activations are those of no step (Izmailov et al. 2018, "Averaging weights leads to wider optima", section 3.2).
+In training, a batch norm keeps an exponential moving average of the statistics of past steps. After few steps, or while
+the weights change fast, this average does not fit the current weights, and validation is noisy. Wu and Johnson 2021,
+"Rethinking 'Batch' in BatchNorm", section 3, therefore recompute the statistics (PreciseBN). A moving average of the
+weights needs this too: no training step had its activations (Izmailov et al. 2018, "Averaging weights leads to wider
+optima", section 3.2).
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -70,7 +70,7 @@ def resolve_device(
 ) -> DeviceConfig:
     """Resolve the settings of a run that will spend `flops` floating-point operations.
 
-    Precision `auto` is bfloat16 on CUDA GPUs with native support and float32 elsewhere; on a CPU `fastest` may find a
+    Precision `auto` is bfloat16 on CUDA GPUs with native support and float32 elsewhere; on a CPU `autotune` may find a
     better one. Compile `auto` is on if the run is long enough and a C++ compiler is available.
 
     Raises:
@@ -144,7 +144,7 @@ def memory_mb(model: DepthMaskModel, size: tuple[int, int], batch_size: int) -> 
 
     alive: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        prediction = model.look(size)
+        prediction = model.dry_run(size)
     del prediction
     weights = sum(parameter.numel() * (2 if parameter.requires_grad else 1) for parameter in model.parameters())
     return (FLOAT32_BYTES * weights + batch_size * sum(kept.values())) / 2**20

@@ -30,7 +30,7 @@ def learned_parameters(model: nn.Module) -> list[nn.Parameter]:
 def shared_parameters(model: DepthMaskModel, size: tuple[int, int]) -> tuple[bool, ...]:
     """For each learned parameter, whether both mask and depth depend on it, determined on an empty picture."""
     parameters = learned_parameters(model)
-    prediction = model.look(size)
+    prediction = model.dry_run(size)
     outputs = (prediction.mask_logits.sum(), prediction.depth.sum())
     reached = [torch.autograd.grad(y, parameters, retain_graph=True, allow_unused=True) for y in outputs]
     return tuple(mask is not None and depth is not None for mask, depth in zip(*reached, strict=True))

@@ -36,7 +36,7 @@ def make_optimizer(
     optimizer: Params,
     model: nn.Module,
     settings: GroupsConfig,
-    look: Callable[[], object],
+    dry_run: Callable[[], object],
     others: Iterable[nn.Parameter] = (),
 ) -> Optimizer:
     """Create the optimizer with a model's parameter groups; the first group has the full learning rate.
@@ -45,7 +45,7 @@ def make_optimizer(
         optimizer: A registered optimizer with its parameters.
         model: The model to train.
         settings: The settings of the parameter groups.
-        look: Runs `model` once on an input that requires a gradient and returns its outputs, so that the order of
+        dry_run: Runs `model` once on an input that requires a gradient and returns its outputs, so that the order of
             its layers can be observed.
         others: Further learned parameters, such as those of a weighting; they get no weight decay, which would pull a
             weighting towards equal weights.
@@ -54,7 +54,7 @@ def make_optimizer(
         UserError: The encoder's learning rate is to be scaled, but the model has no encoder.
     """
     hidden = optimizer.component.facts.get("hidden_layers", False)
-    groups = parameter_groups(model, settings, look, hidden_layers=hidden)
+    groups = parameter_groups(model, settings, dry_run, hidden_layers=hidden)
     if learned := list(others):
         groups.append({"params": learned, "weight_decay": 0.0, "lr_scale": 1.0})
     scales = [group.pop("lr_scale") for group in groups]
@@ -65,7 +65,7 @@ def make_optimizer(
 
 
 def parameter_groups(
-    model: nn.Module, settings: GroupsConfig, look: Callable[[], object], *, hidden_layers: bool = False
+    model: nn.Module, settings: GroupsConfig, dry_run: Callable[[], object], *, hidden_layers: bool = False
 ) -> list[dict[str, Any]]:
     """Assign each parameter of `model` but those of a frozen encoder to one group, sorted by falling learning rate.
 
@@ -77,14 +77,14 @@ def parameter_groups(
     Raises:
         UserError: The encoder's learning rate is to be scaled, but the model has no encoder.
     """
-    spared = spared_of_decay(model)
-    outside = spared | ends(model, look) if hidden_layers else set()
-    scales = encoder_scales(model, settings, look)
+    without_decay = without_weight_decay(model)
+    outside = without_decay | ends(model, dry_run) if hidden_layers else set()
+    scales = encoder_scales(model, settings, dry_run)
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if scales.get(name) == 0:
             continue
-        decays = settings.decay_norms_and_biases or name not in spared
+        decays = settings.decay_norms_and_biases or name not in without_decay
         groups.setdefault((scales.get(name, 1.0), decays, name not in outside), []).append(parameter)
     return [
         {
@@ -97,10 +97,10 @@ def parameter_groups(
     ]
 
 
-def ends(model: nn.Module, look: Callable[[], object]) -> set[str]:
+def ends(model: nn.Module, dry_run: Callable[[], object]) -> set[str]:
     """The names of the matrices and kernels of the first and last layers, see `Layers`; frozen ones count as layers."""
     with learning(model):
-        seen = look()
+        seen = dry_run()
         outputs = vars(seen).values() if isinstance(seen, Prediction) else [seen]
         found = layers(output for output in outputs if isinstance(output, Tensor))
     return {name for name, parameter in model.named_parameters() if parameter in found.first | found.last}
@@ -119,7 +119,7 @@ def learning(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(False)
 
 
-def spared_of_decay(model: nn.Module) -> set[str]:
+def without_weight_decay(model: nn.Module) -> set[str]:
     """The names of the parameters without weight decay.
 
     These are one-dimensional parameters (norms, biases, layer scales), and those that a module's `no_weight_decay()`
@@ -140,7 +140,7 @@ def spared_of_decay(model: nn.Module) -> set[str]:
     return flat | named
 
 
-def encoder_scales(model: nn.Module, settings: GroupsConfig, look: Callable[[], object]) -> dict[str, float]:
+def encoder_scales(model: nn.Module, settings: GroupsConfig, dry_run: Callable[[], object]) -> dict[str, float]:
     """The factor on the learning rate of each encoder parameter, by its name in `model`.
 
     Raises:
@@ -151,7 +151,7 @@ def encoder_scales(model: nn.Module, settings: GroupsConfig, look: Callable[[], 
     prefix, encoder = encoder_of(model, settings)
     if settings.encoder_lr == 0:
         return {f"{prefix}.{name}": 0.0 for name, _ in encoder.named_parameters()}
-    layers = layers_of(encoder, look)
+    layers = layers_of(encoder, dry_run)
     scales = {}
     for name, _ in encoder.named_parameters():
         # parameters outside of all layers, such as tokens and position embeddings, count as layer 0
@@ -185,13 +185,13 @@ def freeze_encoder(model: DepthMaskModel, settings: GroupsConfig) -> None:
         model.freeze(encoder_of(model, settings)[1])
 
 
-def layers_of(encoder: nn.Module, look: Callable[[], object]) -> list[set[str]]:
+def layers_of(encoder: nn.Module, dry_run: Callable[[], object]) -> list[set[str]]:
     """The parameter names of each layer in execution order; layers are the encoder's children, containers flattened.
 
     A child without a matrix or kernel, such as a norm, belongs to the layer before it.
     """
     layers: list[set[str]] = []
-    for prefix, child in in_order_of_use(list(_opened(encoder, "")), look):
+    for prefix, child in in_order_of_use(list(_opened(encoder, "")), dry_run):
         parameters = dict(child.named_parameters(prefix=prefix))
         if not layers or any(parameter.ndim > 1 for parameter in parameters.values()):
             layers.append(set())
@@ -199,11 +199,13 @@ def layers_of(encoder: nn.Module, look: Callable[[], object]) -> list[set[str]]:
     return layers
 
 
-def in_order_of_use(children: list[tuple[str, nn.Module]], look: Callable[[], object]) -> list[tuple[str, nn.Module]]:
-    """The children in the order in which `look` first calls them; an uncalled one stays behind its predecessor."""
+def in_order_of_use(
+    children: list[tuple[str, nn.Module]], dry_run: Callable[[], object]
+) -> list[tuple[str, nn.Module]]:
+    """The children in the order in which `dry_run` first calls them; an uncalled one stays behind its predecessor."""
     called: list[nn.Module] = []
     hooks = [child.register_forward_pre_hook(lambda module, _: called.append(module)) for _, child in children]
-    look()
+    dry_run()
     for hook in hooks:
         hook.remove()
     places, place = [], -1

@@ -36,7 +36,7 @@ WeightDecay = Annotated[float, Field(ge=0, le=1), Range(1e-6, 1e-2, log=True)]
 DecoupledDecay = Annotated[float, Field(ge=0, le=10), Range(1e-4, 0.3, log=True)]
 """Taken from the weights apart from the gradient, in proportion to the learning rate."""
 ITS_OWN_AVERAGE = {"schedule": ("constant",), "training.ema_decay": (None,)}
-"""A falling rate or a second average would only shorten the average that it makes itself."""
+"""For optimizers that average the weights themselves: a falling rate or a second average would shorten that average."""
 ONE_RATE = {"groups.encoder_lr": (1.0,), "groups.layer_decay": (1.0,)}
 """It learns one rate for all parameters, and refuses groups of several."""
 

@@ -10,7 +10,7 @@ from dmx.outcome import Outcome
 
 
 @dataclass(frozen=True)
-class Best:
+class BestEpoch:
     """The best epoch by the objective, with all metrics of that same epoch."""
 
     epoch: int
@@ -25,7 +25,7 @@ class RunResult:
 
     outcome: Outcome
     reason: str
-    best: Best | None
+    best: BestEpoch | None
     epochs: int
     steps: int
     seconds: float
@@ -49,34 +49,34 @@ STORED = TypeAdapter(RunResult)
 
 
 @dataclass
-class Position:
+class TrainerState:
     """The progress of a run: the part of a checkpoint that is not tensors."""
 
     epoch: int = 0
     step_in_epoch: int = 0
     step: int = 0
     seconds: float = 0.0
-    best: Best | None = None
+    best: BestEpoch | None = None
     pruned: str = ""
     """Why the run was pruned, if it was."""
     pieces: int = 1
-    """Number of pieces that each batch is split into; above 1 after memory ran out."""
+    """Number of micro-batches of each batch, above 1 after memory ran out; checkpoints have the name `pieces`."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
         return asdict(self)
 
     @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> "Position":
-        """Create a position from `to_dict` data.
+    def from_dict(data: Mapping[str, Any]) -> "TrainerState":
+        """Create a state from `to_dict` data.
 
         Raises:
             ValueError: The data are not from `to_dict`.
         """
-        return TypeAdapter(Position).validate_python(data)
+        return TypeAdapter(TrainerState).validate_python(data)
 
 
-def without_value(metrics: Sequence[str], epochs: int) -> str:
+def no_value_message(metrics: Sequence[str], epochs: int) -> str:
     """The message that no epoch had a value of the required metrics.
 
     >>> without_value(["val/mask/iou_pooled"], 3)

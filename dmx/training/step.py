@@ -89,17 +89,17 @@ class Learner:
         torch._functorch.config.donated_buffer = False
         return torch.compile(self.model, dynamic=False)
 
-    def forward_backward(self, batch: Batch, forward: Forward, pieces: int = 1) -> dict[str, Float[Tensor, ""]]:
+    def forward_backward(self, batch: Batch, forward: Forward, micro_batches: int = 1) -> dict[str, Float[Tensor, ""]]:
         """Predict, compute the losses and set the gradients of all parameters.
 
-        Gradients are accumulated over the pieces of the batch, which takes less memory: ∇L = Σ_i n_i/n ∇L_i. This
-        equals the batch's gradient except for batch norm, which sees one piece at a time, and for losses that are not
-        means over samples.
+        Gradients are accumulated over the micro-batches, which takes less memory: ∇L = Σ_i n_i/n ∇L_i. This equals the
+        batch's gradient except for batch norm, which sees one micro-batch at a time, and for losses that are not means
+        over samples.
 
         Args:
             batch: The samples, on the device.
             forward: The model or its compiled form.
-            pieces: Number of pieces that the batch is split into.
+            micro_batches: Number of micro-batches that the batch is split into.
 
         Returns:
             The losses by name, still on the device.
@@ -109,14 +109,14 @@ class Learner:
         """
         self.optimizer.zero_grad(set_to_none=True)
         found: dict[str, Tensor] = {}
-        for piece in batch.split(pieces):
-            share = len(piece) / len(batch)
+        for micro_batch in batch.split(micro_batches):
+            share = len(micro_batch) / len(batch)
             with self.device_config.autocast():
-                prediction, features = self.predict(piece, forward)
-            losses, parts = self.loss(prediction, piece)
+                prediction, features = self.predict(micro_batch, forward)
+            losses, parts = self.loss(prediction, micro_batch)
             total = self.backward(losses, features, share)
             if total.device.type == "cpu" and not total.isfinite():  # on a GPU the check would synchronize
-                raise DivergedError(self.culprit(piece, prediction, parts))
+                raise DivergedError(self.culprit(micro_batch, prediction, parts))
             for name, value in {"loss": total.detach(), **parts}.items():
                 found[name] = found.get(name, 0) + share * value
         return found

@@ -33,7 +33,7 @@ from dmx.training.distributed import (
     world_size,
 )
 from dmx.training.progress import RunOptions
-from dmx.training.result import Best, Position, RunResult, without_value
+from dmx.training.result import BestEpoch, RunResult, TrainerState, no_value_message
 from dmx.training.seeding import random_states, restore_random_states
 from dmx.training.step import DivergedError, Forward, Learner
 from dmx.training.stopping import Interrupted, StopOnSignal, TimedOut
@@ -80,7 +80,7 @@ class Trainer:
         ema_model: The moving average of the weights, if enabled.
         forward: The model or its compiled form.
         tracker: Logs metrics, curves and pictures.
-        position: The progress of the run.
+        state: The progress of the run.
         started: The time at which this start of the run began to train.
         saved: The time of the last checkpoint.
         stop: Handles signals and the time limit.
@@ -97,7 +97,7 @@ class Trainer:
     ema_model: AveragedModel | None = field(init=False)
     forward: Forward = field(init=False)
     tracker: Tracker = field(init=False)
-    position: Position = field(default_factory=Position, init=False)
+    state: TrainerState = field(default_factory=TrainerState, init=False)
     started: float = field(default=0.0, init=False)
     saved: float = field(default=0.0, init=False)
     stop: StopOnSignal = field(default_factory=StopOnSignal, init=False)
@@ -113,18 +113,18 @@ class Trainer:
         self.tracker = tracker
         self.ema_model = moving_average(self.learner.model, self.config.training.ema_decay)
         self.forward = self.learner.compiled() if self.learner.device_config.compile else self.learner.model
-        self.position = self._resume()
+        self.state = self._resume()
         seed_by_rank()
         self.started = self.saved = time.monotonic()
         steps = sum(stage.epochs * self.loaders.steps(stage) for stage in self.config.stages)
-        self.options.progress.start(self.position.step, steps)
+        self.options.progress.start(self.state.step, steps)
         seconds = self.options.seconds
-        self.stop = StopOnSignal(None if seconds is None else seconds - self.position.seconds + GRACE)
+        self.stop = StopOnSignal(None if seconds is None else seconds - self.state.seconds + GRACE)
         outcome, reason = self._to_an_outcome()
-        at = self.position
+        at = self.state
         if outcome is Outcome.COMPLETE and at.best is None:
             outcome = Outcome.UNDEFINED
-            reason = without_value((self.config.objective.metric, *self.options.required_metrics), at.epoch)
+            reason = no_value_message((self.config.objective.metric, *self.options.required_metrics), at.epoch)
         elif outcome is Outcome.COMPLETE and at.pieces > 1:
             reason = f"each batch in {at.pieces} pieces, because memory ran out"
         return RunResult(outcome, reason, at.best, at.epoch, at.step, self._seconds())
@@ -135,11 +135,11 @@ class Trainer:
             try:
                 return self._epochs()
             except DivergedError as error:
-                return Outcome.DIVERGED, f"{error} at step {self.position.step}"
+                return Outcome.DIVERGED, f"{error} at step {self.state.step}"
             except Interrupted as signal_name:
-                return Outcome.INTERRUPTED, f"{signal_name} at step {self.position.step}"
+                return Outcome.INTERRUPTED, f"{signal_name} at step {self.state.step}"
             except TimedOut:
-                return Outcome.TIMED_OUT, f"{self.options.seconds:g} s are over at step {self.position.step}"
+                return Outcome.TIMED_OUT, f"{self.options.seconds:g} s are over at step {self.state.step}"
             except (RuntimeError, MemoryError) as error:
                 if (away := gone(error) or lost_process(error)) is not None:
                     raise away from error
@@ -148,7 +148,7 @@ class Trainer:
                 return Outcome.OUT_OF_MEMORY, str(error).partition("\n")[0]
 
     def _epochs(self) -> tuple[Outcome, str]:
-        at, objective = self.position, self.config.objective
+        at, objective = self.state, self.config.objective
         epochs = [stage for stage in self.config.stages for _ in range(stage.epochs)]
         while at.epoch < len(epochs) and not at.pruned:
             self._train_epoch(epochs[at.epoch])
@@ -172,9 +172,9 @@ class Trainer:
         settings = self.config.training
         self.learner.model.train()
         try:
-            for batch in self._waited(self.loaders.train(stage, self.position.epoch, skip=self.position.step_in_epoch)):
+            for batch in self._waited(self.loaders.train(stage, self.state.epoch, skip=self.state.step_in_epoch)):
                 self._train_step(batch, stage)
-                if world_size() == 1 or self.position.step % settings.log_every == 0:  # this step synchronizes anyway
+                if world_size() == 1 or self.state.step % settings.log_every == 0:  # this step synchronizes anyway
                     self._stop_if_asked()
                 if time.monotonic() - self.saved >= settings.checkpoint_seconds:
                     self._checkpoint()
@@ -187,7 +187,7 @@ class Trainer:
 
         If memory runs out and `on_oom` is `halve`, the step is repeated with the batch in twice as many pieces.
         """
-        learner, at = self.learner, self.position
+        learner, at = self.learner, self.state
         # the last batch of an epoch may be smaller; recompiling for it would cost more than it saves
         forward = self.forward if len(batch) * world_size() == stage.batch_size else learner.model
         while True:
@@ -220,11 +220,11 @@ class Trainer:
     def _may_halve(self, batch: Batch) -> bool:
         """Whether the batch may be halved: some weightings need the whole batch, and all ranks the same pieces."""
         divides = world_size() == 1 and self.learner.loss.weighting.divides
-        return self.config.training.on_oom == "halve" and divides and len(batch) >= 4 * self.position.pieces
+        return self.config.training.on_oom == "halve" and divides and len(batch) >= 4 * self.state.pieces
 
     def _log(self, losses: dict[str, Tensor], samples: int) -> None:
         """Log losses every `log_every` steps, the only steps that synchronize with the device."""
-        if self.position.step % self.config.training.log_every:
+        if self.state.step % self.config.training.log_every:
             self.options.progress.step(samples, None)
             return
         names = list(losses)
@@ -236,9 +236,9 @@ class Trainer:
             raise DivergedError(f"{', '.join(bad)} is not finite")
         weights = {f"weight/{task}": w for task, w in self.learner.loss.weighting.weights().items()}
         values |= {"learning_rate": self.learner.optimizer.param_groups[0]["lr"], **weights}
-        if self.position.pieces > 1:
-            values["pieces"] = self.position.pieces
-        self.tracker.log(self.position.step, {f"train/{name}": value for name, value in values.items()})
+        if self.state.pieces > 1:
+            values["pieces"] = self.state.pieces
+        self.tracker.log(self.state.step, {f"train/{name}": value for name, value in values.items()})
         self.options.progress.step(samples, values["loss"])
 
     def _validate(self, epochs: int) -> dict[str, float | None]:
@@ -257,16 +257,16 @@ class Trainer:
         named = {f"val/{name}": value for name, value in found.compute().items()}
         value = named[self.config.objective.metric]
         known = {name: value for name, value in named.items() if value is not None}
-        self.tracker.log(self.position.step, {**known, "epoch": self.position.epoch + 1})
-        self.tracker.image(self.position.step, "val", picture)
-        self.tracker.curve(self.position.step, "val/mask", *spread.curve())
+        self.tracker.log(self.state.step, {**known, "epoch": self.state.epoch + 1})
+        self.tracker.image(self.state.step, "val", picture)
+        self.tracker.curve(self.state.step, "val/mask", *spread.curve())
         whole = all(named[metric] is not None for metric in self.options.required_metrics)
-        best = self.position.best
+        best = self.state.best
         if value is not None and whole and (best is None or self.config.objective.better(value, than=best.value)):
             save_weights(self.folder / BEST_WEIGHTS, self._validated)
             found.samples(self.loaders.groups).save(self.folder / BEST_SAMPLES)
-            self.position.best = Best(self.position.epoch + 1, self.position.step, value, named)
-        self.options.progress.epoch(self.position.epoch + 1, epochs, named)
+            self.state.best = BestEpoch(self.state.epoch + 1, self.state.step, value, named)
+        self.options.progress.epoch(self.state.epoch + 1, epochs, named)
         return named
 
     @property
@@ -283,28 +283,28 @@ class Trainer:
         )
 
     def _seconds(self) -> float:
-        return self.position.seconds + time.monotonic() - self.started
+        return self.state.seconds + time.monotonic() - self.started
 
     def _checkpoint(self) -> None:
         self.saved = time.monotonic()
         if rank():
             return
-        position = {**self.position.to_dict(), "seconds": self._seconds()}
+        position = {**self.state.to_dict(), "seconds": self._seconds()}
         state = {name: part.state_dict() for name, part in self._parts().items()}
         save_state(self.folder / CHECKPOINT, {"position": position, "random": random_states(), **state})
 
-    def _resume(self) -> Position:
-        state, self.checkpoint = self.checkpoint, None  # free the reference: it is as large as the model's state
-        if state is None:
-            return Position()
+    def _resume(self) -> TrainerState:
+        stored, self.checkpoint = self.checkpoint, None  # free the reference: it is as large as the model's state
+        if stored is None:
+            return TrainerState()
         with intact(self.folder / CHECKPOINT, AGAIN):
-            at = Position.from_dict(state["position"])
+            at = TrainerState.from_dict(stored["position"])
             best = (self.folder / BEST_WEIGHTS, self.folder / BEST_SAMPLES)
             if at.best is not None and not all(path.is_file() for path in best):
-                return Position()  # the best weights were removed; a resumed run might end without any
+                return TrainerState()  # the best weights were removed; a resumed run might end without any
             for name, part in self._parts().items():
-                part.load_state_dict(state[name])
-            restore_random_states(state["random"])
+                part.load_state_dict(stored[name])
+            restore_random_states(stored["random"])
         return replace(at, pruned="") if at.epoch <= self.options.resume_past_epoch else at
 
     def _parts(self) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def test_without_a_refused_precision_the_memory_format_is_the_fastest_in_float32
 ) -> None:
     home, config = Home(tmp_path), parse_experiment(data(), "test")
     monkeypatch.setattr(sys.modules["dmx.experiment.prepare"], "MEASURE_FROM_FLOPS", 0)
-    monkeypatch.setattr("dmx.training.fastest.native_bfloat16", lambda: True)
+    monkeypatch.setattr("dmx.training.autotune.native_bfloat16", lambda: True)
     prepare(config, home)
     (path,) = home.devices.glob("*.json")
     found = json.loads(path.read_text())

@@ -48,6 +48,6 @@ def test_a_run_begins_at_the_depth_of_the_data_and_needs_its_checkpoint_no_more(
     shutil.rmtree(checkpoint)
     network = trained(home, "r")
     assert network.model.link.a.item() == pytest.approx(scale)
-    assert spec.low < network.model.look((28, 28)).depth.median() <= spec.high
+    assert spec.low < network.model.dry_run((28, 28)).depth.median() <= spec.high
     with pytest.raises(ConfigError, match=r"model: .*checkpoint: is no folder; name the folder of a Hugging Face"):
         prepare(config, home)

@@ -16,7 +16,7 @@ from dmx.models.depth_anything_checkpoint import check_configuration, configurat
 from dmx.models.joint import IMAGENET, identity
 from dmx.quartet import DepthSpec
 from dmx.registry import models
-from dmx.training.groups import encoder_scales, spared_of_decay
+from dmx.training.groups import encoder_scales, without_weight_decay
 
 ROOM = DepthSpec("metric", 0.5, 8.0)
 COLOURS = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.25, 0.5, 1.0]}
@@ -222,12 +222,12 @@ def test_the_learning_rate_decays_by_layers_of_its_encoder():
     from dmx.config.experiment import GroupsConfig
 
     model = DepthMaskModel(depth_anything(size="tiny"), identity)
-    scales = encoder_scales(model, GroupsConfig(encoder_lr=0.1, layer_decay=0.5), lambda: model.look((28, 28)))
+    scales = encoder_scales(model, GroupsConfig(encoder_lr=0.1, layer_decay=0.5), lambda: model.dry_run((28, 28)))
     assert len({name for name in scales if not name.startswith("net.encoder.")}) == 0
     assert scales["net.encoder.layers.4.mlp.fc1.weight"] == pytest.approx(0.1 * 0.5)
     assert scales["net.encoder.layers.0.mlp.fc1.weight"] == pytest.approx(0.1 * 0.5**5)
     assert scales["net.encoder.embeddings.patch_embeddings.projection.weight"] == pytest.approx(0.1 * 0.5**6)
-    spared = spared_of_decay(model)
+    spared = without_weight_decay(model)
     assert {"net.encoder.embeddings.cls_token", "net.encoder.embeddings.position_embeddings"} <= spared
 
 

@@ -14,7 +14,7 @@ from dmx.models.depthmasknet import depthmasknet
 from dmx.models.smp import unet
 from dmx.quartet import DepthSpec
 from dmx.registry import optimizers
-from dmx.training.groups import ends, layers_of, make_optimizer, parameter_groups, spared_of_decay
+from dmx.training.groups import ends, layers_of, make_optimizer, parameter_groups, without_weight_decay
 
 
 class Net(nn.Module):
@@ -74,7 +74,7 @@ def test_all_may_decay_in_one_group():
 def test_the_baselines_encoder_is_known_by_its_name():
     model = DepthMaskModel(depthmasknet(width=4), make_link("softplus", DepthSpec("metric", 0.5, 10)))
     settings = GroupsConfig(encoder_lr=0.5, layer_decay=0.9)
-    groups = parameter_groups(model, settings, lambda: model.look((32, 32)))
+    groups = parameter_groups(model, settings, lambda: model.dry_run((32, 32)))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     found = {names[id(p)][4:]: (g["lr_scale"], "weight_decay" not in g) for g in groups for p in g["params"]}
     assert found["mask_decoder.head.weight"] == (1.0, True)
@@ -130,7 +130,7 @@ def test_hidden_layers_by_hand():
 )
 def test_the_ends_of_a_network_are_its_stems_and_heads(build, expected):
     model = DepthMaskModel(build(), make_link("exp", DepthSpec("metric", 0.5, 10)))
-    assert ends(model, lambda: model.look((64, 64), traced=True)) == {f"net.{name}.weight" for name in expected}
+    assert ends(model, lambda: model.dry_run((64, 64), traced=True)) == {f"net.{name}.weight" for name in expected}
 
 
 def test_the_ends_where_ways_part_and_meet():
@@ -160,8 +160,8 @@ def test_a_module_may_spare_what_it_names():
         def no_weight_decay(self) -> set[str]:
             return {"tokens"}
 
-    assert spared_of_decay(nn.Sequential(Tokens(), nn.Linear(1, 1))) == {"0.tokens", "1.bias"}
-    assert spared_of_decay(Tokens()) == {"tokens"}
+    assert without_weight_decay(nn.Sequential(Tokens(), nn.Linear(1, 1))) == {"0.tokens", "1.bias"}
+    assert without_weight_decay(Tokens()) == {"tokens"}
 
 
 def test_a_lone_backbone_is_opened():
@@ -187,7 +187,7 @@ def test_layers_are_in_the_order_in_which_a_picture_passes_them():
     firsts = [min(layer).split(".")[0] for layer in layers]
     assert firsts == [f"{part}{i}" for i in (1, 2, 3, 4) for part in ("patch_embed", "block", "block")]
     swin = unet(encoder="tu-swin_tiny_patch4_window7_224", inputs="image")
-    assert sum(name.endswith("relative_position_bias_table") for name in spared_of_decay(swin)) == 12
+    assert sum(name.endswith("relative_position_bias_table") for name in without_weight_decay(swin)) == 12
 
 
 def test_without_an_encoder_there_is_nothing_to_slow_down():

@@ -25,7 +25,7 @@ from dmx.tracking.home import (
     Home,
 )
 from dmx.tracking.journal import Started, started
-from dmx.training.result import Best, RunResult
+from dmx.training.result import BestEpoch, RunResult
 from dmx.written import place
 
 SHOWN = ("depth/rmse", "depth/mae", "depth/abs_rel", "depth/delta1", "depth/skill", "mask/iou", "mask/mae")
@@ -90,7 +90,7 @@ class Story:
     run: str
     config: ExperimentConfig
     result: RunResult
-    best: Best
+    best: BestEpoch
     facts: Mapping[str, Any]
     data: str
     declared: Declaration | None
@@ -134,7 +134,7 @@ def story_of(home: Home, network: Trained) -> Story:
     )
 
 
-def on_validation(home: Home, record: Mapping[str, Any], best: Best, folder: Path) -> Measured:
+def on_validation(home: Home, record: Mapping[str, Any], best: BestEpoch, folder: Path) -> Measured:
     """The metrics on validation, at the best epoch."""
     known = references_of(home, [record])
     values = {name.removeprefix("val/"): value for name, value in best.metrics.items()}

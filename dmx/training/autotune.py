@@ -67,7 +67,7 @@ class Workload:
         return max(2, min(self.batch_size, int(STEP_FLOPS / max(1, 3 * self.flops))))
 
 
-def fastest(
+def autotune(
     default: DeviceConfig,
     work: Workload,
     folder: Path,

@@ -23,8 +23,8 @@ from dmx.models.depthmasknet import depthmasknet
 from dmx.models.joint import DepthMaskModel, make_link
 from dmx.quartet import DepthSpec
 from dmx.tracking import Home
+from dmx.training.autotune import Workload, autotune, choice, kept, native_bfloat16, settings, title
 from dmx.training.device import DeviceConfig
-from dmx.training.fastest import Workload, choice, fastest, kept, native_bfloat16, settings, title
 
 Make = Callable[..., dict[str, Any]]
 CPU = DeviceConfig(torch.device("cpu"), torch.float32, torch.channels_last, compile=False)
@@ -50,13 +50,13 @@ def test_only_what_is_auto_is_tried_and_bfloat16_only_where_it_is_native(monkeyp
     def names(any_precision: bool, any_format: bool) -> list[str]:
         return [title(one) for one in settings(CPU, any_precision, any_format)]
 
-    monkeypatch.setattr("dmx.training.fastest.native_bfloat16", lambda: True)
+    monkeypatch.setattr("dmx.training.autotune.native_bfloat16", lambda: True)
     both = ["float32 channels_last", CONTIGUOUS, "bfloat16 channels_last", "bfloat16 contiguous_format"]
     assert names(True, True) == both
     assert names(True, False) == both[::2]
     assert names(False, True) == both[:2]
     assert names(False, False) == both[:1]
-    monkeypatch.setattr("dmx.training.fastest.native_bfloat16", lambda: False)
+    monkeypatch.setattr("dmx.training.autotune.native_bfloat16", lambda: False)
     assert names(True, True) == both[:2]
 
 
@@ -66,7 +66,7 @@ def test_the_measurement_leaves_network_and_random_numbers_as_they_were(work: Wo
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    found = fastest(CPU, work, tmp_path, any_precision=True, any_format=True)
+    found = autotune(CPU, work, tmp_path, any_precision=True, any_format=True)
     assert torch.equal(torch.rand(4), expected)
     assert all(torch.equal(tensor, before[name]) for name, tensor in work.model.state_dict().items())
     assert all(parameter.grad is None for parameter in work.model.parameters())
@@ -76,7 +76,7 @@ def test_the_measurement_leaves_network_and_random_numbers_as_they_were(work: Wo
     assert title(found) == choice(rates, "float32 channels_last")
     assert found.measured.startswith(f"float32 channels_last {rates['float32 channels_last']:.3g}, ")
     path.write_text(path.read_text().replace(str(rates[CONTIGUOUS]), "1e9"))
-    assert title(fastest(CPU, work, tmp_path, any_precision=True, any_format=True)) == CONTIGUOUS, "it is read again"
+    assert title(autotune(CPU, work, tmp_path, any_precision=True, any_format=True)) == CONTIGUOUS, "it is read again"
 
 
 def test_many_at_once_measure_once_and_a_damaged_file_is_measured_anew(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_many_at_once_measure_once_and_a_damaged_file_is_measured_anew(tmp_path:
 
 def test_a_setting_whose_steps_fail_is_not_chosen(work: Workload, tmp_path: Path) -> None:
     work.model.net.forward = lambda *given: (_ for _ in ()).throw(RuntimeError("no kernel"))  # type: ignore[method-assign]
-    assert fastest(CPU, work, tmp_path, any_precision=True, any_format=True) == CPU
+    assert autotune(CPU, work, tmp_path, any_precision=True, any_format=True) == CPU
     assert not [*tmp_path.glob("*.json")]
 
 
