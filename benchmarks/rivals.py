@@ -18,9 +18,6 @@ from table_spaces import key
 
 from dmx.sweep.suggest import distribution, own_values
 
-WORST = 1e6
-"""What Ray Tune is told of a trial that has diverged."""
-
 
 def asked(table: Table, trial: Any) -> str:
     """The configuration that Optuna proposes for a trial of its own, dimension by dimension."""
@@ -47,7 +44,7 @@ class OptunaHyperband:
     def __init__(self, table: Table, seed: int) -> None:
         self.table = table
         pruner = HyperbandPruner(min_resource=1, max_resource=table.task.epochs, reduction_factor=3)
-        self.study = optuna.create_study(sampler=TPESampler(seed=seed), pruner=pruner)
+        self.study = optuna.create_study(study_name=f"study {seed}", sampler=TPESampler(seed=seed), pruner=pruner)
         self.study.enqueue_trial(own_values(table.space))
 
     def next(self) -> Job | None:
@@ -102,21 +99,22 @@ class RayAsha:
     def goes_on(self, job: Job, epoch: int) -> bool:
         """See `replay.Search`."""
         trial, result = job.trial, self._result(job, epoch)
-        goes_on = bool(self.scheduler.on_trial_result(None, trial, result) == self.scheduler.CONTINUE)
-        self.search.on_trial_result(trial.trial_id, result)
-        if not goes_on:
-            self._complete(trial, result)
-        return goes_on
+        if self.scheduler.on_trial_result(None, trial, result) == self.scheduler.CONTINUE:
+            self.search.on_trial_result(trial.trial_id, result)
+            return True
+        self.search.on_trial_complete(trial.trial_id, result)
+        return False
 
     def ends(self, job: Job, epoch: int) -> None:
         """See `replay.Search`."""
-        self._complete(job.trial, self._result(job, epoch))
-
-    def _complete(self, trial: Any, result: dict[str, Any]) -> None:
-        self.scheduler.on_trial_complete(None, trial, result)
-        self.search.on_trial_complete(trial.trial_id, result)
+        trial = job.trial
+        if self.table.lengths[job.row] < self.table.task.epochs:
+            self.scheduler.on_trial_error(None, trial)
+            self.search.on_trial_complete(trial.trial_id, error=True)
+        else:
+            result = self._result(job, epoch)
+            self.scheduler.on_trial_complete(None, trial, result)
+            self.search.on_trial_complete(trial.trial_id, result)
 
     def _result(self, job: Job, epoch: int) -> dict[str, Any]:
-        known = epoch <= self.table.lengths[job.row]
-        value = float(self.table.values[job.row, epoch - 1, self.table.own]) if known else WORST
-        return {"value": value, "training_iteration": epoch}
+        return {"value": float(self.table.values[job.row, epoch - 1, self.table.own]), "training_iteration": epoch}
