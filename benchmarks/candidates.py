@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 from replay import DmxSearch, Job
+from replay_statistics import alike
 from replay_table import Table
-from scipy.stats import norm, rankdata, spearmanr
+from scipy.stats import norm, rankdata
 from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor
 from table_spaces import key
 
@@ -133,7 +134,7 @@ class AdaptiveHalving(DmxSearch):
         """See `Search`."""
         super().ends(job, epoch)
         if self.table.lengths[job.row] == self.table.task.epochs:
-            self.curves.append(np.minimum.accumulate(self.table.values[job.row], 0))
+            self.curves.append(self.table.values[job.row])
         if len(self.curves) == STARTUP and self.config.pruner.name == "none":
             pruner = HalvingConfig(name="halving", min_epochs=self.first_rung())
             self.config = self.config.model_copy(update={"pruner": pruner})
@@ -142,8 +143,5 @@ class AdaptiveHalving(DmxSearch):
         """The first rung, of those of halving; the last one where none ranks alike."""
         rungs, curves = [3**k for k in range(10) if 3**k < self.table.task.epochs], np.stack(self.curves)
         columns = [0, 1] if self.table.several else [self.table.own]
-        for rung in rungs[:-1]:
-            alike = [spearmanr(curves[:, rung - 1, c], curves[:, -1, c]).statistic for c in columns]
-            if min(alike) >= self.least:
-                return rung
-        return rungs[-1]
+        least = np.min([alike(curves[:, :, column]) for column in columns], 0)
+        return next((rung for rung in rungs if least[rung - 1] >= self.least), rungs[-1])

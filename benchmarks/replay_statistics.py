@@ -4,11 +4,21 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import rankdata, wilcoxon
+from scipy.stats import rankdata, spearmanr, wilcoxon
 
 DRAWS = 2000
 Regrets = np.ndarray
 """Seeds x epochs."""
+
+
+def alike(curves: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of the best values until each epoch with those at the end.
+
+    Args:
+        curves: Rows x epochs, less is better.
+    """
+    best = np.minimum.accumulate(curves, 1)
+    return np.array([spearmanr(best[:, epoch], best[:, -1]).statistic for epoch in range(best.shape[1])])
 
 
 def interval(values: np.ndarray) -> tuple[float, float, float]:

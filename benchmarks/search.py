@@ -23,10 +23,11 @@ import numpy as np
 import optuna
 from candidates import AdaptiveHalving, ForestSearch, QuantileSearch
 from replay import DmxSearch, Search, simulate
-from replay_statistics import average_ranks, cliques, differences, epochs_to, interval
+from replay_statistics import alike, average_ranks, cliques, differences, epochs_to, interval
 from replay_table import Table, read_tables
 from rich.progress import track
 from rivals import OptunaHyperband, RayAsha
+from table_spaces import DEPTH, MASK
 from tables import HERE
 from worker_check import check
 
@@ -36,7 +37,7 @@ TRIALS = 40
 SHARES = (0.05, 0.1, 0.2, 0.5, 1.0)
 RANDOM = "random"
 TPE = {"name": "tpe", "startup_trials": 10}
-HALVING = {"name": "halving"}
+HALVING, LATE = {"name": "halving"}, {"name": "halving", "min_epochs": 3}
 Maker = Callable[[Table, int], Search]
 
 
@@ -51,12 +52,13 @@ METHODS: dict[str, Maker] = {
     "tpe": dmx(sampler=TPE, pruner="none"),
     "tpe, median": dmx(sampler=TPE, pruner="median"),
     "tpe, halving": dmx(sampler=TPE, pruner=HALVING),
-    "tpe, halving from 3": dmx(sampler=TPE, pruner={"name": "halving", "min_epochs": 3}),
+    "tpe, halving from 3": dmx(sampler=TPE, pruner=LATE),
     "tpe, adaptive halving": dmx(AdaptiveHalving, sampler=TPE),
     "quantiles, median": dmx(QuantileSearch, pruner="median"),
     "quantiles, halving": dmx(QuantileSearch, pruner=HALVING),
     "forest, median": dmx(ForestSearch, pruner="median"),
     "forest, halving": dmx(ForestSearch, pruner=HALVING),
+    "forest, halving from 3": dmx(ForestSearch, pruner=LATE),
     "Optuna: TPE, Hyperband": OptunaHyperband,
     "Ray: OptunaSearch, ASHA": RayAsha,
 }
@@ -111,7 +113,13 @@ def target_of(table: Table, found: Mapping[str, np.ndarray]) -> float:
 def shown(table: Table, found: Mapping[str, np.ndarray]) -> None:
     """Print the regrets by budget, and the epochs to the target."""
     target = target_of(table, found)
-    print(f"\n{table.name}: {len(table.keys)} configurations, {table.seeds} training seeds; target {target:.3f}\n")
+    whole = table.values[np.isfinite(table.values).all((1, 2))]
+    count, diverge = len(table.keys), len(table.keys) - len(whole)
+    print(f"\n{table.name}: {count} configurations, {diverge} diverge, {table.seeds} training seeds,")
+    print(f"target {target:.3f}. Rank correlation of the best until each epoch with the end:")
+    for metric, column in ((DEPTH, 0), (MASK, 1)):
+        print(f"- {metric}: {' '.join(f'{one:.2f}' for one in alike(whole[:, :, column]))}")
+    print()
     print(
         "| search | " + " | ".join(f"regret at {share:.0%}" for share in SHARES) + " | epochs to the target | there |"
     )
