@@ -136,6 +136,7 @@ def write(out: Path, name: str, rows: Mapping[tuple[str, int], Mapping[str, Any]
         columns["seeds"].append(len(own))
         columns["parameters"].append(own[0]["parameters"])
         epochs = [max(1, len(row["epochs"])) for row in own]
+        # NaN: not measured, as where loader processes took a part of the work
         columns["seconds"].append(float(np.nanmean([r["seconds"] / n for r, n in zip(own, epochs, strict=True)])))
         for column, metric in (("depth", DEPTH), ("mask", MASK)):
             columns[column].append([[epoch[metric] for epoch in row["epochs"]] for row in own])

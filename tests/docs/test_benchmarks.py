@@ -157,3 +157,17 @@ def test_a_replay_decides_as_the_worker_does(
     one, both = benchmark("replay_table", monkeypatch).read_tables(tmp_path / "tables")
     check = benchmark("worker_check", monkeypatch).check
     assert check(both if several else one, seed=1, budget=60, sampler="tpe", pruner=pruner)
+
+
+def test_the_statistics_of_replays(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = benchmark("replay_statistics", monkeypatch)
+    good, bad = np.linspace(1, 0, 10)[None].repeat(20, 0), np.ones((20, 10))
+    good = good - np.linspace(0, 0.01, 20)[:, None]
+    assert made.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert made.epochs_to(np.array([[0.5, 0.2, 0.1], [0.5, 0.4, 0.3]]), 0.2).tolist() == [2, np.inf]
+    tables = [{"good": good, "bad": bad, "too": bad}]
+    assert made.average_ranks(tables, 1.0) == {"good": 1, "bad": 2.5, "too": 2.5}
+    pairs = made.differences(tables)
+    assert pairs["good", "bad"][1] < 0.05 < pairs["bad", "too"][1]
+    assert made.cliques({"good": 1, "bad": 2, "too": 3}, pairs) == [["bad", "too"]]
+    assert made.alike(np.array([[1.0, 0.9], [2.0, 0.5], [3.0, 0.1]])).tolist() == pytest.approx([-1, 1])
