@@ -5,21 +5,20 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from dmx.datatools.synth import synth
-from dmx.sweep.design import grid
 from dmx.tracking import Home
 
 ROOT = Path(__file__).parent.parent.parent / "benchmarks"
 SMOKE: dict[str, tuple[str, ...]] = {
     "auto.py": ("--rounds", "1", "--batch", "2"),
-    "curves.py": ("--out", "curves.jsonl"),
     "epoch_from_disk.py": ("--rounds", "1", "--samples", "160", "--side", "32"),
     "large_index.py": ("--samples", "200"),
     "learning_curve.py": ("--data", "data", "--results", "results.jsonl", "--figure", "figure.svg"),
@@ -27,11 +26,12 @@ SMOKE: dict[str, tuple[str, ...]] = {
     "many_runs.py": ("--runs", "6", "--rounds", "1"),
     "outage.py": ("--rounds", "1", "--seconds", "20"),
     "overhead.py": ("--stored", "3", "--trials", "1"),
-    "search.py": ("--table", "curves.jsonl", "--seeds", "1", "--without-ray"),
+    "search.py": ("--folder", "tables", "--seeds", "1", "--workers", "1", "2", "--methods", "tpe, halving"),
     "mends.py": ("--data", "data", "--unseen", "data", "--results", "results.jsonl", "--figure", "figure.svg"),
     "model_comparison.py": ("upsampling", "--data", "data", "--results", "results.jsonl", "--write", "tables.md"),
     "predict.py": ("--photographs", "4", "--photograph", "48x64", "--size", "32x32", "--batch", "2", "--rounds", "1"),
     "startup.py": ("--calls", "1"),
+    "tables.py": ("--only", "rooms", "--seeds", "1", "--out", "tables"),
     "training.py": ("--rounds", "1", "--batch", "2"),
     "workers.py": ("--trials", "2", "--rounds", "1"),
 }
@@ -52,15 +52,30 @@ def write(path: Path, rows: Sequence[object]) -> None:
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 
-def curves(folder: Path, monkeypatch: pytest.MonkeyPatch, missing: int) -> None:
-    """A table of learning curves, of which so many configurations have yet to be trained."""
-    made, rng = benchmark("curves", monkeypatch), np.random.default_rng(0)
-    rows = []
-    for values in grid(made.study(folder)[1].dimensions, {}):
-        depth, mask = np.sort(rng.random(made.EPOCHS))[::-1], np.sort(rng.random(made.EPOCHS))
-        epochs = [{made.DEPTH: float(d), made.MASK: float(m)} for d, m in zip(depth, mask, strict=True)]
-        rows.append({"key": made.key(values), "outcome": "complete", "parameters": 1000, "epochs": epochs})
-    write(folder / "curves.jsonl", rows[missing:])
+def rows(made: ModuleType) -> dict[tuple[str, int], dict[str, Any]]:
+    """Learning curves of every configuration of the table `rooms`; one has diverged."""
+    rng, found = np.random.default_rng(0), {}
+    for place, values in enumerate(made.configurations(made.TASKS["rooms"].study()[1])):
+        length = 2 if place == 5 else made.TASKS["rooms"].epochs
+        depth, mask = np.sort(rng.random(length))[::-1].tolist(), np.sort(rng.random(length)).tolist()
+        epochs = [{made.DEPTH: d, made.MASK: m} for d, m in zip(depth, mask, strict=True)]
+        found[made.key(values), 0] = {"outcome": "complete", "parameters": 1000, "seconds": 9.0, "epochs": epochs}
+    return found
+
+
+def trainings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings for the table `rooms`, of which one is missing."""
+    made = benchmark("tables", monkeypatch)
+    identity = made.facts_of("rooms", made.pictures("rooms", folder / "data", folder / "pictures"))["identity"]
+    (folder / "data" / "tables").mkdir(parents=True)
+    there = [{"key": key, "seed": seed, "identity": identity, **row} for (key, seed), row in rows(made).items()]
+    write(folder / "data" / "tables" / "rooms.jsonl", there[1:])
+
+
+def table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table `rooms`."""
+    made = benchmark("tables", monkeypatch)
+    made.write(folder / "tables", "rooms", rows(made), {"definition": json.dumps(made.TASKS["rooms"].definition())})
 
 
 def comparison(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,8 +108,8 @@ def learning_curve(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 PREPARED = {
-    "curves.py": partial(curves, missing=1),
-    "search.py": partial(curves, missing=0),
+    "search.py": table,
+    "tables.py": trainings,
     "model_comparison.py": comparison,
     "mends.py": mends,
     "learning_curve.py": learning_curve,
@@ -117,14 +132,42 @@ def test_a_benchmark_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     done = subprocess.run(command, capture_output=True, text=True, timeout=800, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
-    if name == "curves.py":
-        made = benchmark("curves", monkeypatch)
-        *_, last = map(json.loads, (tmp_path / "curves.jsonl").read_text().splitlines())
-        assert (last["outcome"], len(last["epochs"])) == ("complete", made.EPOCHS)
+    if name == "tables.py":
+        *_, last = map(json.loads, (tmp_path / "data" / "tables" / "rooms.jsonl").read_text().splitlines())
+        assert (last["outcome"], len(last["epochs"])) == ("complete", 9)
+        assert pq.read_table(tmp_path / "tables" / "rooms.parquet")["seeds"].to_pylist() == [1] * 200
     if name == "model_comparison.py":
-        table = (tmp_path / "tables.md").read_text().splitlines()
-        assert table[2].startswith("| upsampling | parameters |")
-        assert len(table) == 2 + 2 + 5 + 2
+        lines = (tmp_path / "tables.md").read_text().splitlines()
+        assert lines[2].startswith("| upsampling | parameters |")
+        assert len(lines) == 2 + 2 + 5 + 2
     if name in ("mends.py", "learning_curve.py"):
         assert "outcome" not in (tmp_path / "results.jsonl").read_text()
         assert (tmp_path / "figure.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pruner", ["none", "median", "halving"])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_replay_decides_as_the_worker_does(
+    pruner: str, several: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if several and pruner == "median":
+        pytest.skip("it knows one objective")
+    table(tmp_path, monkeypatch)
+    one, both = benchmark("replay_table", monkeypatch).read_tables(tmp_path / "tables")
+    check = benchmark("worker_check", monkeypatch).check
+    assert check(both if several else one, seed=1, budget=60, sampler="tpe", pruner=pruner)
+
+
+def test_the_statistics_of_replays(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = benchmark("replay_statistics", monkeypatch)
+    good, bad = np.linspace(1, 0, 10)[None].repeat(20, 0), np.ones((20, 10))
+    good = good - np.linspace(0, 0.01, 20)[:, None]
+    assert made.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert made.epochs_to(np.array([[0.5, 0.2, 0.1], [0.5, 0.4, 0.3]]), 0.2).tolist() == [2, np.inf]
+    tables = [{"good": good, "bad": bad, "too": bad}]
+    assert made.average_ranks(tables, 1.0) == {"good": 1, "bad": 2.5, "too": 2.5}
+    pairs = made.differences(tables)
+    assert pairs["good", "bad"][1] < 0.05 < pairs["bad", "too"][1]
+    assert made.cliques({"good": 1, "bad": 2, "too": 3}, pairs) == [["bad", "too"]]
+    assert made.alike(np.array([[1.0, 0.9], [2.0, 0.5], [3.0, 0.1]])).tolist() == pytest.approx([-1, 1])
