@@ -51,6 +51,7 @@ METHODS: dict[str, Maker] = {
     "random, halving": dmx(sampler="random", pruner=HALVING),
     "tpe": dmx(sampler=TPE, pruner="none"),
     "tpe, median": dmx(sampler=TPE, pruner="median"),
+    "tpe, median from 3": dmx(sampler=TPE, pruner={"name": "median", "warmup_epochs": 2}),
     "tpe, halving": dmx(sampler=TPE, pruner=HALVING),
     "tpe, halving from 3": dmx(sampler=TPE, pruner=LATE),
     "tpe, adaptive halving": dmx(AdaptiveHalving, sampler=TPE),
@@ -62,7 +63,14 @@ METHODS: dict[str, Maker] = {
     "Optuna: TPE, Hyperband": OptunaHyperband,
     "Ray: OptunaSearch, ASHA": RayAsha,
 }
-FOR_ONE = ("tpe, median", "quantiles, median", "forest, median", "Optuna: TPE, Hyperband", "Ray: OptunaSearch, ASHA")
+FOR_ONE = (
+    "tpe, median",
+    "tpe, median from 3",
+    "quantiles, median",
+    "forest, median",
+    "Optuna: TPE, Hyperband",
+    "Ray: OptunaSearch, ASHA",
+)
 """Methods that know one objective only."""
 
 
