@@ -29,8 +29,7 @@ def test_missing_picture(folder: Path) -> None:
 def test_missing_background(folder: Path) -> None:
     (folder / "background/b.png").unlink()
     assert message(folder) == (
-        f"{folder}/background/b.png: cannot be read (No such file or directory); put the picture there or leave it "
-        "out."
+        f"{folder}/background/b.png: cannot be read (No such file or directory); put the picture there or leave it out."
     )
 
 
