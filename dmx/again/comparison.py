@@ -11,15 +11,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dmx.experiment.run import UNFINISHED
 from dmx.stored import intact
 from dmx.tracking.home import BEST_WEIGHTS, CHECKPOINT
-from dmx.tracking.journal import MetricsLogged, read
+from dmx.tracking.journal import Finished, MetricsLogged, read
 from dmx.training.checkpoint import load_state
 
 Scalars = dict[int, dict[str, float]]
 """Values by step and name."""
-LOAD = "system/"
-"""The names of measurements of the machine begin with it."""
+APART = ("system/", "eval/", "bench/")
+"""Names of what is not of the training begin with one of these: measurements of the machine and of the network."""
 LOSS = "train/loss"
 
 
@@ -82,15 +83,19 @@ class Weights:
 
 
 def scalars(journal: Path) -> Scalars:
-    """All values of a journal but measurements of the machine.
+    """All values of a training's journal, to its end, but measurements of the machine.
+
+    `dmx evaluate` and `dmx bench` append theirs to the journal of a run that has ended.
 
     Raises:
         DataError: The journal is damaged.
     """
     found: Scalars = defaultdict(dict)
     for event, _ in read(journal):
+        if isinstance(event, Finished) and event.outcome not in UNFINISHED:
+            break
         if isinstance(event, MetricsLogged):
-            found[event.step] |= {key: value for key, value in event.values.items() if not key.startswith(LOAD)}
+            found[event.step] |= {key: value for key, value in event.values.items() if not key.startswith(APART)}
     return {step: values for step, values in found.items() if values}
 
 

@@ -110,7 +110,7 @@ def reproduce(origin: Home, run: str, tolerance: float | None, tell: Tell, progr
     """
     record = recorded(origin, run)
     data = data_now(record)
-    last = max(scalars(record.folder / JOURNAL))
+    last = max(scalars(record.folder / JOURNAL), default=record.result.steps)
     for root in places(origin, run):
         with held(root, run):
             if remember(root / BEGUN, beginning(record, data)):
@@ -238,6 +238,8 @@ def judged(
 ) -> tuple[Verdict, str]:
     """The verdict, and the rule that it follows from."""
     journals, weights, same_end = found
+    if not journals.names and not any(weights.values()):
+        return "different", "they have no value and no file of weights in common, so nothing was compared"
     if same_end and journals.parting is None and not any(one and one.differing for one in weights.values()):
         return "identical", "every value and every tensor that both have is equal, bit by bit"
     if not same_end:

@@ -112,6 +112,7 @@ def train(training: Training, code: Code, progress: Progress) -> None:
     log = training.home.root / LOG
     words = [sys.executable, "-P", "-m", "dmx", "train", "--resume", training.record.run]
     with log.open("ab") as file:
+        before = file.tell()  # earlier attempts have said something, too
         process = subprocess.Popen(
             [*words, "--home", str(training.home.root)],
             env=environment(training.record, code),
@@ -126,7 +127,7 @@ def train(training: Training, code: Code, progress: Progress) -> None:
         stop(process)
         raise
     if not training.ended():
-        explain(process.returncode, log)
+        explain(process.returncode, log, before)
 
 
 def environment(record: Recorded, code: Code) -> dict[str, str]:
@@ -189,14 +190,14 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             process.wait(PATIENCE)
 
 
-def explain(code: int, log: Path) -> None:
-    """Raise what keeps the training from its end.
+def explain(code: int, log: Path, start: int) -> None:
+    """Raise what keeps the training from its end, by what it has written to its log from byte `start` on.
 
     Raises:
         UserError: It was refused.
         MachineError: It failed.
     """
-    said = log.read_text(encoding="utf-8", errors="replace")
+    said = log.read_bytes()[start:].decode(errors="replace")
     message = said.rpartition("Error: ")[2].strip() if "Error: " in said else said.strip().rpartition("\n")[2]
     if code == 2:
         raise UserError(f"the second training is refused: {message}")

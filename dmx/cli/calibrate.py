@@ -41,7 +41,7 @@ def calibrate(run: str, data: Path, part: Any, name: str | None, home: Home) -> 
     from dmx.cli.bar import bar
     from dmx.data.layout import read
     from dmx.deliver.calibrate import choose, compare, keep, measure
-    from dmx.experiment.trained import trained
+    from dmx.experiment.trained import calibration_path, trained
 
     network, index = trained(home, run), read(data)
     with bar("looking at pictures") as progress:
@@ -51,6 +51,8 @@ def calibrate(run: str, data: Path, part: Any, name: str | None, home: Home) -> 
     chosen, named = choose(forms), name or slugged(index.name)
     if chosen.name == "none":
         click.echo("\nNothing is kept: no form is better than none by more than chance.")
+        if (earlier := calibration_path(home, run, named)).is_file():
+            click.echo(f"An earlier calibration '{named}' stays in force; to be rid of it, remove {earlier}.")
         return
     path = keep(home, run, named, chosen, {"data": index.fingerprint(), "pictures": len(pictures)})
     fitted = chosen.fitted

@@ -1,10 +1,14 @@
 """`dmx demo`."""
 
+import errno
 import socket
 import subprocess
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from threading import Thread
 
 import click
 
@@ -43,20 +47,47 @@ def demo(
     from dmx.deliver.exported import ExportedNetwork
 
     with tempfile.TemporaryDirectory() as folder:
-        files = {named(one): exported(one, Path(folder), home) for one in dict.fromkeys(networks)}
+        files = {name: exported(one, Path(folder), home) for name, one in named([*dict.fromkeys(networks)]).items()}
         opened = {name: ExportedNetwork(path) for name, path in files.items()}
         page = app(opened, Example(image, background))
         with listening(port) as one:
             address = f"http://{HOST}:{one.getsockname()[1]}"
             click.echo(f"{', '.join(opened)}: {address}\nCtrl-C stops it.")
             if not no_browser:
-                webbrowser.open(address)
+                # in a thread, for a browser in the terminal goes on until it is left
+                Thread(target=webbrowser.open, args=[address], daemon=True).start()
             uvicorn.Server(uvicorn.Config(page, log_level="warning")).run(sockets=[one])
 
 
-def named(network: str) -> str:
-    """The name of a network on the page."""
-    return Path(network).stem if network.endswith(".onnx") else network
+def named(networks: Sequence[str]) -> dict[str, str]:
+    """The networks by the name that each has on the page.
+
+    That is a run's own and a file's without `.onnx`; where others have that as well, a file's folder; else its path.
+    """
+    from dmx.written import place
+
+    files = {one: place(one) for one in networks if is_file(one)}
+    first = {one: files[one].stem if one in files else one for one in networks}
+    taken = Counter(first.values())
+    folders = Counter([*taken, *(folder_of(path) for one, path in files.items() if taken[first[one]] > 1)])
+
+    def name(one: str) -> str:
+        if one not in files or taken[first[one]] == 1:
+            return first[one]
+        folder = folder_of(files[one])
+        return folder if folders[folder] == 1 else one
+
+    return {name(one): one for one in networks}
+
+
+def folder_of(path: Path) -> str:
+    """The name of the folder in which a file is, which may itself be a link."""
+    return path.parent.resolve().name
+
+
+def is_file(network: str) -> bool:
+    """Whether a network is a file; otherwise it is a run."""
+    return network.lower().endswith(".onnx")
 
 
 def exported(network: str, folder: Path, home: Home) -> Path:
@@ -68,7 +99,7 @@ def exported(network: str, folder: Path, home: Home) -> Path:
     from dmx.errors import UserError
     from dmx.written import place
 
-    if network.lower().endswith(".onnx"):
+    if is_file(network):
         return place(network)
     out = folder / f"{network}.onnx"
     click.echo(f"Exporting {network} ...")
@@ -83,10 +114,13 @@ def listening(port: int | None) -> socket.socket:
     """A socket that listens on this machine alone.
 
     Raises:
-        UserError: The port is taken.
+        UserError: The port is taken, or may not be used.
     """
-    from dmx.cli.ui import refuse_taken
+    from dmx.errors import UserError
 
-    if port is not None:
-        refuse_taken(HOST, [port])
-    return socket.create_server((HOST, port or 0))
+    try:
+        return socket.create_server((HOST, port or 0))
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        why = "is taken by another program" if taken else f"cannot be listened on ({error.strerror})"
+        raise UserError(f"port {port} of {HOST} {why}; leave out --port, and a free one is taken.") from error

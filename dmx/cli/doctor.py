@@ -20,14 +20,12 @@ COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
 @click.command()
 @click.option(
     "--data",
-    default="data",
-    show_default=True,
-    type=UserPath(file_okay=False),
-    help="The folder whose data sets are looked at.",
+    type=UserPath(exists=True, file_okay=False),
+    help="The folder whose data sets are looked at.  [data, which need not be there]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 @home_option
-def doctor(data: Path, as_json: bool, home: Home) -> int:
+def doctor(data: Path | None, as_json: bool, home: Home) -> int:
     """Check packages, devices, machine, results and data.
 
     Packages and extras; devices and precisions, each tried by a small network; cores, memory and disk; MLflow's
@@ -36,7 +34,7 @@ def doctor(data: Path, as_json: bool, home: Home) -> int:
     """
     from dmx.cli.bar import bar
 
-    parts = looks(home, data)
+    parts = looks(home, data or Path("data"))
     found: list[Finding] = []
     with bar("looking") as progress:
         for done, look in enumerate(parts):

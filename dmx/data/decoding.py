@@ -127,12 +127,12 @@ def contents(path: Path) -> bytes:
         return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise DataError(f"{path}: cannot be read ({reason}); put the picture there or take its row out.") from error
+        raise DataError(f"{path}: cannot be read ({reason}); put the picture there or leave it out.") from error
 
 
 def damaged(path: Path, size: int) -> DataError:
     """Make the error for a truncated or damaged file."""
-    return DataError(f"{path}: is truncated or damaged ({size} bytes); restore the picture or take its row out.")
+    return DataError(f"{path}: is truncated or damaged ({size} bytes); restore the picture or leave it out.")
 
 
 def _followed(pixels: np.ndarray, said: Header | None, upright: bool) -> Decoded:
@@ -150,17 +150,17 @@ def _whole(path: Path, data: bytes, role: str) -> Header:
     if not data:
         raise damaged(path, 0)
     if found is None or not found.photographs:
-        raise DataError(f"{path}: {refusal(found, role)}; or take its row out.")
+        raise DataError(f"{path}: {refusal(found, role)}; or leave it out.")
     said = header(data)
     if said is None:
         raise damaged(path, len(data))
     if said.too_large:
         raise DataError(
             f"{path}: has {said.width}x{said.height} pixels in {said.channels} channels, more than is read "
-            f"({LARGEST} pixels, {6 * LARGEST} bytes); make it smaller or take its row out."
+            f"({LARGEST} pixels, {6 * LARGEST} bytes); make it smaller or leave it out."
         )
     if said.frames > 1:
-        raise DataError(f"{path}: is animated ({said.frames} frames); save one picture or take its row out.")
+        raise DataError(f"{path}: is animated ({said.frames} frames); save one picture or leave it out.")
     return said
 
 

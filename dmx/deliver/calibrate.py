@@ -22,7 +22,7 @@ from jaxtyping import Float32, Float64
 
 from dmx.compare.difference import Difference
 from dmx.errors import DataError, UserError
-from dmx.experiment.evaluate import Part, check_fits, predictions, select
+from dmx.experiment.evaluate import Part, check_fits, check_precision, predictions, select
 from dmx.experiment.trained import Calibration, Trained, calibration_path
 from dmx.stored import replace_text
 from dmx.tracking.home import Home
@@ -89,7 +89,7 @@ def measure(
             f"{chosen.index.root}: has pictures of {count} group{'' if count == 1 else 's'} (scenes), and calibration "
             f"needs {LEAST_GROUPS}, to judge on those that it was not fitted to; measure more places."
         )
-    found = []
+    network, found = check_precision(network, chosen.index, chosen.ids), []
     for batch, prediction in predictions(network, chosen.index, chosen.ids, progress):
         for i, one in enumerate(batch.ids):
             known = batch.valid[i]

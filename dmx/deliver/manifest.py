@@ -79,9 +79,9 @@ class Manifest:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
+        with suppress(OSError):  # on Windows, where a file that is open stays, and the release removes it
+            (self._path.parent / LOCK).unlink()  # while it is held: after that it may be another process's
         self._lock.release()
-        with suppress(OSError):
-            (self._path.parent / LOCK).unlink()
 
     def add(self, entry: Entry) -> None:
         """Append a picture; once this returns, a killed process does not lose it."""

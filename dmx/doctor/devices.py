@@ -38,11 +38,18 @@ def tried(device: str) -> tuple[dict[str, Any], str]:
     command = [sys.executable, "-P", "-m", "dmx.doctor.trial", device]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return {}, f"gave no answer within {SECONDS:.0f} s"
-    lines = done.stdout.splitlines()
-    found: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    except subprocess.TimeoutExpired as error:
+        return last_told(error.stdout), f"gave no answer within {SECONDS:.0f} s"
+    found = last_told(done.stdout)
     if done.returncode == 0:
         return found, ""
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
     return found, f"its process ended with {done.returncode} ({last})"
+
+
+def last_told(output: str | bytes | None) -> dict[str, Any]:
+    """The last whole line that a trial wrote; bytes and None are from one that was stopped."""
+    text = output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+    whole = text.rpartition("\n")[0].splitlines()
+    found: dict[str, Any] = json.loads(whole[-1]) if whole else {}
+    return found

@@ -31,6 +31,7 @@ def trial(device: str) -> None:
     kind = device.partition(":")[0]
     found: dict[str, Any] = {"name": processor() if kind == "cpu" else kind, "precisions": {}}
     if kind == "cuda":
+        torch.cuda.set_device(device)  # `said` takes the current one
         found["name"] = torch.cuda.get_device_name(device)
     precisions = ("float32", "bfloat16") if kind == "cpu" else ("float32", "bfloat16", "float16")
     for precision in precisions:

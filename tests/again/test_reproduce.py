@@ -16,9 +16,14 @@ import psutil
 import pytest
 import yaml
 
+from dmx.again.code import Code
+from dmx.again.comparison import scalars
 from dmx.again.recorded import recorded
 from dmx.again.reproduction import Found, compared
-from dmx.again.training import Training
+from dmx.again.training import Training, train
+from dmx.errors import MachineError
+from dmx.outcome import Outcome
+from dmx.tracking import RunStart, open_run
 from dmx.tracking.home import Home
 from dmx.training.result import RunResult
 
@@ -104,6 +109,52 @@ def test_where_journals_part_is_said_and_by_how_much(copy: Home, inside: Any, ag
     assert compared(copy, one, farther, 0.03).verdict == "within noise"
     assert compared(copy, one, farther, 0.01).verdict == "different"
     assert compared(copy, one, replace(farther, best=None), 0.03).verdict == "different"
+
+
+def test_what_was_measured_after_the_training_does_not_count(
+    dmx: Run, copy: Home, inside: Any, again: Any, tiny_data: Path
+) -> None:
+    """Of evaluations on its own parts, on other data, and of speed, which is at steps of its own."""
+    before = scalars(copy.run("r") / "journal.jsonl")
+    for part in ("test", "val", "all"):
+        assert dmx("evaluate", "r", tiny_data, "--part", part, "--home", copy.root).code == 0
+    tracker = open_run(copy, "r", RunStart(experiment="", name="r"))
+    tracker.log(99, {"bench/onnx/16x16/batch_1/latency_ms": 1.0})
+    tracker.finish(Outcome.COMPLETE, "")
+    journal = (copy.run("r") / "journal.jsonl").read_text()
+    assert all(name in journal for name in ('"test/', '"eval/', '"bench/'))
+    assert scalars(copy.run("r") / "journal.jsonl") == before
+    assert max(before) == 6
+    found = judged(copy, copy.run("r"), inside.home.root / "reproductions/r-1")
+    assert (found.verdict, found.journals.missing) == ("identical", ())
+
+
+def test_what_has_nothing_in_common_is_not_identical(copy: Home, inside: Any, again: Any, tmp_path: Path) -> None:
+    second = Path(shutil.copytree(inside.home.root / "reproductions/r-1", tmp_path / "second"))
+    for name in ("best.safetensors", "checkpoint.pt"):
+        (second / "runs/r" / name).unlink()
+    journal = second / "runs/r/journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for line in lines:
+        line |= {"values": {f"new/{name}": x for name, x in line["values"].items()}} if "values" in line else {}
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = judged(copy, copy.run("r"), second)
+    assert (found.verdict, found.journals.names) == ("different", 0)
+    assert "nothing was compared" in found.why
+
+
+def test_a_failure_is_explained_by_what_this_training_said(copy: Home, tmp_path: Path) -> None:
+    record, home = recorded(copy, "r"), Home(tmp_path / "second")
+    training = Training(record, home, 6)
+    training.begin(copy)
+    (home.root / "train.log").write_text("Error: of an earlier attempt\n")
+    (tmp_path / "code/dmx").mkdir(parents=True)
+    (tmp_path / "code/dmx/__main__.py").write_text("print('killed by the system'); raise SystemExit(9)")
+    with pytest.raises(MachineError, match=r"ended with exit code 9 \(killed by the system\)"):
+        train(training, Code((str(tmp_path / "code"),), "one that fails"), lambda step, steps: None)
+    (tmp_path / "code/dmx/__main__.py").write_text("raise SystemExit(9)")
+    with pytest.raises(MachineError, match=r"ended with exit code 9 \(without a word\)"):
+        train(training, Code((str(tmp_path / "code"),), "one that is silent"), lambda step, steps: None)
 
 
 def test_other_seeds_say_what_noise_is(copy: Home, inside: Any, again: Any) -> None:

@@ -114,3 +114,37 @@ def test_a_picture_that_cannot_be_read_is_named(page: Page, folder: Path) -> Non
     (folder / "no.png").write_bytes(b"no picture")
     page.set_input_files("#image input[type=file]", folder / "no.png")
     expect(page.locator("#message")).to_have_class("bad")
+
+
+def test_an_answer_that_is_no_json_is_told_plainly(page: Page) -> None:
+    page.route("**/file/npy*", lambda route: route.fulfill(status=500, body="Internal Server Error"))
+    page.locator("figure >> nth=0 >> [data-form=npy]").click()
+    expect(page.locator("#message")).to_have_text("The server failed (500); its terminal says why.")
+
+
+def test_the_cloud_keeps_its_buffers_and_another_angle_moves_the_points_alone(page: Page) -> None:
+    page.evaluate("""() => {
+      window.calls = { createBuffer: 0, bufferData: 0 };
+      for (const name of Object.keys(window.calls)) {
+        const own = WebGLRenderingContext.prototype[name];
+        WebGLRenderingContext.prototype[name] = function (...given) {
+          window.calls[name]++;
+          return own.apply(this, given);
+        };
+      }
+    }""")
+
+    def calls() -> dict[str, int]:
+        return dict(page.evaluate("window.calls"))
+
+    page.check("input[value=cloud]")
+    cloud = page.locator("figure >> nth=0 >> canvas.cloud")
+    assert calls() == {"createBuffer": 4, "bufferData": 4}  # two networks, with places and colours each
+    before = cloud.screenshot()
+    page.locator("#fov").fill("80")
+    assert calls() == {"createBuffer": 4, "bufferData": 6}
+    wide = cloud.screenshot()
+    assert wide != before
+    page.locator("#threshold").fill("100")
+    assert calls() == {"createBuffer": 4, "bufferData": 8}
+    assert cloud.screenshot() != wide

@@ -74,7 +74,7 @@ def test_a_picture_that_cannot_be_read(refused: Run, copied: Any) -> None:
     data, root = copied
     for path in (root / "image").iterdir():
         path.write_bytes(path.read_bytes()[:100])
-    assert "is truncated or damaged (100 bytes); restore the picture or take its row out." in refused(data)
+    assert "is truncated or damaged (100 bytes); restore the picture or leave it out." in refused(data)
 
 
 def test_shapes_that_differ_in_a_quartet(refused: Run, copied: Any) -> None:

@@ -22,22 +22,21 @@ def message(folder: Path) -> str:
 def test_missing_picture(folder: Path) -> None:
     (folder / "image/s0.png").unlink()
     assert message(folder) == (
-        f"{folder}/image/s0.png: cannot be read (No such file or directory); put the picture there or take its row out."
+        f"{folder}/image/s0.png: cannot be read (No such file or directory); put the picture there or leave it out."
     )
 
 
 def test_missing_background(folder: Path) -> None:
     (folder / "background/b.png").unlink()
     assert message(folder) == (
-        f"{folder}/background/b.png: cannot be read (No such file or directory); put the picture there or take its row "
-        "out."
+        f"{folder}/background/b.png: cannot be read (No such file or directory); put the picture there or leave it out."
     )
 
 
 def test_other_kind_of_file(folder: Path) -> None:
     (folder / "image/s0.png").write_text("GIF89a")
     assert message(folder) == (
-        f"{folder}/image/s0.png: is GIF, which is not read; convert it to PNG or JPEG; or take its row out."
+        f"{folder}/image/s0.png: is GIF, which is not read; convert it to PNG or JPEG; or leave it out."
     )
 
 
@@ -47,8 +46,8 @@ def test_truncated_picture(folder: Path, kind: str) -> None:
     data = cv2.imencode(kind, noise)[1].tobytes()
     (folder / "image/s0.png").write_bytes(data[: len(data) * 2 // 3])
     assert message(folder) == (
-        f"{folder}/image/s0.png: is truncated or damaged ({len(data) * 2 // 3} bytes); restore the picture or take its "
-        "row out."
+        f"{folder}/image/s0.png: is truncated or damaged ({len(data) * 2 // 3} bytes); restore the picture or leave it "
+        "out."
     )
 
 

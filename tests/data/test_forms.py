@@ -189,7 +189,7 @@ def test_other_formats_are_named_whatever_the_file_is_called(tmp_path: Path, kin
     Image.fromarray(GREY).convert("RGB").save(tmp_path / name, kind)
     for role, wanted in (("image", "PNG or JPEG"), ("mask", "PNG (8 or 16 bits), NPY or EXR")):
         text = said(tmp_path / name, role)
-        assert f", which is not read; convert it to {wanted}; or take its row out." in text
+        assert f", which is not read; convert it to {wanted}; or leave it out." in text
         assert text.lower().startswith(f"is {'netpbm' if kind == 'PPM' else kind.lower()[:4]}")
 
 
@@ -197,7 +197,7 @@ def test_an_animated_png_is_no_picture(tmp_path: Path) -> None:
     picture = Image.fromarray(GREY)
     picture.save(tmp_path / "a.png", save_all=True, append_images=[picture.rotate(180)])
     for role in ("image", "mask"):
-        assert said(tmp_path / "a.png", role) == "is animated (2 frames); save one picture or take its row out."
+        assert said(tmp_path / "a.png", role) == "is animated (2 frames); save one picture or leave it out."
 
 
 def with_size(data: bytes, side: int) -> bytes:
@@ -220,7 +220,7 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path, kind: str) -> None:
     for role in ("image", "mask", "depth"):
         assert said(tmp_path / "a", role) == (
             "has 60000x60000 pixels in 3 channels, more than is read (100000000 pixels, 600000000 bytes); make it "
-            "smaller or take its row out."
+            "smaller or leave it out."
         )
     (tmp_path / "a").write_bytes(with_size(picture, 9_000))  # as much as nothing that is so short can hold
     for role in ("image", "mask", "depth"):
@@ -244,7 +244,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     with (tmp_path / "huge.png").open("wb") as file:
         file.truncate(LARGEST_FILE + 1)  # takes no room on the disk
-    rest = "; put the picture there or take its row out."
+    rest = "; put the picture there or leave it out."
     expected = {
         "pipe.png": "cannot be read (it is a pipe or a device)" + rest,
         "folder.png": "cannot be read (Is a directory)" + rest,
@@ -253,7 +253,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         "zero\0byte.png": "cannot be read (embedded null byte)" + rest,
         "n" * 300: "cannot be read (File name too long)" + rest,
         "huge.png": f"cannot be read (it has {LARGEST_FILE + 1} bytes, more than {LARGEST_FILE})" + rest,
-        "empty.png": "is truncated or damaged (0 bytes); restore the picture or take its row out.",
+        "empty.png": "is truncated or damaged (0 bytes); restore the picture or leave it out.",
     }
     for name, text in expected.items():
         for role in ("image", "depth"):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 import yaml
@@ -28,7 +29,7 @@ from dmx.config import parse_experiment
 from dmx.data.dataset import QuartetDataset
 from dmx.data.layout import read
 from dmx.deliver.bundle.card import card
-from dmx.deliver.bundle.check import checked
+from dmx.deliver.bundle.check import check_text, checked
 from dmx.deliver.bundle.story import story_of
 from dmx.deliver.export.compare import relative
 from dmx.deliver.exported import ExportedNetwork
@@ -189,6 +190,25 @@ def test_another_run_starts_from_its_weights(made: Path, home: Home, tiny_data: 
         assert torch.equal(tensor, own[f"net.{name}"]), name
 
 
+def elsewhere(folder: Path, where: str) -> None:
+    """Put a tensor that is in another file somewhere into the network."""
+    model = onnx.load(folder / "model.onnx")
+    tensor = onnx.TensorProto(dims=[1], data_type=onnx.TensorProto.UINT8, data_location=onnx.TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="../../../etc/passwd")
+    node = onnx.helper.make_node("Constant", [], ["there"], value=tensor)
+    match where:
+        case "attribute":
+            model.graph.node.append(node)
+        case "subgraph":
+            inner = onnx.helper.make_graph([node], "inner", [], [])
+            model.graph.node.append(onnx.helper.make_node("If", ["yes"], ["it"], then_branch=inner, else_branch=inner))
+        case "function":
+            model.functions.append(onnx.FunctionProto(name="f", domain="d", node=[node]))
+        case "sparse":
+            model.graph.sparse_initializer.append(onnx.SparseTensorProto(values=tensor))
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -204,6 +224,14 @@ def test_another_run_starts_from_its_weights(made: Path, home: Home, tiny_data: 
             lambda folder: (folder / "experiment.yaml").write_text("!!python/object:os.system {}"),
             r"experiment\.yaml",
         ),
+        (lambda folder: (folder / "LICENSE").write_bytes(b"cos\nsystem\n(S'echo hi'\ntR."), r"LICENSE: .*a pickle"),
+        (lambda folder: (folder / "LICENSE").write_bytes(b"cos\nsystem\n(S'echo hi'\ntR"), r"LICENSE: .*a pickle"),
+        (lambda folder: (folder / "LICENSE").write_bytes(b"(S'echo hi'\nios\nsystem\n."), r"LICENSE: .*a pickle"),
+        (lambda folder: (folder / "LICENSE").write_bytes(b"(cos\ngetcwd\no."), r"LICENSE: .*a pickle"),
+        (lambda folder: elsewhere(folder, "attribute"), r"model\.onnx: has tensors in other files"),
+        (lambda folder: elsewhere(folder, "subgraph"), r"model\.onnx: has tensors in other files"),
+        (lambda folder: elsewhere(folder, "function"), r"model\.onnx: has tensors in other files"),
+        (lambda folder: elsewhere(folder, "sparse"), r"model\.onnx: has tensors in other files"),
         (lambda folder: (folder / "README.md").unlink(), r"lacks README\.md"),
         (lambda folder: (folder / "more").mkdir(), r"more: a bundle has no such file"),
         (lambda folder: (folder / "LICENSE").symlink_to("/etc/hostname"), r"LICENSE: a bundle has no such file"),
@@ -303,3 +331,21 @@ def test_what_cannot_be_bundled_is_refused_and_nothing_is_left(home: Home, tmp_p
         invoke(going, "export", "both", tmp_path / "new", "--bundle")
     assert {path.name for path in tmp_path.iterdir()} == {"there", "home"}
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"Copyright (c) 2024".ljust(113) + b".",  # a whole pickle: a text of ord("o") bytes
+        b"Port.",
+        b"copyright\nholders\nReserve all rights.",
+        b"cc-by-4.0\nAttribution\nRedistribution is allowed.",
+        b"it is\nnobody's\n.",
+        b"MIT License\n\nPermission is hereby granted",
+        b"---\nlicense: other\n---\nos\nsystem\n",
+    ],
+)
+def test_texts_that_begin_as_pickles_do_are_texts(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "LICENSE").write_bytes(text)
+    check_text(tmp_path / "LICENSE")

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from dmx.cli import cli
 from dmx.config import parse_experiment
-from dmx.deliver.calibrate import Measured, choose, compare, difference, errors, fit, held_out, measure
+from dmx.deliver.calibrate import Measured, choose, compare, difference, errors, fit, held_out, keep, measure
 from dmx.deliver.exported import ExportedNetwork
 from dmx.errors import UserError
 from dmx.experiment import Tracking, prepare, run
@@ -126,6 +126,19 @@ def test_what_is_kept_is_in_predictions_and_in_exported_files(home: Home, tiny_d
     image = (picture[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
     expected = trained(home, "alone", "here").model(torch.from_numpy(image).permute(2, 0, 1)[None] / 255, None).depth
     assert network([image], None)[0][1] == pytest.approx(expected[0, 0].detach().numpy(), rel=1e-4)
+
+
+def test_an_earlier_calibration_that_stays_in_force_is_named(
+    home: Home, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dmx.deliver.calibrate.choose", lambda forms: forms[0])
+    said = invoke(home, "calibrate", "alone", tiny_data, "--part", "all", "--name", "twice")
+    assert "Nothing is kept" in said
+    assert "stays in force" not in said
+    path = keep(home, "alone", "twice", compare(pictures(1.3, 1.0, 0.02))[1], {})
+    said = invoke(home, "calibrate", "alone", tiny_data, "--part", "all", "--name", "twice")
+    assert f"An earlier calibration 'twice' stays in force; to be rid of it, remove {path}." in said
+    path.unlink()
 
 
 def test_what_cannot_be_calibrated_is_refused_and_nothing_is_kept(home: Home, tiny_data: Path, tmp_path: Path) -> None:

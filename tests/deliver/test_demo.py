@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,10 +21,12 @@ import OpenEXR
 import pytest
 from click.testing import CliRunner
 from helpers.onnx_files import save_exported
+from helpers.serving import wait_until
 
 from dmx.cli import cli
+from dmx.cli.demo import named
 from dmx.deliver.depth_files import POINT
-from dmx.machine import POSIX
+from dmx.machine import POSIX, end_group
 
 SIZE = (24, 36)
 
@@ -138,6 +142,8 @@ def test_what_is_wrong_is_said(address: str) -> None:
     assert "the photograph" in said
     code, said = refused(f"{address}/file/ply?network=relative", {"image": good})
     assert (code, "needs depth in metres" in said) == (422, True)
+    for setting in ("fov=0", "fov=180", "fov=nan", "threshold=-0.1", "threshold=1.1", "threshold=nan"):
+        assert refused(f"{address}/file/ply?network=alone&{setting}", {"image": good})[0] == 422, setting
     assert refused(f"{url}alone", {"image": good}, {"Host": "elsewhere.example"})[0] == 400
 
 
@@ -155,4 +161,32 @@ def test_bad_arguments_are_refused(tmp_path: Path, address: str) -> None:
     taken = address.rpartition(":")[2]
     file = save_exported(tmp_path / "a.onnx", SIZE)
     found = CliRunner().invoke(cli, ["demo", str(file), "--port", taken, "--no-browser"], standalone_mode=False)
-    assert f"port {taken} of 127.0.0.1 is taken" in str(found.exception)
+    assert f"port {taken} of 127.0.0.1 is taken by another program; leave out --port" in str(found.exception)
+
+
+def test_a_browser_in_the_terminal_is_answered_while_it_is_open(tmp_path: Path) -> None:
+    file = save_exported(tmp_path / "a.onnx", SIZE)
+    script = tmp_path / "browser.py"
+    script.write_text(
+        "import sys, time, pathlib, urllib.request\n"
+        "page = urllib.request.urlopen(sys.argv[1], timeout=60).read()\n"
+        f"pathlib.Path({str(tmp_path / 'seen')!r}).write_bytes(page)\n"
+        "time.sleep(3600)\n"
+    )
+    environment = {**os.environ, "BROWSER": shlex.join([sys.executable, str(script), "%s"])}
+    command = [sys.executable, "-m", "dmx", "demo", str(file)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True) as server:
+        try:
+            wait_until(lambda: (tmp_path / "seen").is_file(), 60)
+        finally:
+            end_group(server.pid)
+    assert b"<title>dmx demo</title>" in (tmp_path / "seen").read_bytes()
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert named(["x/rooms.onnx", "run"]) == {"rooms": "x/rooms.onnx", "run": "run"}
+    assert named(["a/model.onnx", "b/model.ONNX"]) == {"a": "a/model.onnx", "b": "b/model.ONNX"}
+    assert named(["a/x/m.onnx", "b/x/m.onnx"]) == {"a/x/m.onnx": "a/x/m.onnx", "b/x/m.onnx": "b/x/m.onnx"}
+    assert named(["m", "a/m.onnx"]) == {"m": "m", "a": "a/m.onnx"}
+    assert named(["a", "a/m.onnx", "b/m.onnx"]) == {"a": "a", "a/m.onnx": "a/m.onnx", "b": "b/m.onnx"}

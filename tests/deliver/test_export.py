@@ -266,11 +266,11 @@ def test_a_program_without_dmx_and_torch_predicts(home: Home, exported: dict[str
     packages_alone(tmp_path / "lib", "numpy", "onnxruntime", "pillow")
     (tmp_path / "program.py").write_text(lines)
     cv2.imwrite(str(tmp_path / "photograph.png"), pictures(1, 50, 71)[0])
-    (tmp_path / "network.onnx").write_bytes(exported["alone"].read_bytes())
+    (tmp_path / "network.onnx").write_bytes(b"an old one in the folder of the photograph")
 
     seen = "import importlib.util as u; print([n for n in ('torch', 'dmx', 'cv2', 'numpy') if u.find_spec(n)])"
     assert isolated(tmp_path / "lib", tmp_path, "-c", seen) == "['numpy']\n"
-    assert "the object takes" in isolated(tmp_path / "lib", tmp_path, "program.py")
+    assert "the object takes" in isolated(tmp_path / "lib", tmp_path, "program.py", str(exported["alone"]))
     depth, mask = np.load(tmp_path / "depth.npy"), cv2.imread(str(tmp_path / "mask.png"), cv2.IMREAD_UNCHANGED)
     network = ExportedNetwork(exported["alone"])
     image = np.asarray(Image.open(tmp_path / "photograph.png").resize((48, 32), Image.Resampling.BOX))

@@ -11,17 +11,20 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from click.testing import CliRunner
 from filelock import FileLock
 from helpers.running import execute
 from packaging.requirements import Requirement
 
 from dmx.cli import cli
-from dmx.doctor.devices import tried
+from dmx.doctor import trial
+from dmx.doctor.devices import devices, tried
 from dmx.doctor.finding import Finding, State
 from dmx.doctor.machine import environment, machine
 from dmx.doctor.packages import packages, unmet
 from dmx.doctor.stores import data_sets, stores
+from dmx.machine import POSIX
 from dmx.tracking import Home
 
 
@@ -116,6 +119,40 @@ def test_the_processor_works_and_a_device_that_is_not_there_is_an_answer() -> No
     assert "its process ended with 1" in failure
 
 
+def test_a_trial_is_of_the_gpu_that_was_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    current = ["cuda:0"]
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: current.append(device))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"the name of {device}")
+    monkeypatch.setattr(trial, "said", lambda kind, precision: f"tried on {current[-1]}")
+    trial.trial("cuda:1")
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["name"] == "the name of cuda:1"
+    assert set(found["precisions"].values()) == {"tried on cuda:1"}
+
+
+@pytest.mark.skipif(not POSIX, reason="a script stands in for Python")
+def test_the_precision_that_hangs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"name": "one", "precisions": {"float32": "works (1 ms a step)", "bfloat16": trial.ENDED}}
+    for name, says in (("whole", json.dumps(told) + "\n"), ("torn", json.dumps(told) + '\n{"name": "on'), ("mute", "")):
+        script = tmp_path / name
+        script.write_text(
+            f"#!{sys.executable}\nimport sys, time\nprint({says!r}, end='', flush=True)\ntime.sleep(60)\n"
+        )
+        script.chmod(0o755)
+        with monkeypatch.context() as patch:
+            patch.setattr("dmx.doctor.devices.SECONDS", 1.0)
+            patch.setattr(sys, "executable", str(script))
+            assert tried("cuda:0") == ({} if name == "mute" else told, "gave no answer within 1 s"), name
+            if name == "whole":
+                patch.setattr(
+                    "dmx.doctor.devices.tried",
+                    lambda device: ({"devices": ["cuda:0"]}, "") if device == "list" else tried(device),
+                )
+                said = states(devices())
+                assert said["cuda:0 (one), bfloat16: gave no answer within 1 s"] == "warning"
+                assert said["cuda:0 (one), float32: works (1 ms a step)"] == "ok"
+
+
 def test_machine_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "4096")
     monkeypatch.chdir(tmp_path)
@@ -128,10 +165,11 @@ def test_machine_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_command_says_it_all_and_its_exit_code_is_1_where_something_is_wrong(home: Home) -> None:
-    given = ["doctor", "--home", str(home.root), "--data", str(home.root / "nothing")]
+    given = ["doctor", "--home", str(home.root), "--data", str(home.runs)]
     found = CliRunner().invoke(cli, given)
     assert found.exit_code == 0, found.output
     assert "Nothing is wrong." in found.output
+    assert f"no data set in {home.runs} yet" in found.output
     for section in ("packages", "devices", "machine", "stores", "data", "environment"):
         assert f"{section}\n" in found.output
     home.mlflow_db.write_bytes(b"no database at all" * 1000)
@@ -140,3 +178,11 @@ def test_the_command_says_it_all_and_its_exit_code_is_1_where_something_is_wrong
     (one,) = [one for one in json.loads(again.stdout) if one["state"] == "wrong"]
     assert one["section"] == "stores"
     assert one["advice"]
+
+
+def test_a_folder_of_data_that_was_named_has_to_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(cli, ["doctor", "--home", "home", "--data", "nosuch"])
+    assert found.exit_code == 2
+    assert "'nosuch' does not exist" in found.output
+    assert "no data set in data yet" in CliRunner().invoke(cli, ["doctor", "--home", "home"]).output  # the default

@@ -216,7 +216,7 @@ def test_a_broken_picture_is_named_without_a_traceback(tiny: Make, tmp_path: Pat
         first(found)
     text = str(caught.value)
     assert text.startswith(f"{root}/mask/")
-    assert text.endswith("is truncated or damaged (0 bytes); restore the picture or take its row out.")
+    assert text.endswith("is truncated or damaged (0 bytes); restore the picture or leave it out.")
     assert "\n" not in text
 
 

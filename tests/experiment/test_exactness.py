@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dmx.cli.train import train
 from dmx.config import parse_experiment
+from dmx.deliver.calibrate import measure
 from dmx.errors import UserError
 from dmx.experiment import Tracking, prepare, run
 from dmx.experiment.evaluate import evaluate
@@ -200,6 +201,8 @@ def test_an_evaluation_is_held_to_the_same(
     with pytest.raises(UserError, match="the precision that run bfloat16 asks for is bfloat16, but in bf") as caught:
         evaluate(trained(home, "bfloat16"), tiny_data, "val", home)
     assert str(caught.value).endswith("more than rounding explains; take another machine or version of torch.")
+    with pytest.raises(UserError, match="the precision that run bfloat16 asks for is bfloat16, but in bf"):
+        measure(trained(home, "bfloat16"), tiny_data, "all", home, lambda done, total: None)
     monkeypatch.setattr(sys.modules["dmx.experiment.trained"], "resolve_device", low)
     found = evaluate(trained(home, "auto"), tiny_data, "val", home)
     assert record(found)["execution"]["precision_refused"] == "bfloat16: wrong in first (Crooked)"

@@ -2,9 +2,13 @@
 
 import hashlib
 import json
+import math
+import pickletools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,6 +19,12 @@ from dmx.foreign.extra import extra
 
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 """A line of SHA256SUMS."""
+FINDS, NAMES = ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"), ("GLOBAL", "INST")
+"""Instructions of a pickle that find something by its name, which those in `NAMES` have in them."""
+NAME = re.compile(r"[^\W\d][\w.]* [^\W\d][\w.]*")
+"""A module's and a thing's name; a sentence that begins with c or i is none."""
+CALLS = {"INST": 1, "OBJ": 2, "REDUCE": 2, "NEWOBJ": 2, "NEWOBJ_EX": 2, "BUILD": 2}
+"""Instructions that call what was found, with the number of others without which they fail."""
 PICKLE = "it may be a pickle, which can run code when it is loaded"
 
 
@@ -96,8 +106,18 @@ def check_network(path: Path) -> None:
     onnx = extra("onnx")
     model = onnx.load(str(path), load_external_data=False)
     Facts.read({entry.key: entry.value for entry in model.metadata_props}, path)
-    if any(onnx.external_data_helper.uses_external_data(tensor) for tensor in model.graph.initializer):
+    if any(tensor.external_data or tensor.data_location == tensor.EXTERNAL for tensor in tensors(onnx, model)):
         raise DataError(f"{path}: has tensors in other files; export the run again.")
+
+
+def tensors(onnx: Any, message: Any) -> Iterator[Any]:
+    """All tensors in a part of an ONNX file: of graphs, of attributes, of graphs in attributes, of functions."""
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for one in [value] if hasattr(value, "ListFields") else value:
+                if isinstance(one, onnx.TensorProto):
+                    yield one
+                yield from tensors(onnx, one)
 
 
 def check_weights(path: Path) -> None:
@@ -119,13 +139,30 @@ def check_yaml(path: Path) -> None:
 
 
 def check_text(path: Path) -> None:
-    """Check that a file is text.
+    """Check that a file is text, and none that is a pickle as well, as those of protocol 0 are.
 
     Raises:
         ValueError: It is not.
     """
-    if "\0" in path.read_text(encoding="utf-8"):
+    data = path.read_bytes()
+    if "\0" in data.decode():
         raise ValueError("has zero bytes")
+    if calls(data):
+        raise ValueError("has a call of a function, once it is read as a pickle")
+
+
+def calls(data: bytes) -> bool:
+    """Whether data, read as a pickle, finds something by its name and calls it.
+
+    A pickle need not be whole for that, and some licences are whole pickles of a text: `C` begins 256 bytes at most.
+    """
+    found = False
+    with suppress(ValueError):  # where it is no pickle any more
+        for before, (code, argument, _) in enumerate(pickletools.genops(data)):
+            found = found or code.name in FINDS or (code.name in NAMES and NAME.fullmatch(str(argument)) is not None)
+            if found and before >= CALLS.get(code.name, math.inf):
+                return True
+    return False
 
 
 KINDS: Mapping[str, Callable[[Path], None]] = {

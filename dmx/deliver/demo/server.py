@@ -7,11 +7,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
-from fastapi import FastAPI, HTTPException, Response
+from fastapi import FastAPI, HTTPException, Query, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
@@ -30,6 +30,8 @@ LARGEST = 64 * 2**20
 SHOWN = 1024
 """The longer side of the maps that the page shows, at most; files have the photograph's own size."""
 Form = Literal["mask", "cutout"] | DepthFormat
+Share = Annotated[float, Query(ge=0, le=1)]
+Angle = Annotated[float, Query(ge=1, lt=180)]
 
 
 class Pictures(BaseModel):
@@ -83,7 +85,7 @@ def app(networks: Mapping[str, ExportedNetwork], example: Example) -> FastAPI:
         }
 
     @made.post("/file/{form}")
-    def file(form: Form, network: str, pictures: Pictures, threshold: float = 0.5, fov: float = FOV) -> Response:
+    def file(form: Form, network: str, pictures: Pictures, threshold: Share = 0.5, fov: Angle = FOV) -> Response:
         one = known(networks, network)
         image, maps = predicted(one, pictures)
         if form == "ply" and not one.facts.unit:

@@ -191,7 +191,7 @@ def test_a_background_that_is_missing_is_told_once(sound: Path, tmp_path: Path) 
     (tmp_path / "bad/background/room00002.png").unlink()
     (found,) = check(read(tmp_path / "bad"), workers=1).findings
     assert (found.sample, found.kind, found.affected) == ("000008", "missing", 4)
-    assert found.text == "cannot be read (No such file or directory); put the picture there or take its row out."
+    assert found.text == "cannot be read (No such file or directory); put the picture there or leave it out."
 
 
 def test_the_report_as_json_and_as_a_picture(sound: Path, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_the_report_as_json_and_as_a_picture(sound: Path, tmp_path: Path) -> Non
         "role": "depth",
         "file": "depth/000001.png",
         "kind": "missing",
-        "text": "cannot be read (No such file or directory); put the picture there or take its row out.",
+        "text": "cannot be read (No such file or directory); put the picture there or leave it out.",
         "weight": 0.0,
         "affected": 1,
         "figures": {},

@@ -64,7 +64,7 @@ def test_the_texts(tmp_path: Path) -> None:
     rest = "restore the picture or take the sample out of samples.csv"
     assert file_fault(file, "image") == (
         "missing",
-        "cannot be read (No such file or directory); put the picture there or take its row out.",
+        "cannot be read (No such file or directory); put the picture there or leave it out.",
     )
     file.write_bytes(b"")
     assert file_fault(file, "image") == ("empty-file", f"has no byte; {rest}")

@@ -222,7 +222,7 @@ def test_folders_that_do_not_serve_are_named(
     cv2.imwrite(str(cutouts / "rgb.png"), np.zeros((4, 4, 4), np.uint8))
     expect("rgb.png: nothing in it is more than half opaque")
     (cutouts / "rgb.png").write_bytes(b"x")
-    expect("rgb.png: is of a format that is not known; convert it to PNG or JPEG; or take its row out")
+    expect("rgb.png: is of a format that is not known; convert it to PNG or JPEG; or leave it out")
     for path in [*cutouts.glob("fg[2-9].png"), cutouts / "rgb.png"]:
         path.unlink()
     expect("2 samples to divide, but test, val and train need one each; add data")

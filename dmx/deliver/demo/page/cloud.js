@@ -21,6 +21,7 @@ export class Cloud {
     if (!this.gl) return say("This browser has no WebGL, which the cloud of points needs.", true);
     [this.turn, this.tilt, this.distance, this.fingers] = [0.35, 0.15, 1.2, new Map()];
     this.program = this.compile();
+    this.buffers = { place: this.gl.createBuffer(), colour: this.gl.createBuffer() };
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
       this.fingers.set(event.pointerId, event);
@@ -48,30 +49,42 @@ export class Cloud {
     return program;
   }
 
-  load({ width, height, depth, pixels, mask }, fov, threshold) {
+  // Shows one result, always the same; computes again what the settings have changed.
+  load(one, fov, threshold) {
     if (!this.gl) return;
-    const { gl } = this, focal = Math.min(width, height) / 2 / Math.tan((fov * Math.PI) / 360);
-    const far = depth.slice().sort()[Math.floor(0.98 * (depth.length - 1))] || 1;
-    const places = new Float32Array(3 * depth.length), colours = new Uint8Array(3 * depth.length);
+    if (fov !== this.fov) this.fill("place", this.places(one, fov), this.gl.FLOAT, false);
+    if (threshold !== this.threshold) this.fill("colour", this.colours(one, threshold), this.gl.UNSIGNED_BYTE, true);
+    [this.fov, this.threshold, this.count] = [fov, threshold, one.depth.length];
+    this.draw();
+  }
+
+  places({ width, height, depth }, fov) {
+    const focal = Math.min(width, height) / 2 / Math.tan((fov * Math.PI) / 360);
+    this.far ??= depth.slice().sort()[Math.floor(0.98 * (depth.length - 1))] || 1;
+    const places = new Float32Array(3 * depth.length);
     for (let i = 0; i < depth.length; i++) {
-      const z = depth[i] / far;
+      const z = depth[i] / this.far;
       places[3 * i] = ((i % width) + 0.5 - width / 2) / focal * z;
       places[3 * i + 1] = (Math.floor(i / width) + 0.5 - height / 2) / focal * z;
       places[3 * i + 2] = z - 0.6;
+    }
+    return places;
+  }
+
+  colours({ pixels, mask }, threshold) {
+    const colours = new Uint8Array(3 * mask.length);
+    for (let i = 0; i < mask.length; i++) {
       const object = mask[i] >= threshold;
       for (let c = 0; c < 3; c++) colours[3 * i + c] = pixels[4 * i + c] * (object ? 1 : 0.75);
       if (object) colours[3 * i] = Math.min(255, colours[3 * i] + 60);
     }
-    this.count = depth.length;
-    this.attribute("place", places, gl.FLOAT, false);
-    this.attribute("colour", colours, gl.UNSIGNED_BYTE, true);
-    this.draw();
+    return colours;
   }
 
-  attribute(name, data, type, normalised) {
+  fill(name, data, type, normalised) {
     const { gl } = this, at = gl.getAttribLocation(this.program, name);
-    gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
-    gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[name]);
+    gl.bufferData(gl.ARRAY_BUFFER, data, gl.DYNAMIC_DRAW);
     gl.enableVertexAttribArray(at);
     gl.vertexAttribPointer(at, 3, type, normalised, 0, 0);
   }

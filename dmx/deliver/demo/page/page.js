@@ -87,7 +87,9 @@ async function ask(path, network, parameters = {}) {
   const headers = { "Content-Type": "application/json" };
   const answer = await fetch(`${path}?${query}`, { method: "POST", headers, body: JSON.stringify(body) });
   if (answer.ok) return answer;
-  const { detail } = await answer.json();
+  const { detail } = await answer.json().catch(() => {
+    throw new Error(`The server failed (${answer.status}); its terminal says why.`);
+  });
   throw new Error(typeof detail === "string" ? detail : "the pictures are too large, or no pictures.");
 }
 
