@@ -137,12 +137,12 @@ def show(found: "Comparison") -> None:
             cells.append(reference_cell(found, row["metric"]))
         table.add_row(row["metric"], *cells)
     console.print(table, highlight=False)
-    places = Table(title="Configurations", title_justify="left", title_style="bold", box=None)
-    for column in ("place", *(candidate.name for candidate in found.candidates)):
-        places.add_column(column)
+    settings = Table(title="Configurations", title_justify="left", title_style="bold", box=None)
+    for column in ("setting", *(candidate.name for candidate in found.candidates)):
+        settings.add_column(column)
     for path, values in found.changed.items():
-        places.add_row(path, *map(str, values))
-    console.print(places, highlight=False)
+        settings.add_row(path, *map(str, values))
+    console.print(settings, highlight=False)
     console.print(found.message, highlight=False)
 
 

@@ -135,14 +135,17 @@ def of_others(name: str, data: Path, part: Any, home: Home, given: dict[str, Any
     from dmx.report.evaluation import evaluation_page
 
     like, size = given.pop("like"), given.pop("size")
+    asked = None if size is None else height_width(size)
+    which = click.UsageError("give either --like RUN or --size HxW: at which size predictions meet the truth.")
+    if like and size:
+        raise which
     network = open_network(name, Settings(**given))
     if like is None and size is None and network.origin and home.run(network.origin).is_dir():
         like = network.origin
     config = None if like is None else config_of(home, like)
-    own = network.size if size is None else height_width(size)
-    sides = own if config is None else config.stages[-1].height_width
-    if sides is None or (like and size):
-        raise click.UsageError("give either --like RUN or --size HxW: at which size predictions meet the truth.")
+    sides = asked or network.size if config is None else config.stages[-1].height_width
+    if sides is None:
+        raise which
     chosen = select(data, part, home, like, SplitConfig() if config is None else config.data.split)
     with bar("looking at pictures") as progress:
         found = evaluate_external(network, chosen, sides, progress)

@@ -84,9 +84,9 @@ def values(found: Comparison) -> Markup:
 
 
 def differing(found: Comparison) -> Markup:
-    """Render the places in which the configurations differ."""
+    """Render the settings in which the configurations differ."""
     rows = [(path, *map(shown, row)) for path, row in found.changed.items()]
-    return table(("place", *(one.name for one in found.candidates)), rows)
+    return table(("setting", *(one.name for one in found.candidates)), rows)
 
 
 def pictures(pairs: Mapping[str, Sequence[Pair]], metric: str, why_none: str) -> Markup:

@@ -39,7 +39,7 @@ def searched(study: StudyData) -> Markup:
         ),
         text(_time(study)),
         text(f"{count(len(varied), 'place')} of the experiment varied:"),
-        table(("place", "tried", "drawn in"), [_place(axis) for axis in varied], numbers=(2,)),
+        table(("setting", "tried", "drawn in"), [_place(axis) for axis in varied], numbers=(2,)),
     ]
     if fixed:
         held = ", ".join(f"{axis.path} = {axis.choices[0]}" for axis in fixed)

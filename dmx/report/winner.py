@@ -23,11 +23,11 @@ def winner(study: StudyData) -> Markup:
     best = complete[0]
     parts = [_named(study, best), *_lead(study, complete), *_seeds(study), _champion(study)]
     rows = [(path, shown(value)) for path, value in best.asked.params.items()]
-    parts += [text("What the search chose for it:"), table(("place", "value"), rows)]
+    parts += [text("What the search chose for it:"), table(("setting", "value"), rows)]
     if best.entry:
         whole = [(key, shown(value)) for key, value in best.entry.record["params"].items()]
         summary = tag("summary", f"The whole configuration ({len(whole)} values)")
-        parts.append(tag("details", summary, table(("place", "value"), whole)))
+        parts.append(tag("details", summary, table(("setting", "value"), whole)))
     return join(*parts)
 
 
@@ -54,7 +54,7 @@ def _front(study: StudyData) -> Markup:
     chosen = [(path, *(shown(trial.asked.params.get(path, "–")) for trial in best)) for path in paths]
     parts += [
         text("What the search chose for them:"),
-        table(("place", *runs), chosen),
+        table(("setting", *runs), chosen),
         *_seeds(study),
         _champion(study),
     ]

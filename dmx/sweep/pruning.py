@@ -97,7 +97,7 @@ def explain_trial(trials: Sequence[FrozenTrial], number: int, config: StudyConfi
         there = [t.intermediate_values[epoch] for t in trials if epoch in t.intermediate_values]
         ahead = sum(better(other, than=value) for other in there)
         median = statistics.median(there)
-        yield f"  epoch {epoch}: {metric} {value:.4g}, place {ahead + 1} of {len(there)} there (median {median:.4g})"
+        yield f"  epoch {epoch}: {metric} {value:.4g}, rank {ahead + 1} of {len(there)} there (median {median:.4g})"
     for _, taken in sorted(decisions_of(trial.user_attrs).items()):
         yield from (f"  {describe(decision)}" for decision in taken)
     if trial.values and trial.state is TrialState.COMPLETE:

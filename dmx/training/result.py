@@ -79,7 +79,7 @@ class TrainerState:
 def no_value_message(metrics: Sequence[str], epochs: int) -> str:
     """The message that no epoch had a value of the required metrics.
 
-    >>> without_value(["val/mask/iou_pooled"], 3)
+    >>> no_value_message(["val/mask/iou_pooled"], 3)
     'val/mask/iou_pooled had a value in none of 3 epochs'
     """
     named = [*dict.fromkeys(metrics)]

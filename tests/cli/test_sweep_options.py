@@ -51,7 +51,7 @@ def test_explain_tells_what_became_of_a_trial(dmx: Run, tmp_path: Path, study: d
     assert said.code == 0
     lines = said.out[said.out.index("trial 0: complete\n") :].splitlines()  # behind what the sweep said
     assert "  optimizer = adamw (given, not drawn)" in lines
-    assert any(line.startswith("  epoch 2: val/depth/rmse_pooled") and "place" in line for line in lines)
+    assert any(line.startswith("  epoch 2: val/depth/rmse_pooled") and "rank" in line for line in lines)
     assert lines[-1].startswith("  at its best epoch: val/depth/rmse_pooled")
     refused = dmx("explain", "tiny", 7, "--home", tmp_path)
     assert (refused.code, refused.err) == (2, "Error: study 'tiny' has no trial 7; its trials are 0 to 2.\n")

@@ -204,7 +204,7 @@ def test_what_is_wrong_is_said(made: tuple[Path, str, str], tiny_data: Path, tmp
     home, metric, near = made
     path = save(tmp_path / "n.onnx")
     for words, message in (
-        ([path, tiny_data], "give either --like RUN or --size HxW"),
+        ([path, tiny_data, "--predicts", "metric"], "give either --like RUN or --size HxW"),
         ([path, tiny_data, "--like", "own", "--size", "16"], "give either --like RUN or --size HxW"),
         ([path, tiny_data, "--size", "4"], "must be a side or HEIGHTxWIDTH"),
         (["own", tiny_data, "--predicts", "metric"], "--predicts is for FILE.onnx or hf:FOLDER, not for a run"),

@@ -148,12 +148,10 @@ def test_the_card_of_another_size_claims_nothing_for_the_file(made: Path, home: 
 def test_the_card_of_a_run_that_started_from_another_says_what_both_saw(
     made: Path, home: Home, tiny_data: Path
 ) -> None:
-    prepared = prepare(parse_experiment(experiment(tiny_data, name="second", start="both"), "second"), home)
-    run(prepared, home, "second", Tracking("tests", {"dmx.role": "run"}, stores=False))
+    config = parse_experiment(experiment(tiny_data, name="second", start="both"), "second")
+    run(prepare(config, home), home, "second", Tracking("tests", {"dmx.role": "run"}, stores=False))
     text = card(story_of(home, trained(home, "second")), ExportedNetwork(made / "model.onnx").facts)
-    assert (
-        f"all weights of the run 'both', learnt from '{read(tiny_data).name}', whose licence is given as: CC0" in text
-    )
+    assert f"weights of the run 'both', learnt from '{read(tiny_data).name}', whose licence is given as: CC0" in text
     assert "alone" not in text.split("## Limits")[1].split("##")[0]
 
 
