@@ -139,10 +139,10 @@ def of_others(name: str, data: Path, part: Any, home: Home, given: dict[str, Any
     which = click.UsageError("give either --like RUN or --size HxW: at which size predictions meet the truth.")
     if like and size:
         raise which
-    network = open_network(name, Settings(**given))
-    if like is None and size is None and network.origin and home.run(network.origin).is_dir():
-        like = network.origin
     config = None if like is None else config_of(home, like)
+    network = open_network(name, Settings(**given))
+    if config is None and size is None and network.origin and home.run(network.origin).is_dir():
+        like, config = network.origin, config_of(home, network.origin)
     sides = asked or network.size if config is None else config.stages[-1].height_width
     if sides is None:
         raise which

@@ -159,7 +159,9 @@ def check_file(path: Path) -> None:
             f"{path}: is a file of torch, which can run its author's code when it is loaded (torch.export unpickles); "
             "convert it by `torch.onnx.export` and name the .onnx file."
         )
-    if path.suffix.lower() != ".onnx" or not path.is_file():
+    if path.suffix.lower() == ".onnx" and not path.is_file():
+        raise UserError(f"{path}: is not there; name an .onnx file that is there.")
+    if path.suffix.lower() != ".onnx":
         raise UserError(
             f"{path}: is no model of depth; name an .onnx file that is there, or `hf:` and a folder or name of Hugging "
             "Face's."

@@ -215,7 +215,7 @@ def test_what_is_wrong_is_said(made: tuple[Path, str, str], tiny_data: Path, tmp
     for words, message in (
         ([path, tiny_data, "--like", "won"], "there is no run 'won'"),
         ([path, tiny_data, "--like", "own"], "does not say what the depth is"),
-        ([tmp_path / "m.onnx", tiny_data, "--like", "own"], "m.onnx: is no model of depth"),
+        ([tmp_path / "m.onnx", tiny_data, "--like", "own"], "m.onnx: is not there"),
     ):
         assert message in str(evaluated(home, *words).exception)
     assert not [*(home / "runs").glob("n-*")]

@@ -243,7 +243,7 @@ def test_a_machine_is_busy_where_others_take_cores_that_are_needed() -> None:
     ("arguments", "message"),
     [
         (("absent",), "there is no run 'absent'"),
-        (("absent.onnx",), "absent.onnx: is no model of depth; name an .onnx file that is there"),
+        (("absent.onnx",), "absent.onnx: is not there; name an .onnx file that is there"),
         (("weights.pt2",), "weights.pt2: is a file of torch, which can run its author's code when it is loaded"),
         (("both", "--batch", "1,0"), "must be numbers from 1 to 1024"),
         (("both", "--batch", "1,,2"), "must be numbers from 1 to 1024"),

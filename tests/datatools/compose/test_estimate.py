@@ -67,7 +67,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     for suffix in ("pt2", "pt"):
         with pytest.raises(UserError, match=r"can run its author's code .*; convert it by `torch.onnx.export`"):
             open_model(str(tmp_path / f"model.{suffix}"))
-    with pytest.raises(UserError, match=r"nowhere.onnx: is no model of depth; name an .onnx file that is there"):
+    with pytest.raises(UserError, match=r"nowhere.onnx: is not there; name an .onnx file that is there"):
         open_model(str(tmp_path / "nowhere.onnx"))
     (tmp_path / "bad.onnx").write_bytes(b"x")
     with pytest.raises(DataError, match=r"bad.onnx: cannot be read as ONNX .*; export it again"):
