@@ -43,7 +43,7 @@ def remaining(e: Float64[Tensor, "N"], by: Float[Tensor, "N"]) -> Curve:
     """The RMSE without the fraction f of the pixels with the greatest `by`, over the RMSE of all, for each f."""
     kept = e[by.argsort(stable=True)].square().cumsum(0)
     count = len(e) - (torch.from_numpy(LEFT_OUT) * len(e)).long()
-    mean = kept[count.to(kept.device) - 1].cpu() / count
+    mean = kept[count - 1] / count
     curve: Curve = (mean / mean[0]).sqrt().numpy()
     return curve
 
@@ -62,13 +62,14 @@ class Uncertainty:
 
     def take(self, prediction: Prediction, mask_spread: Planes, depth_spread: Planes, batch: Batch) -> None:
         """Add a batch with its prediction and the standard deviations of mask and depth."""
-        e = prediction.depth.double() - batch.depth.double()
-        self._sort("depth", e, depth_spread, batch.valid)
-        self._sort("mask", prediction.mask_logits.double().sigmoid() - batch.mask, mask_spread, batch.mask_valid)
-        e, s = e[batch.valid], depth_spread[batch.valid].double()
-        within = e.abs() <= Z.to(e.device)[:, None] * s
-        self._within += within.sum(1).cpu()
-        self._sums += torch.stack([e.square().sum(), s.square().sum(), torch.tensor(len(e)).to(e)]).cpu()
+        batch = batch.to(torch.device("cpu"))  # MPS has no float64
+        depth, logits, s = (one.cpu().double() for one in (prediction.depth, prediction.mask_logits, depth_spread))
+        e = depth - batch.depth
+        self._sort("depth", e, s, batch.valid)
+        self._sort("mask", logits.sigmoid() - batch.mask, mask_spread.cpu(), batch.mask_valid)
+        e, s = e[batch.valid], s[batch.valid]
+        self._within += (e.abs() <= Z[:, None] * s).sum(1)
+        self._sums += torch.stack([e.square().sum(), s.square().sum(), torch.tensor(len(e)).to(e)])
 
     def _sort(self, task: str, e: Float64[Tensor, "B 1 H W"], s: Planes, valid: Bool[Tensor, "B 1 H W"]) -> None:
         for error, spread, known in zip(e, s, valid, strict=True):
