@@ -9,6 +9,7 @@ from dmx.cli.options import home as home_option
 from dmx.tracking.home import CHAMPION_PICTURE, Home
 
 if TYPE_CHECKING:
+    from dmx.compare.race import Finalist
     from dmx.results.ranking import Entry
 
 
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 @click.option("--pick", metavar="METRIC|knee", help="Of several objectives, the one that decides. [bounds, knee]")
 @home_option
 def train_best(study: str, pick: str | None, home: Home) -> int | None:
-    """Retrain a study's best trial and register the champion.
+    """Retrain a study's best trials and register the champion.
 
-    The best trial's configuration is trained at the study's full budget with each of the study's seeds. The seed that
-    is best on validation becomes the champion; test is read for it alone, once. Where the champion changes, what was
-    read for the earlier one stays on record, and for which networks test was read is said.
+    The configurations of the study's finalists, its best trials, are trained at its full budget with one of its seeds
+    after another; from the second seed on, those that are clearly worse are out. Of the one that is best over its seeds
+    the seed that is best on validation becomes the champion; test is read for it alone, once. Where the champion
+    changes, what was read for the earlier one stays on record, and for which networks test was read is said.
     """
     from dmx.cli.table import show, tell_standings
     from dmx.cli.watch import Watch
@@ -48,6 +50,7 @@ def train_best(study: str, pick: str | None, home: Home) -> int | None:
         test = (report.test or {}).get(name.replace("val/", "test/", 1))
         shown = "-" if test is None else f"{test:.4f}"
         click.echo(f"  {name.removeprefix('val/'):32} {mean:10.4f} ± {deviation:.4f}   test {shown}")
+    tell_finalists(report.finalists, report.trials)
     goals = [goal.metric for goal in config.goals]
     tell_standings(references, report.seeds[0], goals)
     tell_gain(home, study, report.seeds[0], goals)
@@ -58,6 +61,19 @@ def train_best(study: str, pick: str | None, home: Home) -> int | None:
     version = register(home, report.prepared, report.champion, report.study, report.trial)
     click.echo(f"\nRegistered {report.champion} as models:/{study}@{ALIAS} (version {version}).")
     return None
+
+
+def tell_finalists(finalists: "Sequence[Finalist]", trials: int) -> None:
+    """Print the means of the finalists over their seeds, and how sure the choice is."""
+    from dmx.compare.race import certainty, compared
+
+    if len(finalists) < 2:
+        return
+    click.echo(f"\n{len(finalists)} of {trials} complete trials were trained anew; mean over seeds:")
+    for one in finalists:
+        values, seeds = ", ".join(f"{value:.4g}" for value in one.values), f"{one.seeds} seed" + "s" * (one.seeds > 1)
+        click.echo(f"  {one.trial}: {values} ({seeds})" + (f": {compared(one)}" if one.differences else ""))
+    click.echo(certainty(finalists))
 
 
 def tell_gain(home: Home, study: str, champion: "Entry", goals: Sequence[str]) -> None:

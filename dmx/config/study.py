@@ -43,7 +43,10 @@ class LimitsConfig(Frozen):
 
 
 class TrainBestConfig(Frozen):
-    """What `dmx train-best` does with the best trial's configuration."""
+    """What `dmx train-best` does with the configurations of the best trials."""
+
+    finalists: Count = 2
+    """How many of the best trials are retrained; from the second seed on, what is clearly worse is out."""
 
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], NotEmpty, AfterValidator(all_differ)] = (
         0,

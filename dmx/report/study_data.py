@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dmx.compare.race import Finalist, standings
 from dmx.config import StudyConfig
 from dmx.errors import UserError
 from dmx.outcome import Outcome
@@ -56,8 +57,9 @@ class StudyData:
         ranked: Stored results, best first.
         seeds: Runs of `dmx train-best` with the winner's configuration, best first; with several objectives the winner
             is the trial that it took.
+        finalists: All trials that were trained anew, the best over its seeds first.
         others: Number of `dmx train-best` runs of other trials.
-        champion: The chosen run, if it is one of `seeds`, and its metrics on test.
+        champion: The chosen run, if its trial is one of the finalists, and its metrics on test.
         axes: The parameters that varied.
         importances: Parameter importances for each objective.
     """
@@ -68,6 +70,7 @@ class StudyData:
     trials: tuple[Trial, ...]
     ranked: tuple[Entry, ...]
     seeds: tuple[Entry, ...]
+    finalists: tuple[Finalist, ...]
     others: int
     champion: tuple[str, Mapping[str, float | None]] | None
     axes: tuple[Axis, ...]
@@ -127,6 +130,7 @@ def gather(config: StudyConfig, study: Study, home: Home) -> StudyData:
     retrained = results(home, config.name, role="best")
     winner = winner_of(together, directions(study), retrained, read_chosen(home.study(config.name) / CHAMPION))
     seeds = rank([entry for entry in retrained if winner and same_but_seed(entry.record, winner.record)])
+    anew = seeds_by_trial(together, retrained)
     return StudyData(
         config=config,
         home=home,
@@ -134,8 +138,9 @@ def gather(config: StudyConfig, study: Study, home: Home) -> StudyData:
         trials=together,
         ranked=tuple(ranked),
         seeds=tuple(seeds),
+        finalists=tuple(standings(home, anew, config.goals)),
         others=len(retrained) - len(seeds),
-        champion=_champion(home.study(config.name) / CHAMPION, {entry.run for entry in seeds}),
+        champion=_champion(home.study(config.name) / CHAMPION, {entry.run for runs in anew.values() for entry in runs}),
         axes=axes(study),
         importances=tuple(importances(study, i) for i in range(len(study.directions))),
     )
@@ -169,7 +174,16 @@ def winner_of(
     return best[0].entry if best else None
 
 
+def seeds_by_trial(trials: Sequence[Trial], retrained: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """The retrained runs of each complete trial that has any."""
+    found = {
+        trial.run: [one for one in retrained if same_but_seed(one.record, trial.record)]
+        for trial in (trial.entry for trial in trials if trial.complete and trial.entry)
+    }
+    return {run: seeds for run, seeds in found.items() if seeds}
+
+
 def _champion(path: Path, seeds: set[str]) -> tuple[str, Mapping[str, float | None]] | None:
-    """Return the run that `train-best` chose, if it is among `seeds`."""
+    """Return the run that `train-best` chose, if it is among these."""
     stored = read_chosen(path)
     return (stored.champion, stored.test or {}) if stored is not None and stored.champion in seeds else None

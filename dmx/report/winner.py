@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from dmx.compare.difference import quantile
 from dmx.compare.leads import CHOSEN, leads
+from dmx.compare.race import certainty, compared
 from dmx.report.html import count, join, number, shown, table, tag, text
 from dmx.report.study_data import StudyData, Trial
 from dmx.report.summary import TOP
@@ -175,6 +176,19 @@ def _seeds(study: StudyData) -> list[Markup]:
     return [
         text(f"Retrained at full budget over {count(len(rows), 'seed')}{spread}."),
         table(("run", "seed", "outcome", study.metric), rows, numbers=(1, 3)),
+        *_finalists(study),
+    ]
+
+
+def _finalists(study: StudyData) -> list[Markup]:
+    """Render all trials that were trained anew, and how sure the choice among them is."""
+    if len(study.finalists) < 2:
+        return []
+    rows = [(one.trial, str(one.seeds), *map(number, one.values), compared(one)) for one in study.finalists]
+    head = ("trial", "seeds", *study.goals, "difference from the first")
+    return [
+        text("The best trials, trained anew, with means over their seeds. ", certainty(study.finalists)),
+        table(head, rows, numbers=range(1, len(head) - 1)),
     ]
 
 

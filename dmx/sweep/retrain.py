@@ -1,4 +1,4 @@
-"""Retraining of the best trial at full budget: several seeds, compared on validation, the best evaluated on test."""
+"""Retraining of the best trials at full budget: several seeds, compared on validation, the best evaluated on test."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from dmx.compare.race import Finalist, means, standings
 from dmx.config import ExperimentConfig, StudyConfig, parse_experiment
-from dmx.config.objective import Goal
+from dmx.config.objective import COSTS, Goal
 from dmx.errors import UserError, did_you_mean
 from dmx.experiment import UNFINISHED, Prepared, RunOptions, Tracking, prepare, remove_unneeded_files, run, run_id_of
 from dmx.experiment.evaluate import Evaluation, evaluate
@@ -15,8 +16,8 @@ from dmx.experiment.evaluation_store import keep, read_on_test, told_of_test
 from dmx.experiment.initial_weights import check_weights_of_ended
 from dmx.experiment.trained import best_weights, trained
 from dmx.outcome import Outcome
-from dmx.results.pareto import rank_runs, run_values
-from dmx.results.ranking import Entry, rank, results
+from dmx.results.pareto import best_choice, run_values
+from dmx.results.ranking import Entry, comparable, rank, results
 from dmx.results.records import Chosen, kept_yaml, read_chosen, read_result
 from dmx.stored import replace_text
 from dmx.sweep.definition import load_config
@@ -32,9 +33,11 @@ class BestReport:
 
     Attributes:
         study: The study.
-        trial: The run of the best trial.
-        seeds: The runs of the seeds that have ended, best first.
+        trial: The run of the trial that is best over its seeds.
+        seeds: The runs of its seeds that have ended, best first.
         interrupted: Whether training was interrupted; the following attributes are then empty.
+        finalists: All that were trained anew, the best first.
+        trials: The number of complete trials that they were taken from.
         champion: The run of the best seed on validation.
         test: The champion's metrics on test, evaluated once; None if the split has no test part.
         readings: A sentence on the networks that were evaluated on test.
@@ -45,6 +48,8 @@ class BestReport:
     trial: str
     seeds: tuple[Entry, ...]
     interrupted: bool
+    finalists: tuple[Finalist, ...] = ()
+    trials: int = 0
     champion: str = ""
     test: dict[str, float | None] | None = None
     readings: str = ""
@@ -66,7 +71,7 @@ def train_best(
     pick: str | None = None,
     page: Callable[[Evaluation], str] = lambda found: "",
 ) -> BestReport:
-    """Retrain the study's best complete trial with each seed at full budget; evaluate the best seed once on test.
+    """Retrain the study's finalists with each seed at full budget; evaluate the best seed of the best once on test.
 
     Args:
         name: The study.
@@ -87,45 +92,86 @@ def train_best(
             f"{home.root / 'runs'} holds no complete trial of study '{name}'; run `dmx sweep` first, or bring back the "
             "runs' folders where they were removed."
         )
-    trial = pick_trial(study, complete, pick)
+    goals = deciding(study, pick)
+    chosen = pick_finalists(complete, goals, study.train_best.finalists)
     with exclusive(home.study(name)):
-        runs: list[Entry] = []
-        for i, seed in enumerate(study.train_best.seeds):
-            config = retrain_config(study, trial, home, seed)
-            observer.trial_started(i, len(study.train_best.seeds), {"model": f"{trial} at full budget, seed {seed}"})
-            entry, interrupted = _train(config, study, home, observer)
-            if interrupted:
-                return BestReport(name, trial, tuple(runs), interrupted=True)
-            runs.append(entry)
-        ranked = rank(runs)
-        if ranked[0].result.outcome is not Outcome.COMPLETE or ranked[0].result.best is None:
+        found, interrupted = race(study, chosen, goals, home, observer)
+        finalists = standings(home, found, goals)
+        trial = finalists[0].trial if finalists else chosen[0]
+        ranked = rank(found[trial])
+        if interrupted:
+            return BestReport(name, trial, tuple(ranked), interrupted=True)
+        if not finalists:
             raise UserError(f"no seed of {trial} came to an end: {ranked[0].run} {ranked[0].result.reason}.")
         champion = prepare(retrain_config(study, trial, home, seed_of(ranked[0])), home, observer.loading)
         load_weights(best_weights(home, ranked[0].run), champion.model)
         test = _test(champion, ranked[0], home, page)
         readings = told_of_test(read_on_test(home, ranked[0].run)) if test else ""
-        return BestReport(name, trial, tuple(ranked), False, ranked[0].run, test, readings, champion)
+        of = (tuple(finalists), len(complete), ranked[0].run)
+        return BestReport(name, trial, tuple(ranked), False, *of, test, readings, champion)
 
 
-def pick_trial(study: StudyConfig, complete: Sequence[Entry], pick: str | None) -> str:
-    """The run of the trial to retrain.
+def deciding(study: StudyConfig, pick: str | None) -> list[Goal]:
+    """The objectives that decide between trials: all, all without bounds (`knee`), or the one that is picked.
 
     Raises:
         UserError: The study has no such objective.
     """
-    known = {goal.metric: goal for goal in study.goals}
-    if pick not in (None, "knee", *known) or (pick == "knee" and len(known) == 1):
-        legal = [*known, "knee"] if len(known) > 1 else [*known]
-        raise UserError(f"--pick {pick}: study '{study.name}' has no such objective; {did_you_mean(str(pick), legal)}")
-    if len(known) == 1:
-        return rank(complete)[0].run
     if pick is None:
-        return rank_runs(complete, study.goals)[2]
-    if pick == "knee":
-        return rank_runs(complete, [Goal(metric=goal.metric, direction=goal.direction) for goal in study.goals])[2]
-    goal = known[str(pick)]
-    judged = [(found[0], entry.run) for entry in complete if (found := run_values(entry, [goal])) is not None]
-    return (max if goal.direction == "maximize" else min)(judged)[1]
+        return list(study.goals)
+    free = [Goal(metric=goal.metric, direction=goal.direction) for goal in study.goals]
+    named = [goal for goal in free if pick in (goal.metric, "knee")]
+    if not named or (pick == "knee" and len(free) == 1):
+        legal = [goal.metric for goal in free] + ["knee"] * (len(free) > 1)
+        raise UserError(f"--pick {pick}: study '{study.name}' has no such objective; {did_you_mean(pick, legal)}")
+    return named
+
+
+def pick_finalists(complete: Sequence[Entry], goals: Sequence[Goal], most: int) -> list[str]:
+    """The runs of the best trials, best first.
+
+    Costs and bounds are known without noise: where a cost alone decides, there is one finalist, and where the best
+    meets bounds, only others that meet them are finalists.
+    """
+    comparable(complete, ("objective", "data", "split", "size", "definitions"))
+    once = {str(entry.record["fingerprint"]): entry for entry in reversed(complete)}  # without repeats
+    entries = {entry.run: entry for entry in sorted(once.values(), key=lambda entry: entry.run)}
+    values, ordered = means({run: [entry] for run, entry in entries.items()}, goals), list[str]()
+    while values and len(ordered) < (most if goals[0].metric not in COSTS or len(goals) > 1 else 1):
+        ordered.append([*values][best_choice([*values.values()], goals)])
+        del values[ordered[-1]]
+    missed = {run: shortfall(entries[run], goals) for run in ordered}
+    return [run for run in ordered if missed[run] <= missed[ordered[0]]]
+
+
+def shortfall(entry: Entry, goals: Sequence[Goal]) -> float:
+    """By how much a run misses the bounds of all objectives."""
+    values = run_values(entry, goals) or []
+    return sum(goal.shortfall(value) for goal, value in zip(goals, values, strict=False))
+
+
+def race(
+    study: StudyConfig, trials: Sequence[str], goals: Sequence[Goal], home: Home, observer: SweepObserver
+) -> tuple[dict[str, list[Entry]], bool]:
+    """Train the finalists with one seed after another; from the second on, those that are clearly worse are out.
+
+    Returns:
+        The runs of each trial, and whether training was interrupted.
+    """
+    found: dict[str, list[Entry]] = {trial: [] for trial in trials}
+    running, total = list(trials), len(trials) * len(study.train_best.seeds)
+    for seed in study.train_best.seeds:
+        for trial in running:
+            started = sum(map(len, found.values()))
+            observer.trial_started(started, total, {"model": f"{trial} at full budget, seed {seed}"})
+            entry, interrupted = _train(retrain_config(study, trial, home, seed), study, home, observer)
+            if interrupted:
+                return found, True
+            found[trial].append(entry)
+        now = standings(home, {trial: found[trial] for trial in running}, goals)
+        if now and now[0].seeds > 1:
+            running = [one.trial for one in now if not one.clearly_worse]
+    return found, False
 
 
 def seed_of(entry: Entry) -> int:

@@ -91,7 +91,7 @@ def study_of(data: Path, **changes: Any) -> dict[str, Any]:
         },
         "trials": 9,
         "pruner": {"name": "median", "startup_trials": 5, "warmup_epochs": 0},
-        "train_best": {"seeds": [0, 1]},
+        "train_best": {"finalists": 2, "seeds": [0, 1]},
         **changes,
     }
 

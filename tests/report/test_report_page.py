@@ -1,6 +1,7 @@
 """The page of a real study, its numbers against the files that the study left."""
 
 import json
+import re
 import shutil
 import statistics
 from collections import Counter
@@ -117,6 +118,11 @@ def test_nothing_is_fetched_and_nothing_can_run(swept: Path, tmp_path: Path, par
     assert source == written(swept, tmp_path / "again.html"), "the same study gives the same page"
 
 
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two runs have the same configuration but for name and seed."""
+    return all(one[key] == other[key] for key in one if key not in ("name", "seed"))
+
+
 def test_seeds_of_train_best_tell_what_the_lead_is_worth(
     swept: Path, tmp_path: Path, parse: Parse, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,7 +133,14 @@ def test_seeds_of_train_best_tell_what_the_lead_is_worth(
     page = parse(written(home, tmp_path / "page.html"))
     assert page.sections["what-it-looks-like"].tags.count("img") == 4  # one more: trial 0 and the champion
     won = page.sections["what-won"]
-    seeds = records(home, "best")
+    first = records(home)[0]["params"]
+    seeds = [run for run in records(home, "best") if same(run["params"], first)]
+    assert (len(seeds), len(records(home, "best"))) == (2, 4)
+    assert "The best trials, trained anew, with means over their seeds." in won.said
+    assert [run["run"] for run in records(home)[:2]] == sorted(
+        [row[0] for row in won.rows if re.fullmatch(r"tiny-\d{4}", row[0])],
+        key=[run["run"] for run in records(home)].index,
+    )
     noise = statistics.stdev(run["best"]["value"] for run in seeds)
     first, second = (run["best"]["value"] for run in records(home)[:2])
     limit = 12.7062 * sqrt(2) * noise  # Student's t of one degree of freedom

@@ -20,7 +20,11 @@ def tiny_study(tiny: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, A
             "trials": 4,
             "sampler": {"name": "tpe", "startup_trials": 2},
             "pruner": {"name": "median", "startup_trials": 2, "warmup_epochs": 0},
-            "train_best": {"seeds": [0, 1], "stages": [{"epochs": 1, "size": 32, "batch_size": 8}]},
+            "train_best": {
+                "finalists": 1,
+                "seeds": [0, 1],
+                "stages": [{"epochs": 1, "size": 32, "batch_size": 8}],
+            },
             **changes,
         }
 

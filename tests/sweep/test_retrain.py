@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,15 @@ import pytest
 import yaml
 from helpers.sweeping import execute
 
+from dmx.cli.train_best import tell_finalists
 from dmx.cli.watch import Watch
-from dmx.config import parse_study
+from dmx.config import Objective, parse_study
 from dmx.deliver.champion import register, tracking_at
 from dmx.errors import UserError
 from dmx.experiment import prepare
-from dmx.results.ranking import results
+from dmx.results.ranking import rank, results
 from dmx.sweep.definition import load_config
-from dmx.sweep.retrain import BestReport, retrain_config, train_best
+from dmx.sweep.retrain import BestReport, pick_finalists, retrain_config, train_best
 from dmx.tracking import Home
 from dmx.training.checkpoint import load_weights
 
@@ -58,6 +59,55 @@ def test_the_champion_is_the_best_seed_and_comes_back_from_the_registry(tmp_path
     version = register(home, report.prepared, report.champion, "tiny", report.trial)
     assert register(home, report.prepared, report.champion, "tiny", report.trial) == version == 1
     check_registered(home, report.champion, report.trial, report.test["test/depth/rmse_pooled"])
+
+
+def test_finalists_are_trained_anew_and_the_mean_over_seeds_decides(
+    tmp_path: Path, tiny_study: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Interrupted after the first seed of the second finalist; the same command goes on with the next."""
+    stages = [{"epochs": 1, "size": 32, "batch_size": 8}]
+    data = tiny_study(trials=3, train_best={"finalists": 2, "seeds": [0, 1], "stages": stages}, pruner="none")
+    execute(data, tmp_path)
+    home, goals = Home(tmp_path), list(parse_study(data, "study").goals)
+    by_value = [entry.run for entry in rank(results(home, "tiny"))]
+    chosen = pick_finalists(results(home, "tiny"), goals, 2)
+    assert chosen == by_value[:2]
+    assert pick_finalists(results(home, "tiny"), goals, 1) == by_value[:1]
+
+    started: list[str] = []
+    with Stopping(parse_study(data, "study").experiment.objective, started) as watch, pytest.raises(KeyboardInterrupt):
+        train_best("tiny", home, watch)
+    assert started == [f"{chosen[0]} at full budget, seed 0", f"{chosen[1]} at full budget, seed 0", "stop"]
+    with Watch(parse_study(data, "study").experiment.objective) as watch:
+        report = train_best("tiny", home, watch)
+    retrained = results(home, "tiny", role="best")
+    assert len(retrained) == 2 * len(report.seeds) == 4
+    assert {one.trial for one in report.finalists} == set(chosen)
+    assert report.trials == 3
+    first, second = report.finalists
+    assert first.values[0] <= second.values[0]
+    assert report.trial == first.trial
+    assert first.values[0] == pytest.approx(np.mean([entry.result.best.value for entry in report.seeds]))  # type: ignore[union-attr]
+    tell_finalists(report.finalists, report.trials)
+    said = capsys.readouterr().out
+    assert "2 of 3 complete trials were trained anew; mean over seeds:" in said
+    assert f"  {first.trial}: {first.values[0]:.4g} (2 seeds)\n" in said
+    assert f"{first.trial} leads; it cannot be told apart from {second.trial}." in said or "is sure" in said
+
+
+class Stopping(Watch):
+    """Stops before the third training."""
+
+    def __init__(self, objective: Objective, started: list[str]) -> None:
+        super().__init__(objective)
+        self.seen = started
+
+    def trial_started(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
+        self.seen.append("stop" if number == 2 else values["model"])
+        if number == 2:
+            raise KeyboardInterrupt
+        assert trials == 4
+        super().trial_started(number, trials, values)
 
 
 def check_readings(home: Home, report: BestReport, again: Callable[[], Any]) -> None:
