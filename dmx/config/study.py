@@ -1,5 +1,6 @@
 """The configuration of a study: base experiment, search space, sampler, pruner and limits."""
 
+from math import ceil
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -119,7 +120,7 @@ SamplerConfig = Annotated[
 class MedianConfig(Frozen):
     """A trial whose best value so far is worse than the median of the others at that epoch ends."""
 
-    name: Literal["median"] = "median"
+    name: Literal["median"]
     startup_trials: Count = 4
     """Trials that are never pruned, to have something to compare with."""
     warmup_epochs: Annotated[int, Field(ge=0)] = 1
@@ -156,13 +157,17 @@ class HalvingConfig(Frozen):
     hypervolume (Beume et al. 2007); Schmucker et al. 2021 compare NSGA-II's crowding and an epsilon-net for that.
     """
 
-    name: Literal["halving"]
-    min_epochs: Count = 1
-    """r, the epochs before the first choice."""
+    name: Literal["halving"] = "halving"
+    min_epochs: Count | None = None
+    """r, the epochs before the first choice; without it 3, or a ninth of a trial's epochs where that is more."""
     factor: Annotated[int, Field(ge=2)] = 3
     """η."""
     rungs: Literal["epochs", "stages"] = "epochs"
     """`stages`: the choices are at the ends of the experiment's stages, which may grow in pictures' size and share."""
+
+    def first(self, epochs: int) -> int:
+        """The epochs before the first choice, for trials of `epochs` epochs."""
+        return self.min_epochs or max(3, ceil(epochs / 9))
 
 
 class HyperbandConfig(Frozen):
@@ -178,7 +183,7 @@ class HyperbandConfig(Frozen):
 class NoPrunerConfig(Frozen):
     """Every trial runs to its end."""
 
-    name: Literal["none"]
+    name: Literal["none"] = "none"
 
 
 PrunerConfig = Annotated[
@@ -232,9 +237,16 @@ class StudyConfig(Frozen):
     """So many trials in a row that crash, run out of memory or of time, end the sweep."""
     sampler: SamplerConfig = TpeConfig()
     """What proposes the next trial."""
-    pruner: PrunerConfig = MedianConfig()
+    pruner: PrunerConfig = HalvingConfig()
     """What ends trials that will not be among the best."""
     train_best: TrainBestConfig = TrainBestConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _halving_is_for_samplers_that_learn_from_paused_trials(cls, data: Any) -> Any:
+        sampler = data.get("sampler") if isinstance(data, dict) else None
+        name = sampler.get("name") if isinstance(sampler, dict) else sampler
+        return {"pruner": "none", **data} if name in ("nsga2", "nsga3") else data
 
     @model_validator(mode="after")
     def _several_objectives_have_their_means(self) -> "StudyConfig":
@@ -255,7 +267,7 @@ class StudyConfig(Frozen):
             raise ValueError("warm_start does not go with sampler 'grid', which tries every combination; leave it out")
         if self.warm_start and self.warm_start.study == self.name:
             raise ValueError(f"warm_start names this study, '{self.name}'; give it the name of an earlier one")
-        first = getattr(self.pruner, "min_epochs", 0)
+        first = getattr(self.pruner, "min_epochs", None) or 0
         if first >= self.experiment.epochs > 0 and getattr(self.pruner, "rungs", "epochs") == "epochs":
             raise ValueError(
                 f"pruner.min_epochs is {first}, but a trial has {self.experiment.epochs} epochs, so nothing would be "

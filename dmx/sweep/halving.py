@@ -62,7 +62,7 @@ def rungs(config: StudyConfig) -> list[int]:
         return []
     if pruner.rungs == "stages":
         return [*accumulate(stage.epochs for stage in config.experiment.stages)][:-1]
-    powers = (pruner.min_epochs * pruner.factor**k for k in range(epochs))
+    powers = (pruner.first(epochs) * pruner.factor**k for k in range(epochs))
     return [epoch for epoch in powers if epoch < epochs]
 
 

@@ -211,6 +211,30 @@ def test_proposals_of_a_halved_study_do_not_depend_on_restarts(tmp_path: Path, t
     assert drawn[0] == drawn[1]
 
 
+@pytest.mark.parametrize(
+    ("epochs", "expected"), [(1, []), (3, []), (4, [3]), (9, [3]), (12, [3, 9]), (30, [4, 12]), (90, [10, 30])]
+)
+def test_a_study_that_names_no_pruner_halves_from_the_third_epoch_or_a_ninth_of_them(
+    tiny_study: Make, epochs: int, expected: list[int]
+) -> None:
+    data = tiny_study()
+    del data["pruner"]
+    data["experiment"]["stages"] = [{"epochs": epochs, "size": 32, "batch_size": 8}]
+    config = parse_study(data, "study")
+    assert config.pruner.name == "halving"
+    assert rungs(config) == expected
+    assert rungs(parse_study({**data, "objectives": "parameters"}, "study")) == expected
+    assert rungs(parse_study(config.dump(), "study")) == expected
+
+
+def test_samplers_that_learn_from_ended_trials_alone_do_not_prune_unless_told_to(tiny_study: Make) -> None:
+    data = tiny_study(sampler="nsga2")
+    del data["pruner"]
+    assert parse_study(data, "study").pruner.name == "none"
+    assert parse_study({**data, "sampler": {"name": "nsga3"}}, "study").pruner.name == "none"
+    assert parse_study({**data, "pruner": "median"}, "study").pruner.name == "median"
+
+
 def test_rungs_at_the_ends_of_stages(tiny_study: Make) -> None:
     data = tiny_study(pruner={"name": "halving", "rungs": "stages"})
     data["experiment"]["stages"] = [
