@@ -98,6 +98,7 @@ class ExportedNetwork:
     Attributes:
         facts: What its metadata says.
         size: Height and width to which pictures are resized; where the file is dynamic, it may be set.
+        threads: Threads of a prediction.
 
     Raises:
         UserError: There is no such file, or onnxruntime is not installed.
@@ -116,6 +117,7 @@ class ExportedNetwork:
         self.path = path
         self.facts = Facts.read(self._session.get_modelmeta().custom_metadata_map, path)
         self.size = self.facts.size
+        self.threads: int = self._session.get_session_options().intra_op_num_threads
 
     @property
     def needs_background(self) -> bool:

@@ -49,13 +49,14 @@ def order(found: Uncertainty, task: str, groups: Mapping[str, str]) -> Iterator[
     share = f"it gains {gain / best:.0%} of what the best order would" if best > 0 else "no order gains anything"
     interval = found.gain_interval(task, groups)
     if interval is None:
-        yield f"{task.capitalize()}: whether the uncertainty orders errors better than chance takes two groups; here {share}."
+        said = f"whether the uncertainty orders errors better than chance takes two groups; here {share}"
     elif interval[0] > 0:
-        yield f"{task.capitalize()}: the uncertainty orders errors better than chance; {share}."
+        said = f"the uncertainty orders errors better than chance; {share}"
     elif interval[1] < 0:
-        yield f"{task.capitalize()}: the uncertainty orders errors worse than chance; where it is great, errors are rather small."
+        said = "the uncertainty orders errors worse than chance; where it is great, errors are rather small"
     else:
-        yield f"{task.capitalize()}: that the uncertainty orders errors better than chance is not shown; here {share}."
+        said = f"that the uncertainty orders errors better than chance is not shown; here {share}"
+    yield f"{task.capitalize()}: {said}."
 
 
 def size(found: Uncertainty) -> Iterator[str]:

@@ -157,7 +157,7 @@ def check_file(path: Path) -> None:
     if path.suffix.lower() in TORCH:
         raise UserError(
             f"{path}: is a file of torch, which can run its author's code when it is loaded (torch.export unpickles); "
-            "convert it by `torch.onnx.export` and name the .onnx file."
+            "convert it by `torch.onnx.export`, or export the run as ONNX, and name the .onnx file."
         )
     if path.suffix.lower() == ".onnx" and not path.is_file():
         raise UserError(f"{path}: is not there; name an .onnx file that is there.")

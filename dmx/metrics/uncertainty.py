@@ -77,9 +77,7 @@ class Uncertainty:
         self._within += (e.abs() <= Z[:, None] * s).sum(1)
         self._sums += torch.stack([e.square().sum(), s.square().sum(), torch.tensor(len(e)).to(e)])
 
-    def _sort(
-        self, task: str, ids: tuple[str, ...], planes: tuple[Float64[Tensor, "B 1 H W"], Planes, Known]
-    ) -> None:
+    def _sort(self, task: str, ids: tuple[str, ...], planes: tuple[Float64[Tensor, "B 1 H W"], Planes, Known]) -> None:
         """Add the curves of errors and standard deviations at the known pixels."""
         for name, error, spread, known in zip(ids, *planes, strict=True):
             here = error[known]

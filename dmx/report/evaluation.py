@@ -130,7 +130,7 @@ def calibration(found: Evaluation) -> Markup:
 
 
 def uncertainty(found: Uncertainty, samples: SampleTable) -> Markup:
-    """The numbers, what they come to, the errors that are left where the most uncertain pixels are left out, and the intervals."""
+    """The numbers, what they come to, the errors that are left without the most uncertain pixels, and the intervals."""
     rows = [(name, number(value), meaning) for name, value, meaning in uncertainty_table(found)]
     means = ((task, found.curve(task)) for task in found.curves)
     parts = [sparsification(task, *curves) for task, curves in means if curves is not None]

@@ -96,9 +96,8 @@ def test_it_is_kept_beside_that_of_the_run_alone(home: Home, tiny_data: Path) ->
     kept = json.loads((home.run("first") / "evaluations" / folders[1] / "evaluation.json").read_text())
     assert kept["uncertainty"]["depth/ause_per_image"] >= 0
     assert len(kept["uncertainty"]["rmse_of_the_rest"]["depth"]["by_spread"]) == 20
-    assert (
-        "Whether the uncertainty can be believed"
-        in (page := (home.run("first") / "evaluations" / folders[1] / "evaluation.html").read_text())
+    assert "Whether the uncertainty can be believed" in (
+        page := (home.run("first") / "evaluations" / folders[1] / "evaluation.html").read_text()
     )
     assert all(f"<p>{one}</p>" in page for one in sentences)
     logged = {k for e, _ in read(home.run("first") / "journal.jsonl") if isinstance(e, MetricsLogged) for k in e.values}

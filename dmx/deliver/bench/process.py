@@ -35,11 +35,13 @@ class Timing:
         seconds: Of each call.
         cpu: Seconds of processor time of all calls.
         peak: The greatest memory of the process, in bytes.
+        threads: Threads of a prediction.
     """
 
     seconds: tuple[float, ...]
     cpu: float
     peak: int
+    threads: int
 
     def pictures(self, batch: int) -> int:
         """How many pictures were predicted."""
@@ -93,7 +95,7 @@ class Worker:
         except OSError as error:
             raise FailedError(self._last_words()) from error
         found = self._answer()
-        return Timing(tuple(found["seconds"]), found["cpu"], found["peak"])
+        return Timing(tuple(found["seconds"]), found["cpu"], found["peak"], found["threads"])
 
     @property
     def cpu(self) -> float:

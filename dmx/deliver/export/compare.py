@@ -89,15 +89,9 @@ def predicted(path: Path, size: tuple[int, int], images: Pictures, backgrounds: 
         network = ExportedNetwork(path)
         network.size = size
         return [network([image], behind[i])[0] for i, image in enumerate(images)]
-    import torch
+    from dmx.deliver.export.graph import of_archive
 
-    module = torch.export.load(path).module()
-
-    def run(given: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        with torch.no_grad():
-            maps = module(*(torch.from_numpy(one) for one in given.values()))
-        return maps["depth"].numpy(), maps["mask"].numpy()
-
+    run = of_archive(path)
     return [at_own_size(run, size, [image], behind[i])[0] for i, image in enumerate(images)]
 
 
