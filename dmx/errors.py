@@ -93,6 +93,11 @@ class Problem:
         return shortened(f"{self.where}: {self.what}" if self.where else self.what, LONGEST // 2)
 
 
+def last_line(said: str) -> str:
+    """What a process that failed has said last, on its standard error."""
+    return (said.strip().splitlines() or ["no message"])[-1]
+
+
 class ConfigError(UserError):
     """Every problem of one configuration, in one message."""
 

@@ -12,8 +12,7 @@ from jaxtyping import Float32, UInt8
 
 from dmx.data.planes import resize_picture
 from dmx.errors import DataError, UserError
-from dmx.foreign.extra import extra
-from dmx.foreign.onnx_file import check_file
+from dmx.foreign.onnx_file import session
 from dmx.machine import cores
 
 Pictures = Sequence[UInt8[np.ndarray, "_ _ 3"]]
@@ -106,14 +105,7 @@ class ExportedNetwork:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        check_file(path)
-        ort = extra("onnxruntime")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads or cores(), 1
-        try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's errors share no public class
-            raise DataError(f"{path}: cannot be read as ONNX ({error}); export it again.") from error
+        self._session = session(path, threads or cores())
         self.path = path
         self.facts = Facts.read(self._session.get_modelmeta().custom_metadata_map, path)
         self.size = self.facts.size

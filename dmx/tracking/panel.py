@@ -17,7 +17,7 @@ UNKNOWN = 128  # grey, which neither the colour map nor masks use
 SIDE = 128  # minimum side of a cell, so that the titles fit
 GAP = 4
 HEADER = 20
-BAR, SCALE, TALL = 12, 80, 320
+BAR, SCALE, TALL = 12, 80, 240
 """The width of a scale's bar and of the whole scale, enlarged by an integer for each `TALL` pixels of height."""
 ERROR_SHARE = 0.25
 """The error at the end of the colour scale, as a share of the row's range of true depth."""

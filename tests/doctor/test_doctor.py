@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from dmx.again.code import restored
 from dmx.cli import cli
 from dmx.doctor import trial
-from dmx.doctor.devices import devices, tried
+from dmx.doctor.devices import ENDED, devices, tried
 from dmx.doctor.finding import Finding, State
 from dmx.doctor.machine import environment, machine
 from dmx.doctor.packages import packages, unmet
@@ -134,7 +134,7 @@ def test_a_trial_is_of_the_gpu_that_was_named(monkeypatch: pytest.MonkeyPatch, c
 
 @pytest.mark.skipif(not POSIX, reason="a script stands in for Python")
 def test_the_precision_that_hangs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"name": "one", "precisions": {"float32": "works (1 ms a step)", "bfloat16": trial.ENDED}}
+    told = {"name": "one", "precisions": {"float32": "works (1 ms a step)", "bfloat16": ENDED}}
     for name, says in (("whole", json.dumps(told) + "\n"), ("torn", json.dumps(told) + '\n{"name": "on'), ("mute", "")):
         script = tmp_path / name
         script.write_text(

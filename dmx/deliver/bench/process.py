@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from dmx.deliver.bench import worker
-from dmx.errors import MachineError
+from dmx.errors import MachineError, last_line
 
 SECONDS = 900.0
 """Most that one answer may take; the first of a compiled network comes after a minute or more."""
@@ -129,8 +129,7 @@ class Worker:
         self._errors.seek(0)
         if code < 0:
             return f"its process was killed, as when memory runs out, and after {SECONDS:.0f} s without an answer"
-        last = (self._errors.read().decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-        return f"its process ended with {code} ({last})"
+        return f"its process ended with {code} ({last_line(self._errors.read().decode(errors='replace'))})"
 
     def _end(self) -> None:
         self._process.kill()
