@@ -93,6 +93,11 @@ class Problem:
         return shortened(f"{self.where}: {self.what}" if self.where else self.what, LONGEST // 2)
 
 
+def last_line(said: str) -> str:
+    """What a process that failed has said last, on its standard error."""
+    return (said.strip().splitlines() or ["no message"])[-1]
+
+
 class ConfigError(UserError):
     """Every problem of one configuration, in one message."""
 
@@ -110,17 +115,28 @@ class ConfigError(UserError):
         super().__init__(text)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """List the known words and propose one if it is similar.
+def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
+    """List the known words and propose those that are similar, or else have this one in them.
+
+    Args:
+        word: What is not known.
+        known: What is.
+        most: The greatest number of words to propose.
 
     >>> did_you_mean("unte", ["unet", "fpn"])
     "did you mean 'unet'? Known: fpn, unet"
+    >>> did_you_mean("nyu", ["nyuv2-1f2e3d4c", "nyuv2-5a6b7c8d", "demo"], most=3)
+    "did you mean 'nyuv2-1f2e3d4c' or 'nyuv2-5a6b7c8d'? Known: demo, nyuv2-1f2e3d4c, nyuv2-5a6b7c8d"
     """
-    names = sorted(known)
-    same = [name for name in names if name.lower() == word.lower()]
-    close = same or get_close_matches(word, names, n=1)
+    names, low = sorted(known), word.lower()
+    same = [name for name in names if name.lower() == low]
+    close = same or get_close_matches(word, names, n=most)
+    if not close and len(low) > 1:
+        having = (name for name in names if low in name.lower())
+        close = sorted(having, key=lambda name: not name.lower().startswith(low))
     listing = f"Known: {_listed(names)}" if names else "there is none"
-    return f"did you mean '{close[0]}'? {listing}" if close else listing
+    proposed = " or ".join(f"'{name}'" for name in close[:most])
+    return f"did you mean {proposed}? {listing}" if close else listing
 
 
 def _listed(names: Sequence[str]) -> str:

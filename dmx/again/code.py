@@ -5,7 +5,6 @@ the repository changes, not even its list of worktrees, and nothing stays behind
 """
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -15,14 +14,12 @@ from pathlib import Path
 
 import dmx
 from dmx.errors import MachineError
-from dmx.tracking.environment import git
+from dmx.tracking.environment import git, recorded_part
 
 OWN = Path(dmx.__file__).resolve().parent.parent
 """The folder from which dmx itself is imported here."""
 GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX")
 """What git sets for its hooks; another repository would be taken by it."""
-NAMED = 5
-"""Most files to name."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,8 @@ def restored(commit: str | None, diff: str, folder: Path, places: Sequence[Path]
         return Code(import_path(None, folder), here(), (missing,))
     shutil.rmtree(folder, ignore_errors=True)
     checkout(top, commit, folder)
-    patch, lacking = parts_of(diff)
+    patch, unrecorded = recorded_part(diff)
+    lacking = [f"code: {line}" for line in unrecorded]
     if patch and (why := applied(patch, folder)):
         lacking.append(f"code: the recorded diff does not fit commit {commit[:10]}, which is taken without it ({why})")
         patch = ""
@@ -92,25 +90,6 @@ def checkout(top: Path, commit: str, folder: Path) -> None:
         if why := failed(top, arguments, GIT_INDEX_FILE=str(index.resolve())):
             raise MachineError(f"git cannot write commit {commit[:10]} to {folder}: {why}")
     index.unlink(missing_ok=True)
-
-
-def parts_of(diff: str) -> tuple[str, list[str]]:
-    """The part of a recorded diff that can be applied, and what is lacking, a line each."""
-    if re.search(r"^# cut here", diff, re.MULTILINE):
-        return "", ["code: the recorded diff was too long to be kept whole; the commit is taken without it"]
-    sections = re.split(r"^(?=diff --git )", re.sub(r"^# not in git: .*\n", "", diff, flags=re.MULTILINE), flags=re.M)
-    binary = [text for text in sections if re.search(r"^Binary files .* differ$", text, re.MULTILINE)]
-    names = [text.partition("\n")[0].rpartition(" b/")[2] for text in binary]
-    lacking = [f"code: changes of binary files were not recorded: {few(names)}"] if names else []
-    if new := re.findall(r"^# not in git: (.*)$", diff, re.MULTILINE):
-        lacking.append(f"code: files that were not in git were not recorded: {few(new)}")
-    return "".join(text for text in sections if text not in binary), lacking
-
-
-def few(names: Sequence[str]) -> str:
-    """Some names, and how many more."""
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def applied(patch: str, folder: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dmx.data.layout import read
-from dmx.errors import DataError, UserError, did_you_mean
+from dmx.errors import DataError, UserError
 from dmx.outcome import Outcome
 from dmx.results.records import ended, kept_yaml
 from dmx.stored import read_mapping
@@ -64,9 +64,8 @@ def recorded(home: Home, run: str) -> Recorded:
     Raises:
         UserError: There is no such run, it has not ended, a failure ended it, or its record is damaged.
     """
-    known = home.runs_with(CONFIG)
-    if run not in known:
-        raise UserError(f"there is no run '{run}' in {home.root}; {did_you_mean(run, known)}")
+    if run not in home.runs_with(CONFIG):
+        raise home.no_run(run)
     folder, result = home.run(run), ended(home, run)
     if result.outcome not in ENDS:
         raise UserError(

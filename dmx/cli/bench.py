@@ -53,11 +53,15 @@ def numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int
 @click.option(
     "--form",
     "forms",
-    type=click.Choice(("pytorch", "compiled", "onnx", "int8")),
+    type=click.Choice(("pytorch", "compiled", "pt2", "onnx", "int8")),
     multiple=True,
     help="Of runs; may be given several times.  [all]",
 )
-@click.option("--threads", type=click.IntRange(1, 1024), help="Of a prediction.  [as many as there are cores]")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    help="Of a prediction, in every form.  [OMP_NUM_THREADS; without it, one for each core]",
+)
 @click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Turns of each form.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @home_option
@@ -67,13 +71,15 @@ def bench(
     """Measure how fast networks predict on this machine's processor.
 
     RUN is a run's name, FILE an .onnx file of `dmx export`. A run is measured in PyTorch, compiled by torch.compile,
-    and exported for ONNX Runtime in float32 and in int8. Each form is a process of its own, and they take turns second
-    by second, so that other work on the machine hits all of them alike. The results are kept with the run and sent to
-    MLflow. Needs dmx[depth]; the compiled form takes a minute or more before it starts.
+    exported by torch.export (pt2), and exported for ONNX Runtime in float32 and in int8, with one number of threads for
+    all. Each form is a process of its own, and they take turns second by second, so that other work on the machine hits
+    all of them alike. The results are kept with the run and sent to MLflow. Needs dmx[depth]; the compiled form takes a
+    minute or more before it starts.
     """
     import tempfile
 
     import psutil
+    import torch
 
     from dmx.cli.bar import bar
     from dmx.cli.data.pack import height_width
@@ -83,7 +89,7 @@ def bench(
     from dmx.machine import cores
 
     load = psutil.getloadavg()[0]
-    settings = Settings(given["batches"], given["rounds"], given["threads"] or cores())
+    settings = Settings(given["batches"], given["rounds"], given["threads"] or min(torch.get_num_threads(), cores()))
     sides = [height_width(size) for size in dict.fromkeys(sizes)]
     opened = [of_name(home, name) for name in dict.fromkeys(networks)]
     with tempfile.TemporaryDirectory() as folder:
@@ -105,12 +111,22 @@ def bench(
 
 
 def of_name(home: Home, name: str) -> "Trained | str":
-    """The network of a run that has ended; the name itself, if it is that of a file."""
+    """The network of a run that has ended; the name itself, if it is that of a file.
+
+    Raises:
+        UserError: There is no such run or file, the run has not ended, or the file is one of torch.
+    """
+    from dmx.errors import UserError
     from dmx.experiment.trained import trained
     from dmx.foreign.network import is_foreign
     from dmx.foreign.onnx_file import check_file
     from dmx.results.records import ended
 
+    if name.lower().endswith(".pt2"):
+        raise UserError(
+            f"{name}: is a file of torch, which can run its author's code when it is loaded (torch.export unpickles); "
+            "`dmx bench RUN --form pt2` measures a run's network as such a file."
+        )
     if is_foreign(name):
         check_file(Path(name))
         return name
@@ -149,7 +165,7 @@ def show(kept: dict[str, Any]) -> None:
 
     from dmx.cli.evaluate import framed
 
-    head = ("network", "form", "size", "batch", "ms", "p95", "pictures/s", "ratio", "CPU ms/picture", "MB")
+    head = ("network", "form", "size", "batch", "threads", "ms", "p95", "pictures/s", "ratio", "CPU ms/picture", "MB")
     console = Console() if Console().is_terminal else Console(width=200)
     console.print(framed("", head, [cells(row) for row in kept["rows"]]), highlight=False)
     click.echo(
@@ -175,6 +191,7 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["form"],
         "x".join(map(str, row["size"])),
         str(row["batch"]),
+        str(row["threads"]),
         f"{row['latency_ms']:.1f}",
         f"{row['latency_p95_ms']:.1f}",
         f"{row['pictures_per_second']:.1f}",

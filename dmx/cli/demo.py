@@ -36,7 +36,7 @@ def demo(
 ) -> None:
     """Show mask and depth of your photographs in a page on this machine.
 
-    Each of NETWORKS is a file of `dmx export`, or a run, which is exported first; several are shown side by side.
+    RUN is a run's name; it is exported first. FILE.onnx is a file of `dmx export`. Several are shown side by side.
     Ctrl-C stops it. Needs dmx[depth].
     """
     import webbrowser

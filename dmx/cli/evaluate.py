@@ -156,7 +156,8 @@ def show(found: "Evaluation") -> None:
     """Print the metrics overall, by depth and by object size."""
     from rich.console import Console
 
-    from dmx.experiment.evaluation_store import depth_table, mask_table, reference_table, uncertainty_table
+    from dmx.experiment.evaluation_store import depth_table, mask_table, reference_table
+    from dmx.experiment.uncertainty_table import rated, uncertainty_table
 
     console = Console() if Console().is_terminal else Console(width=200)
 
@@ -175,6 +176,8 @@ def show(found: "Evaluation") -> None:
         made = framed("\nUncertainty", ("", "", ""), [(name, number(value), said) for name, value, said in values])
         made.columns[-1].justify = "left"
         console.print(made, highlight=False)
+        for said in rated(found.uncertainty, found.samples):
+            click.echo(said)
     depth = ("depth/abs_rel", "depth/rmse") if found.strata.spec.kind == "metric" else ("depth/mae", "depth/rmse")
     table(
         "\nBy depth",

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 SHOWN = 10
 """Most left-out or failed pictures to name."""
 
+MADE = "mask, depth and view"
+SPREADS = "mask, depth, view and uncertainty (uncertainty/mask, uncertainty/depth)"
+"""What is written of each picture: without and with `--uncertainty`."""
+
 
 @click.command()
 @click.argument("run")
@@ -73,8 +77,9 @@ def predict(
     size.
 
     OUT is a new folder, with these files for each picture: mask/NAME.png (the probability times 255), depth/NAME.npy
-    (float32, in metres where the run was trained on metres) and view/NAME.png to look at. Its manifest.jsonl says what
-    became of each. A command that was stopped goes on where it was; pictures that failed are tried again.
+    (float32, in metres where the run was trained on metres) and view/NAME.png to look at. With --uncertainty also
+    uncertainty/mask/NAME.npy and uncertainty/depth/NAME.npy. Its manifest.jsonl says what became of each. A command
+    that was stopped goes on where it was; pictures that failed are tried again.
     """
     from dmx.cli.bar import bar
     from dmx.deliver.predict import Options, Prediction
@@ -86,7 +91,7 @@ def predict(
     found, left_out = sources(images, None if part is None else chooser(part, home, run))
     with bar("predicting", goes_on=True) as progress:
         before, entries = made(prediction, found, backgrounds, out, progress)
-    tell(out, before, entries, left_out)
+    tell(out, SPREADS if options.uncertainty else MADE, (before, entries), left_out)
 
 
 def chooser(part: Any, home: Home, run: str) -> "Callable[[DatasetIndex], Sequence[str]]":
@@ -97,24 +102,31 @@ def chooser(part: Any, home: Home, run: str) -> "Callable[[DatasetIndex], Sequen
     return lambda index: select(index.root, part, home, run, config_of(home, run).data.split).ids
 
 
-def tell(out: Path, before: int, entries: "Sequence[Entry]", left_out: list[str]) -> None:
+def tell(out: Path, what: str, made: "tuple[int, Sequence[Entry]]", left_out: list[str]) -> None:
     """Say what is there now, what was left out and what failed.
+
+    Args:
+        out: The folder.
+        what: What it has of each picture.
+        made: The number of pictures that were there before, and what became of the others.
+        left_out: The files that are no pictures, each with the reason.
 
     Raises:
         MachineError: Pictures failed.
     """
-    from dmx.deliver.manifest import DONE
+    from dmx.deliver.manifest import OK
 
-    failed = [entry for entry in entries if entry.status != DONE]
+    before, entries = made
+    failed = [entry for entry in entries if entry.status != OK]
     count = before + len(entries) - len(failed)
     earlier = f", {before} of them from before" if before else ""
-    click.echo(f"{out} now has mask, depth and view of {count} picture{'' if count == 1 else 's'}{earlier}.")
+    click.echo(f"{out} now has {what} of {count} picture{'' if count == 1 else 's'}{earlier}.")
     for said in left_out[:SHOWN]:
         click.echo(f"Left out: {said}", err=True)
     if len(left_out) > SHOWN:
         click.echo(f"Left out: {len(left_out) - SHOWN} more", err=True)
     if failed:
-        listing = "".join(f"\n  {entry.name}: {entry.status}" for entry in failed[:SHOWN])
+        listing = "".join(f"\n  {entry.name}: {entry.error}" for entry in failed[:SHOWN])
         more = f"\n  and {len(failed) - SHOWN} more; manifest.jsonl has all" if len(failed) > SHOWN else ""
         raise MachineError(
             f"{len(failed)} of {before + len(entries)} pictures failed; the same command tries these alone once more:"

@@ -84,7 +84,6 @@ def configured(
 ) -> "ExperimentConfig":
     """Load the configuration from a file with overrides, or from the run to resume."""
     from dmx.config import load_experiment, parse_experiment
-    from dmx.errors import UserError
 
     if resume is None:
         if experiment is None:
@@ -94,7 +93,7 @@ def configured(
         raise click.UsageError("--resume takes the run's own configuration: give neither a file nor -s beside it.")
     stored = home.run(resume) / CONFIG
     if not stored.is_file():
-        raise UserError(f"no run '{resume}' in {home.root / 'runs'}; `dmx leaderboard` lists the runs.")
+        raise home.no_run(resume)
     refuse_trials(home.run(resume) / JOURNAL)
     return parse_experiment(read_yaml(stored), str(stored))
 

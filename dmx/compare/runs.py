@@ -19,7 +19,7 @@ from dmx.results.records import read_result
 from dmx.results.references import PREFIX, References, references_of_entries, titled
 from dmx.sample_table import SampleTable, base
 from dmx.stored import intact
-from dmx.tracking.home import BEST_SAMPLES, EXTERNAL, RESULT, Home
+from dmx.tracking.home import BEST_SAMPLES, EXTERNAL, NEAR, RESULT, Home
 
 MEASURED = ("data", "split", "size", "definitions")
 """Keys of the identity in which runs must agree to be compared; their objectives may differ."""
@@ -210,7 +210,7 @@ def entry_of(home: Home, name: str) -> Entry:
     folder = home.run(name)
     found = read_result(folder)
     if found is None:
-        known = did_you_mean(name, home.runs_with(RESULT, EXTERNAL))
+        known = did_you_mean(name, home.runs_with(RESULT, EXTERNAL), NEAR)
         raise UserError(f"no run '{name}' has ended in {home.root}; {known}")
     if found[0].best is None:
         raise UserError(f"run {name} has no value: it is {found[0].outcome} ({found[0].reason}).")

@@ -12,8 +12,7 @@ from jaxtyping import Float32, UInt8
 
 from dmx.data.planes import resize_picture
 from dmx.errors import DataError, UserError
-from dmx.foreign.extra import extra
-from dmx.foreign.onnx_file import check_file
+from dmx.foreign.onnx_file import session
 from dmx.machine import cores
 
 Pictures = Sequence[UInt8[np.ndarray, "_ _ 3"]]
@@ -98,6 +97,7 @@ class ExportedNetwork:
     Attributes:
         facts: What its metadata says.
         size: Height and width to which pictures are resized; where the file is dynamic, it may be set.
+        threads: Threads of a prediction.
 
     Raises:
         UserError: There is no such file, or onnxruntime is not installed.
@@ -105,17 +105,11 @@ class ExportedNetwork:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        check_file(path)
-        ort = extra("onnxruntime")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads or cores(), 1
-        try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's errors share no public class
-            raise DataError(f"{path}: cannot be read as ONNX ({error}); export it again.") from error
+        self._session = session(path, threads or cores())
         self.path = path
         self.facts = Facts.read(self._session.get_modelmeta().custom_metadata_map, path)
         self.size = self.facts.size
+        self.threads: int = self._session.get_session_options().intra_op_num_threads
 
     @property
     def needs_background(self) -> bool:

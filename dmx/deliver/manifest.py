@@ -16,8 +16,9 @@ from dmx.stored import intact, make_folder, replace_bytes
 
 FILE = "manifest.jsonl"
 LOCK = ".lock"
-DONE = "done"
-BEGUN = "begun"
+BEGUN, OK, FAILED = "begun", "ok", "failed"
+BEFORE = {"done": OK}
+"""What earlier versions wrote for it."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,11 @@ class Entry:
     Attributes:
         name: Its name.
         source: The file that it is in.
-        status: `done`, or why it failed.
+        status: `ok` or `failed`.
         width: Its width in pixels, once upright.
         height: Its height.
         outputs: The files that were written, relative to the folder, by what they hold.
+        error: Why it failed; None if it did not.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Entry:
     width: int | None = None
     height: int | None = None
     outputs: Mapping[str, str] = field(default_factory=dict)
+    error: str | None = None
 
 
 class Manifest:
@@ -69,7 +72,7 @@ class Manifest:
         except Timeout:
             raise DataError(f"{folder}: another process is writing it; wait until it has ended, or stop it.") from None
         there = there and self._check(folder)  # again under the lock
-        self.done = {entry.name: entry for entry in self._read() if entry.status == DONE} if there else {}
+        self.done = {entry.name: entry for entry in self._read() if entry.status == OK} if there else {}
         kept = [self._line({"name": None, "status": BEGUN}), *(self._line(asdict(one)) for one in self.done.values())]
         replace_bytes(self._path, b"".join(kept), durable=True)
         self._file: BinaryIO = self._path.open("ab")
@@ -120,7 +123,8 @@ class Manifest:
     def _read(self) -> list[Entry]:
         with intact(self._path, self._advice):
             names = [one.name for one in fields(Entry)]
-            return [Entry(**{name: line[name] for name in names}) for line in self._lines()[1:]]
+            lines = [{**line, "status": BEFORE.get(line["status"], line["status"])} for line in self._lines()[1:]]
+            return [Entry(**{"error": None, **{name: line[name] for name in names if name in line}}) for line in lines]
 
 
 def _short(value: Any) -> str:

@@ -12,7 +12,7 @@ from dmx.deliver.depth_files import SUFFIXES, DepthFormat, write_depth
 from dmx.deliver.ensemble import Maps
 from dmx.quartet import DepthSpec
 from dmx.stored import replace_bytes, replacing
-from dmx.tracking.panel import colours, nearness, stack
+from dmx.tracking.panel import colours, nearness, scale, stack
 
 Picture = UInt8[np.ndarray, "H W 3"]
 Plane = Float32[np.ndarray, "H W"]
@@ -73,9 +73,10 @@ def sized(plane: Float32[np.ndarray, "h w"], image: UInt8[np.ndarray, "H W 3"]) 
 
 
 def view(image: Picture, mask: Plane, depth: Plane, spec: DepthSpec) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw the picture, the mask over it, and the depth from near (red) to far (blue), side by side.
+    """Draw the picture, the mask over it, and the depth from near (red) to far (blue) with its scale, side by side.
 
-    What is longer than `VIEW_SIDE` is shrunk to it.
+    Colours reach from the 1st to the 99th percentile of depth; beyond they are those of the scale's ends. What is
+    longer than `VIEW_SIDE` is shrunk to it.
     """
     longest = max(image.shape)
     if longest > VIEW_SIDE:
@@ -85,6 +86,6 @@ def view(image: Picture, mask: Plane, depth: Plane, spec: DepthSpec) -> UInt8[np
         )
     share = 0.6 * mask[..., None]
     tinted = (image * (1 - share) + TINT * share).round().astype(np.uint8)
-    low, high = np.percentile(depth, (1, 99))
-    near = nearness(depth, float(low), max(float(high - low), 1e-6), spec)
-    return stack([image, tinted, colours(near, np.isfinite(depth))], axis=1)
+    low, high = np.percentile(depth, (1, 99)).tolist()
+    near = nearness(depth, low, max(high - low, 1e-6), spec)
+    return stack([image, tinted, colours(near, np.isfinite(depth)), scale(len(image), low, high, spec)], axis=1)

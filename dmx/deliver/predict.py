@@ -15,7 +15,7 @@ from dmx.data.planes import resize_picture
 from dmx.deliver.ahead import ahead
 from dmx.deliver.depth_files import FOV, DepthFormat
 from dmx.deliver.ensemble import Maps, Networks
-from dmx.deliver.manifest import DONE, Entry, Manifest
+from dmx.deliver.manifest import FAILED, OK, Entry, Manifest
 from dmx.deliver.outputs import Output
 from dmx.deliver.sources import Backgrounds, Item, Source
 from dmx.deliver.tiles import tiled
@@ -260,11 +260,12 @@ def written(output: Output, loaded: Loaded, maps: Maps | None) -> Entry:
     """Write one picture's files, and say what became of it."""
     name, source = loaded.item.name, str(loaded.item.source)
     if loaded.image is None or maps is None:
-        return Entry(name, source, loaded.why)
+        return Entry(name, source, FAILED, error=loaded.why)
     height, width = loaded.image.shape[:2]
     if not (np.isfinite(maps.depth).all() and np.isfinite(maps.mask).all()):
-        return Entry(name, source, f"{source}: what the network predicts is not finite.", width, height)
-    return Entry(name, source, DONE, width, height, output.write(name, loaded.image, maps))
+        why = f"{source}: what the network predicts is not finite."
+        return Entry(name, source, FAILED, width, height, error=why)
+    return Entry(name, source, OK, width, height, output.write(name, loaded.image, maps))
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dmx.doctor.finding import Finding, ok, warning, wrong
+from dmx.errors import last_line
 
 SECTION = "devices"
 ENDED = "its process ended here"
@@ -43,8 +44,7 @@ def tried(device: str) -> tuple[dict[str, Any], str]:
     found = last_told(done.stdout)
     if done.returncode == 0:
         return found, ""
-    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    return found, f"its process ended with {done.returncode} ({last})"
+    return found, f"its process ended with {done.returncode} ({last_line(done.stderr)})"
 
 
 def last_told(output: str | bytes | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import psutil
 
 from dmx.doctor.finding import Finding, ok, warning, wrong
 from dmx.machine import cores, processor, shared_memory
-from dmx.tracking.environment import git_state
+from dmx.tracking.environment import git_state, recorded_part
 
 GB = 2**30
 FULL, NEARLY = 1, 10
@@ -68,5 +68,9 @@ def environment() -> Iterator[Finding]:
     if commit is None:
         yield ok(section, "this folder is in no git repository, so runs note no commit")
     else:
-        changed = ", with changes that runs keep as a diff" if diff else ""
+        patch, lacking = recorded_part(diff)
+        changed = ", with changes that runs record as a diff" if patch else ""
         yield ok(section, f"git commit {commit[:12]}{changed}")
+        for line in lacking:
+            advice = "commit what a training needs, for `dmx reproduce` has nothing else"
+            yield warning(section, f"code: {line}", advice)

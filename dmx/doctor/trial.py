@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from dmx.doctor.devices import ENDED
 from dmx.machine import processor
 from dmx.models import DepthMaskModel, make_link
 from dmx.models.depthmasknet import DepthMaskNet
@@ -17,7 +18,6 @@ from dmx.training.precision import wrong_part
 
 SIZE = 64
 STEPS = 3
-ENDED = "its process ended here"
 
 
 def names() -> list[str]:

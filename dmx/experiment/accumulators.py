@@ -20,7 +20,7 @@ from dmx.metrics.uncertainty import Uncertainty
 from dmx.models.ensemble import Combined
 from dmx.quartet import Batch, DepthSpec, Prediction
 from dmx.sample_table import FINISHES, SampleTable
-from dmx.tracking.panel import header, row, stack
+from dmx.tracking.panel import GAP, SCALE, enlargement, header, row, scale, stack, true_range
 
 SIZES = {"no object": 0.0, "under 1 %": 0.01, "1 to 5 %": 0.05, "5 to 20 %": 0.2, "over 20 %": float("inf")}
 """The upper limit of each size class, as a share of the picture."""
@@ -149,11 +149,15 @@ class WorstSamples:
                 bad = float(sign * value)
                 if np.isnan(bad) or (len(kept) == WORST_SHOWN and bad <= kept[-1].badness):
                     continue
-                kept.append(
-                    RankedSample(bad, batch.ids[i], float(value), stack(row(batch, prediction, self.spec, i), axis=1))
-                )
+                kept.append(RankedSample(bad, batch.ids[i], float(value), self._row(batch, prediction, i)))
                 kept.sort(key=lambda sample: -sample.badness)
                 del kept[WORST_SHOWN:]
+
+    def _row(self, batch: Batch, prediction: Prediction, i: int) -> UInt8[np.ndarray, "height width 3"]:
+        """The panel row of a sample, with the scale of its depth at the end."""
+        cells = row(batch, prediction, self.spec, i)
+        ends = true_range(batch.depth[i, 0].float().cpu().numpy(), batch.valid[i, 0].cpu().numpy(), self.spec)
+        return stack([*cells, scale(len(cells[0]), *ends, self.spec)], axis=1)
 
     def panel(self, metric: str) -> UInt8[np.ndarray, "height width 3"] | None:
         """The worst samples by a metric, worst first, as one picture; None if there are none."""
@@ -161,7 +165,8 @@ class WorstSamples:
         if not worst:
             return None
         grid = stack([sample.picture for sample in worst], axis=0)
-        return np.concatenate([header(grid.shape[1]), grid], axis=0)
+        beside = GAP + SCALE * enlargement(len(worst[0].picture))
+        return np.concatenate([header(grid.shape[1], beside), grid], axis=0)
 
 
 class EvaluationAccumulators:

@@ -180,23 +180,6 @@ def depth_table(found: Evaluation) -> tuple[tuple[str, ...], Cells]:
     return ("metric", *head), rows
 
 
-MEANINGS = {
-    "depth/ause_per_image": "area under the sparsification error of depth; 0 is best",
-    "depth/aurg_per_image": "area under the random gain of depth; 0 is chance, more is better",
-    "mask/ause_per_image": "the same of the mask",
-    "mask/aurg_per_image": "the same of the mask",
-    "depth/error_to_spread_pooled": "depth error over standard deviation; 1 where they are alike",
-    "depth/spread_calibration_error_pooled": "how far intervals of a normal distribution miss their probability",
-}
-"""What the numbers about the uncertainty say, in their order."""
-
-
-def uncertainty_table(found: Uncertainty) -> list[tuple[str, float | None, str]]:
-    """Rows of name, value and meaning."""
-    values = found.values()
-    return [(name, values[name], meaning) for name, meaning in MEANINGS.items()]
-
-
 IN_SHORT = ("mask/iou", "mask/brier", "mask/skill", "depth/rmse", "depth/mae", "depth/delta1", "depth/skill")
 """The metrics by which a run is shown beside the references."""
 

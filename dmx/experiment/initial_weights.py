@@ -13,7 +13,7 @@ from dmx.models.joint import JointNet
 from dmx.models.weights import compare, file_of, is_path, read_state, shapes_of, without_prefixes
 from dmx.registry import Params
 from dmx.results.records import ended
-from dmx.tracking.home import CONFIG, Home
+from dmx.tracking.home import CONFIG, NEAR, Home
 
 START, ENCODER, CHECKPOINT = "start", "model.weights", "model.checkpoint"
 NET = "net."
@@ -47,7 +47,7 @@ def weights_of_run(home: Home, run: str) -> Path:
         UserError: There is no such run, or it has not ended or has no weights.
     """
     if not (home.run(run) / CONFIG).is_file():
-        known = did_you_mean(run, home.runs_with(CONFIG))
+        known = did_you_mean(run, home.runs_with(CONFIG), NEAR)
         raise UserError(f"start names run '{run}', but there is none in {home.root}, and no file either; {known}")
     ended(home, run)
     return best_weights(home, run)

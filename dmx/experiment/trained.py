@@ -122,7 +122,7 @@ def config_of(home: Home, run: str) -> ExperimentConfig:
     """
     path = home.run(run) / CONFIG
     if not path.is_file():
-        raise UserError(f"there is no run '{run}' in {home.root}; {did_you_mean(run, home.runs_with(CONFIG))}")
+        raise home.no_run(run)
     return without_beginning(path)
 
 

@@ -92,14 +92,7 @@ class OnnxNetwork:
     """
 
     def __init__(self, path: Path, *, threads: int, normalise: Normalisation = "imagenet") -> None:
-        check_file(path)
-        ort = extra("onnxruntime")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's errors share no public class
-            raise DataError(f"{path}: cannot be read as ONNX ({error}); export it again.") from error
+        self._session = session(path, threads)
         self.path, self._normalise = path, normalise
         self._picture, self._background = ports(path, self._session.get_inputs())
         self.outputs = tuple(str(one.name) for one in self._session.get_outputs())
@@ -128,9 +121,26 @@ class OnnxNetwork:
             given[self._background.name] = self._background.filled(background, self._normalise, self.size)
         try:
             return [np.asarray(one) for one in self._session.run(list(wanted), given)]
-        except Exception as error:  # as above
+        except Exception as error:  # ONNX Runtime's errors share no public class
             shapes = [list(one.shape) for one in given.values()]
             raise DataError(f"{self.path}: fails on {shapes} ({error}); export it for one picture.") from error
+
+
+def session(path: Path, threads: int) -> Any:
+    """Open an ONNX file on the CPU.
+
+    Raises:
+        UserError: There is no such file, it is torch's, or onnxruntime is not installed.
+        DataError: It cannot be read.
+    """
+    check_file(path)
+    ort = extra("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors share no public class
+        raise DataError(f"{path}: cannot be read as ONNX ({error}); export it again.") from error
 
 
 def size_of(path: Path, metadata: Mapping[str, str]) -> Sides | None:
@@ -157,7 +167,7 @@ def check_file(path: Path) -> None:
     if path.suffix.lower() in TORCH:
         raise UserError(
             f"{path}: is a file of torch, which can run its author's code when it is loaded (torch.export unpickles); "
-            "convert it by `torch.onnx.export` and name the .onnx file."
+            "convert it by `torch.onnx.export`, or export the run as ONNX, and name the .onnx file."
         )
     if path.suffix.lower() == ".onnx" and not path.is_file():
         raise UserError(f"{path}: is not there; name an .onnx file that is there.")

@@ -18,12 +18,15 @@ depth also, over the known pixels of all pictures:
                         uncertainties for deep learning using calibrated regression"); 0 is best
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64
+from scipy.special import stdtrit
 from torch import Tensor
 
 from dmx.metrics.evaluator import finite
@@ -37,6 +40,7 @@ LEVELS = np.arange(1, STEPS) / STEPS
 Z = torch.tensor([NormalDist().inv_cdf((1 + p) / 2) for p in LEVELS.tolist()], dtype=torch.float64)
 Curve = Float64[np.ndarray, "20"]
 Planes = Float[Tensor, "B 1 H W"]
+Known = Bool[Tensor, "B 1 H W"]
 
 
 def remaining(e: Float64[Tensor, "N"], by: Float[Tensor, "N"]) -> Curve:
@@ -54,9 +58,11 @@ class Uncertainty:
 
     Attributes:
         curves: S and O of each picture that has errors, by task.
+        ids: The samples of those pictures.
     """
 
     curves: dict[str, list[tuple[Curve, Curve]]] = field(default_factory=lambda: {"mask": [], "depth": []})
+    ids: dict[str, list[str]] = field(default_factory=lambda: {"mask": [], "depth": []})
     _within: Float64[Tensor, "19"] = field(default_factory=lambda: torch.zeros(len(LEVELS), dtype=torch.float64))
     _sums: Float64[Tensor, "3"] = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
 
@@ -65,16 +71,18 @@ class Uncertainty:
         batch = batch.to(torch.device("cpu"))  # MPS has no float64
         depth, logits, s = (one.cpu().double() for one in (prediction.depth, prediction.mask_logits, depth_spread))
         e = depth - batch.depth
-        self._sort("depth", e, s, batch.valid)
-        self._sort("mask", logits.sigmoid() - batch.mask, mask_spread.cpu(), batch.mask_valid)
+        self._sort("depth", batch.ids, (e, s, batch.valid))
+        self._sort("mask", batch.ids, (logits.sigmoid() - batch.mask, mask_spread.cpu(), batch.mask_valid))
         e, s = e[batch.valid], s[batch.valid]
         self._within += (e.abs() <= Z[:, None] * s).sum(1)
         self._sums += torch.stack([e.square().sum(), s.square().sum(), torch.tensor(len(e)).to(e)])
 
-    def _sort(self, task: str, e: Float64[Tensor, "B 1 H W"], s: Planes, valid: Bool[Tensor, "B 1 H W"]) -> None:
-        for error, spread, known in zip(e, s, valid, strict=True):
+    def _sort(self, task: str, ids: tuple[str, ...], planes: tuple[Float64[Tensor, "B 1 H W"], Planes, Known]) -> None:
+        """Add the curves of errors and standard deviations at the known pixels."""
+        for name, error, spread, known in zip(ids, *planes, strict=True):
             here = error[known]
             if here.any():
+                self.ids[task].append(name)
                 self.curves[task].append((remaining(here, spread[known]), remaining(here, here.abs())))
 
     def curve(self, task: str) -> tuple[Curve, Curve] | None:
@@ -83,6 +91,22 @@ class Uncertainty:
             return None
         s, o = np.mean(self.curves[task], axis=0)
         return s, o
+
+    def gain_interval(self, task: str, groups: Mapping[str, str]) -> tuple[float, float] | None:
+        """The 95 % interval of aurg over the means of groups (Student's t); None with fewer than two groups.
+
+        Args:
+            task: `mask` or `depth`.
+            groups: The group of each sample.
+        """
+        gains: dict[str, list[float]] = {}
+        for name, (curve, _) in zip(self.ids[task], self.curves[task], strict=True):
+            gains.setdefault(groups[name], []).append(float(1 - curve.mean()))
+        if len(gains) < 2:
+            return None
+        means = np.array([np.mean(each) for each in gains.values()])
+        half = float(stdtrit(len(means) - 1, 0.975)) * float(means.std(ddof=1)) / sqrt(len(means))
+        return float(means.mean()) - half, float(means.mean()) + half
 
     @property
     def coverage(self) -> Float64[np.ndarray, "19"]:

@@ -7,20 +7,23 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from dmx.experiment.evaluate import Evaluation
-from dmx.experiment.evaluation_store import depth_table, mask_table, reference_table, uncertainty_table
+from dmx.experiment.evaluation_store import depth_table, mask_table, reference_table
+from dmx.experiment.uncertainty_table import rated, uncertainty_table
 from dmx.metrics.probabilities import CALIBRATION_BINS
 from dmx.metrics.uncertainty import LEFT_OUT, LEVELS, Curve, Uncertainty
 from dmx.report.figures import BLUE, GREY, plot
 from dmx.report.html import count, document, figure, inline, join, number, table, text
+from dmx.sample_table import SampleTable
 
 
 def evaluation_page(found: Evaluation) -> str:
     """Render the whole page."""
+    spread = found.uncertainty
     sections = {
         "All metrics": metrics(found),
         "By depth": by_depth(found),
         **(of_mask(found) if found.has_mask else {}),
-        **({"Whether the uncertainty can be believed": uncertainty(found.uncertainty)} if found.uncertainty else {}),
+        **({"Whether the uncertainty can be believed": uncertainty(spread, found.samples)} if spread else {}),
         "The worst samples": worst(found),
     }
     return document(f"{found.run}{found.joined} on {named(found)}", sections, found.run)
@@ -126,8 +129,8 @@ def calibration(found: Evaluation) -> Markup:
     return plot(said, draw, width=4.0, height=3.6)
 
 
-def uncertainty(found: Uncertainty) -> Markup:
-    """The numbers, the errors that are left where the most uncertain pixels are left out, and the intervals."""
+def uncertainty(found: Uncertainty, samples: SampleTable) -> Markup:
+    """The numbers, what they come to, the errors that are left without the most uncertain pixels, and the intervals."""
     rows = [(name, number(value), meaning) for name, value, meaning in uncertainty_table(found)]
     means = ((task, found.curve(task)) for task in found.curves)
     parts = [sparsification(task, *curves) for task, curves in means if curves is not None]
@@ -139,7 +142,7 @@ def uncertainty(found: Uncertainty) -> Markup:
 
     said = "Intervals of depth by its standard deviation, as of a normal distribution: below the line, too narrow."
     numbers = table(("", "", ""), rows, numbers=(1,), kind="wide tight")
-    return join(numbers, *parts, plot(said, intervals, width=4.0, height=3.6))
+    return join(numbers, *map(text, rated(found, samples)), *parts, plot(said, intervals, width=4.0, height=3.6))
 
 
 def sparsification(task: str, by_spread: Curve, by_error: Curve) -> Markup:

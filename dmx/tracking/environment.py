@@ -2,7 +2,9 @@
 
 import os
 import platform
+import re
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -30,6 +32,9 @@ LONGEST_DIFF = 1_000_000
 """Maximum number of characters of a stored diff; a longer one is data, not code."""
 PLAIN = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "-c", "diff.relative=false")
 """Options with which a diff can be applied, whatever the user's settings are."""
+
+NAMED = 5
+"""Most files to name."""
 
 Fact = str | int | list[str] | dict[str, str] | None
 
@@ -73,6 +78,26 @@ def git_state(cwd: Path) -> tuple[str | None, str]:
     if len(diff) > LONGEST_DIFF:
         diff = f"{diff[:LONGEST_DIFF]}\n# cut here: the whole diff has {len(diff)} characters\n"
     return commit.strip(), diff
+
+
+def recorded_part(diff: str) -> tuple[str, list[str]]:
+    """The part of a diff of `git_state` that can be applied, and what is not recorded in it, a line each."""
+    if re.search(r"^# cut here", diff, re.MULTILINE):
+        return "", [f"a diff of more than {LONGEST_DIFF:,} characters is not recorded whole, and is left out"]
+    new = re.findall(r"^# not in git: (.*)$", diff, re.MULTILINE)
+    sections = re.split(r"^(?=diff --git )", re.sub(r"^# not in git: .*\n", "", diff, flags=re.MULTILINE), flags=re.M)
+    binary = [text for text in sections if re.search(r"^Binary files .* differ$", text, re.MULTILINE)]
+    names = [text.partition("\n")[0].rpartition(" b/")[2] for text in binary]
+    lacking = [f"changes of binary files are not recorded: {few(names)}"] if names else []
+    if new:
+        lacking.append(f"files that are not in git are not recorded: {few(new)}")
+    return "".join(text for text in sections if text not in binary), lacking
+
+
+def few(names: Sequence[str]) -> str:
+    """Some names, and how many more."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def git(cwd: Path, *arguments: str) -> str | None:

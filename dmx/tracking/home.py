@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from dmx.errors import UserError, did_you_mean
+
 # In the folder of a run.
 JOURNAL = "journal.jsonl"
 """The run's journal of events; see `dmx.tracking.journal`."""
@@ -61,6 +63,9 @@ CHAMPION_PICTURE = "champion.png"
 """Validation samples as the first trial and as the champion see them."""
 REPORT = "report.html"
 """Its HTML page, written by `dmx report`."""
+
+NEAR = 3
+"""The greatest number of runs to propose in place of one that is not there."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,10 @@ class Home:
     def runs_with(self, *files: str) -> list[str]:
         """The names of the runs that have one of these files, in order."""
         return sorted({path.parent.name for file in files for path in self.runs.glob(f"*/{file}")})
+
+    def no_run(self, run: str) -> UserError:
+        """The error for a run that is not there, with the names that are near to it."""
+        return UserError(f"there is no run '{run}' in {self.root}; {did_you_mean(run, self.runs_with(CONFIG), NEAR)}")
 
     def studies_with(self, file: str) -> list[str]:
         """The names of the studies that have this file, in order."""

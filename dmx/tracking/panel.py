@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, UInt8
 from dmx.quartet import Batch, DepthSpec, Prediction
 
 Rgb = UInt8[np.ndarray, "H W 3"]
+AnySize = UInt8[np.ndarray, "_ _ 3"]
 Built = UInt8[np.ndarray, "height width 3"]
 Plane = Float[np.ndarray, "H W"]
 Where = Bool[np.ndarray, "H W"]
@@ -16,6 +17,8 @@ UNKNOWN = 128  # grey, which neither the colour map nor masks use
 SIDE = 128  # minimum side of a cell, so that the titles fit
 GAP = 4
 HEADER = 20
+BAR, SCALE, TALL = 12, 80, 240
+"""The width of a scale's bar and of the whole scale, enlarged by an integer for each `TALL` pixels of height."""
 ERROR_SHARE = 0.25
 """The error at the end of the colour scale, as a share of the row's range of true depth."""
 
@@ -49,9 +52,8 @@ def row(batch: Batch, prediction: Prediction, spec: DepthSpec, index: int) -> li
     truth = batch.depth[index, 0].float().cpu().numpy()
     depth = prediction.depth[index, 0].detach().float().cpu().numpy()
     valid = batch.valid[index, 0].cpu().numpy()
-    known = truth[valid] if valid.any() else np.array([spec.low, spec.high])
-    low = float(known.min())
-    span = max(float(known.max()) - low, 1e-6)
+    low, high = true_range(truth, valid, spec)
+    span = max(high - low, 1e-6)
     everywhere = np.isfinite(depth)
     cells = [
         (np.clip(image, 0, 1) * 255).round().astype(np.uint8),
@@ -62,6 +64,31 @@ def row(batch: Batch, prediction: Prediction, spec: DepthSpec, index: int) -> li
         colours(np.abs(depth - truth) / (ERROR_SHARE * span), valid & everywhere),
     ]
     return [enlarged(cell) for cell in cells]
+
+
+def true_range(truth: Plane, valid: Where, spec: DepthSpec) -> tuple[float, float]:
+    """The least and greatest known depth, which are the ends of a row's colours; without any those of the data set."""
+    known = truth[valid] if valid.any() else np.array([spec.low, spec.high])
+    return float(known.min()), float(known.max())
+
+
+def enlargement(height: int) -> int:
+    """By which integer the scale of a picture is enlarged, so that it can be read beside it."""
+    return max(1, height // TALL)
+
+
+def scale(height: int, low: float, high: float, spec: DepthSpec) -> Built:
+    """The colours of depth from the greatest value, at the top, to the least, with both as text."""
+    times = enlargement(height)
+    strip = np.full((height, SCALE * times, 3), 255, np.uint8)
+    values = np.linspace(high, low, height)[:, None].repeat(BAR * times, axis=1)
+    near = nearness(values, low, max(high - low, 1e-6), spec)
+    strip[:, : BAR * times] = colours(near, np.ones_like(near, dtype=bool))
+    unit = " m" if spec.kind == "metric" else ""
+    for value, base in ((high, 11 * times), (low, height - 3 * times)):
+        place, size = ((BAR + 4) * times, base), 0.4 * times
+        cv2.putText(strip, f"{value:.3g}{unit}", place, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), times, cv2.LINE_AA)
+    return strip
 
 
 def nearness(depth: Plane, low: float, span: float, spec: DepthSpec) -> Plane:
@@ -90,7 +117,7 @@ def enlarged(cell: Rgb) -> Built:
     return cell.repeat(times, axis=0).repeat(times, axis=1)
 
 
-def stack(pictures: list[Rgb], axis: int) -> Built:
+def stack(pictures: list[AnySize], axis: int) -> Built:
     """The pictures side by side (axis 1) or one below the other (axis 0), with white gaps between."""
     shape = list(pictures[0].shape)
     shape[axis] = GAP
@@ -99,10 +126,10 @@ def stack(pictures: list[Rgb], axis: int) -> Built:
     return np.concatenate(parts, axis=axis)
 
 
-def header(width: int) -> Built:
-    """The titles of the columns, black on white."""
+def header(width: int, beside: int = 0) -> Built:
+    """The titles of the columns, black on white; the last `beside` pixels are of what has no title."""
     line = np.full((HEADER, width, 3), 255, np.uint8)
-    pitch = (width + GAP) // len(TITLES)
+    pitch = (width - beside + GAP) // len(TITLES)
     for index, title in enumerate(TITLES):
         place = (index * pitch + 2, HEADER - 6)
         cv2.putText(line, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)

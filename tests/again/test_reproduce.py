@@ -60,7 +60,7 @@ def test_it_is_identical_by_the_recorded_commit_and_diff(project: Any, again: An
     done, changed = again
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"code: commit {project.commit[:10]} with the recorded diff of {project.folder}\n" in done.stdout
-    assert "not as recorded: code: files that were not in git were not recorded: notes.txt\n" in done.stdout
+    assert "not as recorded: code: files that are not in git are not recorded: notes.txt\n" in done.stdout
     assert done.stdout.count("not as recorded: ") == 1
     assert "journals: equal at 6 steps, " in done.stdout
     for name in ("best.safetensors", "checkpoint.pt"):
@@ -227,10 +227,10 @@ def test_what_is_not_as_recorded_is_said(dmx: Run, copy: Home, inside: Any, tmp_
     ("change", "said"),
     [
         (lambda diff: diff.replace(" 0 is a seed", " 0 is no seed"), "the recorded diff does not fit commit"),
-        (lambda diff: diff + "# cut here: the whole diff has 9 characters\n", "was too long to be kept whole"),
+        (lambda diff: diff + "# cut here: the whole diff has 9 characters\n", "characters is not recorded whole"),
         (
             lambda diff: "diff --git a/x.png b/x.png\nBinary files a/x.png and b/x.png differ\n" + diff,
-            "changes of binary files were not recorded: x.png",
+            "changes of binary files are not recorded: x.png",
         ),
     ],
 )

@@ -166,7 +166,7 @@ def test_names_that_are_not_there(dmx: Run, tmp_path: Path) -> None:
         (("describe", "models", "silog"), "no component 'silog'"),
         (("leaderboard", "none", "--home", tmp_path), "there is no study 'none' in"),
         (("train-best", "none", "--home", tmp_path), "no study 'none'"),
-        (("train", "--resume", "none", "--home", tmp_path), "no run 'none'"),
+        (("train", "--resume", "none", "--home", tmp_path), "there is no run 'none' in"),
         (("train",), "give the YAML of an experiment, or --resume RUN."),
         (("train", tmp_path / "none.yaml"), "none.yaml; check the path."),
         (("ui", "--home", tmp_path), "nothing was ever run"),

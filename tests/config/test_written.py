@@ -166,6 +166,14 @@ def test_many_problems_are_counted() -> None:
     assert len(str(one)) < 2000
 
 
+def test_a_short_word_proposes_the_names_that_have_it_in_them() -> None:
+    runs = ["demo-00000001", "nyuv2-1f2e3d4c", "nyuv2-5a6b7c8d", "nyuv2-9e8d7c6b", "nyuv2-aaaaaaaa"]
+    three = "did you mean 'nyuv2-1f2e3d4c' or 'nyuv2-5a6b7c8d' or 'nyuv2-9e8d7c6b'? Known: "
+    assert did_you_mean("nyu", runs, 3).startswith(three)
+    assert did_you_mean("5A6B", runs, 3).startswith("did you mean 'nyuv2-5a6b7c8d'? Known: ")
+    assert did_you_mean("n", runs, 3).startswith("Known: ")
+
+
 def test_many_known_names_are_counted() -> None:
     said = did_you_mean("x", [f"name{i:04d}" for i in range(1000)])
     assert said.startswith("Known: name0000, name0001, ")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from helpers.fuzzing import command
 
@@ -84,19 +85,20 @@ def events(home: Home) -> list[object]:
 
 @pytest.mark.usefixtures("quick")
 def test_the_forms_of_a_run_and_a_file_side_by_side_are_kept_with_the_run(home: Home, file: Path) -> None:
-    forms = [word for form in ("pytorch", "onnx", "int8") for word in ("--form", form)]
+    forms = [word for form in ("pytorch", "pt2", "onnx", "int8") for word in ("--form", form)]
     line = ("bench", "both", file, *forms, "--size", "32x48", "--batch", "3,1", "--rounds", 2, "--threads", 1, "--json")
     kept = json.loads(invoke(home, *line).stdout)
     assert [(row["network"], row["form"], row["batch"]) for row in kept["rows"]] == [
         (network, form, batch)
         for batch in (1, 3)
-        for network, form in (("both", "pytorch"), ("both", "onnx"), ("both", "int8"), (str(file), "onnx"))
+        for network, form in (*(("both", form) for form in ("pytorch", "pt2", "onnx", "int8")), (str(file), "onnx"))
     ]
     assert kept["failures"] == []
     assert kept["threads"] == 1
     for row in kept["rows"]:
         assert row["size"] == [32, 48]
         assert row["calls"] >= 4
+        assert row["threads"] == 1
         assert 0 < row["latency_ms"] <= row["latency_p95_ms"]
         assert row["ratio_least"] <= row["ratio"] <= row["ratio_greatest"]
         assert row["cpu_ms"] <= 1.5 * row["latency_p95_ms"]  # one thread
@@ -111,6 +113,24 @@ def test_the_forms_of_a_run_and_a_file_side_by_side_are_kept_with_the_run(home: 
         assert logged.values[f"bench/onnx/32x48/batch_3/{name}"] == onnx[name]
     kept_files = [(event.file, event.folder) for event in events(home) if isinstance(event, ArtifactLogged)]
     assert kept_files[-1] == (f"benchmarks/{path.name}", "benchmarks")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("given", "expected"), [((), 1), (("--threads", 2), 2)])
+def test_all_forms_have_one_number_of_threads(home: Home, file: Path, given: tuple[object, ...], expected: int) -> None:
+    """Without --threads that of torch, which OMP_NUM_THREADS sets; each process says what it really has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        line = ("bench", "both", file, "--form", "pytorch", "--batch", "1", "--rounds", 1, *given)
+        kept = json.loads(invoke(home, *line, "--json").stdout)
+        said = invoke(home, *line).stdout
+    finally:
+        torch.set_num_threads(before)
+    assert [(row["form"], row["threads"]) for row in kept["rows"]] == [("pytorch", expected), ("onnx", expected)]
+    assert kept["threads"] == expected
+    assert "threads" in said.splitlines()[0]
+    assert said.splitlines()[1].split()[4] == str(expected)
 
 
 @pytest.mark.slow
@@ -151,8 +171,12 @@ def test_the_table_says_on_what_and_what_was_not_measured(
 def test_what_rounds_come_to_by_hand() -> None:
     a, b = (Variant("r", form, (8, 8), {}) for form in ("pytorch", "onnx"))
     timings = {
-        a: [Timing((0.1, 0.3), 0.4, 10**6), Timing((0.2, 0.2), 0.8, 3 * 10**6), Timing((0.4, 0.4), 0.8, 10**6)],
-        b: [Timing((0.1, 0.1), 0.2, 10**6), Timing((0.4,), 0.4, 10**6), Timing((0.1, 0.1), 0.2, 10**6)],
+        a: [
+            Timing((0.1, 0.3), 0.4, 10**6, 2),
+            Timing((0.2, 0.2), 0.8, 3 * 10**6, 2),
+            Timing((0.4, 0.4), 0.8, 10**6, 2),
+        ],
+        b: [Timing((0.1, 0.1), 0.2, 10**6, 2), Timing((0.4,), 0.4, 10**6, 2), Timing((0.1, 0.1), 0.2, 10**6, 2)],
     }
     first, second = rows(timings, 2)
     # 4 pictures in 0.4 s, in 0.4 s, in 0.8 s
@@ -160,7 +184,7 @@ def test_what_rounds_come_to_by_hand() -> None:
     assert first.latency_ms == pytest.approx(250)  # of 100 200 200 300 400 400
     assert first.latency_p95_ms == pytest.approx(400)
     assert first.cpu_ms == pytest.approx(200)  # of 100, 200, 200
-    assert (first.memory_mb, first.calls, first.ratio) == (3, 6, 1)
+    assert (first.memory_mb, first.calls, first.ratio, first.threads) == (3, 6, 1, 2)
     # 4 pictures in 0.2 s, 2 in 0.4 s, 4 in 0.2 s: 20, 5, 20, against 10, 10, 5
     assert second.pictures_per_second == pytest.approx(20)
     assert [second.ratio, second.ratio_least, second.ratio_greatest] == pytest.approx([2, 0.5, 4])
@@ -245,6 +269,7 @@ def test_a_machine_is_busy_where_others_take_cores_that_are_needed() -> None:
         (("absent",), "there is no run 'absent'"),
         (("absent.onnx",), "absent.onnx: is not there; name an .onnx file that is there"),
         (("weights.pt2",), "weights.pt2: is a file of torch, which can run its author's code when it is loaded"),
+        (("weights.pt2",), "`dmx bench RUN --form pt2` measures a run's network as such a file."),
         (("both", "--batch", "1,0"), "must be numbers from 1 to 1024"),
         (("both", "--batch", "1,,2"), "must be numbers from 1 to 1024"),
         (("both", "--size", "5"), "must be a side or HEIGHTxWIDTH of 8 to 4096 pixels"),

@@ -155,11 +155,35 @@ def test_the_card_of_a_run_that_started_from_another_says_what_both_saw(
     assert "alone" not in text.split("## Limits")[1].split("##")[0]
 
 
-def test_its_five_lines_run_where_nothing_but_three_packages_is(
+def test_the_card_of_a_network_without_background_says_which_reference_sees_more(
+    made: Path, home: Home, tiny_data: Path
+) -> None:
+    changed = experiment(tiny_data, name="alone", model={"name": "depthmasknet", "width": 4, "inputs": "image"})
+    run(prepare(parse_experiment(changed, "alone"), home), home, "alone", Tracking("tests", {}, stores=False))
+    facts = replace(ExportedNetwork(made / "model.onnx").facts, inputs=("image",))
+    story = story_of(home, trained(home, "alone"))
+    seeing = story_of(home, trained(home, "both"))
+    assert "| reference: background difference | " in card(seeing, facts)
+    text = card(story, facts)
+    assert "| reference: background difference (needs the background picture) | " in text
+    assert "| reference: background difference | " not in text
+    validation, name = story.measured[0], "mask/iou_pooled"
+    assert {who for who in validation.references if "background" in who} == {
+        "reference: background difference (needs the background picture)"
+    }
+    (best,) = [each[name] for who, each in validation.references.items() if "background" in who]
+    assert best is not None
+    assert best > validation.values[name]  # after one epoch
+    assert validation.not_better.get(name) != "reference: background difference (needs the background picture)"
+    assert "background" not in next(line for line in text.splitlines() if "NO BETTER than a reference in" in line)
+    assert "background difference" in seeing.measured[0].not_better[name]
+
+
+def test_its_six_lines_run_where_nothing_but_three_packages_is(
     made: Path, home: Home, tiny_data: Path, tmp_path: Path
 ) -> None:
     lines = (made / "README.md").read_text().split("```python\n")[1].split("```")[0]
-    assert lines.count("\n") == 5
+    assert lines.count("\n") == 6
     packages_alone(tmp_path / "lib", "numpy", "onnxruntime", "pillow")
     shutil.copy(made / "model.onnx", tmp_path)
     index = read(tiny_data)
@@ -167,7 +191,7 @@ def test_its_five_lines_run_where_nothing_but_three_packages_is(
     assert pictures.background is not None
     given = {"image": pictures.image, "background": pictures.background}
     for name, picture in given.items():
-        large = cv2.resize(picture, (48, 32))  # as large as the network: JPEG's losses are all that differs
+        large = cv2.resize(picture, (96, 64))  # twice as large as the network
         cv2.imwrite(str(tmp_path / f"{name}.jpg"), large[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])
     read_back = [cv2.imread(str(tmp_path / f"{name}.jpg"))[..., ::-1].copy() for name in given]
     (tmp_path / "program.py").write_text(f'{lines}np.savez("maps.npz", depth=depth, mask=mask)\n')
@@ -176,8 +200,9 @@ def test_its_five_lines_run_where_nothing_but_three_packages_is(
     isolated(tmp_path / "lib", tmp_path, "program.py")
     [(mask, depth)] = Predictor(trained(home, "both").model, (32, 48))(read_back[:1], read_back[1:])
     with np.load(tmp_path / "maps.npz") as maps:
-        assert relative(maps["depth"][0], depth).max() < 0.02  # two decoders of JPEG differ by a grey level
-        assert relative(maps["mask"][0], mask).max() < 0.02
+        assert maps["depth"].shape == maps["mask"].shape == (64, 96)  # as the photograph is
+        assert relative(maps["depth"], depth).max() < 0.02  # two decoders of JPEG differ by a grey level
+        assert relative(maps["mask"], mask).max() < 0.02
 
 
 def test_another_run_starts_from_its_weights(made: Path, home: Home, tiny_data: Path, tmp_path: Path) -> None:

@@ -158,6 +158,9 @@ def test_bad_arguments_are_refused(tmp_path: Path, address: str) -> None:
     assert "none.onnx" in str(found.exception)
     found = CliRunner().invoke(cli, ["demo", "nobody", *home], standalone_mode=False)
     assert "there is no run 'nobody'" in str(found.exception)
+    said = " ".join(CliRunner().invoke(cli, ["demo", "--help"]).output.split())
+    assert "RUN is a run's name; it is exported first. FILE.onnx is a file of `dmx export`." in said
+    assert "NETWORKS" not in said
     taken = address.rpartition(":")[2]
     file = save_exported(tmp_path / "a.onnx", SIZE)
     found = CliRunner().invoke(cli, ["demo", str(file), "--port", taken, "--no-browser"], standalone_mode=False)

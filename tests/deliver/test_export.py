@@ -274,6 +274,7 @@ def test_a_program_without_dmx_and_torch_predicts(home: Home, exported: dict[str
     depth, mask = np.load(tmp_path / "depth.npy"), cv2.imread(str(tmp_path / "mask.png"), cv2.IMREAD_UNCHANGED)
     network = ExportedNetwork(exported["alone"])
     image = np.asarray(Image.open(tmp_path / "photograph.png").resize((48, 32), Image.Resampling.BOX))
-    [(own_mask, own_depth)] = network([image], None)
+    own_mask, own_depth = (cv2.resize(one, (71, 50)) for one in network([image], None)[0])
+    assert depth.shape == mask.shape == (50, 71)  # as the photograph is
     assert np.abs(depth - own_depth).max() < 1e-5
     assert np.abs(mask / 255 - own_mask).max() <= 0.5 / 255 + 1e-6

@@ -21,6 +21,7 @@ from dmx.cli.predict import predict as command
 from dmx.deliver.champion import register
 from dmx.errors import UserError
 from dmx.tracking import Home
+from dmx.tracking.panel import GAP, SCALE
 from dmx.tracking.syncing import sync
 from dmx.training.checkpoint import load_weights
 
@@ -69,7 +70,7 @@ def test_each_picture_gives_mask_depth_and_a_view_of_its_size(home: Home, photog
         assert mask.shape == depth.shape == (height, width)
         assert (mask.dtype, depth.dtype) == (np.uint8, np.float32)
         view = cv2.imread(str(tmp_path / f"out/view/{name}.png"))
-        assert view.shape == (height, 3 * width + 8, 3)
+        assert view.shape == (height, 3 * width + 8 + GAP + SCALE, 3)
     assert np.array_equal(view[:, :40], cv2.imread(str(photographs / "b.jpg")))
 
 

@@ -119,7 +119,7 @@ def test_a_video_that_is_cut_off_gives_its_frames_and_is_named(predict: Predict,
     assert "of 60 frames; restore it, or cut it there" in str(said.value)
     assert "junk.mp4: cannot be read as a video; restore it, or convert it by `ffmpeg`." in str(said.value)
     found = lines(tmp_path / "out")
-    assert [line["status"] for line in found.values()].count("done") == len(found) - 2 > 2
+    assert [line["status"] for line in found.values()].count("ok") == len(found) - 2 > 2
 
 
 def test_a_video_among_photographs_is_left_out_and_said(predict: Predict, photographs: Path, tmp_path: Path) -> None:
@@ -158,13 +158,16 @@ def test_an_ensemble_lies_between_its_members(predict: Predict, photographs: Pat
     assert cv2.imwrite(str(square), cv2.resize(cv2.imread(str(square)), (32, 32)))
     for run in ("alone", "twin"):
         predict(run, photographs, tmp_path / run)
-    predict("alone", photographs, tmp_path / "out", "--with", "twin", "--uncertainty")
+    said = predict("alone", photographs, tmp_path / "out", "--with", "twin", "--uncertainty")
+    assert said.strip().endswith(
+        "now has mask, depth, view and uncertainty (uncertainty/mask, uncertainty/depth) of 6 pictures."
+    )
     one, two = (np.load(tmp_path / run / "depth/day0/00.npy") for run in ("alone", "twin"))
     assert np.load(tmp_path / "out/depth/day0/00.npy") == pytest.approx((one + two) / 2, rel=1e-5)
     assert np.load(tmp_path / "out/uncertainty/depth/day0/00.npy") == pytest.approx(abs(one - two) / 2, abs=1e-5)
     line = lines(tmp_path / "out")["day0/00"]
     assert [one["run"] for one in line["networks"]] == ["alone", "twin"]  # type: ignore[attr-defined]
-    assert (line["width"], line["height"], line["status"]) == (32, 32, "done")
+    assert (line["width"], line["height"], line["status"]) == (32, 32, "ok")
     assert sorted(line["outputs"].values()) == sorted(  # type: ignore[attr-defined]
         str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("00.*")
     )
@@ -206,7 +209,10 @@ def test_a_broken_picture_is_named_and_the_rest_goes_on(
     assert "Error: 1 of 6 pictures failed; the same command tries these alone once more:\n  day0/02: " in said.err
     assert f"{broken}: is truncated or damaged" in said.err
     assert "Traceback" not in said.err
-    assert str(lines(tmp_path / "out")["day0/02"]["status"]).startswith(f"{broken}: is truncated")
+    entry = lines(tmp_path / "out")["day0/02"]
+    assert entry["status"] == "failed"
+    assert str(entry["error"]).startswith(f"{broken}: is truncated")
+    assert {(one["status"], one["error"]) for one in lines(tmp_path / "out").values()} >= {("ok", None)}
     broken.write_bytes(whole)
     assert "of 6 pictures, 5 of them from before." in predict("alone", photographs, tmp_path / "out")
     predict("alone", photographs, tmp_path / "undisturbed")
@@ -219,6 +225,12 @@ def test_what_is_done_is_not_done_again(predict: Predict, photographs: Path, tmp
     shutil.copy(photographs / "day0/00.png", photographs / "new.png")
     assert "of 7 pictures, 6 of them from before." in predict("alone", photographs, tmp_path / "out")
     assert before == {path: path.stat().st_mtime_ns for path in before}
+    manifest = tmp_path / "out/manifest.jsonl"  # as an earlier version wrote it
+    text = manifest.read_text().replace('"status": "ok"', '"status": "done"')
+    manifest.write_text(text.replace(', "error": null', ""))
+    assert '"error"' not in manifest.read_text()
+    assert "of 7 pictures, 7 of them from before." in predict("alone", photographs, tmp_path / "out")
+    assert {(line["status"], line["error"]) for line in lines(tmp_path / "out").values()} == {("ok", None)}
 
 
 def test_a_folder_of_other_things_or_settings_is_refused(predict: Predict, photographs: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from dmx.deliver.ensemble import Networks
 from dmx.deliver.outputs import view
 from dmx.deliver.tiles import slope, starts, tiled
 from dmx.quartet import DepthSpec, Prediction
+from dmx.tracking.panel import BAR, GAP, SCALE
 
 METRES, RELATIVE = DepthSpec("metric", 0.5, 10.0), DepthSpec("relative", 0.0, 1.0)
 
@@ -166,5 +167,22 @@ def test_an_error_comes_in_its_turn_and_ends_the_threads() -> None:
 
 def test_the_view_of_a_large_picture_is_shrunk() -> None:
     plane = np.ones((600, 4096), np.float32)
-    assert view(picture(600, 4096), plane, plane, METRES).shape == (150, 3 * 1024 + 8, 3)
-    assert view(picture(60, 80), plane[:60, :80], plane[:60, :80], METRES).shape == (60, 3 * 80 + 8, 3)
+    assert view(picture(600, 4096), plane, plane, METRES).shape == (150, 3 * 1024 + 8 + GAP + SCALE, 3)
+    assert view(picture(60, 80), plane[:60, :80], plane[:60, :80], METRES).shape == (60, 3 * 80 + 8 + GAP + SCALE, 3)
+
+
+@pytest.mark.parametrize("spec", [METRES, DepthSpec("relative", 0.0, 1.0, "high")])
+def test_the_view_ends_with_the_scale_of_its_depth(spec: DepthSpec) -> None:
+    """The bar has the colours of the plane beside it, the greatest depth at the top, and text at both ends."""
+    depth = np.linspace(4, 2, 101, dtype=np.float32)[:, None].repeat(50, axis=1)
+    drawn = view(picture(101, 50), np.zeros_like(depth), depth, spec)
+    plane, bar = drawn[:, -SCALE - GAP - 50 : -SCALE - GAP], drawn[:, -SCALE:]
+    for row in (0, 50, 100):
+        assert np.array_equal(plane[row, 25], bar[row, BAR // 2])
+    text = (bar[:, BAR + 4 :] < 128).any(axis=(1, 2))
+    assert text[:20].any()
+    assert text[-20:].any()
+    assert not text[20:-20].any()
+    farther = view(picture(101, 50), np.zeros_like(depth), 2 * depth, spec)
+    assert np.array_equal(farther[:, :-SCALE], drawn[:, :-SCALE])  # only its scale tells the two apart
+    assert not np.array_equal(farther[:, -SCALE:], drawn[:, -SCALE:])

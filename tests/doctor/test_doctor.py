@@ -17,15 +17,17 @@ from filelock import FileLock
 from helpers.running import execute
 from packaging.requirements import Requirement
 
+from dmx.again.code import restored
 from dmx.cli import cli
 from dmx.doctor import trial
-from dmx.doctor.devices import devices, tried
+from dmx.doctor.devices import ENDED, devices, tried
 from dmx.doctor.finding import Finding, State
 from dmx.doctor.machine import environment, machine
 from dmx.doctor.packages import packages, unmet
 from dmx.doctor.stores import data_sets, stores
 from dmx.machine import POSIX
 from dmx.tracking import Home
+from dmx.tracking.environment import git_state
 
 
 def states(found: Iterator[Finding]) -> dict[str, str]:
@@ -132,7 +134,7 @@ def test_a_trial_is_of_the_gpu_that_was_named(monkeypatch: pytest.MonkeyPatch, c
 
 @pytest.mark.skipif(not POSIX, reason="a script stands in for Python")
 def test_the_precision_that_hangs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"name": "one", "precisions": {"float32": "works (1 ms a step)", "bfloat16": trial.ENDED}}
+    told = {"name": "one", "precisions": {"float32": "works (1 ms a step)", "bfloat16": ENDED}}
     for name, says in (("whole", json.dumps(told) + "\n"), ("torn", json.dumps(told) + '\n{"name": "on'), ("mute", "")):
         script = tmp_path / name
         script.write_text(
@@ -162,6 +164,33 @@ def test_machine_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert said["this folder is in no git repository, so runs note no commit"] == "ok"
     total = psutil.virtual_memory().total / 2**30
     assert any(f"of {total:.1f} GB available" in what for what in states(machine(tmp_path)))
+
+
+def test_what_a_run_would_not_record_of_the_code_is_said_as_reproduce_says_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    (tmp_path / "a.txt").write_text("one\n")
+    (tmp_path / "x.png").write_bytes(b"\0\1")
+    for words in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "first")):
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    (clean,) = [one for one in environment() if one.what.startswith("git commit")]
+    assert "changes" not in clean.what
+    (tmp_path / "notes.txt").write_text("not in git\n")
+    only_new = [*environment()]
+    assert "with changes that runs record" not in " ".join(one.what for one in only_new)
+    new = only(iter(only_new), State.WARNING)
+    assert new.what == "code: files that are not in git are not recorded: notes.txt"
+    assert "dmx reproduce" in new.advice
+    (tmp_path / "a.txt").write_text("two\n")
+    (tmp_path / "x.png").write_bytes(b"\0\2")
+    said = states(environment())
+    assert said["code: changes of binary files are not recorded: x.png"] == "warning"
+    assert any(what.endswith(", with changes that runs record as a diff") for what in said)
+    commit, diff = git_state(tmp_path)
+    lacking = restored(commit, diff, tmp_path.with_name("code"), [tmp_path]).differences
+    assert sorted(lacking) == sorted(what for what in said if what.startswith("code: "))
 
 
 def test_the_command_says_it_all_and_its_exit_code_is_1_where_something_is_wrong(home: Home) -> None:

@@ -27,6 +27,7 @@ from dmx.results.records import read_result
 from dmx.sample_table import SampleTable
 from dmx.tracking import Home
 from dmx.tracking.journal import MetricsLogged, read
+from dmx.tracking.panel import BAR, GAP, HEADER, SCALE
 
 Make = Callable[..., dict[str, Any]]
 
@@ -174,6 +175,8 @@ def test_what_cannot_be_done_is_said(home: Home, tiny_data: Path, tmp_path: Path
         evaluate(trained(home, "both"), bare, None, home)
     with pytest.raises(UserError, match=r"there is no run 'bot' in .*; did you mean 'both'\?"):
         trained(home, "bot")
+    with pytest.raises(UserError, match=r"there is no run 'al' in .*; did you mean 'alone'\?"):
+        trained(home, "al")
     copy = Home(tmp_path / "home")
     shutil.copytree(home.run("both"), copy.run("both"))
     (copy.run("both") / "best.safetensors").unlink()
@@ -199,7 +202,8 @@ def test_the_page_needs_nothing_but_itself(home: Home, tiny_data: Path) -> None:
     for title in ("All metrics", "By depth", "By size of the object", "The mask&#39;s threshold", "The worst samples"):
         assert title in page
     worst = cv2.imread(str(home.run("both") / "evaluations/val/worst_mask_iou.png"))
-    assert worst.shape[1] > 6 * 128
+    assert worst.shape[1] == 6 * 128 + 5 * GAP + GAP + SCALE
+    assert (worst[HEADER:, -SCALE + BAR + 4 :] < 128).any()  # the ends of the depth's scale
 
 
 def test_memory_does_not_grow_with_the_number_of_batches() -> None:

@@ -87,15 +87,19 @@ def test_it_is_kept_beside_that_of_the_run_alone(home: Home, tiny_data: Path) ->
     assert "first with second and mirrored pictures on" in joined.output
     assert "depth/ause_per_image" in joined.output
     assert "depth/ause_per_image" not in alone.output
+    sentences = [line for line in joined.output.splitlines() if line.startswith(("Depth: ", "Mask: "))]
+    assert ["orders errors" in one for one in sentences] == [True, True, False, False]
+    assert "the standard deviations are too small, by a factor of " in sentences[2]
+    assert "Depth: " not in alone.output
     folders = sorted(path.name for path in (home.run("first") / "evaluations").iterdir())
     assert [name[:11] for name in folders] == ["val", "val-with-1-"]
     kept = json.loads((home.run("first") / "evaluations" / folders[1] / "evaluation.json").read_text())
     assert kept["uncertainty"]["depth/ause_per_image"] >= 0
     assert len(kept["uncertainty"]["rmse_of_the_rest"]["depth"]["by_spread"]) == 20
-    assert (
-        "Whether the uncertainty can be believed"
-        in (home.run("first") / "evaluations" / folders[1] / "evaluation.html").read_text()
+    assert "Whether the uncertainty can be believed" in (
+        page := (home.run("first") / "evaluations" / folders[1] / "evaluation.html").read_text()
     )
+    assert all(f"<p>{one}</p>" in page for one in sentences)
     logged = {k for e, _ in read(home.run("first") / "journal.jsonl") if isinstance(e, MetricsLogged) for k in e.values}
     assert {"val_best/depth/rmse_pooled", f"eval/{folders[1]}/depth/ause_per_image"} <= logged
     assert not {name for name in logged if name.startswith("val_best") and "ause" in name}

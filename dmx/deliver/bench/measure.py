@@ -52,6 +52,7 @@ class Row:
         cpu_ms: Processor time of a picture over all cores, the median of the rounds.
         memory_mb: The most memory that the process had, with its libraries.
         calls: How many calls were measured.
+        threads: Threads of a prediction, as the process had them.
     """
 
     network: str
@@ -67,6 +68,7 @@ class Row:
     cpu_ms: float
     memory_mb: float
     calls: int
+    threads: int
 
 
 @dataclass
@@ -206,6 +208,7 @@ def rows(timings: Mapping[Variant, Sequence[Timing]], batch: int) -> list[Row]:
                 cpu_ms=statistics.median(1000 * one.cpu / one.pictures(batch) for one in each),
                 memory_mb=max(one.peak for one in each) / 1e6,
                 calls=len(calls),
+                threads=max(one.threads for one in each),
             )
         )
     return found

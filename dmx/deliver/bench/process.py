@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from dmx.deliver.bench import worker
-from dmx.errors import MachineError
+from dmx.errors import MachineError, last_line
 
 SECONDS = 900.0
 """Most that one answer may take; the first of a compiled network comes after a minute or more."""
@@ -35,11 +35,13 @@ class Timing:
         seconds: Of each call.
         cpu: Seconds of processor time of all calls.
         peak: The greatest memory of the process, in bytes.
+        threads: Threads of a prediction.
     """
 
     seconds: tuple[float, ...]
     cpu: float
     peak: int
+    threads: int
 
     def pictures(self, batch: int) -> int:
         """How many pictures were predicted."""
@@ -93,7 +95,7 @@ class Worker:
         except OSError as error:
             raise FailedError(self._last_words()) from error
         found = self._answer()
-        return Timing(tuple(found["seconds"]), found["cpu"], found["peak"])
+        return Timing(tuple(found["seconds"]), found["cpu"], found["peak"], found["threads"])
 
     @property
     def cpu(self) -> float:
@@ -127,8 +129,7 @@ class Worker:
         self._errors.seek(0)
         if code < 0:
             return f"its process was killed, as when memory runs out, and after {SECONDS:.0f} s without an answer"
-        last = (self._errors.read().decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-        return f"its process ended with {code} ({last})"
+        return f"its process ended with {code} ({last_line(self._errors.read().decode(errors='replace'))})"
 
     def _end(self) -> None:
         self._process.kill()

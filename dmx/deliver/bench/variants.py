@@ -15,7 +15,7 @@ from dmx.errors import UserError
 from dmx.experiment.trained import Trained
 from dmx.tracking.home import Home
 
-Form = Literal["pytorch", "compiled", "onnx", "int8"]
+Form = Literal["pytorch", "compiled", "pt2", "onnx", "int8"]
 FORMS: tuple[Form, ...] = get_args(Form)
 Size = tuple[int, int]
 RANGES = 8
@@ -28,7 +28,8 @@ class Variant:
 
     Attributes:
         network: The run or file, as it was named.
-        form: What runs it: `pytorch`, `compiled`, or ONNX Runtime in float32 (`onnx`), `float16` or `int8`.
+        form: What runs it: `pytorch`, `compiled`, an archive of torch.export (`pt2`), or ONNX Runtime in float32
+            (`onnx`), `float16` or `int8`.
         size: Height and width.
         source: What `worker.main` loads.
         failure: Why it cannot be measured; empty if it can.
@@ -87,12 +88,15 @@ def of_run(home: Home, network: Trained, size: Size, forms: Sequence[Form], fold
     if shutil.which("g++") is None:
         missing = "no C++ compiler (g++) is installed"
         found = [replace(one, failure=missing) if one.form == "compiled" else one for one in found]
+    samples = Samples(network, home, lambda done, total: None)
+    if "pt2" in forms:
+        found.append(of_archive(network, size, samples, folder / "network.pt2"))
     wanted = [form for form in ("onnx", "int8") if form in forms]
     if not wanted:
         return found
     files = {"onnx": folder / "float32.onnx", "int8": folder / "int8.onnx"}
     try:
-        write_files(home, network, size, wanted, files)
+        write_files(network, size, wanted, files, samples)
         failure = ""
     except UserError as error:
         failure = str(error)
@@ -101,13 +105,28 @@ def of_run(home: Home, network: Trained, size: Size, forms: Sequence[Form], fold
     ]
 
 
-def write_files(home: Home, network: Trained, size: Size, wanted: Sequence[str], files: Mapping[str, Path]) -> None:
+def of_archive(network: Trained, size: Size, samples: Samples, path: Path) -> Variant:
+    """A run's network as an archive of torch.export, written to `path`.
+
+    Files of this kind are not measured as others are: to load one can run the code of who made it.
+    """
+    source = {"archive": str(path), "needs_background": network.model.net.needs_background, "size": size}
+    try:
+        export(network, path, FileForm("pt2", size), samples, 0.5)
+        failure = ""
+    except UserError as error:
+        failure = str(error)
+    return Variant(network.run, "pt2", size, source, failure)
+
+
+def write_files(
+    network: Trained, size: Size, wanted: Sequence[str], files: Mapping[str, Path], samples: Samples
+) -> None:
     """Export the network in float32, and make int8 of it if it is wanted.
 
     Raises:
         UserError: The network cannot be exported, or a library is missing.
     """
-    samples = Samples(network, home, lambda done, total: None)
     facts = export(network, files["onnx"], FileForm("onnx", size), samples, 0.5)
     if "int8" not in wanted:
         return

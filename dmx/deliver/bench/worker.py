@@ -27,14 +27,15 @@ def main(source: dict[str, Any]) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
     try:
         size = source["size"][0], source["size"][1]
-        network, needs_background = opened(source, size)
+        network, needs_background, threads = opened(source, size)
         answer(answers, {})
         with keeping_freed_memory():  # as `dmx predict` does
             for line in sys.stdin:
                 asked = json.loads(line)
                 given = pictures(asked["batch"], size)
                 behind = pictures(asked["batch"], size) if needs_background else None
-                answer(answers, timed(network, given, behind, asked["seconds"], asked["least"]))
+                found = timed(network, given, behind, asked["seconds"], asked["least"])
+                answer(answers, found | {"threads": threads})
     except Exception as error:  # whatever a network raises is told, and the other networks are measured
         answer(answers, {"failure": shortened(f"{type(error).__name__}: {error}".partition("\n")[0])})
 
@@ -45,33 +46,32 @@ def answer(to: TextIO, found: dict[str, Any]) -> None:
     to.flush()
 
 
-def opened(source: dict[str, Any], size: tuple[int, int]) -> tuple[Network, bool]:
-    """The network, and whether it takes the background."""
+def opened(source: dict[str, Any], size: tuple[int, int]) -> tuple[Network, bool, int]:
+    """The network, whether it takes the background, and with how many threads it predicts."""
     if "file" in source:
         exported = ExportedNetwork(Path(source["file"]), source["threads"])
         exported.size = size
-        return exported, exported.needs_background
+        return exported, exported.needs_background, exported.threads
     import torch
 
-    from dmx.deliver.export.graph import PhotographToMaps
+    from dmx.deliver.export.graph import PhotographToMaps, as_run, of_archive
     from dmx.experiment.trained import trained
     from dmx.tracking.home import Home
 
     torch.set_num_threads(source["threads"])
-    model = trained(Home(Path(source["home"])), source["run"]).model.to("cpu")
-    graph: torch.nn.Module = PhotographToMaps(model, dynamic=False).eval()
-    if source["form"] == "compiled":
-        graph.compile(dynamic=False)  # for each size of its batch, as in training
-
-    def run(given: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        with torch.inference_mode():
-            maps = graph(*(torch.from_numpy(one) for one in given.values()))
-        return maps["depth"].numpy(), maps["mask"].numpy()
+    if "archive" in source:
+        run, needs_background = of_archive(Path(source["archive"])), source["needs_background"]
+    else:
+        model = trained(Home(Path(source["home"])), source["run"]).model.to("cpu")
+        graph: torch.nn.Module = PhotographToMaps(model, dynamic=False).eval()
+        if source["form"] == "compiled":
+            graph.compile(dynamic=False)  # for each size of its batch, as in training
+        run, needs_background = as_run(graph), model.net.needs_background
 
     def network(images: Pictures, backgrounds: Pictures | None) -> list[Maps]:
         return at_own_size(run, size, images, backgrounds)
 
-    return network, model.net.needs_background
+    return network, needs_background, torch.get_num_threads()
 
 
 def pictures(count: int, size: tuple[int, int]) -> list[np.ndarray]:

@@ -21,7 +21,8 @@ import numpy as np, onnxruntime
 from PIL import Image, ImageOps
 opened = {{name: ImageOps.exif_transpose(Image.open(f"{{name}}.jpg")).convert("RGB") for name in {inputs}}}
 pictures = {{name: np.asarray(one.resize({sides}, Image.Resampling.BOX))[None] for name, one in opened.items()}}
-depth, mask = onnxruntime.InferenceSession("{network}").run(["depth", "mask"], pictures)
+maps = [Image.fromarray(one[0]) for one in onnxruntime.InferenceSession("{network}").run(["depth", "mask"], pictures)]
+depth, mask = (np.asarray(one.resize(opened["image"].size, Image.Resampling.BILINEAR)) for one in maps)
 """
 
 
@@ -105,7 +106,7 @@ def summary(story: Story, facts: Facts) -> str:
 
 
 def usage(story: Story, facts: Facts) -> str:
-    """How to run it: five lines, and what goes in and comes out."""
+    """How to run it: six lines, and what goes in and comes out."""
     code = RUNS.format(network=NETWORK, sides=facts.size[::-1], inputs=json.dumps(facts.inputs))
     free = f"multiples of {facts.multiple}, at least {facts.least}; best near" if facts.dynamic else "fixed to"
     unit = "in metres" if facts.unit else "relative, in [0, 1]"
@@ -115,8 +116,8 @@ def usage(story: Story, facts: Facts) -> str:
         f"```python\n{code}```\n\n"
         f"Pictures are uint8 RGB, (batch, height, width, 3), upright; height and width are {free} "
         f"{facts.size[0]} and {facts.size[1]}. Colours are normalised inside. `depth` is {unit}, `mask` the "
-        "probability of the object, both float32, (batch, height, width). A pixel is the object's from a probability "
-        f"of {facts.mask_threshold:.3g} on.\n\n"
+        "probability of the object, both float32, (batch, height, width); the last line brings them to the size of the "
+        f"photograph. A pixel is the object's from a probability of {facts.mask_threshold:.3g} on.\n\n"
         f"`start: {WEIGHTS}` in an experiment of `dmx` with the same `model` trains it further."
     )
 

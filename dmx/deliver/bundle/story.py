@@ -1,7 +1,7 @@
 """What the record of a run says that a stranger to its network has to know."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ from dmx.written import place
 
 SHOWN = ("depth/rmse", "depth/mae", "depth/abs_rel", "depth/delta1", "depth/skill", "mask/iou", "mask/mae")
 """The metrics of a card, if they have a value; the one by which the best epoch was chosen stands before them."""
+BY_BACKGROUND = titled("background_difference")
+NEEDS = " (needs the background picture)"
+"""Follows the name of a reference that sees the background, in the card of a network that does not."""
 AGAIN = "bring it back from a copy."
 
 
@@ -57,11 +60,12 @@ class Measured:
 
     @property
     def not_better(self) -> dict[str, str]:
-        """The metrics in which the run is no better than a reference, with the strongest one."""
+        """The metrics in which the run is no better than a reference that sees no more than it, with the strongest."""
         found = {}
+        references = {who: each for who, each in self.references.items() if not who.endswith(NEEDS)}
         for metric, value in self.values.items():
             higher = self.higher_is_better[metric]
-            best = strongest(self.references, metric, higher_is_better=higher)
+            best = strongest(references, metric, higher_is_better=higher)
             if best and base(metric) not in NOT_JUDGED and not (value > best[1] if higher else value < best[1]):
                 found[metric] = best[0]
         return found
@@ -117,6 +121,8 @@ def story_of(home: Home, network: Trained) -> Story:
     parts = own_split(home, run)
     tested = read_on_test(home, run)
     measured = (on_validation(home, record, result.best, folder), *on_test(home, run, record))
+    if not network.model.net.needs_background:
+        measured = tuple(map(without_background, measured))
     return Story(
         run=run,
         config=network.config,
@@ -132,6 +138,12 @@ def story_of(home: Home, network: Trained) -> Story:
         commit=start.tags.get("mlflow.source.git.commit", "") if start else "",
         environment=read_mapping(folder / ENVIRONMENT, AGAIN) if (folder / ENVIRONMENT).is_file() else {},
     )
+
+
+def without_background(measured: Measured) -> Measured:
+    """The metrics of a network that sees the image alone: references that see more are said to."""
+    named = {f"{who}{NEEDS}" if who == BY_BACKGROUND else who: each for who, each in measured.references.items()}
+    return replace(measured, references=named)
 
 
 def on_validation(home: Home, record: Mapping[str, Any], best: BestEpoch, folder: Path) -> Measured:

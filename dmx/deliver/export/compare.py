@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dmx.deliver.exported import ExportedNetwork, Maps, Pictures, at_own_size
-from dmx.errors import UserError
+from dmx.errors import UserError, last_line
 
 SECONDS = 600.0
 """Most that loading a file and predicting a few pictures may take."""
@@ -76,8 +76,7 @@ def in_a_process(path: Path, size: tuple[int, int], sample: Sample) -> list[Maps
         except subprocess.TimeoutExpired as error:
             raise UserError(f"{path}: was not loaded and run within {SECONDS:.0f} s; nothing was exported.") from error
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise UserError(f"{path}: cannot be loaded and run ({last}); nothing was exported.")
+            raise UserError(f"{path}: cannot be loaded and run ({last_line(done.stderr)}); nothing was exported.")
         with np.load(made) as maps:
             return [(maps[f"mask{i}"], maps[f"depth{i}"]) for i in range(len(sample.images))]
 
@@ -89,15 +88,9 @@ def predicted(path: Path, size: tuple[int, int], images: Pictures, backgrounds: 
         network = ExportedNetwork(path)
         network.size = size
         return [network([image], behind[i])[0] for i, image in enumerate(images)]
-    import torch
+    from dmx.deliver.export.graph import of_archive
 
-    module = torch.export.load(path).module()
-
-    def run(given: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        with torch.no_grad():
-            maps = module(*(torch.from_numpy(one) for one in given.values()))
-        return maps["depth"].numpy(), maps["mask"].numpy()
-
+    run = of_archive(path)
     return [at_own_size(run, size, [image], behind[i])[0] for i, image in enumerate(images)]
 
 

@@ -1,11 +1,14 @@
 """The network as a graph from photographs to depth and mask, which is what an exported file holds."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
+from dmx.deliver.exported import Run
 from dmx.models.joint import DepthMaskModel
 from dmx.quartet import Prediction
 
@@ -66,3 +69,19 @@ def free_sides(model: DepthMaskModel, *, dynamic: bool) -> tuple[dict[int, Any],
             blocks = torch.export.Dim(f"{name}_blocks" if multiple > 1 else name, min=max(least, 2))
             sides[axis] = multiple * blocks if multiple > 1 else blocks
     return (sides,) * (2 if model.net.needs_background else 1)
+
+
+def as_run(graph: nn.Module) -> Run:
+    """A graph as a function from a batch for each input to depth and mask."""
+
+    def run(given: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        with torch.inference_mode():
+            maps = graph(*(torch.from_numpy(one) for one in given.values()))
+        return maps["depth"].numpy(), maps["mask"].numpy()
+
+    return run
+
+
+def of_archive(path: Path) -> Run:
+    """The network of an archive that this command has written itself: torch.export.load unpickles, and can run code."""
+    return as_run(torch.export.load(path).module())
