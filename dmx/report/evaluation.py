@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 
-import cv2
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
@@ -12,6 +11,7 @@ from dmx.metrics.probabilities import CALIBRATION_BINS
 from dmx.metrics.uncertainty import LEFT_OUT, LEVELS, Curve, Uncertainty
 from dmx.report.figures import BLUE, GREY, plot
 from dmx.report.html import count, document, figure, inline, join, number, table, text
+from dmx.tracking.panel import png
 
 
 def evaluation_page(found: Evaluation) -> str:
@@ -164,7 +164,6 @@ def worst(found: Evaluation) -> Markup:
         if (panel := found.worst.panel(metric)) is None:
             continue
         each = ", ".join(f"{sight.id} {number(sight.value)}" for sight in found.worst.found[metric])
-        png = cv2.imencode(".png", cv2.cvtColor(panel, cv2.COLOR_RGB2BGR))[1].tobytes()
         says = f"Worst by {metric}: {each}"
-        parts.append(figure(inline(png, says), says))
+        parts.append(figure(inline(png(panel), says), says))
     return join(*parts) if parts else text("None: no sample has a value.")
