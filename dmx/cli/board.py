@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from dmx.cli.console import number
 from dmx.config import Objective
 from dmx.outcome import Outcome
 from dmx.training.result import RunResult
@@ -164,8 +165,3 @@ class Board:
             left = (self.trials - self.finished) * (time.monotonic() - self.begun) / self.ran
             parts.append(f"about {max(1, round(left / 60))} min left" if left > 90 else f"about {left:.0f} s left")
         return ", ".join(parts)
-
-
-def number(value: float | None) -> str:
-    """Format a value for display."""
-    return "-" if value is None else f"{value:.4g}"
