@@ -74,12 +74,9 @@ def validation(values: Mapping[str, float | None]) -> dict[str, float | None]:
 
 
 def columns(entries: Sequence[Entry], first: Sequence[str], leads: Leads) -> list[Column]:
-    """The columns for these entries.
+    """The columns for ranked runs and their differences from the first one.
 
-    Args:
-        entries: Ranked runs.
-        first: The metrics and costs that they are ranked by; only the metrics are moved to the front.
-        leads: The differences from the first run.
+    `first` has the metrics and costs that they are ranked by; only the metrics are moved to the front.
     """
     best = [entry.result.best.metrics for entry in entries if entry.result.best]
     metrics = [name for name in dict.fromkeys((*first, *METRICS)) if any(name in values for values in best)]

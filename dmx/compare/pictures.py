@@ -61,12 +61,9 @@ def pairs(home: Home, first: Candidate, second: Candidate, metric: str, count: i
 
 
 def side_by_side(home: Home, runs: Sequence[str], count: int = 6) -> UInt8[np.ndarray, "height width 3"]:
-    """A panel of validation samples, evenly spread: each with a row for every run, in their order.
+    """A panel of `count` validation samples, evenly spread: each with a row for every run, in their order.
 
-    Args:
-        home: The results folder.
-        runs: Runs on the same data and split; rows of smaller pictures are enlarged.
-        count: The number of samples.
+    The runs are on the same data and split; rows of smaller pictures are enlarged.
 
     Raises:
         UserError: The data are missing or have changed, or weights were removed.

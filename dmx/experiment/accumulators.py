@@ -123,11 +123,7 @@ class RankedSample:
 
 @dataclass(frozen=True)
 class WorstSamples:
-    """The worst samples by a mask metric and by a depth metric.
-
-    Attributes:
-        spec: The kind, range and direction of depth.
-    """
+    """The worst samples by a mask metric and by a depth metric, for depth as in `spec`."""
 
     spec: DepthSpec
     found: dict[str, list[RankedSample]] = field(default_factory=dict)
@@ -225,9 +221,17 @@ class EvaluationAccumulators:
         pixels = DepthPixels(depth.expand(len(batch), -1, -1, -1), batch.depth.double(), batch.valid)
         return replace(self.reference, depth=aligned(pixels, alignment, self.true, self.true).y)
 
-    def references(self) -> dict[str, dict[str, float | None]]:
-        """Each reference's metrics on the same samples, without alignment."""
-        return self.judge.values() if self.judge is not None else {}
+    def results(self, groups: Mapping[str, str]) -> dict[str, Any]:
+        """What was measured, as the fields of an `Evaluation`; `groups` has the group of each sample."""
+        return {
+            "values": self.values(),
+            "samples": self.samples(groups),
+            "probabilities": self.probabilities,
+            "strata": self.strata,
+            "worst": self.worst,
+            "references": self.judge.values() if self.judge is not None else {},
+            "uncertainty": self.uncertainty,
+        }
 
     def values(self) -> dict[str, float | None]:
         """Every metric: those of the mask once, those of depth for each alignment."""

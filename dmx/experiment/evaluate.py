@@ -127,14 +127,10 @@ class Selection:
 
 
 def select(root: Path, part: Part | None, home: Home, run: str | None, settings: SplitConfig) -> Selection:
-    """Choose samples as a run does: on its own data by its split, on any other by the same settings.
+    """Choose samples as a run does: on its own data by its split, on any other as `settings` say.
 
-    Args:
-        root: The data set.
-        part: The part; None: validation of the run's own data, all of any other. Test is used only if requested.
-        home: The results folder.
-        run: The run; None: no data set counts as its own.
-        settings: How another data set is split.
+    Without a `part`, these are validation of the run's own data, and all of any other; test is used only if requested.
+    Without a run, no data set counts as its own.
 
     Raises:
         UserError: The data set cannot be read, or the part has no samples.
@@ -158,15 +154,9 @@ def evaluate(
     progress: Progress = no_progress,
     joined: Joined = ALONE,
 ) -> Evaluation:
-    """Evaluate a run's network, alone or averaged with others.
+    """Evaluate a run's network on a `part` of a data set (see `select`), alone or averaged with what is `joined`.
 
-    Args:
-        network: The network.
-        root: The data set.
-        part: The part; None: validation of the run's own data, all of any other. Test is used only if requested.
-        home: The results folder.
-        progress: Called with the number of samples done and the total.
-        joined: What is averaged with its prediction.
+    `progress` is called with the number of samples done and the total.
 
     Raises:
         UserError: The network and the data are incompatible, the part has no samples, or a run requests a precision
@@ -190,19 +180,13 @@ def evaluate(
         part=part,
         own=own,
         identity=chosen.identity(network.size, accumulators.definitions()),
-        values=accumulators.values(),
-        samples=accumulators.samples(chosen.groups),
-        probabilities=accumulators.probabilities,
         threshold=threshold,
         why_none=why_none,
-        strata=accumulators.strata,
-        worst=accumulators.worst,
-        references=accumulators.references(),
         execution=network.device_config.facts(),
         where=(part if own else index.name if part == "all" else f"{index.name}-{part}")
         + joined.name(network.calibration),
         joined=joined.text(network.calibration),
-        uncertainty=accumulators.uncertainty,
+        **accumulators.results(chosen.groups),
     )
 
 

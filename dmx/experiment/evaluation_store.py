@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from dmx.errors import UserError, did_you_mean
 from dmx.experiment.evaluate import Evaluation
 from dmx.metrics.uncertainty import LEFT_OUT, LEVELS, Uncertainty
@@ -19,6 +17,7 @@ from dmx.sample_table import base
 from dmx.stored import replace_bytes, replace_text
 from dmx.tracking import RunStart, open_run
 from dmx.tracking.home import EVALUATION, EVALUATION_PAGE, EVALUATION_SAMPLES, EVALUATIONS, IDENTITY, Home
+from dmx.tracking.panel import png
 
 LISTED = 5
 """The maximum number of networks to name."""
@@ -32,13 +31,9 @@ def folder_of(home: Home, run: str, where: str) -> Path:
 
 
 def keep(found: Evaluation, page: str, home: Home, external: RunStart | None = None) -> tuple[Path, int]:
-    """Write an evaluation to the run's folder and log it to the logging backends.
+    """Write an evaluation, and its HTML `page` if any, to the run's folder, and log it to the logging backends.
 
-    Args:
-        found: The evaluation.
-        page: The evaluation as HTML; an empty string writes no page.
-        home: The results folder.
-        external: The description of the network, if it is not that of a run.
+    A network that is not a run's is described by `external`.
 
     Returns:
         The folder, and the number of events not yet sent to MLflow and TensorBoard.
@@ -55,8 +50,7 @@ def keep(found: Evaluation, page: str, home: Home, external: RunStart | None = N
     found.samples.save(folder / EVALUATION_SAMPLES)
     for metric in found.worst.metrics:
         if (panel := found.worst.panel(metric)) is not None:
-            png = cv2.imencode(".png", cv2.cvtColor(panel, cv2.COLOR_RGB2BGR))[1].tobytes()
-            replace_bytes(folder / f"worst_{metric.replace('/', '_')}.png", png)
+            replace_bytes(folder / f"worst_{metric.replace('/', '_')}.png", png(panel))
     if page:
         replace_text(folder / EVALUATION_PAGE, page)
     replace_text(folder / EVALUATION, json.dumps(kept, indent=1))  # last: its presence marks a complete evaluation

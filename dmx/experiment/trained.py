@@ -86,12 +86,7 @@ def calibration_of(home: Home, run: str, name: str) -> Calibration:
 
 
 def trained(home: Home, run: str, calibration: str | None = None) -> Trained:
-    """Load the network of a run.
-
-    Args:
-        home: The results folder.
-        run: The run.
-        calibration: The name of one of its calibrations, if its depth is to be that of another camera.
+    """Load the network of a run; with a `calibration`, the name of one of its own, its depth is that of another camera.
 
     Raises:
         UserError: There is no such run or calibration, or its weights were removed.

@@ -175,20 +175,18 @@ class Standing:
 def standings(
     references: References | None, metrics: Sequence[str], values: Mapping[str, float | None]
 ) -> list[Standing]:
-    """How a run stands in each of these metrics that the run and a reference have.
+    """How a run stands in each of these metrics that the run and a reference have; costs are left out.
 
-    Args:
-        references: The references of its data; None gives no standings.
-        metrics: Full names with `val/`; costs are left out.
-        values: The run's metrics at its best epoch.
+    Metrics are full names with `val/`; `values` are the run's at its best epoch. Without references there is nothing.
     """
-    found = []
-    for metric in dict.fromkeys(metrics) if references is not None else ():
+    found: list[Standing] = []
+    if references is None:
+        return found
+    for metric in dict.fromkeys(metrics):
         name, value = metric.removeprefix("val/"), values.get(metric)
-        best = references.strongest(name) if references is not None else None
+        best = references.strongest(name)
         if best is None or value is None or base(name) in NOT_JUDGED:
             continue
-        assert references is not None
         task = name.partition("/")[0]
         skill = None if base(name).endswith("/skill") else values.get(f"val/{task}/skill_pooled")
         better = value > best[1] if references.known.higher_is_better[name] else value < best[1]

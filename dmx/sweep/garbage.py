@@ -71,10 +71,6 @@ def find_garbage(home: Home, best: int) -> Iterator[Garbage]:
     complete or not among the `best` ones of their study; and packs of data that have changed since. Unfinished studies
     and runs that are tagged `dmx.keep`, registered as models or named as the `start` of others keep everything. Runs of
     `train-best` and single runs keep their weights.
-
-    Args:
-        home: The results folder.
-        best: How many of the best trials of each study keep their weights.
     """
     kept = {*pinned(home), *started_from(home)}
     studies = home.studies_with(STUDY)

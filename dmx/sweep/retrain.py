@@ -68,13 +68,8 @@ def train_best(
 ) -> BestReport:
     """Retrain the study's best complete trial with each seed at full budget; evaluate the best seed once on test.
 
-    Args:
-        name: The study.
-        home: The results folder.
-        observer: Receives the events.
-        pick: With several objectives, the one to choose the trial by, or `knee`; None: the knee of what meets the
-            objectives' bounds.
-        page: Renders the champion's evaluation on test as HTML.
+    With several objectives `pick` is the one to choose the trial by, or `knee`; by default it is the knee of what meets
+    the objectives' bounds. `page` renders the champion's evaluation on test as HTML.
 
     Raises:
         UserError: There is no such study, or none of its trials is complete.

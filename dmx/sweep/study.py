@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from dmx.config import StudyConfig
 from dmx.config.experiment import flat_name
 from dmx.config.space import Space, build_space
+from dmx.data.layout import DatasetIndex
 from dmx.errors import UserError
 from dmx.experiment import check, check_equal, check_identity, identity_of, remove_unneeded_files
 from dmx.outcome import Outcome
@@ -137,9 +138,8 @@ class PreparedStudy:
         home: The results folder.
         queue: Its trials.
         space: The search space.
-        depth_kind: The kind of depth in its data.
-        has_background: Whether its data have backgrounds.
-        record: The study's own MLflow run, beside those of its trials; None if another machine writes it.
+        index: Its data set.
+        tracker: Writes the study's own run, beside those of its trials; None if another machine writes it.
         finished_before: Number of trials that had finished before this start.
     """
 
@@ -147,15 +147,14 @@ class PreparedStudy:
     home: Home
     queue: TrialQueue
     space: Space
-    depth_kind: str
-    has_background: bool
-    record: RunTracker | None
+    index: DatasetIndex
+    tracker: RunTracker | None
     finished_before: int
 
     def log_status(self) -> None:
         """Log the status to the study's own run."""
-        if self.record is not None:
-            self.record.log(self.queue.finished(), status_metrics(self.queue))
+        if self.tracker is not None:
+            self.tracker.log(self.queue.finished(), status_metrics(self.queue))
 
     def close(
         self, stopped: str, runs: Collection[str], artifacts: Artifacts = lambda config, queue: ()
@@ -168,13 +167,13 @@ class PreparedStudy:
             artifacts: Creates the files to log to the study's run, if all trials have finished.
         """
         after = self.queue.finished()
-        if self.record is not None:
-            self.record.artifact(self.home.study(self.config.name) / STUDY)
+        if self.tracker is not None:
+            self.tracker.artifact(self.home.study(self.config.name) / STUDY)
             whole = after >= self.config.trials and not stopped
             for path in artifacts(self.config, self.queue) if whole else ():
-                self.record.artifact(path)
-            self.record.finish(Outcome.COMPLETE if whole else Outcome.INTERRUPTED, stopped)  # waits for sending
-            runs = {*runs, self.record.folder.name}
+                self.tracker.artifact(path)
+            self.tracker.finish(Outcome.COMPLETE if whole else Outcome.INTERRUPTED, stopped)  # waits for sending
+            runs = {*runs, self.tracker.folder.name}
         ran, missing = after - self.finished_before, sum(count_unsent(self.home, run) for run in runs)
         return StudySummary(after, self.config.trials, complete_trials(self.queue), ran, stopped, missing)
 
@@ -183,11 +182,8 @@ class PreparedStudy:
 def prepare_study(config: StudyConfig, home: Home, url: str | None = None) -> Iterator[PreparedStudy | StudySummary]:
     """Check the configuration, then create or resume the study; yield a summary if all trials have already finished.
 
-    Args:
-        config: The study.
-        home: The results folder.
-        url: The database shared by workers on several machines; None: the study is in `home`, and only one process may
-            run its worker pool.
+    The trials are in the database at `url`, which workers on several machines share; without it they are in `home`, and
+    only one process may run the study's worker pool.
 
     Raises:
         UserError: The configuration does not fit the data, or the study in `home` has another configuration.
@@ -224,14 +220,8 @@ def prepare_study(config: StudyConfig, home: Home, url: str | None = None) -> It
         clean_up_finished(queue, config, home)
         queue.fill()
         send_unsent(queue, home)
-        yield _prepared(config, home, queue, space, base.index.depth.kind, base.index.has_background)
-
-
-def _prepared(
-    config: StudyConfig, home: Home, queue: TrialQueue, space: Space, kind: str, has_background: bool
-) -> PreparedStudy:
-    record = _open_record(config, home, space)
-    return PreparedStudy(config, home, queue, space, kind, has_background, record, queue.finished())
+        tracker = open_run(home, f"{config.name}-study", run_start(config, space))
+        yield PreparedStudy(config, home, queue, space, base.index, tracker, queue.finished())
 
 
 def join_study(name: str, home: Home, url: str) -> PreparedStudy:
@@ -243,9 +233,8 @@ def join_study(name: str, home: Home, url: str) -> PreparedStudy:
     queue, config, identity = load_shared(name, url)
     base = check(config.experiment, home, config.metrics)
     check_equal(identity, identity_of(base), f"study '{name}' at {without_password(url)}", base.index.root)
-    kind, has_background = base.index.depth.kind, base.index.has_background
-    space = build_space(config, kind, has_background)
-    return PreparedStudy(config, home, queue, space, kind, has_background, None, queue.finished())
+    space = build_space(config, base.index.depth.kind, base.index.has_background)
+    return PreparedStudy(config, home, queue, space, base.index, None, queue.finished())
 
 
 @contextmanager
@@ -319,13 +308,13 @@ def study_view(config: StudyConfig, space: Space) -> View:
     )
 
 
-def _open_record(config: StudyConfig, home: Home, space: Space) -> RunTracker:
+def run_start(config: StudyConfig, space: Space) -> RunStart:
+    """The description of the study's own run."""
     lineage = {"dmx.warm_start": config.warm_start.study} if config.warm_start else {}
-    start = RunStart(
+    return RunStart(
         experiment=config.name,
         name=f"{config.name} (study)",
         tags={"dmx.role": "study", "dmx.study": config.name, **lineage},
         params={f"search.{d.path}": str(d.search) for d in space.dimensions},
         view=study_view(config, space),
     )
-    return open_run(home, f"{config.name}-study", start)

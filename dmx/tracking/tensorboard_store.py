@@ -181,10 +181,8 @@ def table(start: Started) -> str:
 def draw_graph(folder: Path, model: "nn.Module", inputs: "tuple[Tensor, ...]") -> None:
     """Write the graph of `model` to a new folder; nothing is written if the model cannot be traced.
 
-    Args:
-        folder: A subfolder of the run's TensorBoard folder; unlike the event files there, it is not rewritten.
-        model: The model, called once with `inputs`.
-        inputs: Tensors on its device.
+    The folder is below the run's TensorBoard folder; unlike the event files there, it is not rewritten. The model is
+    called once with `inputs`.
     """
     from torch.utils.tensorboard import SummaryWriter
 
