@@ -30,13 +30,13 @@ class Row:
     values: str = ""
     epoch_of: str = ""
     value: float | None = None
-    place: int = 0
+    done: int = 0
     steps: int = 0
 
     def trial_claimed(self, number: int) -> None:
         """See `SweepObserver`."""
         self.title = f"trial {number}"
-        self.values, self.epoch_of, self.value, self.place, self.steps = "proposing", "", None, 0, 0
+        self.values, self.epoch_of, self.value, self.done, self.steps = "proposing", "", None, 0, 0
 
     def trial_started(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
         """See `SweepObserver`."""
@@ -49,13 +49,13 @@ class Row:
 
     def start(self, done: int, total: int) -> None:
         """See `SweepObserver`."""
-        self.place, self.steps = done, total
+        self.done, self.steps = done, total
         if done:
             self.board.line(f"{self.title}: going on at step {done} of {total}")
 
     def step(self, samples: int, loss: float | None) -> None:
         """See `SweepObserver`."""
-        self.place += 1
+        self.done += 1
 
     def epoch(self, epoch: int, epochs: int, values: Mapping[str, float | None]) -> None:
         """See `SweepObserver`."""
@@ -74,7 +74,7 @@ class Row:
         self._wait()
 
     def _wait(self) -> None:
-        self.title, self.values, self.epoch_of, self.value, self.place, self.steps = "waiting", "", "", None, 0, 0
+        self.title, self.values, self.epoch_of, self.value, self.done, self.steps = "waiting", "", "", None, 0, 0
 
 
 @dataclass
@@ -148,7 +148,7 @@ class Board:
         for column in ("worker", "trial", "step", "epoch", self.objective.metric.removeprefix("val/"), ""):
             table.add_column(column, no_wrap=True, overflow="ellipsis")
         for row in self.rows:
-            step = f"{row.place}/{row.steps}" if row.steps else ""
+            step = f"{row.done}/{row.steps}" if row.steps else ""
             table.add_row(str(row.number), row.title, step, row.epoch_of, number(row.value), row.values)
         return table
 

@@ -62,7 +62,7 @@ def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home, **given
     The test part of the run's own data is meant for the very end: it is read only where `--part` asks for `test` or
     `all`, and the output says for how many networks it has been read.
     """
-    from dmx.experiment.evaluation_store import read_on_test, told_of_test
+    from dmx.experiment.evaluation_store import read_on_test, usage_of_test
     from dmx.foreign.network import is_foreign
 
     for_runs = {name: given.pop(name) for name in ("others", "tta", "calibration")}
@@ -76,14 +76,14 @@ def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home, **given
     else:
         found, folder, unsent = of_run(run, data, part, home, **for_runs)
     if as_json:
-        from dmx.experiment.evaluation_store import record
+        from dmx.experiment.evaluation_store import evaluation_json
 
-        click.echo(json.dumps(record(found), indent=1))
+        click.echo(json.dumps(evaluation_json(found), indent=1))
         return
     show(found)
     click.echo(f"\nWrote {folder / 'evaluation.html'}, with the worst samples and each sample's values beside it.")
     if found.own and found.part in ("test", "all"):
-        click.echo(told_of_test(read_on_test(home, run)))
+        click.echo(usage_of_test(read_on_test(home, run)))
     if found.part == "val" and not found.own:
         click.echo(f"`dmx compare RUN {found.run}` says what differs from a run by more than chance.")
     if unsent:

@@ -191,21 +191,21 @@ def _p(one: Difference | None) -> float:
 
 
 @lru_cache(maxsize=1)
-def places_of(groups: tuple[str, ...]) -> tuple[np.ndarray, int]:
+def group_indices(groups: tuple[str, ...]) -> tuple[np.ndarray, int]:
     """The index of each sample's group, and the number of groups; cached, as it is called for each metric."""
-    names, places = np.unique(groups, return_inverse=True)
-    return places, len(names)
+    names, indices = np.unique(groups, return_inverse=True)
+    return indices, len(names)
 
 
 def per_seed(seeds: Sequence[SampleTable], metric: str) -> Seeds:
     """A metric of each seed, with all groups and without each."""
     name, pooled = base(metric), metric.endswith(FORMS[0])
-    places, count = places_of(tuple(seeds[0].groups))
+    indices, count = group_indices(tuple(seeds[0].groups))
     sums = []
     for samples in seeds:
         each = samples.sums[name] if pooled else defined(samples.values(name))
         sums.append(np.zeros((count, each.shape[1])))
-        np.add.at(sums[-1], places, each)
+        np.add.at(sums[-1], indices, each)
     return left_out(np.stack(sums), FINISHES[seeds[0].meanings[name].finish] if pooled else ratio)
 
 

@@ -17,7 +17,7 @@ from dmx.experiment.accumulators import EvaluationAccumulators, StratifiedMetric
 from dmx.experiment.checks import check_pack
 from dmx.experiment.joined import ALONE, Joined, predictor
 from dmx.experiment.prepare import FEW, first_batches
-from dmx.experiment.references import Predictors, Source, kept_references, stored
+from dmx.experiment.references import Predictors, Source, kept_references, load_predictors
 from dmx.experiment.run_record import read_identity
 from dmx.experiment.trained import Trained
 from dmx.metrics import Probabilities, definitions
@@ -168,7 +168,7 @@ def evaluate(
     check_fits(network, index)
     network, *others = (check_precision(one, index, chosen.ids) for one in (network, *joined.others))
     joined = replace(joined, others=tuple(others))
-    known = own_references(network, index, home, progress) if own else kept_of_training(network, index, home)
+    known = own_references(network, index, home, progress) if own else references_of_training(network, index, home)
     accumulators = EvaluationAccumulators(network.spec, index.depth, alignments(network.spec, index.depth), known)
     for batch, prediction in predictions(network, index, chosen.ids, progress, joined):
         accumulators.take(batch, prediction)
@@ -237,7 +237,7 @@ def own_references(network: Trained, index: DatasetIndex, home: Home, progress: 
     return replace(made, maps=made.maps.to(device))
 
 
-def kept_of_training(network: Trained, index: DatasetIndex, home: Home) -> Predictors | None:
+def references_of_training(network: Trained, index: DatasetIndex, home: Home) -> Predictors | None:
     """The references from the run's training part, to be applied to other data with depth of the same kind.
 
     None if their depth differs in kind, or if no references are stored.
@@ -247,7 +247,7 @@ def kept_of_training(network: Trained, index: DatasetIndex, home: Home) -> Predi
     known = references_of(home, [read_identity(home.run(network.run) / IDENTITY)])
     if known is None:
         return None
-    made = stored(known.folder)
+    made = load_predictors(known.folder)
     return replace(made, maps=made.maps.to(network.device_config.device))
 
 

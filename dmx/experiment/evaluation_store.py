@@ -44,7 +44,7 @@ def keep(found: Evaluation, page: str, home: Home, external: RunStart | None = N
     else:
         outcome, reason, steps = Outcome.COMPLETE, "", 0
     folder = folder_of(home, found.run, found.where)
-    kept = record(found) | {"when": first_read(folder / EVALUATION, found)}
+    kept = evaluation_json(found) | {"when": first_read(folder / EVALUATION, found)}
     shutil.rmtree(folder, ignore_errors=True)  # an earlier evaluation under this name, perhaps on other data
     folder.mkdir(parents=True)
     found.samples.save(folder / EVALUATION_SAMPLES)
@@ -90,12 +90,12 @@ def read_on_test(home: Home, run: str) -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda one: (one[1], one[0])))
 
 
-def told_of_test(readings: Mapping[str, str]) -> str:
+def usage_of_test(readings: Mapping[str, str]) -> str:
     """A message on how many networks were evaluated on test, and the selection bias that follows.
 
-    >>> told_of_test({"a": "2026-05-01T10:00:00+00:00"})
+    >>> usage_of_test({"a": "2026-05-01T10:00:00+00:00"})
     'Test has been read for this network alone.'
-    >>> told_of_test({"a": "2026-05-01T10:00:00+00:00", "b": "2026-05-02T10:00:00+00:00"})
+    >>> usage_of_test({"a": "2026-05-01T10:00:00+00:00", "b": "2026-05-02T10:00:00+00:00"})
     'Test has been read for 2 networks: a (2026-05-01), b (2026-05-02). Choosing among them by it biases the result.'
     """
     if len(readings) < 2:
@@ -108,7 +108,7 @@ def told_of_test(readings: Mapping[str, str]) -> str:
     )
 
 
-def record(found: Evaluation) -> dict[str, Any]:
+def evaluation_json(found: Evaluation) -> dict[str, Any]:
     """All numbers, ready for JSON."""
     spread = found.probabilities
     return {
@@ -120,7 +120,7 @@ def record(found: Evaluation) -> dict[str, Any]:
         "execution": dict(found.execution),
         **found.identity,
         "values": found.values,
-        "uncertainty": found.uncertainty and uncertainty_record(found.uncertainty),
+        "uncertainty": found.uncertainty and uncertainty_json(found.uncertainty),
         "references": found.references,
         "threshold": threshold(found),
         "by_depth": [*found.strata.by_depth()],
@@ -137,7 +137,7 @@ def record(found: Evaluation) -> dict[str, Any]:
     }
 
 
-def uncertainty_record(found: Uncertainty) -> dict[str, Any]:
+def uncertainty_json(found: Uncertainty) -> dict[str, Any]:
     """What the predicted standard deviations are worth, with the curves behind the numbers."""
     curves = {task: found.curve(task) for task in found.curves}
     return {
@@ -216,7 +216,7 @@ def finite(x: float) -> float | None:
     return None if x != x else x
 
 
-def stored(home: Home, run: str, where: str) -> dict[str, Any]:
+def load_evaluation(home: Home, run: str, where: str) -> dict[str, Any]:
     """Load a stored evaluation.
 
     Raises:

@@ -269,15 +269,15 @@ def kept_references(home: Home, source: Source, progress: Progress = lambda done
     """
     folder = home.references / source.key
     with suppress(UserError):
-        return stored(folder)
+        return load_predictors(folder)
     make_folder(home.references)
     with FileLock(home.references / f"{source.key}.lock"):
         with suppress(UserError):  # another process has made them
-            return stored(folder)
+            return load_predictors(folder)
         return made(folder, source, progress)
 
 
-def stored(folder: Path) -> Predictors:
+def load_predictors(folder: Path) -> Predictors:
     """Load the predictors.
 
     Raises:

@@ -67,7 +67,7 @@ def having(study: StudyData, axes: Sequence[Axis]) -> list[tuple[Trial, float]]:
     return [(trial, trial.value) for trial in drawn if trial.value is not None]
 
 
-def place(axis: Axis, trial: Trial) -> float:
+def position(axis: Axis, trial: Trial) -> float:
     """Return a trial's position on an axis: the number, or the index of the choice."""
     value = trial.params[axis.path]
     return float(axis.choices.index(value)) if axis.choices else float(value or 0)

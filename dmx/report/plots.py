@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from matplotlib.tri import Triangulation
 
-from dmx.report.figures import BLUE, FEWEST, GREY, RED, having, place, plot, scale, short, view
+from dmx.report.figures import BLUE, FEWEST, GREY, RED, having, plot, position, scale, short, view
 from dmx.report.html import count, join, tag, text
 from dmx.report.reading import Axis, Importances, Trial
 from dmx.report.study_data import StudyData
@@ -113,7 +113,7 @@ def contour(study: StudyData) -> Markup:
     trials = having(study, (first, second))
     values = np.array([value for _, value in trials])
     low, high = view(values.tolist())
-    xs, ys = ([place(axis, trial) for trial, _ in trials] for axis in (first, second))
+    xs, ys = ([position(axis, trial) for trial, _ in trials] for axis in (first, second))
     net = triangles(first, second, xs, ys)
 
     def draw(ax: Axes) -> None:
@@ -175,7 +175,7 @@ def _slice(study: StudyData, axis: Axis) -> Markup:
             colour = RED if trial is winner else BLUE if trial.complete else GREY
             face = colour if trial.complete else "none"
             inside = min(max(value, low), high)
-            ax.scatter([place(axis, trial)], [inside], s=30, edgecolors=colour, facecolors=face, clip_on=False)
+            ax.scatter([position(axis, trial)], [inside], s=30, edgecolors=colour, facecolors=face, clip_on=False)
         scale(ax, axis, "x")
         ax.set(ylabel=study.metric.removeprefix("val/"), ylim=(low, high))
 

@@ -181,7 +181,7 @@ def _seeds(study: StudyData) -> list[Markup]:
 
 def _champion(study: StudyData) -> Markup:
     """Render the champion's test metrics, and for which networks test was read."""
-    from dmx.experiment.evaluation_store import read_on_test, told_of_test  # imports torch
+    from dmx.experiment.evaluation_store import read_on_test, usage_of_test  # imports torch
 
     if study.champion is None:
         return Markup()
@@ -193,5 +193,5 @@ def _champion(study: StudyData) -> Markup:
     return text(
         f"The champion is {run}. On test: ",
         tag("code", ", ".join(values)),
-        f". {told_of_test(read_on_test(study.home, run))}",
+        f". {usage_of_test(read_on_test(study.home, run))}",
     )

@@ -50,7 +50,7 @@ class ClaimableTrial:
     decision: Decision | None = None
 
     @property
-    def ends(self) -> bool:
+    def is_final(self) -> bool:
         """Whether the trial ends without further training."""
         return self.decision is not None and not self.decision["goes_on"]
 
@@ -126,7 +126,7 @@ def decide(trial: Trial, queue: TrialQueue, config: StudyConfig, epoch: int) -> 
     return "" if taken[-1]["goes_on"] else describe(taken[-1])
 
 
-def record(trial: Trial, decision: Decision) -> bool:
+def store_decision(trial: Trial, decision: Decision) -> bool:
     """Store a decision on a paused trial.
 
     Returns:

@@ -62,11 +62,11 @@ class ProcessPool(WorkerPool):
     context: BaseContext = field(init=False)
 
     def _prepare(self, config: StudyConfig) -> list[str | None]:
-        gpus = self.places(config)
+        gpus = self.assigned_gpus(config)
         self.context = worker_server(config)
         return gpus
 
-    def places(self, config: StudyConfig) -> list[str | None]:
+    def assigned_gpus(self, config: StudyConfig) -> list[str | None]:
         """The GPU of each worker; None if it is not assigned one.
 
         Raises:
@@ -75,14 +75,14 @@ class ProcessPool(WorkerPool):
         gpus = visible_gpus(config)
         if not gpus:
             return [None] * (self.workers or 1)
-        places = [gpu for gpu in gpus for _ in range(self.per_device)]
-        count = self.workers or len(places)
-        if count > len(places):
+        shares = [gpu for gpu in gpus for _ in range(self.per_device)]
+        count = self.workers or len(shares)
+        if count > len(shares):
             raise UserError(
                 f"{count} workers are too many for {len(gpus)} GPU{'s' * (len(gpus) > 1)} with {self.per_device} on "
                 "each; take fewer workers, or raise --trials-per-device."
             )
-        return [*places[:count]]
+        return [*shares[:count]]
 
     def _start(self, slot: WorkerSlot, owner: str) -> WorkerProcess:
         pipe, events = self.context.Pipe(duplex=False)

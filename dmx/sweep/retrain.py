@@ -11,7 +11,7 @@ from dmx.config.objective import Goal
 from dmx.errors import UserError, did_you_mean
 from dmx.experiment import UNFINISHED, Prepared, RunOptions, Tracking, prepare, remove_unneeded_files, run, run_id_of
 from dmx.experiment.evaluate import Evaluation, evaluate
-from dmx.experiment.evaluation_store import keep, read_on_test, told_of_test
+from dmx.experiment.evaluation_store import keep, read_on_test, usage_of_test
 from dmx.experiment.initial_weights import check_weights_of_ended
 from dmx.experiment.trained import best_weights, trained
 from dmx.outcome import Outcome
@@ -98,7 +98,7 @@ def train_best(
         champion = prepare(retrain_config(study, trial, home, seed_of(ranked[0])), home, observer.loading)
         load_weights(best_weights(home, ranked[0].run), champion.model)
         test = _test(champion, ranked[0], home, page)
-        readings = told_of_test(read_on_test(home, ranked[0].run)) if test else ""
+        readings = usage_of_test(read_on_test(home, ranked[0].run)) if test else ""
         return BestReport(name, trial, tuple(ranked), False, ranked[0].run, test, readings, champion)
 
 

@@ -25,7 +25,7 @@ from dmx.registry import Choice
 from dmx.sweep.design import MAX_COMBINATIONS, count, design, grid
 from dmx.sweep.optuna_private import SamplerView, set_fixed_params
 from dmx.sweep.pruning import make_pruner
-from dmx.sweep.sampler_view import by_place, trials_for_sampler
+from dmx.sweep.sampler_view import by_rank, trials_for_sampler
 from dmx.sweep.trial_queue import TrialQueue
 
 DRAWS = 10
@@ -119,7 +119,7 @@ class Proposals:
         return self._left(given, others) or values
 
     def _view(self) -> SamplerView:
-        directions = [StudyDirection.MINIMIZE] if by_place(self.config) else self.study.directions
+        directions = [StudyDirection.MINIMIZE] if by_rank(self.config) else self.study.directions
         return SamplerView(self.study, trials_for_sampler(self.trials, self.config, self.warm_start_trials), directions)
 
     def _drawn(self, seen: SamplerView, given: Values, config: SamplerConfig, attempt: int) -> dict[str, Any]:

@@ -157,7 +157,7 @@ class MlflowStore:
         return deleted(self._client, self._home, self._run_id, self._mlflow_id)
 
     def _keep_state(self, **changes: object) -> None:
-        self._state |= {"store": place(self._home), **changes}
+        self._state |= {"store": store_id(self._home), **changes}
         replace_text(state_file(self._folder), json.dumps(self._state))
 
     def _send_metrics(self, scalars: Sequence["Metric"]) -> None:
@@ -239,10 +239,10 @@ def linked(uri: str, path: Path, folder: str) -> bool:
     Returns:
         Whether the link could be created.
     """
-    place = urlsplit(uri)
-    if place.scheme != "file" or not path.is_file():
+    target_uri = urlsplit(uri)
+    if target_uri.scheme != "file" or not path.is_file():
         return False
-    target = Path(unquote(place.path), folder, path.name)
+    target = Path(unquote(target_uri.path), folder, path.name)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
@@ -285,7 +285,7 @@ def artifact_copies(home: Home, run_id: str, name: str) -> Iterator[Path]:
         yield from home.artifacts.glob(f"*/{mlflow_id}/artifacts/{name}")
 
 
-def place(home: Home) -> str:
+def store_id(home: Home) -> str:
     """An id of the store: a digest of its URI, which may hold a password."""
     return hashlib.sha256(tracking_uri(home).encode()).hexdigest()[:16]
 
@@ -301,11 +301,11 @@ def read_state(home: Home, run_id: str) -> dict[str, Any]:
         state = json.loads(state_file(home.run(run_id)).read_text())
     except (FileNotFoundError, ValueError):  # an unreadable file counts as missing
         return {}
-    known = isinstance(state, dict) and state.get("store") == place(home)
-    return state if known and is_place(home.run(run_id) / JOURNAL, state.get("sent", 0)) else {}
+    known = isinstance(state, dict) and state.get("store") == store_id(home)
+    return state if known and is_line_start(home.run(run_id) / JOURNAL, state.get("sent", 0)) else {}
 
 
-def is_place(journal: Path, sent: object) -> bool:
+def is_line_start(journal: Path, sent: object) -> bool:
     """Whether that byte is the start of a line of the journal or its end."""
     if not isinstance(sent, int) or not journal.exists() or not 0 <= sent <= journal.stat().st_size:
         return False
