@@ -34,7 +34,7 @@ def train_best(study: str, pick: str | None, home: Home) -> int | None:
     config = load_config(home, study)
     with Watch(config.experiment.objective) as watch:
         report = run_best(study, home, watch, pick, evaluation_page)
-    if report.interrupted or report.prepared is None:
+    if report is None:
         click.echo("Interrupted; the same command goes on.")
         return 130
     click.echo()

@@ -150,12 +150,10 @@ def corrected(found: Sequence[Difference | None]) -> list[Difference | None]:
     is not clear; all others are tested at its level. So at most 5 % of such families have any wrong verdict, and an
     interval excludes 0 exactly if the verdict is not `unclear`.
     """
-    order = sorted((i for i, one in enumerate(found) if one is not None), key=lambda i: _p(found[i]))
+    known = sorted(((i, one) for i, one in enumerate(found) if one is not None), key=lambda pair: pair[1].p)
     made = list(found)
-    left = len(order)
-    for i in order:
-        one = found[i]
-        assert one is not None  # `order` has no None
+    left = len(known)
+    for i, one in known:
         made[i] = tested = replace(one, level=1 - (1 - LEVEL) / left)
         left -= tested.clear
     return made
@@ -184,10 +182,6 @@ NETWORKS = (
     "`network better`, `network worse`: a single network of one seed does better or worse on such samples; of its "
     "configuration nothing follows, for that takes two seeds at least"
 )
-
-
-def _p(one: Difference | None) -> float:
-    return 1.0 if one is None else one.p
 
 
 @lru_cache(maxsize=1)

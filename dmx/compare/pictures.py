@@ -11,11 +11,10 @@ from jaxtyping import UInt8
 from dmx.compare.external import is_foreign
 from dmx.compare.runs import Candidate
 from dmx.errors import UserError
-from dmx.experiment import Prepared, check_identity, prepare
+from dmx.experiment import check_identity, prepare
 from dmx.experiment.evaluate import own_split
 from dmx.experiment.references import spread
 from dmx.experiment.trained import best_weights, without_beginning
-from dmx.quartet import Batch, DepthSpec, Prediction
 from dmx.tracking.home import CONFIG, IDENTITY, Home
 from dmx.tracking.panel import header, row, stack
 from dmx.training.checkpoint import load_weights
@@ -81,24 +80,14 @@ def rows_of_run(home: Home, run: str, ids: Sequence[str]) -> dict[str, np.ndarra
     prepared = prepare(without_beginning(home.run(run) / CONFIG), home, load=False)
     check_identity(home.run(run) / IDENTITY, prepared, f"run {run}")
     load_weights(best_weights(home, run), prepared.model)
-    return dict(predicted(prepared, {*ids}))
-
-
-@torch.no_grad()
-def predicted(prepared: Prepared, ids: set[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Predict these samples and draw their panel rows."""
-    device_config, spec = prepared.device_config, prepared.index.depth
-    model = prepared.model.to(device_config.device).eval()
+    model = prepared.model.to(prepared.device_config.device).eval()
+    rows = {}
     for batch in prepared.loaders.val():
-        if ids.isdisjoint(batch.ids):
+        if {*ids}.isdisjoint(batch.ids):
             continue
-        with device_config.autocast():
+        with torch.no_grad(), prepared.device_config.autocast():
             prediction = model(batch.image, batch.background)
-        yield from rows_of(batch, prediction, ids, spec)
-
-
-def rows_of(batch: Batch, prediction: Prediction, ids: set[str], spec: DepthSpec) -> Iterator[tuple[str, np.ndarray]]:
-    """The panel row of each requested sample in a batch."""
-    for index, id in enumerate(batch.ids):
-        if id in ids:
-            yield id, stack(row(batch, prediction, spec, index), axis=1)
+        for index, id in enumerate(batch.ids):
+            if id in ids:
+                rows[id] = stack(row(batch, prediction, prepared.index.depth, index), axis=1)
+    return rows

@@ -68,14 +68,14 @@ class StratifiedMetrics:
             self.counts[span] += int(inside.sum())
             for name, function in known.items():
                 if name.startswith("depth/") and name.removeprefix("depth/") not in WHOLE:
-                    self._add(self.depth[span], name, function(there).sum(0))
+                    self.depth[span][name] = function(there).sum(0) + self.depth[span].get(name, 0)
         masks = MaskPixels.of(prediction, batch, reference)
         share = (batch.mask * batch.mask_valid).sum((1, 2, 3)) / batch.mask_valid.sum((1, 2, 3)).clamp(min=1)
         sizes = [size_of(float(one)) for one in share]
         for name, function in known.items():
             if name.startswith("mask/"):
                 for size, sums in zip(sizes, function(masks), strict=True):
-                    self._add(self.mask[size], name, sums)
+                    self.mask[size][name] = sums + self.mask[size].get(name, 0)
         for size in sizes:
             self.counts[size] += 1
 
@@ -90,9 +90,6 @@ class StratifiedMetrics:
         for size in SIZES:
             if size in self.mask:
                 yield {"object": size, "samples": self.counts[size], **self._finished(self.mask[size])}
-
-    def _add(self, sums: dict[str, torch.Tensor], name: str, more: torch.Tensor) -> None:
-        sums[name] = sums[name] + more if name in sums else more
 
     def _finished(self, sums: dict[str, torch.Tensor]) -> dict[str, float | None]:
         known = components(self.spec)

@@ -1,6 +1,7 @@
 """An evaluation as one self-contained HTML page."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -73,18 +74,13 @@ def by_size(found: Evaluation) -> Markup:
     return strata("object's share", "samples", [(str(row["object"]), row) for row in found.strata.by_size()])
 
 
-def strata(first: str, amount: str, rows: Iterable[tuple[str, Mapping[str, float | int | str | None]]]) -> Markup:
+def strata(first: str, amount: str, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Markup:
     """A row for each stratum."""
     rows = [*rows]
     names = [*dict.fromkeys(key for _, row in rows for key in row if "/" in key)]
     head = (first, amount, *(name.partition("/")[2].removesuffix("_pooled") for name in names))
-    cells = [(name, f"{row[amount]:,}", *(number(as_number(row.get(key))) for key in names)) for name, row in rows]
+    cells = [(name, f"{row[amount]:,}", *(number(row.get(key)) for key in names)) for name, row in rows]
     return table(head, cells, numbers=range(1, len(head)), kind="wide tight")
-
-
-def as_number(value: float | int | str | None) -> float | None:
-    """Return the value of a metric from a row that also holds texts."""
-    return None if value is None else float(value)
 
 
 def thresholds(found: Evaluation) -> Markup:

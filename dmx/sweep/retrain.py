@@ -33,8 +33,7 @@ class BestReport:
     Attributes:
         study: The study.
         trial: The run of the best trial.
-        seeds: The runs of the seeds that have ended, best first.
-        interrupted: Whether training was interrupted; the following attributes are then empty.
+        seeds: The runs of the seeds, best first.
         champion: The run of the best seed on validation.
         test: The champion's metrics on test, evaluated once; None if the split has no test part.
         readings: A sentence on the networks that were evaluated on test.
@@ -44,11 +43,10 @@ class BestReport:
     study: str
     trial: str
     seeds: tuple[Entry, ...]
-    interrupted: bool
-    champion: str = ""
-    test: dict[str, float | None] | None = None
-    readings: str = ""
-    prepared: Prepared | None = None
+    champion: str
+    test: dict[str, float | None] | None
+    readings: str
+    prepared: Prepared
 
     def spread(self, metric: str) -> tuple[float, float] | None:
         """Mean and sample standard deviation of a validation metric over the complete seeds; None if one lacks it."""
@@ -65,11 +63,14 @@ def train_best(
     observer: SweepObserver,
     pick: str | None = None,
     page: Callable[[Evaluation], str] = lambda found: "",
-) -> BestReport:
+) -> BestReport | None:
     """Retrain the study's best complete trial with each seed at full budget; evaluate the best seed once on test.
 
     With several objectives `pick` is the one to choose the trial by, or `knee`; by default it is the knee of what meets
     the objectives' bounds. `page` renders the champion's evaluation on test as HTML.
+
+    Returns:
+        The result; None if training was interrupted.
 
     Raises:
         UserError: There is no such study, or none of its trials is complete.
@@ -90,7 +91,7 @@ def train_best(
             observer.trial_started(i, len(study.train_best.seeds), {"model": f"{trial} at full budget, seed {seed}"})
             entry, interrupted = _train(config, study, home, observer)
             if interrupted:
-                return BestReport(name, trial, tuple(runs), interrupted=True)
+                return None
             runs.append(entry)
         ranked = rank(runs)
         if ranked[0].result.outcome is not Outcome.COMPLETE or ranked[0].result.best is None:
@@ -99,7 +100,7 @@ def train_best(
         load_weights(best_weights(home, ranked[0].run), champion.model)
         test = _test(champion, ranked[0], home, page)
         readings = usage_of_test(read_on_test(home, ranked[0].run)) if test else ""
-        return BestReport(name, trial, tuple(ranked), False, ranked[0].run, test, readings, champion)
+        return BestReport(name, trial, tuple(ranked), ranked[0].run, test, readings, champion)
 
 
 def pick_trial(study: StudyConfig, complete: Sequence[Entry], pick: str | None) -> str:
