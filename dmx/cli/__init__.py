@@ -63,12 +63,9 @@ def run() -> int:
     try:
         status = cli(standalone_mode=False)
         sys.stdout.flush()  # here, where a write error can still be reported
-    except UserError as error:
+    except (UserError, MachineError) as error:
         click.echo(f"Error: {error}", err=True)
-        status = 2
-    except MachineError as error:
-        click.echo(f"Error: {error}", err=True)
-        status = 1
+        status = 2 if isinstance(error, UserError) else 1
     except click.ClickException as error:
         said = StringIO()
         error.show(said)

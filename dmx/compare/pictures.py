@@ -22,13 +22,7 @@ from dmx.training.checkpoint import load_weights
 
 @dataclass(frozen=True)
 class Pair:
-    """A sample with the predictions of two runs.
-
-    Attributes:
-        id: The sample.
-        values: Its value in both.
-        picture: A panel: the first run's row above the second's.
-    """
+    """A sample, its value in two runs, and a panel: the first run's row above the second's."""
 
     id: str
     values: tuple[float, float]

@@ -92,15 +92,9 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Selection:
-    """Samples of a data set.
+    """A `part` of a data set, of which `split` is the fingerprint of the split; None if the part is `all`.
 
-    Attributes:
-        index: The data set.
-        fingerprint: The data set's fingerprint.
-        own: Whether it is the data set that the run was trained on.
-        part: The part.
-        ids: The samples.
-        split: The fingerprint of the split; None if the part is `all`.
+    `own` says that it is the data set that the run was trained on.
     """
 
     index: DatasetIndex

@@ -24,7 +24,7 @@ from dmx.machine import keeping_freed_memory
 from dmx.outcome import Outcome
 from dmx.results.references import BELOW_TAG, below, references_of, standings
 from dmx.stored import replace_text
-from dmx.tracking import NullTracker, RunTracker, open_run
+from dmx.tracking import RunTracker, Tracker, open_run
 from dmx.tracking.home import BEST_SAMPLES, BEST_WEIGHTS, CHECKPOINT, CRASH, IDENTITY, RESULT, Home
 from dmx.tracking.secrets import without_secrets
 from dmx.tracking.tensorboard_store import draw_graph
@@ -68,7 +68,7 @@ def run(
     memory = keeping_freed_memory() if device.type == "cpu" else nullcontext()
     if rank():  # only rank 0 writes records
         with memory:
-            return trainer.fit(NullTracker()), 0
+            return trainer.fit(Tracker()), 0
     tracker = open_run(home, run_id, start_of(prepared, run_id, tracking), stores=tracking.stores)
     try:
         if tracking.stores and not tracking.is_trial:  # trials are many, with similar graphs

@@ -29,15 +29,9 @@ UNTRAINED = {"weights": "none", "checkpoint": "none"}
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's network.
+    """A run's network on its device, with its best weights, and the `spec` of the depth that it gives.
 
-    Attributes:
-        run: The run.
-        config: Its configuration.
-        spec: The kind, range and direction of its depth.
-        model: The network on its device, with the best weights.
-        device_config: The resolved device settings.
-        calibration: The name of its calibration for another camera; empty if there is none.
+    `calibration` is the name of its calibration for another camera; empty if there is none.
     """
 
     run: str

@@ -10,7 +10,7 @@ from dmx.compare.columns import Kind, Value, columns, extras
 from dmx.compare.leads import Leads, leads
 from dmx.outcome import Outcome
 from dmx.report.html import count, duration, figure, inline, join, number, table, tag, text
-from dmx.report.reading import Axis, Trial
+from dmx.report.reading import Trial
 from dmx.report.study_data import StudyData
 from dmx.tracking.home import CHAMPION_PICTURE
 
@@ -39,16 +39,16 @@ def searched(study: StudyData) -> Markup:
         ),
         text(_time(study)),
         text(f"{count(len(varied), 'place')} of the experiment varied:"),
-        table(("setting", "tried", "drawn in"), [_place(axis) for axis in varied], numbers=(2,)),
+        table(
+            ("setting", "tried", "drawn in"),
+            [(axis.path, axis.words, count(axis.drawn, "trial")) for axis in varied],
+            numbers=(2,),
+        ),
     ]
     if fixed:
         held = ", ".join(f"{axis.path} = {axis.choices[0]}" for axis in fixed)
         lines.append(text(f"Held fixed: {held}."))
     return join(*lines)
-
-
-def _place(axis: Axis) -> tuple[str, ...]:
-    return axis.path, axis.words, count(axis.drawn, "trial")
 
 
 def _time(study: StudyData) -> str:

@@ -30,14 +30,9 @@ KINDS: dict[str, Callable[[Path], bool]] = {
 
 @dataclass(frozen=True)
 class Garbage:
-    """A file or folder that is no longer needed.
+    """A file or folder that is no longer needed: `what` it is, and `why` it is not needed.
 
-    Attributes:
-        path: Its path.
-        run: The run that it belongs to; empty if runs share it.
-        study: The study of the run.
-        what: The kind of file.
-        why: Why it is not needed.
+    It belongs to a run, which is empty if runs share it, and to the run's study.
     """
 
     path: Path

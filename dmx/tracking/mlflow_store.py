@@ -175,15 +175,14 @@ class MlflowStore:
                 send_image(self._client, self._mlflow_id, self._folder, event)
             case ArtifactLogged():
                 path = self._folder / event.file
-                if path.exists() and not linked(self._artifacts(), path, event.folder):  # it may have been removed
-                    self._client.log_artifact(self._mlflow_id, str(path), event.folder or None)
+                if path.exists():  # it may have been removed
+                    uri = str(self._client.get_run(self._mlflow_id).info.artifact_uri)
+                    if not linked(uri, path, event.folder):
+                        self._client.log_artifact(self._mlflow_id, str(path), event.folder or None)
             case Finished():
                 self._tag({**event.tags, OUTCOME_TAG: event.outcome, REASON_TAG: event.reason})
                 status = STATUS.get(Outcome(event.outcome), "FAILED")
                 self._client.set_terminated(self._mlflow_id, status, end_time=event.time)
-
-    def _artifacts(self) -> str:
-        return str(self._client.get_run(self._mlflow_id).info.artifact_uri)
 
     def _start(self, event: Started) -> None:
         """Find or create the run; found by its tags, as a crash may have come before its id was stored."""

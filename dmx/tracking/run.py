@@ -30,10 +30,10 @@ from dmx.tracking.journal import (
     started,
 )
 from dmx.tracking.system import SystemMetricsSampler
-from dmx.tracking.tracker import RunStart
+from dmx.tracking.tracker import RunStart, Tracker
 
 
-class RunTracker:
+class RunTracker(Tracker):
     """Writes one run's journal; created by `open_run`."""
 
     def __init__(
