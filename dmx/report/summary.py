@@ -30,6 +30,7 @@ def searched(study: StudyData) -> Markup:
     varied = [axis for axis in study.axes if len(axis.choices) != 1]
     fixed = [axis for axis in study.axes if len(axis.choices) == 1]
     pruning = f"{config.pruner.name} pruning" if config.pruner.name != "none" else "no pruning"
+    rows = [(axis.path, axis.words, count(axis.drawn, "trial")) for axis in varied]
     lines = [
         text(
             f"{count(len(trials), 'trial')}{waiting} ended: {outcomes}. Judged by ",
@@ -39,11 +40,7 @@ def searched(study: StudyData) -> Markup:
         ),
         text(_time(study)),
         text(f"{count(len(varied), 'place')} of the experiment varied:"),
-        table(
-            ("setting", "tried", "drawn in"),
-            [(axis.path, axis.words, count(axis.drawn, "trial")) for axis in varied],
-            numbers=(2,),
-        ),
+        table(("setting", "tried", "drawn in"), rows, numbers=(2,)),
     ]
     if fixed:
         held = ", ".join(f"{axis.path} = {axis.choices[0]}" for axis in fixed)
