@@ -50,14 +50,10 @@ class StageLoaders:
     """Batches for training at each stage's size and for validation and test at the last one's.
 
     Attributes:
-        index: The data set.
-        fingerprint: Its fingerprint.
-        split: The split into training, validation and test samples.
-        stages: The stages of training.
+        fingerprint: That of the data set.
         config: Cache and workers.
         augment: The augmentation of training samples.
         seed: Determines, together with the epoch, the order and augmentation of the samples.
-        device_config: The device for batches.
         packs: The folder of packs, shared by experiments.
     """
 

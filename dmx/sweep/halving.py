@@ -41,9 +41,7 @@ how much it misses the objectives' bounds, if it does."""
 class ClaimableTrial:
     """A trial that may be claimed.
 
-    Attributes:
-        number: The trial.
-        decision: Why a paused trial is promoted or ends at its rung; None for a new or interrupted trial.
+    `decision` says why a paused trial is promoted or ends at its rung; None for a new or interrupted trial.
     """
 
     number: int

@@ -45,7 +45,6 @@ class WorkerProcess:
     """A worker's process.
 
     Attributes:
-        process: The process.
         pipe: The receiving end of its events.
         lifeline: Closed when this process exits, which makes the worker exit.
     """

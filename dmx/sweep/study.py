@@ -134,11 +134,6 @@ class PreparedStudy:
     """A study whose trials can be run.
 
     Attributes:
-        config: Its configuration.
-        home: The results folder.
-        queue: Its trials.
-        space: The search space.
-        index: Its data set.
         tracker: Writes the study's own run, beside those of its trials; None if another machine writes it.
         finished_before: Number of trials that had finished before this start.
     """
