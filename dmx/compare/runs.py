@@ -157,7 +157,7 @@ def apart(first: Candidate, other: Candidate, metric: str) -> Difference | None:
 
 
 def entries_of(home: Home, names: Sequence[str]) -> list[Entry]:
-    """The named runs and networks of others; where there are the latter, runs have all that they were evaluated by.
+    """The named runs and networks of others; beside the latter, runs also get the metrics of their own `dmx evaluate`.
 
     Raises:
         UserError: See `entry_of`; or no run is named, whose samples a network of others is compared on.

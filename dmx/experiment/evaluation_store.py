@@ -9,16 +9,18 @@ from typing import Any
 
 from dmx.errors import UserError, did_you_mean
 from dmx.experiment.evaluate import Evaluation
+from dmx.experiment.run_record import read_identity
 from dmx.metrics.uncertainty import LEFT_OUT, LEVELS, Uncertainty
 from dmx.outcome import Outcome
 from dmx.results.records import ended
 from dmx.results.references import titled
 from dmx.sample_table import base
-from dmx.stored import replace_bytes, replace_text
+from dmx.stored import read_mapping, replace_bytes, replace_text
 from dmx.tracking import RunStart, open_run
 from dmx.tracking.home import EVALUATION, EVALUATION_PAGE, EVALUATION_SAMPLES, EVALUATIONS, IDENTITY, Home
 from dmx.tracking.panel import png
 
+AGAIN = "remove {} and evaluate {} again."
 LISTED = 5
 """The maximum number of networks to name."""
 PREFIXES = {"test": "test", "val": "val_best"}
@@ -64,7 +66,7 @@ def keep(found: Evaluation, page: str, home: Home, external: RunStart | None = N
 
 def first_read(path: Path, found: Evaluation) -> str:
     """The time at which this network was first evaluated on these samples."""
-    before = json.loads(path.read_text()) if path.is_file() else {}
+    before = read_mapping(path, AGAIN.format(path.parent, found.run)) if path.is_file() else {}
     same = all(before.get(key) == found.identity[key] for key in ("data", "ids"))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return str(before.get("when", now)) if same else now
@@ -78,12 +80,12 @@ def read_on_test(home: Home, run: str) -> dict[str, str]:
 
     def identity(one: str) -> tuple[Any, Any]:
         path = home.run(one) / IDENTITY
-        known = json.loads(path.read_text()) if path.is_file() else {}
+        known = read_identity(path) if path.is_file() else {}
         return known.get("data"), known.get("split")
 
     found: dict[str, str] = {}
     for path in home.runs.glob(f"*/{EVALUATIONS}/*/{EVALUATION}"):
-        kept = json.loads(path.read_text())
+        kept = read_mapping(path, AGAIN.format(path.parent, path.parents[2].name), "own", "part", "run")
         if kept["own"] and kept["part"] in ("test", "all") and identity(kept["run"]) == identity(run):
             network = kept["run"] + kept.get("joined", "")
             found[network] = min(kept.get("when", ""), found.get(network, "~"))
@@ -220,7 +222,7 @@ def load_evaluation(home: Home, run: str, where: str) -> dict[str, Any]:
     """Load a stored evaluation.
 
     Raises:
-        UserError: There is none with that name.
+        UserError: There is none with that name, or it is damaged.
     """
     path = folder_of(home, run, where) / EVALUATION
     if not path.is_file():
@@ -228,5 +230,4 @@ def load_evaluation(home: Home, run: str, where: str) -> dict[str, Any]:
         raise UserError(
             f"run {run} has no evaluation '{where}'; {did_you_mean(where, known)}. `dmx evaluate {run} DATA` makes one."
         )
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
+    return read_mapping(path, AGAIN.format(path.parent, run))
