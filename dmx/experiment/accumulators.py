@@ -211,7 +211,7 @@ class EvaluationAccumulators:
         return_memory()
 
     def _aligned(self, batch: Batch, alignment: Alignment) -> ReferenceMaps:
-        """The reference, its depth brought to the truth as the prediction is, for the truth helps both alike."""
+        """The reference maps, with depth aligned to the truth as the prediction's is, so that neither is favoured."""
         depth = self.reference.depth
         if depth is None or alignment == "none":
             return self.reference

@@ -255,7 +255,7 @@ class Source:
 
     @property
     def key(self) -> str:
-        """Names the folder; with the data's stamp, as all that is cached from pictures."""
+        """The folder's name; the data's stamp is in it, as in the name of everything that is cached from pictures."""
         return f"{key_of(self.identity)}-{digest(self.identity['definitions'])[:8]}-{self.index.stamp[:8]}"
 
 

@@ -191,7 +191,7 @@ def _close(
 def _standing(
     folder: Path, identity: Mapping[str, Any], metrics: Sequence[str], values: Mapping[str, float | None]
 ) -> dict[str, str]:
-    """The tag that says which references a run is no better than; none if nobody knows."""
+    """The tag that says which references a run is no better than; empty if there are no references."""
     found = []
     with suppress(UserError):  # damaged: no reason to lose the result
         found = standings(references_of(Home(folder.parent.parent), [identity]), metrics, values)

@@ -116,7 +116,7 @@ def config_of(home: Home, run: str) -> ExperimentConfig:
 
 
 def without_beginning(path: Path) -> ExperimentConfig:
-    """A run's configuration for loading its trained weights: what it began with is needed no more."""
+    """A run's configuration without its initial weights, which are not needed to load its trained ones."""
     data = kept_yaml(path)
     if isinstance(data.get("model"), dict):
         data["model"] |= {name: value for name, value in UNTRAINED.items() if name in data["model"]}

@@ -1,6 +1,6 @@
 """Stored references of a run's data: trivial predictors from its training part, and how a run stands against them.
 
-`dmx.experiment.references` makes them. Here they are only read: a home without them is as good as before.
+`dmx.experiment.references` makes them. Here they are only read; a results folder without them works, too.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ PREFIX = "reference:"
 VERSION = 1
 """Counts up when references are computed or stored in another way."""
 NOT_JUDGED = ("depth/checkerboard",)
-"""Metrics by which no run is judged against references: smooth ones have nothing of it whatever the truth."""
+"""Metrics that are not compared with references: a smooth map has no checkerboard, however wrong it is."""
 BELOW_TAG = "dmx.below_reference"
 """MLflow's tag that names the references that a run is no better than, and the metrics; empty: there are none."""
 
@@ -88,7 +88,7 @@ def strongest(
 def key_of(identity: Mapping[str, Any]) -> str:
     """The key of data, split and size of runs with this identity, see `identity_of`; a run's record contains its own.
 
-    It begins the names of folders of references; definitions of metrics and the copy of the data end them.
+    Names of reference folders begin with it; digests of the metrics' definitions and of the copy of the data follow.
     """
     return digest(VERSION, *(identity.get(what) for what in ("data", "split", "size")))
 
@@ -112,8 +112,8 @@ def read_known(folder: Path) -> Known:
 def references_of(home: Home, records: Iterable[Mapping[str, Any]]) -> References | None:
     """The references of the first of these records that has any; None if there are none.
 
-    References are a run's where all metrics that both know are defined alike: a run that is older than a metric has
-    those that a newer run has made. Of several, those with the most metrics in common are taken.
+    References apply to a run if all metrics that both have are defined alike. So a run that lacks a newer metric has
+    the references that a newer run has made. Of several, those with the most metrics in common are taken.
 
     Raises:
         UserError: They are damaged.
