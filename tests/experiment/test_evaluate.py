@@ -187,6 +187,11 @@ def test_what_cannot_be_done_is_said(home: Home, tiny_data: Path, tmp_path: Path
     assert "run alone has not ended" in str(said.exception)
     with pytest.raises(UserError, match="run both has no evaluation 'nowhere'"):
         load_evaluation(home, "both", "nowhere")
+    damaged = copy.run("both") / "evaluations/other/evaluation.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    with pytest.raises(UserError, match=r"other/evaluation\.json: is damaged .*remove .*other and evaluate both again"):
+        read_on_test(copy, "both")
 
 
 def test_the_page_needs_nothing_but_itself(home: Home, tiny_data: Path) -> None:
