@@ -79,7 +79,7 @@ def simulate(search: Search, table: Table, budget: int, workers: int = 1) -> lis
         epoch = job.epoch + 1
         steps.append((job.row, epoch, now))
         if epoch >= table.lengths[job.row]:
-            search.ends(job, epoch)
+            search.is_final(job, epoch)
             free += 1
         elif search.goes_on(job, epoch):
             begin(Job(job.row, epoch, job.trial))
@@ -114,7 +114,7 @@ class DmxSearch:
             trial, values = suggest(self.queue, self.config, self.space, turn.number, self._given(turn.number))
             if turn.decision is not None:
                 store_decision(trial, turn.decision)
-            if not turn.ends:
+            if not turn.is_final:
                 return Job(self.table.rows[key(values)], last_passed(trial.user_attrs), trial)
             self._finish(trial, Outcome.PRUNED)
         return None

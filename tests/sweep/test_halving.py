@@ -52,7 +52,7 @@ class Played:
         trial, self.drawn[claimed.number] = suggest(self.queue, self.config, self.space, claimed.number, self.first)
         if claimed.decision is not None:
             assert store_decision(trial, claimed.decision)
-        if claimed.ends:
+        if claimed.is_final:
             trial.study.tell(trial, state=TrialState.PRUNED)
         elif self.train(trial, last_passed(trial.user_attrs)):
             self.queue.release()
