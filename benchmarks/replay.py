@@ -79,7 +79,7 @@ def simulate(search: Search, table: Table, budget: int, workers: int = 1) -> lis
         epoch = job.epoch + 1
         steps.append((job.row, epoch, now))
         if epoch >= table.lengths[job.row]:
-            search.is_final(job, epoch)
+            search.ends(job, epoch)
             free += 1
         elif search.goes_on(job, epoch):
             begin(Job(job.row, epoch, job.trial))
