@@ -11,13 +11,12 @@ from rich.table import Table
 
 from dmx.cli.console import number
 from dmx.config import Objective
+from dmx.config.components import COMPONENT_PATHS
 from dmx.outcome import Outcome
 from dmx.training.result import RunResult
 
 if TYPE_CHECKING:
     from dmx.sweep.study import StudyStatus
-
-SLOTS = ("model", "loss.mask", "loss.depth", "weighting", "optimizer", "schedule")
 
 
 @dataclass
@@ -40,7 +39,7 @@ class Row:
 
     def trial_started(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
         """See `SweepObserver`."""
-        self.values = ", ".join(str(values[slot]) for slot in SLOTS if slot in values) or "as it stands"
+        self.values = ", ".join(str(values[path]) for path in COMPONENT_PATHS if path in values) or "as it stands"
         self.board.line(f"trial {number} (of {trials}): {self.values}")
 
     def loading(self, done: int, total: int) -> None:

@@ -31,7 +31,7 @@ def history(study: StudyData) -> Markup:
     known = [trial for trial in study.trials if trial.value is not None]
     if not known:
         return text("No trial has a value.")
-    better = min if study.lower_is_better else max
+    better = min if study.directions[0] == "minimize" else max
     complete = sorted(study.complete, key=lambda trial: trial.number)
     others = [trial for trial in known if not trial.complete]
     so_far = list(accumulate((trial.values[0] for trial in complete), better))

@@ -70,11 +70,6 @@ class StudyData:
         return " and ".join(str(goal) for goal in self.config.goals if goal.bound is not None)
 
     @property
-    def lower_is_better(self) -> bool:
-        """Whether the (first) objective is minimised."""
-        return self.directions[0] == "minimize"
-
-    @property
     def complete(self) -> list[Trial]:
         """The complete trials, best first."""
         return best_first(self.trials, self.directions[0])
