@@ -60,15 +60,16 @@ def sweep(
 
     from dmx.cli.board import Board
     from dmx.config import load_study
-    from dmx.report import gather, page, write
     from dmx.sweep.process import ProcessPool
     from dmx.sweep.ray_pool import RayPool
+
+    given = (*overrides, f"trials={trials}") if trials is not None else overrides
+    config = load_study(study, given)
+    from dmx.report import gather, page, write  # after mistakes in the study were found, as it takes a second
 
     def report(config: Any, queue: Any) -> list[Path]:
         return write(page(gather(config, queue.load_study(), home)), home.study(config.name))
 
-    given = (*overrides, f"trials={trials}") if trials is not None else overrides
-    config = load_study(study, given)
     objective = config.experiment.objective
     with Board(objective, config.trials, config.experiment.epochs) as board:
         options = (board.row, workers, trials_per_device, storage, timeout or inf, board.begin, report)
