@@ -32,7 +32,7 @@ KINDS: dict[str, Callable[[Path], bool]] = {
 class Garbage:
     """A file or folder that is no longer needed: `what` it is, and `why` it is not needed.
 
-    It belongs to a run, which is empty if runs share it, and to the run's study.
+    `run` is the run that it belongs to, empty if runs share it; `study` is the run's study.
     """
 
     path: Path
