@@ -132,8 +132,8 @@ def show(found: "Comparison") -> None:
         for text, one in zip(others, row["runs"][1:], strict=True):
             if "verdict" in one:
                 colour = COLOURS.get(one["verdict"], "default")
-                ends = "?" if one["low"] is None else f"{one['low']:+.2g}, {one['high']:+.2g}"
-                text += f"  {one['difference']:+.3g} [{ends}] [{colour}]{one['verdict']}[/]"
+                bounds = "?" if one["low"] is None else f"{one['low']:+.2g}, {one['high']:+.2g}"
+                text += f"  {one['difference']:+.3g} [{bounds}] [{colour}]{one['verdict']}[/]"
             cells.append(text)
         if found.references is not None:
             cells.append(reference_cell(found, row["metric"]))

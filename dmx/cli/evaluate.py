@@ -187,8 +187,8 @@ def depth_row(row: "Mapping[str, Any]", names: tuple[str, str]) -> tuple[str, ..
     """Format the metrics of a range of depth."""
     from dmx.cli.console import number
 
-    ends = (f"{row[end]:.3g}" for end in ("low", "high"))
-    return (*ends, f"{row['pixels']:,}", *(number(row.get(f"{name}_pooled")) for name in names))
+    bounds = (f"{row[end]:.3g}" for end in ("low", "high"))
+    return (*bounds, f"{row['pixels']:,}", *(number(row.get(f"{name}_pooled")) for name in names))
 
 
 def at_threshold(found: "Evaluation") -> str:

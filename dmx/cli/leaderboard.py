@@ -84,13 +84,13 @@ def ranked(study: str | None, home: Home) -> "Ranked":
 def write(entries: "Sequence[Entry]", form: str, beneath: "Sequence[Extra]" = ()) -> None:
     """Print the full record of each run at its best epoch, and the rows beneath them, as JSON or CSV."""
     rows: list[dict[str, Any]] = []
-    for place, entry in enumerate(entries, start=1):
+    for rank, entry in enumerate(entries, start=1):
         best, result = entry.result.best, entry.result
         facts = {"run": entry.run, "outcome": str(result.outcome), "reason": result.reason, "seconds": result.seconds}
         costs = {cost: entry.record[cost] for cost in COSTS if cost in entry.record}
         metrics = dict(best.metrics) if best else {}
         rows.append(
-            {"place": place if best else None, **facts, "epoch": best.epoch if best else None, **costs, **metrics}
+            {"place": rank if best else None, **facts, "epoch": best.epoch if best else None, **costs, **metrics}
             | {f"param {key}": value for key, value in entry.record["params"].items()}
         )
     rows += [extra.row for extra in beneath]

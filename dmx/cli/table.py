@@ -33,7 +33,7 @@ def show(
     wanted = columns(entries, (objective.metric, *goals), leads)
     screen = console(WIDE)
     shown = list(enumerate(entries[:top], start=1))
-    cells = {one: [written(one.kind, one.value(place, entry)) for place, entry in shown] for one in wanted}
+    cells = {one: [written(one.kind, one.value(rank, entry)) for rank, entry in shown] for one in wanted}
     fitted = fitting(wanted, cells, screen.width)
     beneath = [[written(one.kind, one.extra(extra)) for one in fitted] for extra in extras]
     widths = [max(map(len, (one.name, *cells[one], *below))) for one, *below in zip(fitted, *beneath, strict=True)]

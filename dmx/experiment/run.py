@@ -228,12 +228,12 @@ def learner_of(prepared: Prepared) -> Learner:
         shared = shared_parameters(model, size)
     dry_run = partial(model.dry_run, size, traced=True)
     optimizer = make_optimizer(config.optimizer, model, config.groups, dry_run, others=loss.parameters())
-    ends, step = [], 0
+    epoch_ends, step = [], 0
     for stage in config.stages:
         for _ in range(stage.epochs):
             step += prepared.loaders.steps(stage)
-            ends.append(step)
-    schedule = config.schedule.bind()(optimizer, Timeline(tuple(ends)))
+            epoch_ends.append(step)
+    schedule = config.schedule.bind()(optimizer, Timeline(tuple(epoch_ends)))
     return Learner(
         model, loss, optimizer, schedule, device_config.scaler(), device_config, config.training.clip_norm, shared
     )

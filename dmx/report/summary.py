@@ -70,8 +70,8 @@ def board(study: StudyData) -> Markup:
     stand = leads(study.home, entries[:TOP]) if len(study.directions) == 1 else Leads({}, "")
     wanted = columns(entries, study.goals, stand)
     rows = [
-        [_written(column.kind, column.value(place, entry)) for column in wanted]
-        for place, entry in enumerate(entries[:TOP], start=1)
+        [_written(column.kind, column.value(rank, entry)) for column in wanted]
+        for rank, entry in enumerate(entries[:TOP], start=1)
     ]
     rows += [[_written(column.kind, column.extra(row)) for column in wanted] for row in extras(study.home, entries)]
     numbers = [i for i, column in enumerate(wanted) if column.kind not in ("name", "text")]

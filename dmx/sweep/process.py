@@ -96,8 +96,8 @@ class ProcessPool(WorkerPool):
 
     def _receive(self, timeout: float) -> Iterator[tuple[WorkerSlot, Event]]:
         running = [(slot, slot.worker.handle) for slot in self.slots if slot.worker is not None]
-        ends = [end for _, worker in running for end in (worker.pipe, worker.process.sentinel)]
-        ready = {*connection.wait(ends, timeout)}
+        sources = [source for _, worker in running for source in (worker.pipe, worker.process.sentinel)]
+        ready = {*connection.wait(sources, timeout)}
         for slot, worker in running:
             if ready & {worker.pipe, worker.process.sentinel}:
                 with suppress(EOFError, OSError):  # ignore an event that was cut off

@@ -253,14 +253,14 @@ def is_closed(queue: TrialQueue, home: Home) -> bool:
     """Whether all trials have finished and all their events were sent to MLflow and TensorBoard."""
     if queue.finished() < queue.n_trials:
         return False
-    record = home.run(f"{queue.study_name}-study")
-    if not (record / JOURNAL).is_file():  # removed by hand
+    folder = home.run(f"{queue.study_name}-study")
+    if not (folder / JOURNAL).is_file():  # removed by hand
         return False
-    ends = [event for event, _ in read(record / JOURNAL) if isinstance(event, Finished | Reopened)]
-    if not ends or not isinstance(ends[-1], Finished) or ends[-1].outcome != Outcome.COMPLETE.value:
+    endings = [event for event, _ in read(folder / JOURNAL) if isinstance(event, Finished | Reopened)]
+    if not endings or not isinstance(endings[-1], Finished) or endings[-1].outcome != Outcome.COMPLETE.value:
         return False
     runs = (str(trial.user_attrs.get("run", "")) for trial in queue.trials())
-    return not any(run and count_unsent(home, run) for run in (record.name, *runs))
+    return not any(run and count_unsent(home, run) for run in (folder.name, *runs))
 
 
 def send_unsent(queue: TrialQueue, home: Home) -> None:
@@ -286,12 +286,12 @@ def clean_up_finished(queue: TrialQueue, config: StudyConfig, home: Home) -> Non
 
 def study_view(config: StudyConfig, space: Space) -> View:
     """MLflow's saved view of the study: its objectives, and the parameters that every trial samples."""
-    places = [flat_name(dimension.path) for dimension in space.dimensions]
+    names = [flat_name(dimension.path) for dimension in space.dimensions]
     choices = {d.path: len(d.search.values) for d in space.dimensions if isinstance(d.search, Choice)}
     drawn = [
         name
-        for name, d in zip(places, space.dimensions, strict=True)
-        if d.when is None or places.count(name) == choices.get(d.when[0])
+        for name, d in zip(names, space.dimensions, strict=True)
+        if d.when is None or names.count(name) == choices.get(d.when[0])
     ]
     objective = config.experiment.objective
     metrics = dict.fromkeys((*config.metrics, "val/mask/iou_pooled", "val/depth/rmse_pooled"))

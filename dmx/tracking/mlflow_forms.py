@@ -184,9 +184,9 @@ def charts(view: View) -> Iterator[dict[str, Any]]:
         "selectedMetrics": [at_best(view.objective)],
         "showAllRuns": False,
     }
-    for place, metric in enumerate(view.metrics):
+    for index, metric in enumerate(view.metrics):
         yield {
-            "uuid": f"dmx-line-{place}",
+            "uuid": f"dmx-line-{index}",
             "type": "LINE",
             "runsCountToCompare": MANY,
             "displayName": metric,

@@ -103,6 +103,6 @@ def header(width: int) -> Built:
     line = np.full((HEADER, width, 3), 255, np.uint8)
     pitch = (width + GAP) // len(TITLES)
     for index, title in enumerate(TITLES):
-        place = (index * pitch + 2, HEADER - 6)
-        cv2.putText(line, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+        corner = (index * pitch + 2, HEADER - 6)
+        cv2.putText(line, title, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
     return line
