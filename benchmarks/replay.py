@@ -20,7 +20,7 @@ from table_spaces import key
 
 from dmx.outcome import Outcome
 from dmx.results.pareto import objective_values
-from dmx.sweep.halving import claimable_trials, last_passed, paused_at, record
+from dmx.sweep.halving import claimable_trials, last_passed, paused_at, store_decision
 from dmx.sweep.pruning import report_epoch
 from dmx.sweep.suggest import Values, first_trials, suggest
 from dmx.sweep.trial_queue import TrialQueue
@@ -113,8 +113,8 @@ class DmxSearch:
             self.queue.claim(turn.number)
             trial, values = suggest(self.queue, self.config, self.space, turn.number, self._given(turn.number))
             if turn.decision is not None:
-                record(trial, turn.decision)
-            if not turn.ends:
+                store_decision(trial, turn.decision)
+            if not turn.is_final:
                 return Job(self.table.rows[key(values)], last_passed(trial.user_attrs), trial)
             self._finish(trial, Outcome.PRUNED)
         return None

@@ -8,6 +8,10 @@ class Outcome(StrEnum):
 
     COMPLETE = "complete"
     PRUNED = "pruned"
+    """The study ended the trial early: by its pruner, at a rung, or before its first step as beyond the study's limits.
+
+    A trial that is paused at a rung has this outcome, too, until it is promoted; Optuna has it as waiting.
+    """
     DIVERGED = "diverged"
     OUT_OF_MEMORY = "out-of-memory"
     TIMED_OUT = "timed-out"

@@ -19,10 +19,7 @@ COMMANDS = {
     "data": ("dmx.cli.data:data", "Make, import and look at data sets."),
     "demo": ("dmx.cli.demo:demo", "Show mask and depth of your photographs in a page on this machine."),
     "describe": ("dmx.cli.catalogue:describe", "Tell all about one component."),
-    "doctor": (
-        "dmx.cli.doctor:doctor",
-        "Check packages, devices, machine, results and data.",
-    ),
+    "doctor": ("dmx.cli.doctor:doctor", "Check packages, devices, machine, results and data."),
     "evaluate": ("dmx.cli.evaluate:evaluate", "Evaluate a run, or a network of others, on a data set by every metric."),
     "export": ("dmx.cli.export:export", "Write a run's network as a file that needs no dmx."),
     "explain": ("dmx.cli.explain:explain", "Tell what became of a trial, and why."),
@@ -66,12 +63,9 @@ def run() -> int:
     try:
         status = cli(standalone_mode=False)
         sys.stdout.flush()  # here, where a write error can still be reported
-    except UserError as error:
+    except (UserError, MachineError) as error:
         click.echo(f"Error: {error}", err=True)
-        status = 2
-    except MachineError as error:
-        click.echo(f"Error: {error}", err=True)
-        status = 1
+        status = 2 if isinstance(error, UserError) else 1
     except click.ClickException as error:
         said = StringIO()
         error.show(said)

@@ -8,9 +8,7 @@ from contextlib import contextmanager
 def bar(title: str, *, goes_on: bool = False) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on stderr if that is a terminal.
 
-    Args:
-        title: Label of the bar.
-        goes_on: Whether rerunning the command resumes; if so, an interrupted bar says it.
+    If rerunning the command resumes (`goes_on`), an interrupted bar says so.
     """
     from rich.console import Console
     from rich.progress import Progress

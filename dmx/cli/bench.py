@@ -161,13 +161,10 @@ def all_variants(
 
 def show(kept: dict[str, Any]) -> None:
     """Print the rows as a table, and on what and how they were measured."""
-    from rich.console import Console
-
-    from dmx.cli.evaluate import framed
+    from dmx.cli.console import console, framed
 
     head = ("network", "form", "size", "batch", "threads", "ms", "p95", "pictures/s", "ratio", "CPU ms/picture", "MB")
-    console = Console() if Console().is_terminal else Console(width=200)
-    console.print(framed("", head, [cells(row) for row in kept["rows"]]), highlight=False)
+    console().print(framed("", head, [cells(row) for row in kept["rows"]]))
     click.echo(
         f"\nms of a call: median and 95th percentile. Ratio of pictures/s to the first form of that size and batch: "
         f"median of {kept['rounds']} rounds, least and greatest. MB: the most that the process had, libraries included."

@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from dmx.cli.console import number
 from dmx.config import Objective
+from dmx.config.components import COMPONENT_PATHS
 from dmx.outcome import Outcome
 from dmx.training.result import RunResult
 
 if TYPE_CHECKING:
     from dmx.sweep.study import StudyStatus
-
-SLOTS = ("model", "loss.mask", "loss.depth", "weighting", "optimizer", "schedule")
 
 
 @dataclass
@@ -29,17 +29,17 @@ class Row:
     values: str = ""
     epoch_of: str = ""
     value: float | None = None
-    place: int = 0
+    done: int = 0
     steps: int = 0
 
     def trial_claimed(self, number: int) -> None:
         """See `SweepObserver`."""
         self.title = f"trial {number}"
-        self.values, self.epoch_of, self.value, self.place, self.steps = "proposing", "", None, 0, 0
+        self.values, self.epoch_of, self.value, self.done, self.steps = "proposing", "", None, 0, 0
 
     def trial_started(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
         """See `SweepObserver`."""
-        self.values = ", ".join(str(values[slot]) for slot in SLOTS if slot in values) or "as it stands"
+        self.values = ", ".join(str(values[path]) for path in COMPONENT_PATHS if path in values) or "as it stands"
         self.board.line(f"trial {number} (of {trials}): {self.values}")
 
     def loading(self, done: int, total: int) -> None:
@@ -48,13 +48,13 @@ class Row:
 
     def start(self, done: int, total: int) -> None:
         """See `SweepObserver`."""
-        self.place, self.steps = done, total
+        self.done, self.steps = done, total
         if done:
             self.board.line(f"{self.title}: going on at step {done} of {total}")
 
     def step(self, samples: int, loss: float | None) -> None:
         """See `SweepObserver`."""
-        self.place += 1
+        self.done += 1
 
     def epoch(self, epoch: int, epochs: int, values: Mapping[str, float | None]) -> None:
         """See `SweepObserver`."""
@@ -73,7 +73,7 @@ class Row:
         self._wait()
 
     def _wait(self) -> None:
-        self.title, self.values, self.epoch_of, self.value, self.place, self.steps = "waiting", "", "", None, 0, 0
+        self.title, self.values, self.epoch_of, self.value, self.done, self.steps = "waiting", "", "", None, 0, 0
 
 
 @dataclass
@@ -147,7 +147,7 @@ class Board:
         for column in ("worker", "trial", "step", "epoch", self.objective.metric.removeprefix("val/"), ""):
             table.add_column(column, no_wrap=True, overflow="ellipsis")
         for row in self.rows:
-            step = f"{row.place}/{row.steps}" if row.steps else ""
+            step = f"{row.done}/{row.steps}" if row.steps else ""
             table.add_row(str(row.number), row.title, step, row.epoch_of, number(row.value), row.values)
         return table
 
@@ -164,8 +164,3 @@ class Board:
             left = (self.trials - self.finished) * (time.monotonic() - self.begun) / self.ran
             parts.append(f"about {max(1, round(left / 60))} min left" if left > 90 else f"about {left:.0f} s left")
         return ", ".join(parts)
-
-
-def number(value: float | None) -> str:
-    """Format a value for display."""
-    return "-" if value is None else f"{value:.4g}"

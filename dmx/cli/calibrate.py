@@ -70,24 +70,21 @@ def slugged(name: str) -> str:
 
 def show(forms: "Sequence[Form]", pictures: int, groups: int) -> None:
     """Print what each form comes to."""
-    from rich.console import Console
+    from dmx.cli.console import console, framed, number
 
-    from dmx.cli.evaluate import framed
-
-    console = Console() if Console().is_terminal else Console(width=200)
     columns = ("form", "scale", "power", "depth/rmse (m)", "change", "to scale alone", "abs_rel", "delta1")
     rows = [
         (
             form.name,
-            *(f"{value:.4g}" for value in (form.fitted.scale, form.fitted.power, form.rmse)),
+            *map(number, (form.fitted.scale, form.fitted.power, form.rmse)),
             interval(form.to_none),
             interval(form.to_scale),
-            *(f"{value:.4g}" for value in (form.abs_rel, form.delta1)),
+            *map(number, (form.abs_rel, form.delta1)),
         )
         for form in forms
     ]
     title = f"{pictures} pictures of {groups} groups; errors are of groups that were held out, per picture"
-    console.print(framed(title, columns, rows), highlight=False)
+    console().print(framed(title, columns, rows))
 
 
 def interval(one: "Difference | None") -> str:

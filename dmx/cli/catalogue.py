@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from dmx.cli.options import plugins as plugins_option
 
+if TYPE_CHECKING:
     from dmx.registry import Component
 
 WIDE = 300
@@ -23,9 +23,6 @@ GROUPS = {
     "importers": ("importers",),
     "augmentations": ("augmentations",),
 }
-plugins_option = click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Load this module first.")
-
-
 SIZE = 192
 
 
@@ -112,6 +109,8 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
     """Print rows as a table, with large numbers in millions (M) and billions (G)."""
     from rich.table import Table
 
+    from dmx.cli.console import console
+
     units = {"parameters": ("M", 1e6), "multiply_adds": ("G", 1e9)}
     table = Table(box=None, pad_edge=False)
     for column in rows[0] if rows else ():
@@ -123,7 +122,7 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
             unit, one = units.get(column, ("", 1))
             texts.append("-" if value is None else f"{value / one:.2f} {unit}" if unit else str(value))
         table.add_row(*texts)
-    console().print(table)
+    console(WIDE).print(table)
 
 
 @click.command()
@@ -149,21 +148,14 @@ def describe(words: tuple[str, ...], plugins: tuple[str, ...]) -> None:
         tell(component)
 
 
-def console() -> "Console":
-    """Return the console; output to a file or a pipe is not wrapped, so that names stay whole."""
-    from rich.console import Console
-
-    screen = Console(highlight=False)
-    return screen if screen.is_terminal else Console(highlight=False, width=WIDE)
-
-
 def tell(component: "Component") -> None:
     """Print the description of a component."""
     from rich.table import Table
 
+    from dmx.cli.console import console
     from dmx.errors import UserError
 
-    screen = console()
+    screen = console(WIDE)
     screen.print(f"[bold]{component.name}[/] ({component.kind})", f"Source: {component.source}", sep="\n")
     screen.print(explained(component), markup=False)
     if component.kind == "model":

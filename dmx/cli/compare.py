@@ -106,6 +106,7 @@ def rows(found: "Comparison") -> Iterator[dict[str, Any]]:
 
 def reference_cell(found: "Comparison", metric: str) -> str:
     """Format the strongest reference of a metric."""
+    from dmx.cli.console import number
     from dmx.results.references import TITLES
 
     best = found.references.strongest(metric) if found.references is not None else None
@@ -114,10 +115,11 @@ def reference_cell(found: "Comparison", metric: str) -> str:
 
 def show(found: "Comparison") -> None:
     """Print two tables: metrics, and differences between the configurations."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console() if Console().is_terminal else Console(width=200)
+    from dmx.cli.console import console, number
+
+    screen = console()
     table = Table(title="Validation, against the first", title_justify="left", title_style="bold", box=None)
     table.add_column("metric", no_wrap=True)
     for candidate in found.candidates:
@@ -130,22 +132,17 @@ def show(found: "Comparison") -> None:
         for text, one in zip(others, row["runs"][1:], strict=True):
             if "verdict" in one:
                 colour = COLOURS.get(one["verdict"], "default")
-                ends = "?" if one["low"] is None else f"{one['low']:+.2g}, {one['high']:+.2g}"
-                text += f"  {one['difference']:+.3g} [{ends}] [{colour}]{one['verdict']}[/]"
+                bounds = "?" if one["low"] is None else f"{one['low']:+.2g}, {one['high']:+.2g}"
+                text += f"  {one['difference']:+.3g} [{bounds}] [{colour}]{one['verdict']}[/]"
             cells.append(text)
         if found.references is not None:
             cells.append(reference_cell(found, row["metric"]))
         table.add_row(row["metric"], *cells)
-    console.print(table, highlight=False)
+    screen.print(table)
     settings = Table(title="Configurations", title_justify="left", title_style="bold", box=None)
     for column in ("setting", *(candidate.name for candidate in found.candidates)):
         settings.add_column(column)
     for path, values in found.changed.items():
         settings.add_row(path, *map(str, values))
-    console.print(settings, highlight=False)
-    console.print(found.message, highlight=False)
-
-
-def number(value: float | None) -> str:
-    """Format a value for display."""
-    return "-" if value is None else f"{value:.4g}"
+    screen.print(settings)
+    screen.print(found.message)

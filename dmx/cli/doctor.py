@@ -1,7 +1,6 @@
 """`dmx doctor`."""
 
 import json
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,8 @@ from dmx.cli.paths import UserPath
 from dmx.tracking.home import Home
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from dmx.doctor.finding import Finding
 
 COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
@@ -32,9 +33,16 @@ def doctor(data: Path | None, as_json: bool, home: Home) -> int:
     database, journals and locks; data sets; and what in the environment changes a result. Nothing is changed. The exit
     code is 1 if something is wrong.
     """
-    from dmx.cli.bar import bar
+    from functools import partial
 
-    parts = looks(home, data or Path("data"))
+    from dmx.cli.bar import bar
+    from dmx.doctor.devices import devices
+    from dmx.doctor.machine import environment, machine
+    from dmx.doctor.packages import packages
+    from dmx.doctor.stores import data_sets, stores
+
+    looks = (partial(machine, home.root), partial(stores, home), partial(data_sets, data or Path("data")))
+    parts: list[Callable[[], Iterable[Finding]]] = [packages, devices, *looks, environment]
     found: list[Finding] = []
     with bar("looking") as progress:
         for done, look in enumerate(parts):
@@ -45,25 +53,6 @@ def doctor(data: Path | None, as_json: bool, home: Home) -> int:
     else:
         show(found)
     return int(any(one.state == "wrong" for one in found))
-
-
-def looks(home: Home, data: Path) -> "list[Callable[[], Iterable[Finding]]]":
-    """Everything that is looked at, in order."""
-    from functools import partial
-
-    from dmx.doctor.devices import devices
-    from dmx.doctor.machine import environment, machine
-    from dmx.doctor.packages import packages
-    from dmx.doctor.stores import data_sets, stores
-
-    return [
-        packages,
-        devices,
-        partial(machine, home.root),
-        partial(stores, home),
-        partial(data_sets, data),
-        environment,
-    ]
 
 
 def show(found: "list[Finding]") -> None:

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dmx.cli.options import home as home_option
+from dmx.cli import options
 from dmx.cli.paths import UserPath
 from dmx.tracking.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from rich.table import Table
 
     from dmx.experiment.evaluate import Evaluation
 
@@ -27,10 +25,10 @@ if TYPE_CHECKING:
     help="Which samples. [val of the run's own data set, all of any other]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-@home_option
-@click.option("--with", "others", metavar="RUN", multiple=True, help="Average with this run; may be repeated.")
-@click.option("--tta", type=click.Choice(("flip",)), help="Average with the prediction of the mirrored picture.")
-@click.option("--calibration", metavar="NAME", help="Depth of another camera, by a calibration of `dmx calibrate`.")
+@options.home
+@options.others
+@options.tta
+@options.calibration
 @click.option("--like", metavar="RUN", help="Of others: evaluate at this run's size, and on its part of its own data.")
 @click.option("--size", metavar="HxW", help="Of others: evaluate at this size instead, one side or two, in pixels.")
 @click.option(
@@ -64,7 +62,7 @@ def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home, **given
     The test part of the run's own data is meant for the very end: it is read only where `--part` asks for `test` or
     `all`, and the output says for how many networks it has been read.
     """
-    from dmx.experiment.evaluation_store import read_on_test, told_of_test
+    from dmx.experiment.evaluation_store import read_on_test, usage_of_test
     from dmx.foreign.network import is_foreign
 
     for_runs = {name: given.pop(name) for name in ("others", "tta", "calibration")}
@@ -78,14 +76,14 @@ def evaluate(run: str, data: Path, part: Any, as_json: bool, home: Home, **given
     else:
         found, folder, unsent = of_run(run, data, part, home, **for_runs)
     if as_json:
-        from dmx.experiment.evaluation_store import record
+        from dmx.experiment.evaluation_store import evaluation_json
 
-        click.echo(json.dumps(record(found), indent=1))
+        click.echo(json.dumps(evaluation_json(found), indent=1))
         return
     show(found)
     click.echo(f"\nWrote {folder / 'evaluation.html'}, with the worst samples and each sample's values beside it.")
     if found.own and found.part in ("test", "all"):
-        click.echo(told_of_test(read_on_test(home, run)))
+        click.echo(usage_of_test(read_on_test(home, run)))
     if found.part == "val" and not found.own:
         click.echo(f"`dmx compare RUN {found.run}` says what differs from a run by more than chance.")
     if unsent:
@@ -154,70 +152,51 @@ def of_others(name: str, data: Path, part: Any, home: Home, given: dict[str, Any
 
 def show(found: "Evaluation") -> None:
     """Print the metrics overall, by depth and by object size."""
-    from rich.console import Console
-
+    from dmx.cli.console import console, framed, number
     from dmx.experiment.evaluation_store import depth_table, mask_table, reference_table
     from dmx.experiment.uncertainty_table import rated, uncertainty_table
 
-    console = Console() if Console().is_terminal else Console(width=200)
-
-    def table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-        console.print(framed(title, columns, rows), highlight=False)
-
+    screen = console()
     who = found.run + found.joined
-    console.print(f"{who} on {found.data} ({found.part}), {len(found.samples.ids)} samples", highlight=False)
+    screen.print(f"{who} on {found.data} ({found.part}), {len(found.samples.ids)} samples")
     tables = {"Mask": mask_table(found)} if found.has_mask else {}
     tables |= {"Depth": depth_table(found), "Beside the references": reference_table(found)}
     for title, (head, rows) in tables.items():
         if rows:
-            table(f"\n{title}", head, [(name, *map(number, values)) for name, *values in rows])
+            screen.print(framed(f"\n{title}", head, [(name, *map(number, values)) for name, *values in rows]))
     if found.uncertainty:
         values = uncertainty_table(found.uncertainty)
         made = framed("\nUncertainty", ("", "", ""), [(name, number(value), said) for name, value, said in values])
         made.columns[-1].justify = "left"
-        console.print(made, highlight=False)
+        screen.print(made)
         for said in rated(found.uncertainty, found.samples):
             click.echo(said)
     depth = ("depth/abs_rel", "depth/rmse") if found.strata.spec.kind == "metric" else ("depth/mae", "depth/rmse")
-    table(
-        "\nBy depth",
-        ("from", "to", "pixels", *depth),
-        [depth_row(row, depth) for row in found.strata.by_depth()],
-    )
+    ranges = [depth_row(row, depth) for row in found.strata.by_depth()]
+    screen.print(framed("\nBy depth", ("from", "to", "pixels", *depth), ranges))
     if not found.has_mask:
         click.echo("\nNo metric of the mask: no mask is predicted, or none is known.")
         return
-    table(
-        "\nBy the object's share of the picture",
-        ("object", "samples", "mask/iou", "mask/mae"),
-        [
-            (str(row["object"]), f"{row['samples']:,}", number(row["mask/iou_pooled"]), number(row["mask/mae_pooled"]))
-            for row in found.strata.by_size()
-        ],
-    )
+    sizes = [
+        (str(row["object"]), f"{row['samples']:,}", number(row["mask/iou_pooled"]), number(row["mask/mae_pooled"]))
+        for row in found.strata.by_size()
+    ]
+    head = ("object", "samples", "mask/iou", "mask/mae")
+    screen.print(framed("\nBy the object's share of the picture", head, sizes))
     click.echo(at_threshold(found))
 
 
 def depth_row(row: "Mapping[str, Any]", names: tuple[str, str]) -> tuple[str, ...]:
     """Format the metrics of a range of depth."""
-    ends = (f"{row[end]:.3g}" for end in ("low", "high"))
-    return (*ends, f"{row['pixels']:,}", *(number(row.get(f"{name}_pooled")) for name in names))
+    from dmx.cli.console import number
 
-
-def framed(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> "Table":
-    """Make a table without borders, with the first column left-aligned."""
-    from rich.table import Table
-
-    made = Table(title=title, title_justify="left", title_style="bold", box=None)
-    for i, column in enumerate(columns):
-        made.add_column(column, justify="right" if i else "left", no_wrap=True)
-    for row in rows:
-        made.add_row(*row)
-    return made
+    bounds = (f"{row[end]:.3g}" for end in ("low", "high"))
+    return (*bounds, f"{row['pixels']:,}", *(number(row.get(f"{name}_pooled")) for name in names))
 
 
 def at_threshold(found: "Evaluation") -> str:
     """Format the metrics at the threshold that is best on validation."""
+    from dmx.cli.console import number
     from dmx.experiment.evaluation_store import threshold
 
     best = threshold(found)
@@ -227,8 +206,3 @@ def at_threshold(found: "Evaluation") -> str:
         f"\nMask at {best['best_on_validation']:.3f}, the best threshold on the run's own validation samples: "
         f"pooled IoU {number(best['mask/iou_pooled'])}, against {number(found.values['mask/iou_pooled'])} at 0.5."
     )
-
-
-def number(value: float | int | str | None) -> str:
-    """Format a value for display."""
-    return "-" if value is None else f"{float(value):.4g}"

@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from dmx.cli.options import calibration as calibration_option
-from dmx.cli.options import home as home_option
+from dmx.cli import options
 from dmx.cli.paths import UserPath
 from dmx.tracking.home import Home
 
@@ -33,8 +32,8 @@ from dmx.tracking.home import Home
     is_flag=True,
     help="Make OUT a folder: the ONNX file, its model card, the weights, the configuration, checksums.",
 )
-@calibration_option
-@home_option
+@options.calibration
+@options.home
 def export(
     run: str,
     out: Path,

@@ -23,12 +23,12 @@ def gc(best: int, yes: bool, home: Home) -> None:
     of their study, and packs of data that has changed since. Studies that have not ended, champions, runs with the tag
     dmx.keep in MLflow, and all metrics and pictures stay.
     """
-    from rich.console import Console
     from rich.table import Table
 
+    from dmx.cli.console import console
     from dmx.sweep.garbage import by_reason, disk_usage, find_garbage, remove
 
-    console = Console() if Console().is_terminal else Console(width=200)
+    screen = console()
     taken = disk_usage(home)
     table = Table(title=f"{home.root} takes {size(sum(sum(kinds.values()) for kinds in taken.values()))}", box=None)
     for column in ("study", "kind", "size"):
@@ -36,7 +36,7 @@ def gc(best: int, yes: bool, home: Home) -> None:
     for study, kinds in taken.items():
         for i, (kind, amount) in enumerate(sorted(kinds.items(), key=lambda item: -item[1])):
             table.add_row("" if i else study, kind, size(amount))
-    console.print(table, highlight=False)
+    screen.print(table)
     garbage = list(find_garbage(home, best))
     if not garbage:
         click.echo("\nAll of it is needed.")
@@ -46,7 +46,7 @@ def gc(best: int, yes: bool, home: Home) -> None:
         listing.add_column(column, justify="right" if column in ("files", "size") else "left")
     for (study, what, why), (count, amount) in by_reason(garbage).items():
         listing.add_row(study, what, why, str(count), size(amount))
-    console.print(listing, highlight=False)
+    screen.print(listing)
     if yes:
         click.echo(f"\nRemoved; {size(remove(home, garbage))} are free again.")
     else:

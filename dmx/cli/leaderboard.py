@@ -67,9 +67,11 @@ def nothing_to_rank(study: str | None, home: Home) -> "UserError":
 def ranked(study: str | None, home: Home) -> "Ranked":
     """Return the runs, best first, and for a study its objectives, the size of its Pareto front and the knee."""
     from dmx.results.ranking import rank, results
+    from dmx.written import read_yaml
 
     entries = results(home, study)
-    if study is None or not (home.study(study) / STUDY).is_file() or not several(home, study):
+    # whether there are several objectives is read without validating the whole configuration, which takes seconds
+    if study is None or not (path := home.study(study) / STUDY).is_file() or not read_yaml(path).get("objectives"):
         return rank(entries), (), 0, ""
     from dmx.results.pareto import rank_runs
     from dmx.sweep.definition import load_config
@@ -79,23 +81,16 @@ def ranked(study: str | None, home: Home) -> "Ranked":
     return ordered, goals, front, knee
 
 
-def several(home: Home, study: str) -> bool:
-    """Whether a study has several objectives, without validating its whole configuration, which takes seconds."""
-    from dmx.written import read_yaml
-
-    return bool(read_yaml(home.study(study) / STUDY).get("objectives"))
-
-
 def write(entries: "Sequence[Entry]", form: str, beneath: "Sequence[Extra]" = ()) -> None:
     """Print the full record of each run at its best epoch, and the rows beneath them, as JSON or CSV."""
     rows: list[dict[str, Any]] = []
-    for place, entry in enumerate(entries, start=1):
+    for rank, entry in enumerate(entries, start=1):
         best, result = entry.result.best, entry.result
         facts = {"run": entry.run, "outcome": str(result.outcome), "reason": result.reason, "seconds": result.seconds}
         costs = {cost: entry.record[cost] for cost in COSTS if cost in entry.record}
         metrics = dict(best.metrics) if best else {}
         rows.append(
-            {"place": place if best else None, **facts, "epoch": best.epoch if best else None, **costs, **metrics}
+            {"place": rank if best else None, **facts, "epoch": best.epoch if best else None, **costs, **metrics}
             | {f"param {key}": value for key, value in entry.record["params"].items()}
         )
     rows += [extra.row for extra in beneath]
@@ -107,9 +102,9 @@ def write(entries: "Sequence[Entry]", form: str, beneath: "Sequence[Extra]" = ()
     writer.writerows(rows)
 
 
-def show_study(name: str, home: Home, title: str, top: int | None = None) -> None:
+def show_study(name: str, home: Home, title: str) -> None:
     """Print the trials of a study, best first by its objective or objectives."""
-    show_ranked(title, home, ranked(name, home), top or SHOWN)
+    show_ranked(title, home, ranked(name, home), SHOWN)
 
 
 def tell_choice(goals: "Sequence[Goal]", front: int, knee: str, complete: "Sequence[Entry]") -> None:

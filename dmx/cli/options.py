@@ -32,10 +32,11 @@ home = click.option(
     help="The folder with all results.",
 )
 calibration = click.option(
-    "--calibration",
-    metavar="NAME",
-    help="Depth of another camera, by this calibration of `dmx calibrate`.",
+    "--calibration", metavar="NAME", help="Depth of another camera, by this calibration of `dmx calibrate`."
 )
+others = click.option("--with", "others", metavar="RUN", multiple=True, help="Average with this run; may be repeated.")
+tta = click.option("--tta", type=click.Choice(("flip",)), help="Average with the prediction of the mirrored picture.")
+plugins = click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Load this module first.")
 
 COUNT = click.IntRange(1, 10_000_000)
 """Number of samples."""

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dmx.cli.options import Finite
-from dmx.cli.options import home as home_option
+from dmx.cli import options
 from dmx.cli.paths import UserPath
 from dmx.errors import MachineError
 from dmx.tracking.home import Home
@@ -35,8 +34,8 @@ SPREADS = "mask, depth, view and uncertainty (uncertainty/mask, uncertainty/dept
     help="For models that take it, the scene without the object: one picture, or a folder with the same names.",
 )
 @click.option("--part", type=click.Choice(("train", "val", "test")), help="Of a data set: this part only.")
-@click.option("--with", "others", metavar="RUN", multiple=True, help="Average with this run; may be repeated.")
-@click.option("--tta", type=click.Choice(("flip",)), help="Average with the prediction of the mirrored picture.")
+@options.others
+@options.tta
 @click.option("--tile", is_flag=True, help="Do not shrink large pictures: predict them in tiles that overlap.")
 @click.option(
     "--depth-format",
@@ -47,17 +46,15 @@ SPREADS = "mask, depth, view and uncertainty (uncertainty/mask, uncertainty/dept
 )
 @click.option(
     "--fov",
-    type=Finite(1, 180, max_open=True),
+    type=options.Finite(1, 180, max_open=True),
     default=49.6,
     show_default=True,
     help="For ply: the camera's field of view along the shorter side of the picture, in degrees.",
 )
 @click.option("--uncertainty", is_flag=True, help="With --with or --tta: write the standard deviations, too.")
-@click.option(
-    "--calibration", metavar="NAME", help="Give depth of another camera, by a calibration of `dmx calibrate`."
-)
+@options.calibration
 @click.option("--batch", type=click.IntRange(1, 1024), help="Pictures in a batch.  [8; on a CPU 2, on each core]")
-@home_option
+@options.home
 def predict(
     run: str,
     images: tuple[Path, ...],
@@ -86,8 +83,7 @@ def predict(
     from dmx.deliver.predict import predict as made
     from dmx.deliver.sources import sources
 
-    options = Options(flip=tta == "flip", **given)
-    prediction = Prediction(home, (run, *others), options, batch)
+    prediction = Prediction(home, (run, *others), Options(flip=tta == "flip", **given), batch)
     found, left_out = sources(images, None if part is None else chooser(part, home, run))
     with bar("predicting", goes_on=True) as progress:
         before, entries = made(prediction, found, backgrounds, out, progress)

@@ -4,10 +4,12 @@ import json
 
 import click
 
+from dmx.cli.options import plugins as plugins_option
+
 
 @click.command()
 @click.argument("kind", type=click.Choice(["experiment", "study"]))
-@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Load this module first.")
+@plugins_option
 def schema(kind: str, plugins: tuple[str, ...]) -> None:
     """Print the JSON schema of a configuration, for editors."""
     from dmx.config import ExperimentConfig, StudyConfig

@@ -65,29 +65,21 @@ def sweep(
 
     given = (*overrides, f"trials={trials}") if trials is not None else overrides
     config = load_study(study, given)
+    from dmx.report import gather, page, write  # after mistakes in the study were found, as it takes a second
+
+    def report(config: Any, queue: Any) -> list[Path]:
+        return write(page(gather(config, queue.load_study(), home)), home.study(config.name))
+
     objective = config.experiment.objective
     with Board(objective, config.trials, config.experiment.epochs) as board:
-        options = (board.row, workers, trials_per_device, storage, timeout or inf, board.begin, report_maker(home))
+        options = (board.row, workers, trials_per_device, storage, timeout or inf, board.begin, report)
         pool = RayPool(*options, cluster) if cluster else ProcessPool(*options)
         summary = pool.sweep(config, home)
     return conclude(config.name, home, summary, f"dmx sweep {study} --trials {summary.trials + 10}")
 
 
-def report_maker(home: Home) -> Any:
-    """Return a function that writes a study's report with its figures and returns the files."""
-    from dmx.report import gather, page, write
-
-    return lambda config, queue: write(page(gather(config, queue.load_study(), home)), home.study(config.name))
-
-
 def conclude(name: str, home: Home, summary: Any, more: str) -> int | None:
-    """Print the leaderboard and the next steps.
-
-    Args:
-        name: The study.
-        home: The folder of results.
-        summary: The progress of the study.
-        more: How to run more trials.
+    """Print the leaderboard and the next steps; `more` is how to run more trials.
 
     Returns:
         The exit code.

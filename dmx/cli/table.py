@@ -6,6 +6,7 @@ import click
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from dmx.cli.console import WIDE, console
 from dmx.compare.columns import METRICS, Column, Extra, Kind, Value, columns
 from dmx.compare.leads import Leads
 from dmx.config import Objective
@@ -13,8 +14,6 @@ from dmx.results.ranking import Entry
 from dmx.results.references import References, standings
 
 NOT_COMPARED = Leads({}, "")
-WIDE = 200
-"""Width in columns without a terminal."""
 
 
 def show(
@@ -27,25 +26,18 @@ def show(
 ) -> None:
     """Print ranked entries, best first, and what stands beneath them; missing values are shown as a dash.
 
-    Args:
-        entries: The result of `rank`.
-        title: Title of the table.
-        top: Number of entries to show; None: all.
-        goals: Metrics to show first, if there are several objectives.
-        leads: The statistical comparison of each entry with the first.
-        extras: Rows beneath the entries, or lines where rows would cost a column.
+    With several objectives `goals` are the metrics to show first. `leads` compares each entry with the first. `extras`
+    are rows beneath the entries, or lines where rows would cost a column.
     """
     objective = Objective(**entries[0].record["objective"])
     wanted = columns(entries, (objective.metric, *goals), leads)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
+    screen = console(WIDE)
     shown = list(enumerate(entries[:top], start=1))
-    cells = {one: [written(one.kind, one.value(place, entry)) for place, entry in shown] for one in wanted}
-    fitted = fitting(wanted, cells, console.width)
+    cells = {one: [written(one.kind, one.value(rank, entry)) for rank, entry in shown] for one in wanted}
+    fitted = fitting(wanted, cells, screen.width)
     beneath = [[written(one.kind, one.extra(extra)) for one in fitted] for extra in extras]
     widths = [max(map(len, (one.name, *cells[one], *below))) for one, *below in zip(fitted, *beneath, strict=True)]
-    as_rows = sum(widths) + 2 * len(widths) <= console.width + 2
+    as_rows = sum(widths) + 2 * len(widths) <= screen.width + 2
     table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False, box=None)
     for column in fitted:
         justify: JustifyMethod = "left" if column.kind in ("name", "text") else "right"
@@ -54,17 +46,17 @@ def show(
         table.add_row(*row)
     for more in [[""] * len(fitted), *beneath] if beneath and as_rows else ():
         table.add_row(*more)
-    console.print(table)
+    screen.print(table)
     for line in () if as_rows else map(as_line, extras):
-        console.print(line, highlight=False, markup=False)
+        screen.print(line, markup=False)
     if left_out := [column.name for column in wanted if column not in fitted]:
-        console.print(f"No room for {', '.join(left_out)}; a wider terminal, `--json` or `--csv` shows them.")
+        screen.print(f"No room for {', '.join(left_out)}; a wider terminal, `--json` or `--csv` shows them.")
     if top is not None and len(entries) > top:
-        console.print(f"... and {len(entries) - top:,} more; `--top` shows them.", highlight=False)
+        screen.print(f"... and {len(entries) - top:,} more; `--top` shows them.")
     if extras:
-        console.print("The rows beneath were evaluated on the same samples, and are not ranked.", highlight=False)
+        screen.print("The rows beneath were evaluated on the same samples, and are not ranked.")
     if not goals:
-        explain(console, objective, leads)
+        explain(screen, objective, leads)
 
 
 def fitting(wanted: Sequence[Column], cells: Mapping[Column, Sequence[str]], width: int) -> list[Column]:
@@ -96,12 +88,12 @@ def tell_standings(references: References | None, entry: Entry, metrics: Sequenc
         click.echo(f"{entry.run} against the references: {one}.")
 
 
-def explain(console: Console, objective: Objective, leads: Leads) -> None:
+def explain(screen: Console, objective: Objective, leads: Leads) -> None:
     """Print what the order means and how far its differences can be trusted."""
     arrow = "lower" if objective.direction == "minimize" else "higher"
-    console.print(f"Ranked by {objective.metric} ({arrow} is better), each run at its best epoch.", highlight=False)
+    screen.print(f"Ranked by {objective.metric} ({arrow} is better), each run at its best epoch.")
     if leads.by_run:
-        console.print(f"To 1st: {leads.message}", highlight=False)
+        screen.print(f"To 1st: {leads.message}")
 
 
 def written(kind: Kind, value: Value) -> str:

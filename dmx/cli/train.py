@@ -105,11 +105,10 @@ def refuse_trials(journal: Path) -> None:
         UserError: The journal is that of a study's run.
     """
     from dmx.errors import UserError
-    from dmx.tracking.journal import Started, read
+    from dmx.tracking.journal import started
 
-    first = next((event for event, _ in read(journal)), None) if journal.is_file() else None
-    study = first.tags.get("dmx.study") if isinstance(first, Started) else None
-    if study is not None:
+    first = started(journal)
+    if first is not None and (study := first.tags.get("dmx.study")) is not None:
         raise UserError(
             f"this run belongs to study '{study}'; `dmx sweep` or `dmx train-best {study}` goes on with it."
         )

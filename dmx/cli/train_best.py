@@ -36,7 +36,7 @@ def train_best(study: str, pick: str | None, home: Home) -> int | None:
     config = load_config(home, study)
     with Watch(config.experiment.objective) as watch:
         report = run_best(study, home, watch, pick, evaluation_page)
-    if report.interrupted or report.prepared is None:
+    if report is None:
         click.echo("Interrupted; the same command goes on.")
         return 130
     click.echo()
@@ -78,12 +78,11 @@ def tell_finalists(finalists: "Sequence[Finalist]", trials: int) -> None:
 
 def tell_gain(home: Home, study: str, champion: "Entry", goals: Sequence[str]) -> None:
     """Print what the champion gained over the first trial, the experiment as it stands, and draw both side by side."""
-    import cv2
-
     from dmx.compare.pictures import side_by_side
     from dmx.errors import UserError
     from dmx.results.ranking import results
     from dmx.stored import replace_bytes
+    from dmx.tracking.panel import png
 
     first = next((one for one in results(home, study) if one.record["tags"].get("dmx.trial") == "0"), None)
     if first is None or first.result.best is None or champion.result.best is None:
@@ -101,5 +100,5 @@ def tell_gain(home: Home, study: str, champion: "Entry", goals: Sequence[str]) -
     except UserError as error:
         click.echo(f"No pictures of both: {error}")
         return
-    replace_bytes(path, cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
+    replace_bytes(path, png(picture))
     click.echo(f"Wrote {path}: validation samples, trial 0 above, the champion below; `dmx report {study}` shows it.")

@@ -135,13 +135,13 @@ def refuse_taken(host: str, ports: Sequence[int]) -> None:
 def obstacle(host: str, port: int) -> int:
     """Return the errno with which listening fails; 0 if it succeeds."""
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror:
         return errno.EADDRNOTAVAIL
     with socket.socket(family, kind, protocol) as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended is no obstacle
         try:
-            one.bind(place)
+            one.bind(address)
         except OSError as error:
             return error.errno or errno.EADDRNOTAVAIL
     return 0

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from dmx.config import Objective
+from dmx.config.components import COMPONENT_PATHS
 from dmx.training.result import RunResult
 
 LINE_SECONDS = 5.0
@@ -80,8 +81,7 @@ class Watch:
     def trial_started(self, number: int, trials: int, values: Mapping[str, Any]) -> None:
         """See `dmx.sweep.events.SweepObserver`."""
         self._end_bar()
-        slots = ("model", "loss.mask", "loss.depth", "weighting", "optimizer", "schedule")
-        chosen = [str(values[slot]) for slot in slots if slot in values]
+        chosen = [str(values[path]) for path in COMPONENT_PATHS if path in values]
         self.title = f"trial {number}"
         self.console.print(f"[bold]trial {number}[/] (of {trials}): {', '.join(chosen)}")
 

@@ -13,7 +13,7 @@ from dmx.tracking.home import Home
 METRICS = ("val/mask/iou_pooled", "val/depth/rmse_pooled", "val/depth/delta1_pooled")
 """Metrics that are shown after those that the runs are ranked by."""
 Value = str | float | None
-Kind = Literal["place", "name", "text", "metric", "parameters", "seconds"]
+Kind = Literal["rank", "name", "text", "metric", "parameters", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Column:
     Attributes:
         name: Its header.
         kind: How its values are formatted: names and texts verbatim, all others as numbers.
-        value: Returns its value for a place, counted from 1, and an entry; None if there is none.
+        value: Returns its value for a rank, counted from 1, and an entry; None if there is none.
         key: Its key in `Extra.row`; empty if rows beneath the ranked runs have no value here.
     """
 
@@ -53,7 +53,7 @@ class Column:
     key: str = ""
 
     def extra(self, row: Extra) -> Value:
-        """The value of a row beneath the ranked runs, which has neither place nor costs; None if there is none."""
+        """The value of a row beneath the ranked runs, which has neither rank nor costs; None if there is none."""
         return row.row.get(self.key) if self.key else ""
 
 
@@ -74,20 +74,17 @@ def validation(values: Mapping[str, float | None]) -> dict[str, float | None]:
 
 
 def columns(entries: Sequence[Entry], first: Sequence[str], leads: Leads) -> list[Column]:
-    """The columns for these entries.
+    """The columns for ranked runs and their differences from the first one.
 
-    Args:
-        entries: Ranked runs.
-        first: The metrics and costs that they are ranked by; only the metrics are moved to the front.
-        leads: The differences from the first run.
+    `first` has the metrics and costs that they are ranked by; only the metrics are moved to the front.
     """
     best = [entry.result.best.metrics for entry in entries if entry.result.best]
     metrics = [name for name in dict.fromkeys((*first, *METRICS)) if any(name in values for values in best)]
     shown = [_metric(name) for name in metrics]
     if leads.by_run:
-        shown.insert(1, Column("to 1st", "name", lambda place, entry: _verdict(place, entry, leads)))
+        shown.insert(1, Column("to 1st", "name", lambda rank, entry: _verdict(rank, entry, leads)))
     return [
-        Column("#", "place", lambda place, entry: place if entry.result.best else None),
+        Column("#", "rank", lambda rank, entry: rank if entry.result.best else None),
         Column("run", "name", lambda _, entry: entry.run, "run"),
         Column("outcome", "name", lambda _, entry: str(entry.result.outcome), "outcome"),
         *shown,
@@ -101,15 +98,15 @@ def columns(entries: Sequence[Entry], first: Sequence[str], leads: Leads) -> lis
 
 
 def _metric(name: str) -> Column:
-    def value(place: int, entry: Entry) -> Value:
+    def value(rank: int, entry: Entry) -> Value:
         return entry.result.best.metrics.get(name) if entry.result.best else None
 
     return Column(name.removeprefix("val/").removesuffix("_pooled"), "metric", value, name)
 
 
-def _verdict(place: int, entry: Entry, leads: Leads) -> Value:
+def _verdict(rank: int, entry: Entry, leads: Leads) -> Value:
     found = leads.by_run.get(entry.run)
-    return found.verdict if found else "" if place == 1 else None
+    return found.verdict if found else "" if rank == 1 else None
 
 
 def _losses(entry: Entry) -> str:

@@ -123,10 +123,8 @@ def quantile(freedom: float, level: float = LEVEL) -> float:
 def difference(first: Sequence[SampleTable], second: Sequence[SampleTable], metric: str) -> Difference | None:
     """The difference of the second candidate's metric from the first one's.
 
-    Args:
-        first: The sample tables of the first candidate, one for each seed.
-        second: Those of the second candidate, with samples in the same order.
-        metric: The metric's full name, such as `depth/rmse_pooled`.
+    Each candidate has a sample table for each seed, all with the same samples in the same order; the metric is given by
+    its full name, such as `depth/rmse_pooled`.
 
     Returns:
         The difference; None if the metric is undefined.
@@ -152,25 +150,17 @@ def corrected(found: Sequence[Difference | None]) -> list[Difference | None]:
     is not clear; all others are tested at its level. So at most 5 % of such families have any wrong verdict, and an
     interval excludes 0 exactly if the verdict is not `unclear`.
     """
-    order = sorted((i for i, one in enumerate(found) if one is not None), key=lambda i: _p(found[i]))
+    known = sorted(((i, one) for i, one in enumerate(found) if one is not None), key=lambda pair: pair[1].p)
     made = list(found)
-    left = len(order)
-    for i in order:
-        one = found[i]
-        assert one is not None  # `order` has no None
+    left = len(known)
+    for i, one in known:
         made[i] = tested = replace(one, level=1 - (1 - LEVEL) / left)
         left -= tested.clear
     return made
 
 
 def explained(found: Sequence[Difference], groups: int, samples: int, seeds: int) -> str:
-    """Explain what the intervals and verdicts of these differences mean.
-
-    Args:
-        found: The differences.
-        groups: The number of groups.
-        samples: The number of samples.
-        seeds: The largest number of seeds of a candidate.
+    """Explain what the intervals and verdicts of differences mean; `seeds` is the largest number of a candidate.
 
     >>> explained([], 30, 120, 1)
     'There is no difference to show: the metric is undefined.'
@@ -194,26 +184,22 @@ NETWORKS = (
 )
 
 
-def _p(one: Difference | None) -> float:
-    return 1.0 if one is None else one.p
-
-
 @lru_cache(maxsize=1)
-def places_of(groups: tuple[str, ...]) -> tuple[np.ndarray, int]:
+def group_indices(groups: tuple[str, ...]) -> tuple[np.ndarray, int]:
     """The index of each sample's group, and the number of groups; cached, as it is called for each metric."""
-    names, places = np.unique(groups, return_inverse=True)
-    return places, len(names)
+    names, indices = np.unique(groups, return_inverse=True)
+    return indices, len(names)
 
 
 def per_seed(seeds: Sequence[SampleTable], metric: str) -> Seeds:
     """A metric of each seed, with all groups and without each."""
     name, pooled = base(metric), metric.endswith(FORMS[0])
-    places, count = places_of(tuple(seeds[0].groups))
+    indices, count = group_indices(tuple(seeds[0].groups))
     sums = []
     for samples in seeds:
         each = samples.sums[name] if pooled else defined(samples.values(name))
         sums.append(np.zeros((count, each.shape[1])))
-        np.add.at(sums[-1], places, each)
+        np.add.at(sums[-1], indices, each)
     return left_out(np.stack(sums), FINISHES[seeds[0].meanings[name].finish] if pooled else ratio)
 
 

@@ -1,4 +1,4 @@
-"""A network of others, and a run after alignment, as they are compared: from their stored evaluations."""
+"""Comparison by stored evaluations: of networks of others, and of runs after alignment of depth."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -55,7 +55,7 @@ def stored_evaluation(home: Home, entry: Entry) -> tuple[Mapping[str, float | No
 
 
 def with_alignments(home: Home, entry: Entry) -> Entry:
-    """Add to a run's metrics those that only `dmx evaluate` gives, as after alignment, if it was."""
+    """Add to a run's metrics those that only `dmx evaluate` gives, such as those after alignment, if it was."""
     found = stored_evaluation(home, entry)
     best = entry.result.best
     if found is None or best is None:

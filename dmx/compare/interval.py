@@ -9,11 +9,8 @@ from dmx.sample_table import SampleTable
 def interval(samples: SampleTable, metric: str) -> tuple[float, float] | None:
     """The 95 % interval of a metric: what other groups of such samples could have given.
 
-    It is that of `dmx.compare.difference` with nothing to differ from: the jackknife over groups, by Student's t.
-
-    Args:
-        samples: The network's sums on each sample.
-        metric: The metric's full name, such as `depth/rmse_pooled`.
+    It is that of `dmx.compare.difference` with nothing to differ from: the jackknife over groups, by Student's t. The
+    metric is given by its full name, such as `depth/rmse_pooled`.
 
     Returns:
         Its ends; None if the metric is undefined, or is defined in one group alone, from which nothing follows.

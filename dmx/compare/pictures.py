@@ -11,11 +11,10 @@ from jaxtyping import UInt8
 from dmx.compare.external import is_foreign
 from dmx.compare.runs import Candidate
 from dmx.errors import UserError
-from dmx.experiment import Prepared, check_identity, prepare
+from dmx.experiment import check_identity, prepare
 from dmx.experiment.evaluate import own_split
 from dmx.experiment.references import spread
 from dmx.experiment.trained import best_weights, without_beginning
-from dmx.quartet import Batch, DepthSpec, Prediction
 from dmx.tracking.home import CONFIG, IDENTITY, Home
 from dmx.tracking.panel import header, row, stack
 from dmx.training.checkpoint import load_weights
@@ -23,13 +22,7 @@ from dmx.training.checkpoint import load_weights
 
 @dataclass(frozen=True)
 class Pair:
-    """A sample with the predictions of two runs.
-
-    Attributes:
-        id: The sample.
-        values: Its value in both.
-        picture: A panel: the first run's row above the second's.
-    """
+    """A sample, its value in two runs, and a panel: the first run's row above the second's."""
 
     id: str
     values: tuple[float, float]
@@ -61,12 +54,9 @@ def pairs(home: Home, first: Candidate, second: Candidate, metric: str, count: i
 
 
 def side_by_side(home: Home, runs: Sequence[str], count: int = 6) -> UInt8[np.ndarray, "height width 3"]:
-    """A panel of validation samples, evenly spread: each with a row for every run, in their order.
+    """A panel of `count` validation samples, evenly spread: each with a row for every run, in their order.
 
-    Args:
-        home: The results folder.
-        runs: Runs on the same data and split; rows of smaller pictures are enlarged.
-        count: The number of samples.
+    The runs are on the same data and split; rows of smaller pictures are enlarged.
 
     Raises:
         UserError: The data are missing or have changed, or weights were removed.
@@ -84,24 +74,14 @@ def rows_of_run(home: Home, run: str, ids: Sequence[str]) -> dict[str, np.ndarra
     prepared = prepare(without_beginning(home.run(run) / CONFIG), home, load=False)
     check_identity(home.run(run) / IDENTITY, prepared, f"run {run}")
     load_weights(best_weights(home, run), prepared.model)
-    return dict(predicted(prepared, {*ids}))
-
-
-@torch.no_grad()
-def predicted(prepared: Prepared, ids: set[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Predict these samples and draw their panel rows."""
-    device_config, spec = prepared.device_config, prepared.index.depth
-    model = prepared.model.to(device_config.device).eval()
+    model = prepared.model.to(prepared.device_config.device).eval()
+    rows = {}
     for batch in prepared.loaders.val():
-        if ids.isdisjoint(batch.ids):
+        if {*ids}.isdisjoint(batch.ids):
             continue
-        with device_config.autocast():
+        with torch.no_grad(), prepared.device_config.autocast():
             prediction = model(batch.image, batch.background)
-        yield from rows_of(batch, prediction, ids, spec)
-
-
-def rows_of(batch: Batch, prediction: Prediction, ids: set[str], spec: DepthSpec) -> Iterator[tuple[str, np.ndarray]]:
-    """The panel row of each requested sample in a batch."""
-    for index, id in enumerate(batch.ids):
-        if id in ids:
-            yield id, stack(row(batch, prediction, spec, index), axis=1)
+        for index, id in enumerate(batch.ids):
+            if id in ids:
+                rows[id] = stack(row(batch, prediction, prepared.index.depth, index), axis=1)
+    return rows

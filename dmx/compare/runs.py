@@ -85,10 +85,8 @@ class Comparison:
 def compare(home: Home, names: Sequence[str], only: Sequence[str] = ()) -> Comparison:
     """Compare runs; those that differ only in their seeds form one candidate.
 
-    Args:
-        home: The results folder.
-        names: The runs, and references as `reference:mean_map`; one run at least.
-        only: The metrics; empty: all. The fewer metrics are compared, the narrower are the intervals.
+    `names` are runs, at least one, and references as `reference:mean_map`. With `only`, these metrics alone are
+    compared; the fewer they are, the narrower are the intervals.
 
     Raises:
         UserError: A run is missing or has no value, or the runs are not comparable; the message says why.
@@ -159,7 +157,7 @@ def apart(first: Candidate, other: Candidate, metric: str) -> Difference | None:
 
 
 def entries_of(home: Home, names: Sequence[str]) -> list[Entry]:
-    """The named runs and networks of others; where there are the latter, runs have all that they were evaluated by.
+    """The named runs and networks of others; beside the latter, runs also get the metrics of their own `dmx evaluate`.
 
     Raises:
         UserError: See `entry_of`; or no run is named, whose samples a network of others is compared on.

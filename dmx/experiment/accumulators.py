@@ -68,14 +68,14 @@ class StratifiedMetrics:
             self.counts[span] += int(inside.sum())
             for name, function in known.items():
                 if name.startswith("depth/") and name.removeprefix("depth/") not in WHOLE:
-                    self._add(self.depth[span], name, function(there).sum(0))
+                    self.depth[span][name] = function(there).sum(0) + self.depth[span].get(name, 0)
         masks = MaskPixels.of(prediction, batch, reference)
         share = (batch.mask * batch.mask_valid).sum((1, 2, 3)) / batch.mask_valid.sum((1, 2, 3)).clamp(min=1)
         sizes = [size_of(float(one)) for one in share]
         for name, function in known.items():
             if name.startswith("mask/"):
                 for size, sums in zip(sizes, function(masks), strict=True):
-                    self._add(self.mask[size], name, sums)
+                    self.mask[size][name] = sums + self.mask[size].get(name, 0)
         for size in sizes:
             self.counts[size] += 1
 
@@ -90,9 +90,6 @@ class StratifiedMetrics:
         for size in SIZES:
             if size in self.mask:
                 yield {"object": size, "samples": self.counts[size], **self._finished(self.mask[size])}
-
-    def _add(self, sums: dict[str, torch.Tensor], name: str, more: torch.Tensor) -> None:
-        sums[name] = sums[name] + more if name in sums else more
 
     def _finished(self, sums: dict[str, torch.Tensor]) -> dict[str, float | None]:
         known = components(self.spec)
@@ -123,11 +120,7 @@ class RankedSample:
 
 @dataclass(frozen=True)
 class WorstSamples:
-    """The worst samples by a mask metric and by a depth metric.
-
-    Attributes:
-        spec: The kind, range and direction of depth.
-    """
+    """The worst samples by a mask metric and by a depth metric, for depth as in `spec`."""
 
     spec: DepthSpec
     found: dict[str, list[RankedSample]] = field(default_factory=dict)
@@ -223,16 +216,24 @@ class EvaluationAccumulators:
         return_memory()
 
     def _aligned(self, batch: Batch, alignment: Alignment) -> ReferenceMaps:
-        """The reference, its depth brought to the truth as the prediction is, for the truth helps both alike."""
+        """The reference maps, with depth aligned to the truth as the prediction's is, so that neither is favoured."""
         depth = self.reference.depth
         if depth is None or alignment == "none":
             return self.reference
         pixels = DepthPixels(depth.expand(len(batch), -1, -1, -1), batch.depth.double(), batch.valid)
         return replace(self.reference, depth=aligned(pixels, alignment, self.true, self.true).y)
 
-    def references(self) -> dict[str, dict[str, float | None]]:
-        """Each reference's metrics on the same samples, without alignment."""
-        return self.judge.values() if self.judge is not None else {}
+    def results(self, groups: Mapping[str, str]) -> dict[str, Any]:
+        """What was measured, as the fields of an `Evaluation`; `groups` has the group of each sample."""
+        return {
+            "values": self.values(),
+            "samples": self.samples(groups),
+            "probabilities": self.probabilities,
+            "strata": self.strata,
+            "worst": self.worst,
+            "references": self.judge.values() if self.judge is not None else {},
+            "uncertainty": self.uncertainty,
+        }
 
     def values(self) -> dict[str, float | None]:
         """Every metric: those of the mask once, those of depth for each alignment."""

@@ -17,7 +17,7 @@ from dmx.experiment.accumulators import EvaluationAccumulators, StratifiedMetric
 from dmx.experiment.checks import check_pack
 from dmx.experiment.joined import ALONE, Joined, predictor
 from dmx.experiment.prepare import FEW, first_batches
-from dmx.experiment.references import Predictors, Source, kept_references, stored
+from dmx.experiment.references import Predictors, Source, kept_references, load_predictors
 from dmx.experiment.run_record import read_identity
 from dmx.experiment.trained import Trained
 from dmx.metrics import Probabilities, definitions
@@ -92,15 +92,9 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Selection:
-    """Samples of a data set.
+    """A `part` of a data set, of which `split` is the fingerprint of the split; None if the part is `all`.
 
-    Attributes:
-        index: The data set.
-        fingerprint: The data set's fingerprint.
-        own: Whether it is the data set that the run was trained on.
-        part: The part.
-        ids: The samples.
-        split: The fingerprint of the split; None if the part is `all`.
+    `own` says that it is the data set that the run was trained on.
     """
 
     index: DatasetIndex
@@ -127,14 +121,10 @@ class Selection:
 
 
 def select(root: Path, part: Part | None, home: Home, run: str | None, settings: SplitConfig) -> Selection:
-    """Choose samples as a run does: on its own data by its split, on any other by the same settings.
+    """Choose samples as a run does: on its own data by its split, on any other as `settings` say.
 
-    Args:
-        root: The data set.
-        part: The part; None: validation of the run's own data, all of any other. Test is used only if requested.
-        home: The results folder.
-        run: The run; None: no data set counts as its own.
-        settings: How another data set is split.
+    Without a `part`, these are validation of the run's own data, and all of any other; test is used only if requested.
+    Without a run, no data set counts as its own.
 
     Raises:
         UserError: The data set cannot be read, or the part has no samples.
@@ -158,15 +148,9 @@ def evaluate(
     progress: Progress = no_progress,
     joined: Joined = ALONE,
 ) -> Evaluation:
-    """Evaluate a run's network, alone or averaged with others.
+    """Evaluate a run's network on a `part` of a data set (see `select`), alone or averaged with what is `joined`.
 
-    Args:
-        network: The network.
-        root: The data set.
-        part: The part; None: validation of the run's own data, all of any other. Test is used only if requested.
-        home: The results folder.
-        progress: Called with the number of samples done and the total.
-        joined: What is averaged with its prediction.
+    `progress` is called with the number of samples done and the total.
 
     Raises:
         UserError: The network and the data are incompatible, the part has no samples, or a run requests a precision
@@ -178,7 +162,7 @@ def evaluate(
     check_fits(network, index)
     network, *others = (check_precision(one, index, chosen.ids) for one in (network, *joined.others))
     joined = replace(joined, others=tuple(others))
-    known = own_references(network, index, home, progress) if own else kept_of_training(network, index, home)
+    known = own_references(network, index, home, progress) if own else references_of_training(network, index, home)
     accumulators = EvaluationAccumulators(network.spec, index.depth, alignments(network.spec, index.depth), known)
     for batch, prediction in predictions(network, index, chosen.ids, progress, joined):
         accumulators.take(batch, prediction)
@@ -190,19 +174,13 @@ def evaluate(
         part=part,
         own=own,
         identity=chosen.identity(network.size, accumulators.definitions()),
-        values=accumulators.values(),
-        samples=accumulators.samples(chosen.groups),
-        probabilities=accumulators.probabilities,
         threshold=threshold,
         why_none=why_none,
-        strata=accumulators.strata,
-        worst=accumulators.worst,
-        references=accumulators.references(),
         execution=network.device_config.facts(),
         where=(part if own else index.name if part == "all" else f"{index.name}-{part}")
         + joined.name(network.calibration),
         joined=joined.text(network.calibration),
-        uncertainty=accumulators.uncertainty,
+        **accumulators.results(chosen.groups),
     )
 
 
@@ -253,7 +231,7 @@ def own_references(network: Trained, index: DatasetIndex, home: Home, progress: 
     return replace(made, maps=made.maps.to(device))
 
 
-def kept_of_training(network: Trained, index: DatasetIndex, home: Home) -> Predictors | None:
+def references_of_training(network: Trained, index: DatasetIndex, home: Home) -> Predictors | None:
     """The references from the run's training part, to be applied to other data with depth of the same kind.
 
     None if their depth differs in kind, or if no references are stored.
@@ -263,7 +241,7 @@ def kept_of_training(network: Trained, index: DatasetIndex, home: Home) -> Predi
     known = references_of(home, [read_identity(home.run(network.run) / IDENTITY)])
     if known is None:
         return None
-    made = stored(known.folder)
+    made = load_predictors(known.folder)
     return replace(made, maps=made.maps.to(network.device_config.device))
 
 

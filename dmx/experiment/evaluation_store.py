@@ -7,19 +7,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from dmx.errors import UserError, did_you_mean
 from dmx.experiment.evaluate import Evaluation
+from dmx.experiment.run_record import read_identity
 from dmx.metrics.uncertainty import LEFT_OUT, LEVELS, Uncertainty
 from dmx.outcome import Outcome
 from dmx.results.records import ended
 from dmx.results.references import titled
 from dmx.sample_table import base
-from dmx.stored import replace_bytes, replace_text
+from dmx.stored import read_mapping, replace_bytes, replace_text
 from dmx.tracking import RunStart, open_run
 from dmx.tracking.home import EVALUATION, EVALUATION_PAGE, EVALUATION_SAMPLES, EVALUATIONS, IDENTITY, Home
+from dmx.tracking.panel import png
 
+AGAIN = "remove {} and evaluate {} again."
 LISTED = 5
 """The maximum number of networks to name."""
 PREFIXES = {"test": "test", "val": "val_best"}
@@ -32,13 +33,9 @@ def folder_of(home: Home, run: str, where: str) -> Path:
 
 
 def keep(found: Evaluation, page: str, home: Home, external: RunStart | None = None) -> tuple[Path, int]:
-    """Write an evaluation to the run's folder and log it to the logging backends.
+    """Write an evaluation, and its HTML `page` if any, to the run's folder, and log it to the logging backends.
 
-    Args:
-        found: The evaluation.
-        page: The evaluation as HTML; an empty string writes no page.
-        home: The results folder.
-        external: The description of the network, if it is not that of a run.
+    A network that is not a run's is described by `external`.
 
     Returns:
         The folder, and the number of events not yet sent to MLflow and TensorBoard.
@@ -49,14 +46,13 @@ def keep(found: Evaluation, page: str, home: Home, external: RunStart | None = N
     else:
         outcome, reason, steps = Outcome.COMPLETE, "", 0
     folder = folder_of(home, found.run, found.where)
-    kept = record(found) | {"when": first_read(folder / EVALUATION, found)}
+    kept = evaluation_json(found) | {"when": first_read(folder / EVALUATION, found)}
     shutil.rmtree(folder, ignore_errors=True)  # an earlier evaluation under this name, perhaps on other data
     folder.mkdir(parents=True)
     found.samples.save(folder / EVALUATION_SAMPLES)
     for metric in found.worst.metrics:
         if (panel := found.worst.panel(metric)) is not None:
-            png = cv2.imencode(".png", cv2.cvtColor(panel, cv2.COLOR_RGB2BGR))[1].tobytes()
-            replace_bytes(folder / f"worst_{metric.replace('/', '_')}.png", png)
+            replace_bytes(folder / f"worst_{metric.replace('/', '_')}.png", png(panel))
     if page:
         replace_text(folder / EVALUATION_PAGE, page)
     replace_text(folder / EVALUATION, json.dumps(kept, indent=1))  # last: its presence marks a complete evaluation
@@ -70,7 +66,7 @@ def keep(found: Evaluation, page: str, home: Home, external: RunStart | None = N
 
 def first_read(path: Path, found: Evaluation) -> str:
     """The time at which this network was first evaluated on these samples."""
-    before = json.loads(path.read_text()) if path.is_file() else {}
+    before = read_mapping(path, AGAIN.format(path.parent, found.run)) if path.is_file() else {}
     same = all(before.get(key) == found.identity[key] for key in ("data", "ids"))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return str(before.get("when", now)) if same else now
@@ -84,24 +80,24 @@ def read_on_test(home: Home, run: str) -> dict[str, str]:
 
     def identity(one: str) -> tuple[Any, Any]:
         path = home.run(one) / IDENTITY
-        known = json.loads(path.read_text()) if path.is_file() else {}
+        known = read_identity(path) if path.is_file() else {}
         return known.get("data"), known.get("split")
 
     found: dict[str, str] = {}
     for path in home.runs.glob(f"*/{EVALUATIONS}/*/{EVALUATION}"):
-        kept = json.loads(path.read_text())
+        kept = read_mapping(path, AGAIN.format(path.parent, path.parents[2].name), "own", "part", "run")
         if kept["own"] and kept["part"] in ("test", "all") and identity(kept["run"]) == identity(run):
             network = kept["run"] + kept.get("joined", "")
             found[network] = min(kept.get("when", ""), found.get(network, "~"))
     return dict(sorted(found.items(), key=lambda one: (one[1], one[0])))
 
 
-def told_of_test(readings: Mapping[str, str]) -> str:
+def usage_of_test(readings: Mapping[str, str]) -> str:
     """A message on how many networks were evaluated on test, and the selection bias that follows.
 
-    >>> told_of_test({"a": "2026-05-01T10:00:00+00:00"})
+    >>> usage_of_test({"a": "2026-05-01T10:00:00+00:00"})
     'Test has been read for this network alone.'
-    >>> told_of_test({"a": "2026-05-01T10:00:00+00:00", "b": "2026-05-02T10:00:00+00:00"})
+    >>> usage_of_test({"a": "2026-05-01T10:00:00+00:00", "b": "2026-05-02T10:00:00+00:00"})
     'Test has been read for 2 networks: a (2026-05-01), b (2026-05-02). Choosing among them by it biases the result.'
     """
     if len(readings) < 2:
@@ -114,7 +110,7 @@ def told_of_test(readings: Mapping[str, str]) -> str:
     )
 
 
-def record(found: Evaluation) -> dict[str, Any]:
+def evaluation_json(found: Evaluation) -> dict[str, Any]:
     """All numbers, ready for JSON."""
     spread = found.probabilities
     return {
@@ -126,7 +122,7 @@ def record(found: Evaluation) -> dict[str, Any]:
         "execution": dict(found.execution),
         **found.identity,
         "values": found.values,
-        "uncertainty": found.uncertainty and uncertainty_record(found.uncertainty),
+        "uncertainty": found.uncertainty and uncertainty_json(found.uncertainty),
         "references": found.references,
         "threshold": threshold(found),
         "by_depth": [*found.strata.by_depth()],
@@ -143,7 +139,7 @@ def record(found: Evaluation) -> dict[str, Any]:
     }
 
 
-def uncertainty_record(found: Uncertainty) -> dict[str, Any]:
+def uncertainty_json(found: Uncertainty) -> dict[str, Any]:
     """What the predicted standard deviations are worth, with the curves behind the numbers."""
     curves = {task: found.curve(task) for task in found.curves}
     return {
@@ -205,11 +201,11 @@ def finite(x: float) -> float | None:
     return None if x != x else x
 
 
-def stored(home: Home, run: str, where: str) -> dict[str, Any]:
+def load_evaluation(home: Home, run: str, where: str) -> dict[str, Any]:
     """Load a stored evaluation.
 
     Raises:
-        UserError: There is none with that name.
+        UserError: There is none with that name, or it is damaged.
     """
     path = folder_of(home, run, where) / EVALUATION
     if not path.is_file():
@@ -217,5 +213,4 @@ def stored(home: Home, run: str, where: str) -> dict[str, Any]:
         raise UserError(
             f"run {run} has no evaluation '{where}'; {did_you_mean(where, known)}. `dmx evaluate {run} DATA` makes one."
         )
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
+    return read_mapping(path, AGAIN.format(path.parent, run))

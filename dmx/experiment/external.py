@@ -34,14 +34,9 @@ def evaluate_external(
 ) -> Evaluation:
     """Evaluate a network of others.
 
-    It sees each picture as the data set has it, resized to what it takes; its prediction is resized to `size`, where
-    the truth is that of a run of this size.
-
-    Args:
-        network: The network.
-        chosen: The samples.
-        size: (height, width) at which predictions are compared with the truth.
-        progress: Called with the number of samples done and the total.
+    It sees each picture as the data set has it, resized to what it takes; its prediction is resized to `size`, (height,
+    width), where the truth is that of a run of this size. `progress` is called with the number of samples done and the
+    total.
 
     Raises:
         UserError: The network and the data are incompatible, or it gives no plane of finite numbers.
@@ -61,16 +56,11 @@ def evaluate_external(
         part=chosen.part,
         own=False,
         identity=identity,
-        values=accumulators.values(),
-        samples=accumulators.samples(chosen.groups),
-        probabilities=accumulators.probabilities,
         threshold=None,
         why_none="only a run has one, that of its own validation samples",
-        strata=accumulators.strata,
-        worst=accumulators.worst,
-        references=accumulators.references(),
         execution={"device": "cpu", "runtime": network.runtime},
         where=f"{index.name}-{chosen.part}-{size[0]}x{size[1]}-{chosen.fingerprint[:4]}{identity['ids'][:4]}",
+        **accumulators.results(chosen.groups),
     )
 
 

@@ -83,12 +83,7 @@ def sha256_of(path: Path) -> str:
 
 
 def check_weights(before: Mapping[str, Any], now: Mapping[str, str], who: str) -> None:
-    """Check that files of weights have the content with which a run or study began.
-
-    Args:
-        before: The stored SHA-256 by setting.
-        now: Those of the files as they are.
-        who: The run or study, for the message.
+    """Check that files of weights have the content with which a run or study, `who`, began: equal SHA-256 by setting.
 
     Raises:
         DataError: They differ.
@@ -103,9 +98,7 @@ def check_weights(before: Mapping[str, Any], now: Mapping[str, str], who: str) -
 
 
 def check_weights_of_ended(record: Mapping[str, Any], config: ExperimentConfig, home: Home, who: str) -> None:
-    """Check that a run that has ended is the one that this configuration stands for, as far as files can tell.
-
-    Files that are not there any more are not needed.
+    """Check that the files of weights that a finished run began with are unchanged, as far as they are still there.
 
     Raises:
         DataError: A file that it was started with has changed.

@@ -28,7 +28,7 @@ class Joined:
         return bool(self.others) or self.flip
 
     def name(self, calibration: str) -> str:
-        """What tells an evaluation from that of the run alone, as a part of a file's name; empty for the run alone."""
+        """What distinguishes the evaluation's folder from that of the run alone; empty for the run alone."""
         runs = "\0".join(sorted(one.run for one in self.others))
         parts = {
             "calibrated-" + calibration: calibration,
@@ -38,7 +38,7 @@ class Joined:
         return "".join(f"-{part}" for part, used in parts.items() if used)
 
     def text(self, calibration: str) -> str:
-        """The same to read, to follow the run's name."""
+        """The same as text that follows the run's name."""
         parts = {
             f" with {', '.join(one.run for one in self.others)}": self.others,
             " and mirrored pictures": self.flip,

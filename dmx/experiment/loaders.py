@@ -50,14 +50,10 @@ class StageLoaders:
     """Batches for training at each stage's size and for validation and test at the last one's.
 
     Attributes:
-        index: The data set.
-        fingerprint: Its fingerprint.
-        split: The split into training, validation and test samples.
-        stages: The stages of training.
+        fingerprint: That of the data set.
         config: Cache and workers.
         augment: The augmentation of training samples.
         seed: Determines, together with the epoch, the order and augmentation of the samples.
-        device_config: The device for batches.
         packs: The folder of packs, shared by experiments.
     """
 
@@ -97,10 +93,6 @@ class StageLoaders:
         """All validation samples, in order."""
         return self._in_order(self.split.val)
 
-    def test(self) -> Iterator[Batch]:
-        """All test samples, in order."""
-        return self._in_order(self.split.test)
-
     def calibration(self) -> Iterator[Batch]:
         """Training samples for batch norm's statistics, as validation has them: the same ones in each epoch."""
         ids, size = self.split.train, self.stages[-1].batch_size
@@ -138,7 +130,8 @@ class StageLoaders:
         wanted = len(self.index.samples) * sum(height * width for height, width in sizes) * BYTES_PER_PIXEL
         if wanted < psutil.virtual_memory().available * MEMORY_SHARE:
             return "memory"
-        pays = all(self._epochs(size) >= PACK_PAYS_FROM for size in sizes) and self.index.pack is None
+        epochs = {size: sum(s.epochs for s in self.stages if s.height_width == size) for size in sizes}
+        pays = min(epochs.values()) >= PACK_PAYS_FROM and self.index.pack is None
         self.packs.mkdir(parents=True, exist_ok=True)
         return "disk" if pays and wanted < shutil.disk_usage(self.packs).free / 2 else "none"
 
@@ -186,9 +179,6 @@ class StageLoaders:
         from dmx.data.augment.cpu import make_augment  # here, as importing albumentations takes 5 s
 
         return make_augment(steps, self.index.depth), None
-
-    def _epochs(self, size: tuple[int, int]) -> int:
-        return sum(stage.epochs for stage in self.stages if stage.height_width == size)
 
     def _in_order(self, ids: tuple[str, ...], fraction: float = 1.0) -> Iterator[Batch]:
         sampling = Sampling(self.stages[-1].batch_size, self.seed, train_fraction=fraction)

@@ -7,7 +7,7 @@ or random would change the total without any improvement.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -102,16 +102,11 @@ def range_test(
     steps: int,
     observe: Callable[[int, float, float, float], None] = lambda step, rate, loss, smoothed: None,
 ) -> Curve:
-    """Train the model of `prepared` with a learning rate that rises from `low` to `high`.
+    """Train the model of `prepared` in at most `steps` steps, with a learning rate that rises from `low` to `high`.
 
-    Parameter groups keep the ratios of their learning rates. Batches are those of the first stage of training.
-
-    Args:
-        prepared: The prepared experiment; its weights are unusable afterwards.
-        low: The first learning rate, above 0.
-        high: The last one, above `low`.
-        steps: The maximum number of steps.
-        observe: Called after each step, counted from 0, with its learning rate, loss and smoothed loss.
+    Parameter groups keep the ratios of their learning rates. Batches are those of the first stage of training. The
+    weights are unusable afterwards. `observe` is called after each step, counted from 0, with its learning rate, loss
+    and smoothed loss.
 
     Raises:
         UserError: The loss is not finite at the first step.
@@ -132,7 +127,9 @@ def range_test(
         try:
             parts = learner.forward_backward(batch, learner.model)
             learner.update()
-            loss = finite(sum(weights[task] * parts[f"loss/{task}"].item() for task in weights))
+            loss = float(sum(weights[task] * parts[f"loss/{task}"].item() for task in weights))
+            if not math.isfinite(loss):  # the training step itself does not check this on a GPU
+                raise DivergedError("loss is not finite")
         except DivergedError as error:
             ended = f"{error} at learning rate {lr:.2g}"
             break
@@ -146,17 +143,6 @@ def range_test(
     if not rates:
         raise UserError(f"lr-find: {ended}, before any update of the weights; look for the fault in data and losses.")
     return Curve(tuple(rates), tuple(losses), tuple(smoothed), ended)
-
-
-def finite(loss: float) -> float:
-    """Return `loss` if it is finite; the training step itself does not check this on a GPU.
-
-    Raises:
-        DivergedError: The loss is not finite.
-    """
-    if not math.isfinite(loss):
-        raise DivergedError("loss is not finite")
-    return loss
 
 
 def exploded(smoothed: list[float]) -> bool:
@@ -181,16 +167,10 @@ def find(
     *,
     stores: bool = True,
 ) -> tuple[Curve, Path]:
-    """Run a range test as its own tracked run, in the experiment's MLflow experiment.
+    """Run `range_test` as its own tracked run, in the experiment's MLflow experiment.
 
-    Args:
-        prepared: See `range_test`, also for `low`, `high` and `steps`.
-        home: The results folder.
-        low: The first learning rate.
-        high: The last one.
-        steps: The maximum number of steps.
-        progress: Called after each step with the number of steps done and the total.
-        stores: Whether to log to MLflow and TensorBoard in addition to the journal.
+    `progress` is called after each step with the number of steps done and the total. Without `stores`, nothing is
+    logged to MLflow and TensorBoard.
 
     Returns:
         The curve, and the path of its plot.
@@ -209,7 +189,7 @@ def find(
     try:
         curve = range_test(prepared, low, high, steps, observe)
         plot = home.root / "lr-find" / f"{name}.png"
-        save_plot(plot, name, curve.rates, curve.losses, curve.smoothed, marks_of(curve))
+        save_plot(plot, name, curve)
     except KeyboardInterrupt:
         tracker.finish(Outcome.INTERRUPTED, "SIGINT")
         raise
@@ -218,12 +198,6 @@ def find(
         raise
     _close(tracker, curve, plot)
     return curve, plot
-
-
-def marks_of(curve: Curve) -> dict[str, float]:
-    """The suggested learning rates by name; empty if the loss does not fall."""
-    named = {"steepest descent": curve.steepest, "a tenth of the lowest point's": curve.tenth}
-    return {name: value for name, value in named.items() if value is not None}
 
 
 def _start(prepared: Prepared, low: float, high: float, steps: int) -> RunStart:
@@ -245,24 +219,8 @@ def _close(tracker: RunTracker, curve: Curve, plot: Path) -> None:
     tracker.finish(Outcome.COMPLETE, curve.ended)
 
 
-def save_plot(
-    path: Path,
-    name: str,
-    rates: Sequence[float],
-    losses: Sequence[float],
-    smoothed: Sequence[float],
-    marks: Mapping[str, float],
-) -> None:
-    """Plot loss by learning rate as a PNG, without pyplot, which keeps figures alive.
-
-    Args:
-        path: The path of the PNG.
-        name: The experiment.
-        rates: The learning rate of each step.
-        losses: The loss of each step.
-        smoothed: The smoothed loss of each step.
-        marks: Learning rates to mark, by name.
-    """
+def save_plot(path: Path, name: str, curve: Curve) -> None:
+    """Plot an experiment's loss by learning rate as a PNG, without pyplot, which keeps figures alive."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -270,13 +228,15 @@ def save_plot(
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot(xscale="log", xlabel="learning rate (no unit)", ylabel="training loss (no unit)")
     axes.set_title(f"Learning-rate range test: {name}")
-    axes.plot(rates, losses, ".-", color=RAW, linewidth=0.8, markersize=4, label="loss of each step")
-    axes.plot(rates, smoothed, color=SMOOTHED, linewidth=2, label="smoothed")
-    for colour, (what, rate) in zip(MARKS, marks.items(), strict=False):
-        axes.axvline(rate, color=colour, linestyle="--", label=f"{what}: {rate:.2g}")
-        height = float(np.interp(np.log(rate), np.log(rates), smoothed))
-        axes.plot([rate], [height], "o", color=colour)
-    axes.set_ylim(*view(losses))
+    axes.plot(curve.rates, curve.losses, ".-", color=RAW, linewidth=0.8, markersize=4, label="loss of each step")
+    axes.plot(curve.rates, curve.smoothed, color=SMOOTHED, linewidth=2, label="smoothed")
+    marks = (("steepest descent", curve.steepest), ("a tenth of the lowest point's", curve.tenth))
+    for colour, (what, rate) in zip(MARKS, marks, strict=True):
+        if rate is not None:
+            axes.axvline(rate, color=colour, linestyle="--", label=f"{what}: {rate:.2g}")
+            height = float(np.interp(np.log(rate), np.log(curve.rates), curve.smoothed))
+            axes.plot([rate], [height], "o", color=colour)
+    axes.set_ylim(*view(curve.losses))
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)

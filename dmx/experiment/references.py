@@ -255,32 +255,29 @@ class Source:
 
     @property
     def key(self) -> str:
-        """Names the folder; with the data's stamp, as all that is cached from pictures."""
+        """The folder's name; the data's stamp is in it, as in the name of everything that is cached from pictures."""
         return f"{key_of(self.identity)}-{digest(self.identity['definitions'])[:8]}-{self.index.stamp[:8]}"
 
 
 def kept_references(home: Home, source: Source, progress: Progress = lambda done, total: None) -> Predictors:
     """The references of these data, made if they are missing or damaged; other processes wait meanwhile.
 
-    Args:
-        home: The results folder.
-        source: The data.
-        progress: Called with the number of samples done and the total, if it takes more than `QUIET_SECONDS`.
+    `progress` is called with the number of samples done and the total, if it takes more than `QUIET_SECONDS`.
 
     Raises:
         DataError: A sample cannot be read.
     """
     folder = home.references / source.key
     with suppress(UserError):
-        return stored(folder)
+        return load_predictors(folder)
     make_folder(home.references)
     with FileLock(home.references / f"{source.key}.lock"):
         with suppress(UserError):  # another process has made them
-            return stored(folder)
+            return load_predictors(folder)
         return made(folder, source, progress)
 
 
-def stored(folder: Path) -> Predictors:
+def load_predictors(folder: Path) -> Predictors:
     """Load the predictors.
 
     Raises:

@@ -24,7 +24,7 @@ from dmx.machine import keeping_freed_memory
 from dmx.outcome import Outcome
 from dmx.results.references import BELOW_TAG, below, references_of, standings
 from dmx.stored import replace_text
-from dmx.tracking import NullTracker, RunTracker, open_run
+from dmx.tracking import RunTracker, Tracker, open_run
 from dmx.tracking.home import BEST_SAMPLES, BEST_WEIGHTS, CHECKPOINT, CRASH, IDENTITY, RESULT, Home
 from dmx.tracking.secrets import without_secrets
 from dmx.tracking.tensorboard_store import draw_graph
@@ -54,13 +54,6 @@ def run(
 ) -> tuple[RunResult, int]:
     """Train, resuming from the checkpoint if there is one.
 
-    Args:
-        prepared: The prepared experiment.
-        home: The results folder.
-        run_id: The run's folder and name.
-        tracking: How the run is tracked.
-        options: An observer, limits, and the pruning callback.
-
     Returns:
         The result, and the number of events not yet sent to MLflow and TensorBoard.
     """
@@ -75,7 +68,7 @@ def run(
     memory = keeping_freed_memory() if device.type == "cpu" else nullcontext()
     if rank():  # only rank 0 writes records
         with memory:
-            return trainer.fit(NullTracker()), 0
+            return trainer.fit(Tracker()), 0
     tracker = open_run(home, run_id, start_of(prepared, run_id, tracking), stores=tracking.stores)
     try:
         if tracking.stores and not tracking.is_trial:  # trials are many, with similar graphs
@@ -198,7 +191,7 @@ def _close(
 def _standing(
     folder: Path, identity: Mapping[str, Any], metrics: Sequence[str], values: Mapping[str, float | None]
 ) -> dict[str, str]:
-    """The tag that says which references a run is no better than; none if nobody knows."""
+    """The tag that says which references a run is no better than; empty if there are no references."""
     found = []
     with suppress(UserError):  # damaged: no reason to lose the result
         found = standings(references_of(Home(folder.parent.parent), [identity]), metrics, values)
@@ -208,13 +201,8 @@ def _standing(
 def remove_unneeded_files(folder: Path, outcome: Outcome, config: ExperimentConfig, *, trial: bool = False) -> None:
     """Remove the checkpoint of a run that has ended, and a pruned trial's weights, unless its configuration keeps them.
 
-    It is idempotent: after a kill, another call removes the remaining files.
-
-    Args:
-        folder: The run's folder.
-        outcome: How it ended.
-        config: Its experiment, or its study's.
-        trial: Whether it is a trial that its study has ended: it is never resumed, whatever the outcome.
+    It is idempotent: after a kill, another call removes the remaining files. A `trial` that its study has ended is
+    never resumed, whatever the outcome.
     """
     if config.training.keep == "all" or (outcome in UNFINISHED and not trial):
         return
@@ -240,12 +228,12 @@ def learner_of(prepared: Prepared) -> Learner:
         shared = shared_parameters(model, size)
     dry_run = partial(model.dry_run, size, traced=True)
     optimizer = make_optimizer(config.optimizer, model, config.groups, dry_run, others=loss.parameters())
-    ends, step = [], 0
+    epoch_ends, step = [], 0
     for stage in config.stages:
         for _ in range(stage.epochs):
             step += prepared.loaders.steps(stage)
-            ends.append(step)
-    schedule = config.schedule.bind()(optimizer, Timeline(tuple(ends)))
+            epoch_ends.append(step)
+    schedule = config.schedule.bind()(optimizer, Timeline(tuple(epoch_ends)))
     return Learner(
         model, loss, optimizer, schedule, device_config.scaler(), device_config, config.training.clip_norm, shared
     )

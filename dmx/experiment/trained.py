@@ -29,15 +29,9 @@ UNTRAINED = {"weights": "none", "checkpoint": "none"}
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's network.
+    """A run's network on its device, with its best weights, and the `spec` of the depth that it gives.
 
-    Attributes:
-        run: The run.
-        config: Its configuration.
-        spec: The kind, range and direction of its depth.
-        model: The network on its device, with the best weights.
-        device_config: The resolved device settings.
-        calibration: The name of its calibration for another camera; empty if there is none.
+    `calibration` is the name of its calibration for another camera; empty if there is none.
     """
 
     run: str
@@ -86,12 +80,7 @@ def calibration_of(home: Home, run: str, name: str) -> Calibration:
 
 
 def trained(home: Home, run: str, calibration: str | None = None) -> Trained:
-    """Load the network of a run.
-
-    Args:
-        home: The results folder.
-        run: The run.
-        calibration: The name of one of its calibrations, if its depth is to be that of another camera.
+    """Load the network of a run; with a `calibration`, the name of one of its own, its depth is that of another camera.
 
     Raises:
         UserError: There is no such run or calibration, or its weights were removed.
@@ -127,7 +116,7 @@ def config_of(home: Home, run: str) -> ExperimentConfig:
 
 
 def without_beginning(path: Path) -> ExperimentConfig:
-    """A run's configuration for loading its trained weights: what it began with is needed no more."""
+    """A run's configuration without its initial weights, which are not needed to load its trained ones."""
     data = kept_yaml(path)
     if isinstance(data.get("model"), dict):
         data["model"] |= {name: value for name, value in UNTRAINED.items() if name in data["model"]}

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from math import isfinite
 
-import cv2
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
@@ -14,6 +13,7 @@ from dmx.report.figures import BLUE, GREY, RED, plot
 from dmx.report.html import document, figure, inline, join, number, shown, table, tag, text
 from dmx.results.references import TITLES
 from dmx.sample_table import FORMS, base
+from dmx.tracking.panel import png
 
 SHADES = {"better": BLUE, "network better": BLUE, "worse": RED, "network worse": RED, "unclear": GREY}
 
@@ -21,11 +21,8 @@ SHADES = {"better": BLUE, "network better": BLUE, "worse": RED, "network worse":
 def comparison_page(found: Comparison, pairs: Mapping[str, Sequence[Pair]], metric: str, why_none: str) -> str:
     """Render the whole page.
 
-    Args:
-        found: The comparison.
-        pairs: For each candidate but the first, pictures of the samples on which it differs most from the first.
-        metric: The metric by which they differ most, as `task/name`.
-        why_none: Why there are no pictures, if there are none.
+    `pairs` has, for each candidate but the first, pictures of the samples on which it differs most from the first by
+    `metric`, as `task/name`; `why_none` says why there are no pictures, if there are none.
     """
     first = found.candidates[0]
     title = f"{first.name} and {', '.join(one.name for one in found.candidates[1:])}"
@@ -99,6 +96,5 @@ def pictures(pairs: Mapping[str, Sequence[Pair]], metric: str, why_none: str) ->
         for pair in each:
             one, other = (number(value) for value in pair.values)
             says = f"{pair.id}: {metric} {one} and {other}"
-            png = cv2.imencode(".png", cv2.cvtColor(pair.picture, cv2.COLOR_RGB2BGR))[1].tobytes()
-            parts.append(figure(inline(png, says), says))
+            parts.append(figure(inline(png(pair.picture), says), says))
     return join(*parts)

@@ -1,8 +1,8 @@
 """An evaluation as one self-contained HTML page."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-import cv2
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
@@ -14,6 +14,7 @@ from dmx.metrics.uncertainty import LEFT_OUT, LEVELS, Curve, Uncertainty
 from dmx.report.figures import BLUE, GREY, plot
 from dmx.report.html import count, document, figure, inline, join, number, table, text
 from dmx.sample_table import SampleTable
+from dmx.tracking.panel import png
 
 
 def evaluation_page(found: Evaluation) -> str:
@@ -76,18 +77,13 @@ def by_size(found: Evaluation) -> Markup:
     return strata("object's share", "samples", [(str(row["object"]), row) for row in found.strata.by_size()])
 
 
-def strata(first: str, amount: str, rows: Iterable[tuple[str, Mapping[str, float | int | str | None]]]) -> Markup:
+def strata(first: str, amount: str, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Markup:
     """A row for each stratum."""
     rows = [*rows]
     names = [*dict.fromkeys(key for _, row in rows for key in row if "/" in key)]
     head = (first, amount, *(name.partition("/")[2].removesuffix("_pooled") for name in names))
-    cells = [(name, f"{row[amount]:,}", *(number(as_number(row.get(key))) for key in names)) for name, row in rows]
+    cells = [(name, f"{row[amount]:,}", *(number(row.get(key)) for key in names)) for name, row in rows]
     return table(head, cells, numbers=range(1, len(head)), kind="wide tight")
-
-
-def as_number(value: float | int | str | None) -> float | None:
-    """Return the value of a metric from a row that also holds texts."""
-    return None if value is None else float(value)
 
 
 def thresholds(found: Evaluation) -> Markup:
@@ -167,7 +163,6 @@ def worst(found: Evaluation) -> Markup:
         if (panel := found.worst.panel(metric)) is None:
             continue
         each = ", ".join(f"{sight.id} {number(sight.value)}" for sight in found.worst.found[metric])
-        png = cv2.imencode(".png", cv2.cvtColor(panel, cv2.COLOR_RGB2BGR))[1].tobytes()
         says = f"Worst by {metric}: {each}"
-        parts.append(figure(inline(png, says), says))
+        parts.append(figure(inline(png(panel), says), says))
     return join(*parts) if parts else text("None: no sample has a value.")

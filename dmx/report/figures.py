@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from dmx.report.html import figure
-from dmx.report.reading import Axis
-from dmx.report.study_data import StudyData, Trial
+from dmx.report.reading import Axis, Trial
+from dmx.report.study_data import StudyData
 
 BLUE, GREY, RED = "#1f5f99", "#9aa5b1", "#c0392b"
 STYLE: Any = {
@@ -33,13 +33,9 @@ FEWEST = 3
 
 
 def plot(says: str, draw: Callable[[Axes], None], width: float = 5.4, height: float = 3.3) -> Markup:
-    """Draw a figure with a caption, without pyplot, which keeps figures alive.
+    """Draw a figure of `width` x `height` inches with a caption, without pyplot, which keeps figures alive.
 
-    Args:
-        says: The caption; also the text alternative for screen readers.
-        draw: Draws on the given axes.
-        width: Width in inches.
-        height: Height in inches.
+    The caption is also the text alternative for screen readers.
     """
     with rc_context(STYLE):
         drawing = Figure(figsize=(width, height), layout="constrained")
@@ -67,13 +63,13 @@ def short(path: str, parts: int = 2) -> str:
 
 def having(study: StudyData, axes: Sequence[Axis]) -> list[tuple[Trial, float]]:
     """Return the trials that have drawn all of `axes` and have a value, with that value."""
-    drawn = [trial for trial in study.trials if all(axis.path in trial.asked.params for axis in axes)]
+    drawn = [trial for trial in study.trials if all(axis.path in trial.params for axis in axes)]
     return [(trial, trial.value) for trial in drawn if trial.value is not None]
 
 
-def place(axis: Axis, trial: Trial) -> float:
+def position(axis: Axis, trial: Trial) -> float:
     """Return a trial's position on an axis: the number, or the index of the choice."""
-    value = trial.asked.params[axis.path]
+    value = trial.params[axis.path]
     return float(axis.choices.index(value)) if axis.choices else float(value or 0)
 
 

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from matplotlib.tri import Triangulation
 
-from dmx.report.figures import BLUE, FEWEST, GREY, RED, having, place, plot, scale, short, view
+from dmx.report.figures import BLUE, FEWEST, GREY, RED, having, plot, position, scale, short, view
 from dmx.report.html import count, join, tag, text
-from dmx.report.reading import Axis, Importances
-from dmx.report.study_data import StudyData, Trial
+from dmx.report.reading import Axis, Importances, Trial
+from dmx.report.study_data import StudyData
 from dmx.tracking.home import JOURNAL
 from dmx.tracking.journal import MetricsLogged, read
 
@@ -31,10 +31,10 @@ def history(study: StudyData) -> Markup:
     known = [trial for trial in study.trials if trial.value is not None]
     if not known:
         return text("No trial has a value.")
-    better = min if study.lower_is_better else max
-    complete = sorted(study.complete, key=lambda trial: trial.asked.number)
+    better = min if study.directions[0] == "minimize" else max
+    complete = sorted(study.complete, key=lambda trial: trial.number)
     others = [trial for trial in known if not trial.complete]
-    so_far = list(accumulate((trial.asked.values[0] for trial in complete), better))
+    so_far = list(accumulate((trial.values[0] for trial in complete), better))
     low, high = view([trial.value for trial in known if trial.value is not None])
 
     def draw(ax: Axes) -> None:
@@ -44,7 +44,7 @@ def history(study: StudyData) -> Markup:
                     *_points(trials, low, high), s=22, edgecolors=colour, facecolors=face, label=label, clip_on=False
                 )
         if complete:
-            ax.step([trial.asked.number for trial in complete], so_far, where="post", color=RED, label="best so far")
+            ax.step([trial.number for trial in complete], so_far, where="post", color=RED, label="best so far")
         ax.set(xlabel="trial", ylabel=study.metric, ylim=(low, high))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.legend(fontsize=8, frameon=False)
@@ -57,7 +57,7 @@ def history(study: StudyData) -> Markup:
 
 def _points(trials: Sequence[Trial], low: float, high: float) -> tuple[list[int], list[float]]:
     values = [min(max(trial.value, low), high) for trial in trials if trial.value is not None]
-    return [trial.asked.number for trial in trials], values
+    return [trial.number for trial in trials], values
 
 
 def front(study: StudyData) -> Markup:
@@ -70,7 +70,7 @@ def front(study: StudyData) -> Markup:
         def draw(ax: Axes) -> None:
             for trial in study.complete:
                 colour = RED if trial in best else GREY
-                ax.scatter(trial.asked.values[other], trial.asked.values[0], s=26, color=colour)
+                ax.scatter(trial.values[other], trial.values[0], s=26, color=colour)
             ax.set(xlabel=named(other), ylabel=named(0))
 
         return plot(f"Red: the {count(len(best), 'trial')} that no other beats in every objective.", draw)
@@ -113,7 +113,7 @@ def contour(study: StudyData) -> Markup:
     trials = having(study, (first, second))
     values = np.array([value for _, value in trials])
     low, high = view(values.tolist())
-    xs, ys = ([place(axis, trial) for trial, _ in trials] for axis in (first, second))
+    xs, ys = ([position(axis, trial) for trial, _ in trials] for axis in (first, second))
     net = triangles(first, second, xs, ys)
 
     def draw(ax: Axes) -> None:
@@ -175,7 +175,7 @@ def _slice(study: StudyData, axis: Axis) -> Markup:
             colour = RED if trial is winner else BLUE if trial.complete else GREY
             face = colour if trial.complete else "none"
             inside = min(max(value, low), high)
-            ax.scatter([place(axis, trial)], [inside], s=30, edgecolors=colour, facecolors=face, clip_on=False)
+            ax.scatter([position(axis, trial)], [inside], s=30, edgecolors=colour, facecolors=face, clip_on=False)
         scale(ax, axis, "x")
         ax.set(ylabel=study.metric.removeprefix("val/"), ylim=(low, high))
 

@@ -1,9 +1,11 @@
 """Read an Optuna study as plain data; the only module of the report that depends on Optuna."""
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from optuna import Study as Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -11,15 +13,17 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from dmx.outcome import Outcome
 from dmx.registry import Scalar
+from dmx.results.ranking import Entry
 
 FEWEST = 4
 """Number of complete trials below which importances are meaningless."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A finished trial as Optuna stores it."""
+class Trial:
+    """A finished trial as Optuna stores it, and its run's result if one is stored."""
 
     number: int
     outcome: str
@@ -30,6 +34,29 @@ class Asked:
     """One value per objective for a complete trial, else empty."""
     began: datetime | None
     ended: datetime | None
+    entry: Entry | None
+
+    @property
+    def value(self) -> float | None:
+        """The objective: Optuna's value for a complete trial, else the value of the best epoch."""
+        if self.values:
+            return self.values[0]
+        return self.entry.result.best.value if self.entry and self.entry.result.best else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the trial completed with a value."""
+        return self.outcome == Outcome.COMPLETE and bool(self.values)
+
+    @property
+    def planned(self) -> int | None:
+        """The planned number of epochs; None if its run is not stored."""
+        return planned(self.entry.record["params"]) if self.entry else None
+
+
+def planned(params: Mapping[str, Any]) -> int:
+    """Sum the epochs in a record's stages, such as `4x64@16, 2x(96, 128)@16`."""
+    return sum(int(epochs) for epochs in re.findall(r"(?:^|, )(\d+)x", params["stages"]))
 
 
 @dataclass(frozen=True)
@@ -54,22 +81,23 @@ class Importances:
     why_not: str = ""
 
 
-def asked(study: Study) -> tuple[Asked, ...]:
-    """Return the finished trials, ordered by number."""
-    return tuple(_asked(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished())
+def finished_trials(study: Study, entries: Mapping[str, Entry]) -> tuple[Trial, ...]:
+    """The finished trials, ordered by number, with the stored results of their runs."""
+    return tuple(_trial(trial, entries) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished())
 
 
-def _asked(trial: FrozenTrial) -> Asked:
-    attributes = trial.user_attrs
-    return Asked(
+def _trial(trial: FrozenTrial, entries: Mapping[str, Entry]) -> Trial:
+    attributes, run = trial.user_attrs, str(trial.user_attrs.get("run", ""))
+    return Trial(
         trial.number,
         str(attributes.get("outcome", trial.state.name.lower())),
         str(attributes.get("reason", "")),
-        str(attributes.get("run", "")),
+        run,
         trial.params,
         tuple(trial.values) if trial.state is TrialState.COMPLETE else (),
         trial.datetime_start,
         trial.datetime_complete,
+        entries.get(run),
     )
 
 

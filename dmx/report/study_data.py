@@ -1,16 +1,13 @@
 """All data that the report shows of a study, gathered once; the sections only render it."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dmx.compare.race import Finalist, standings
 from dmx.config import StudyConfig
 from dmx.errors import UserError
-from dmx.outcome import Outcome
-from dmx.report.reading import Asked, Axis, Importances, Study, asked, axes, directions, importances
+from dmx.report.reading import Axis, Importances, Study, Trial, axes, directions, finished_trials, importances
 from dmx.results.pareto import levels, points, rank_runs
 from dmx.results.ranking import Entry, rank, results
 from dmx.results.records import Chosen, read_chosen
@@ -18,31 +15,6 @@ from dmx.tracking.home import CHAMPION, Home
 
 APART = ("name", "seed", "stages")
 """Configuration keys in which a run of `train-best` may differ from its trial."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A finished trial: what Optuna stores, and the result of its run if one is stored."""
-
-    asked: Asked
-    entry: Entry | None
-
-    @property
-    def value(self) -> float | None:
-        """The objective: Optuna's value for a complete trial, else the value of the best epoch."""
-        if self.asked.values:
-            return self.asked.values[0]
-        return self.entry.result.best.value if self.entry and self.entry.result.best else None
-
-    @property
-    def complete(self) -> bool:
-        """Whether the trial completed with a value."""
-        return self.asked.outcome == Outcome.COMPLETE and bool(self.asked.values)
-
-    @property
-    def planned(self) -> int | None:
-        """The planned number of epochs; None if its run is not stored."""
-        return planned(self.entry.record["params"]) if self.entry else None
 
 
 @dataclass(frozen=True)
@@ -59,7 +31,7 @@ class StudyData:
             is the trial that it took.
         finalists: All trials that were trained anew, the best over its seeds first.
         others: Number of `dmx train-best` runs of other trials.
-        champion: The chosen run, if its trial is one of the finalists, and its metrics on test.
+        champion: What `dmx train-best` chose, if its trial is one of the finalists.
         axes: The parameters that varied.
         importances: Parameter importances for each objective.
     """
@@ -72,7 +44,7 @@ class StudyData:
     seeds: tuple[Entry, ...]
     finalists: tuple[Finalist, ...]
     others: int
-    champion: tuple[str, Mapping[str, float | None]] | None
+    champion: Chosen | None
     axes: tuple[Axis, ...]
     importances: tuple[Importances, ...]
 
@@ -92,18 +64,13 @@ class StudyData:
         complete = self.complete
         if not complete:
             return []
-        first = levels(*points([trial.asked.values for trial in complete], self.config.goals)) == 0
+        first = levels(*points([trial.values for trial in complete], self.config.goals)) == 0
         return [trial for trial, unbeaten in zip(complete, first, strict=True) if unbeaten]
 
     @property
     def bounds(self) -> str:
         """The bounds of the objectives, as a sentence has them; empty without any."""
         return " and ".join(str(goal) for goal in self.config.goals if goal.bound is not None)
-
-    @property
-    def lower_is_better(self) -> bool:
-        """Whether the (first) objective is minimised."""
-        return self.directions[0] == "minimize"
 
     @property
     def complete(self) -> list[Trial]:
@@ -117,30 +84,28 @@ def gather(config: StudyConfig, study: Study, home: Home) -> StudyData:
     Raises:
         UserError: No trial has finished.
     """
-    trials = asked(study)
+    entries = {entry.run: entry for entry in results(home, config.name)}
+    trials = finished_trials(study, entries)
     if not trials:
         raise UserError(
             f"no trial of study '{config.name}' in {home.root} has ended, so there is nothing to report; "
             "run `dmx sweep` first, or wait for its first trial."
         )
-    stored = {entry.run: entry for entry in results(home, config.name)}
-    together = tuple(Trial(trial, stored.get(trial.run)) for trial in trials)
-    entries = [*stored.values()]
-    ranked = rank_runs(entries, config.goals)[0] if config.objectives else rank(entries)
-    retrained = results(home, config.name, role="best")
-    winner = winner_of(together, directions(study), retrained, read_chosen(home.study(config.name) / CHAMPION))
+    ranked = rank_runs([*entries.values()], config.goals)[0] if config.objectives else rank([*entries.values()])
+    retrained, chosen = results(home, config.name, role="best"), read_chosen(home.study(config.name) / CHAMPION)
+    winner = winner_of(trials, directions(study), retrained, chosen)
     seeds = rank([entry for entry in retrained if winner and same_but_seed(entry.record, winner.record)])
-    anew = seeds_by_trial(together, retrained)
+    anew = seeds_by_trial(trials, retrained)
     return StudyData(
         config=config,
         home=home,
         directions=directions(study),
-        trials=together,
+        trials=trials,
         ranked=tuple(ranked),
         seeds=tuple(seeds),
         finalists=tuple(standings(home, anew, config.goals)),
         others=len(retrained) - len(seeds),
-        champion=_champion(home.study(config.name) / CHAMPION, {entry.run for runs in anew.values() for entry in runs}),
+        champion=chosen if chosen and chosen.champion in {one.run for runs in anew.values() for one in runs} else None,
         axes=axes(study),
         importances=tuple(importances(study, i) for i in range(len(study.directions))),
     )
@@ -149,18 +114,13 @@ def gather(config: StudyConfig, study: Study, home: Home) -> StudyData:
 def best_first(trials: Iterable[Trial], direction: str) -> list[Trial]:
     """Sort the complete trials by their (first) objective, best first."""
     sign = 1.0 if direction == "minimize" else -1.0
-    return sorted((trial for trial in trials if trial.complete), key=lambda trial: sign * trial.asked.values[0])
+    return sorted((trial for trial in trials if trial.complete), key=lambda trial: sign * trial.values[0])
 
 
 def same_but_seed(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two records have the same configuration, apart from name, seed and budget."""
     first, second = ({k: v for k, v in record["params"].items() if k not in APART} for record in (one, other))
     return first == second
-
-
-def planned(params: Mapping[str, Any]) -> int:
-    """Sum the epochs in a record's stages, such as `4x64@16, 2x(96, 128)@16`."""
-    return sum(int(epochs) for epochs in re.findall(r"(?:^|, )(\d+)x", params["stages"]))
 
 
 def winner_of(
@@ -181,9 +141,3 @@ def seeds_by_trial(trials: Sequence[Trial], retrained: Sequence[Entry]) -> dict[
         for trial in (trial.entry for trial in trials if trial.complete and trial.entry)
     }
     return {run: seeds for run, seeds in found.items() if seeds}
-
-
-def _champion(path: Path, seeds: set[str]) -> tuple[str, Mapping[str, float | None]] | None:
-    """Return the run that `train-best` chose, if it is among these."""
-    stored = read_chosen(path)
-    return (stored.champion, stored.test or {}) if stored is not None and stored.champion in seeds else None

@@ -10,8 +10,8 @@ from dmx.compare.columns import Kind, Value, columns, extras
 from dmx.compare.leads import Leads, leads
 from dmx.outcome import Outcome
 from dmx.report.html import count, duration, figure, inline, join, number, table, tag, text
-from dmx.report.reading import Axis
-from dmx.report.study_data import StudyData, Trial
+from dmx.report.reading import Trial
+from dmx.report.study_data import StudyData
 from dmx.tracking.home import CHAMPION_PICTURE
 
 TOP = 10
@@ -22,7 +22,7 @@ SHEETS = Path("images") / "val"
 def searched(study: StudyData) -> Markup:
     """Render a paragraph about the study and a table of its search space."""
     config, trials = study.config, study.trials
-    ended = Counter(trial.asked.outcome for trial in trials)
+    ended = Counter(trial.outcome for trial in trials)
     outcomes = ", ".join(f"{amount} {outcome}" for outcome, amount in ended.most_common())
     ways = ["lower" if direction == "minimize" else "higher" for direction in study.directions]
     judged = ", ".join(f"{goal} ({way} is better)" for goal, way in zip(study.config.goals, ways, strict=True))
@@ -30,6 +30,7 @@ def searched(study: StudyData) -> Markup:
     varied = [axis for axis in study.axes if len(axis.choices) != 1]
     fixed = [axis for axis in study.axes if len(axis.choices) == 1]
     pruning = f"{config.pruner.name} pruning" if config.pruner.name != "none" else "no pruning"
+    rows = [(axis.path, axis.words, count(axis.drawn, "trial")) for axis in varied]
     lines = [
         text(
             f"{count(len(trials), 'trial')}{waiting} ended: {outcomes}. Judged by ",
@@ -39,7 +40,7 @@ def searched(study: StudyData) -> Markup:
         ),
         text(_time(study)),
         text(f"{count(len(varied), 'place')} of the experiment varied:"),
-        table(("setting", "tried", "drawn in"), [_place(axis) for axis in varied], numbers=(2,)),
+        table(("setting", "tried", "drawn in"), rows, numbers=(2,)),
     ]
     if fixed:
         held = ", ".join(f"{axis.path} = {axis.choices[0]}" for axis in fixed)
@@ -47,15 +48,11 @@ def searched(study: StudyData) -> Markup:
     return join(*lines)
 
 
-def _place(axis: Axis) -> tuple[str, ...]:
-    return axis.path, axis.words, count(axis.drawn, "trial")
-
-
 def _time(study: StudyData) -> str:
     """Describe training time and elapsed time."""
     trained = sum(trial.entry.result.seconds for trial in study.trials if trial.entry)
-    began = [trial.asked.began for trial in study.trials if trial.asked.began]
-    ended = [trial.asked.ended for trial in study.trials if trial.asked.ended]
+    began = [trial.began for trial in study.trials if trial.began]
+    ended = [trial.ended for trial in study.trials if trial.ended]
     said = f"Training took {duration(trained)} in all"
     if not began or not ended:
         return f"{said}."
@@ -73,8 +70,8 @@ def board(study: StudyData) -> Markup:
     stand = leads(study.home, entries[:TOP]) if len(study.directions) == 1 else Leads({}, "")
     wanted = columns(entries, study.goals, stand)
     rows = [
-        [_written(column.kind, column.value(place, entry)) for column in wanted]
-        for place, entry in enumerate(entries[:TOP], start=1)
+        [_written(column.kind, column.value(rank, entry)) for column in wanted]
+        for rank, entry in enumerate(entries[:TOP], start=1)
     ]
     rows += [[_written(column.kind, column.extra(row)) for column in wanted] for row in extras(study.home, entries)]
     numbers = [i for i, column in enumerate(wanted) if column.kind not in ("name", "text")]
@@ -99,9 +96,9 @@ def _written(kind: Kind, value: Value) -> str:
 
 def failures(study: StudyData) -> Markup:
     """Render trials by outcome, and the reasons of those without a value."""
-    ended = Counter(trial.asked.outcome for trial in study.trials)
+    ended = Counter(trial.outcome for trial in study.trials)
     counts = table(("outcome", "trials"), [(name, str(n)) for name, n in ended.most_common()], numbers=(1,))
-    bad = [trial for trial in study.trials if not (trial.complete or trial.asked.outcome == Outcome.PRUNED)]
+    bad = [trial for trial in study.trials if not (trial.complete or trial.outcome == Outcome.PRUNED)]
     if not bad:
         return join(text("Nothing failed."), counts)
     rows = [_group(reason, alike) for reason, alike in grouped(bad).items()]
@@ -115,21 +112,21 @@ def grouped(trials: list[Trial]) -> dict[tuple[str, str], list[Trial]]:
     """Group trials by outcome and reason, ignoring numbers in the reason; the most frequent first."""
     found: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
-        alike = re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", trial.asked.reason)
-        found.setdefault((trial.asked.outcome, alike), []).append(trial)
+        alike = re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", trial.reason)
+        found.setdefault((trial.outcome, alike), []).append(trial)
     return dict(sorted(found.items(), key=lambda group: -len(group[1])))
 
 
 def _group(reason: tuple[str, str], alike: list[Trial]) -> tuple[str, ...]:
-    numbers = ", ".join(str(trial.asked.number) for trial in alike[:8]) + (", …" if len(alike) > 8 else "")
-    return reason[0], str(len(alike)), numbers, alike[0].asked.reason or "none was noted"
+    numbers = ", ".join(str(trial.number) for trial in alike[:8]) + (", …" if len(alike) > 8 else "")
+    return reason[0], str(len(alike)), numbers, alike[0].reason or "none was noted"
 
 
 def pruning(study: StudyData) -> Markup:
     """Render the epochs saved by pruning."""
     if study.config.pruner.name == "none":
         return text("The study prunes nothing.")
-    pruned = [t for t in study.trials if t.asked.outcome == Outcome.PRUNED]
+    pruned = [t for t in study.trials if t.outcome == Outcome.PRUNED]
     if not pruned:
         return text("No trial was pruned.")
     stored = [(trial.entry, trial.planned) for trial in pruned if trial.entry and trial.planned]
@@ -155,11 +152,11 @@ def pictures(study: StudyData) -> Markup:
     shown: list[str] = []
     parts = _gain(study.home.study(study.config.name) / CHAMPION_PICTURE) if study.champion else []
     for which, trial in chosen.items():
-        if trial.asked.run in shown:
+        if trial.run in shown:
             continue
-        shown.append(trial.asked.run)
-        caption = f"{which} complete trial: {trial.asked.run}, {study.metric} = {number(trial.value)}"
-        parts.append(_picture(study.home.run(trial.asked.run) / SHEETS, caption))
+        shown.append(trial.run)
+        caption = f"{which} complete trial: {trial.run}, {study.metric} = {number(trial.value)}"
+        parts.append(_picture(study.home.run(trial.run) / SHEETS, caption))
     return join(*parts)
 
 

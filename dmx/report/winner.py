@@ -9,7 +9,8 @@ from dmx.compare.difference import quantile
 from dmx.compare.leads import CHOSEN, leads
 from dmx.compare.race import certainty, compared
 from dmx.report.html import count, join, number, shown, table, tag, text
-from dmx.report.study_data import StudyData, Trial
+from dmx.report.reading import Trial
+from dmx.report.study_data import StudyData
 from dmx.report.summary import TOP
 from dmx.results.pareto import points
 
@@ -23,7 +24,7 @@ def winner(study: StudyData) -> Markup:
         return _front(study)
     best = complete[0]
     parts = [_named(study, best), *_lead(study, complete), *_seeds(study), _champion(study)]
-    rows = [(path, shown(value)) for path, value in best.asked.params.items()]
+    rows = [(path, shown(value)) for path, value in best.params.items()]
     parts += [text("What the search chose for it:"), table(("setting", "value"), rows)]
     if best.entry:
         whole = [(key, shown(value)) for key, value in best.entry.record["params"].items()]
@@ -35,14 +36,14 @@ def winner(study: StudyData) -> Markup:
 def _front(study: StudyData) -> Markup:
     """Render the non-dominated trials with their objective values and parameters."""
     best = study.front
-    runs = [trial.asked.run or str(trial.asked.number) for trial in best]
-    rows = [(run, *map(number, trial.asked.values)) for run, trial in zip(runs, best, strict=True)]
+    runs = [trial.run or str(trial.number) for trial in best]
+    rows = [(run, *map(number, trial.values)) for run, trial in zip(runs, best, strict=True)]
     note = (
         f"With several objectives none is the best: no other trial beats {count(len(rows), 'trial')} in all of them. "
         "Each was chosen for its values, so it is lucky, too: trained anew it will on average do worse."
     )
     if study.bounds:
-        met = sum(points([trial.asked.values for trial in study.complete], study.config.goals)[1] == 0)
+        met = sum(points([trial.values for trial in study.complete], study.config.goals)[1] == 0)
         of = f"{met} of {count(len(study.complete), 'complete trial')}"
         note = (
             f"{of} meet {study.bounds}; of these no other beats the following by the other objectives. "
@@ -51,8 +52,8 @@ def _front(study: StudyData) -> Markup:
         ) + note.partition(". ")[2]
     head = ("run", *study.goals)
     parts = [text(note), table(head, rows, numbers=range(1, len(head)))]
-    paths = dict.fromkeys(path for trial in best for path in trial.asked.params)
-    chosen = [(path, *(shown(trial.asked.params.get(path, "–")) for trial in best)) for path in paths]
+    paths = dict.fromkeys(path for trial in best for path in trial.params)
+    chosen = [(path, *(shown(trial.params.get(path, "–")) for trial in best)) for path in paths]
     parts += [
         text("What the search chose for them:"),
         table(("setting", *runs), chosen),
@@ -68,7 +69,7 @@ def _named(study: StudyData, best: Trial) -> Markup:
         record, result = best.entry.record, best.entry.result
         epoch = result.best.epoch if result.best else 0
         described = f" ({record['params']['model']}, {record['parameters'] / 1e6:.2f} M parameters, epoch {epoch})"
-    name = best.asked.run or f"trial {best.asked.number}"
+    name = best.run or f"trial {best.number}"
     value = tag("strong", number(best.value))
     return text(tag("strong", name), f"{described} with ", tag("code", study.metric), " = ", value, ".")
 
@@ -77,9 +78,9 @@ def _lead(study: StudyData, complete: list[Trial]) -> list[Markup]:
     """Describe the lead over the next trial, whether it is more than chance, and how it compares with seed noise."""
     if len(complete) == 1:
         return [text("It is the only complete trial, so there is nothing to compare it with.")]
-    best, values = complete[0].asked.values[0], [trial.asked.values[0] for trial in complete]
+    best, values = complete[0].values[0], [trial.values[0] for trial in complete]
     lead = abs(values[1] - best)
-    next_one = complete[1].asked.run or f"trial {complete[1].asked.number}"
+    next_one = complete[1].run or f"trial {complete[1].number}"
     said = (
         f"It leads the next ({next_one}, {number(values[1])}) by {number(lead)} and the median of the "
         f"{len(values)} complete trials by {number(abs(statistics.median(values) - best))}."
@@ -194,11 +195,11 @@ def _finalists(study: StudyData) -> list[Markup]:
 
 def _champion(study: StudyData) -> Markup:
     """Render the champion's test metrics, and for which networks test was read."""
-    from dmx.experiment.evaluation_store import read_on_test, told_of_test  # imports torch
+    from dmx.experiment.evaluation_store import read_on_test, usage_of_test  # imports torch
 
     if study.champion is None:
         return Markup()
-    run, test = study.champion
+    run, test = study.champion.champion, study.champion.test
     if not test:
         return text(f"The champion is {run}; the split has no test part.")
     names = [name.replace("val/", "test/", 1) for name in study.goals]
@@ -206,5 +207,5 @@ def _champion(study: StudyData) -> Markup:
     return text(
         f"The champion is {run}. On test: ",
         tag("code", ", ".join(values)),
-        f". {told_of_test(read_on_test(study.home, run))}",
+        f". {usage_of_test(read_on_test(study.home, run))}",
     )

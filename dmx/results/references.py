@@ -1,6 +1,6 @@
 """Stored references of a run's data: trivial predictors from its training part, and how a run stands against them.
 
-`dmx.experiment.references` makes them. Here they are only read: a home without them is as good as before.
+`dmx.experiment.references` makes them. Here they are only read; a results folder without them works, too.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ PREFIX = "reference:"
 VERSION = 1
 """Counts up when references are computed or stored in another way."""
 NOT_JUDGED = ("depth/checkerboard",)
-"""Metrics by which no run is judged against references: smooth ones have nothing of it whatever the truth."""
+"""Metrics that are not compared with references: a smooth map has no checkerboard, however wrong it is."""
 BELOW_TAG = "dmx.below_reference"
 """MLflow's tag that names the references that a run is no better than, and the metrics; empty: there are none."""
 
@@ -88,7 +88,7 @@ def strongest(
 def key_of(identity: Mapping[str, Any]) -> str:
     """The key of data, split and size of runs with this identity, see `identity_of`; a run's record contains its own.
 
-    It begins the names of folders of references; definitions of metrics and the copy of the data end them.
+    Names of reference folders begin with it; digests of the metrics' definitions and of the copy of the data follow.
     """
     return digest(VERSION, *(identity.get(what) for what in ("data", "split", "size")))
 
@@ -112,8 +112,8 @@ def read_known(folder: Path) -> Known:
 def references_of(home: Home, records: Iterable[Mapping[str, Any]]) -> References | None:
     """The references of the first of these records that has any; None if there are none.
 
-    References are a run's where all metrics that both know are defined alike: a run that is older than a metric has
-    those that a newer run has made. Of several, those with the most metrics in common are taken.
+    References apply to a run if all metrics that both have are defined alike. So a run that lacks a newer metric has
+    the references that a newer run has made. Of several, those with the most metrics in common are taken.
 
     Raises:
         UserError: They are damaged.
@@ -175,20 +175,18 @@ class Standing:
 def standings(
     references: References | None, metrics: Sequence[str], values: Mapping[str, float | None]
 ) -> list[Standing]:
-    """How a run stands in each of these metrics that the run and a reference have.
+    """How a run stands in each of these metrics that the run and a reference have; costs are left out.
 
-    Args:
-        references: The references of its data; None gives no standings.
-        metrics: Full names with `val/`; costs are left out.
-        values: The run's metrics at its best epoch.
+    Metrics are full names with `val/`; `values` are the run's at its best epoch. Without references there is nothing.
     """
-    found = []
-    for metric in dict.fromkeys(metrics) if references is not None else ():
+    found: list[Standing] = []
+    if references is None:
+        return found
+    for metric in dict.fromkeys(metrics):
         name, value = metric.removeprefix("val/"), values.get(metric)
-        best = references.strongest(name) if references is not None else None
+        best = references.strongest(name)
         if best is None or value is None or base(name) in NOT_JUDGED:
             continue
-        assert references is not None
         task = name.partition("/")[0]
         skill = None if base(name).endswith("/skill") else values.get(f"val/{task}/skill_pooled")
         better = value > best[1] if references.known.higher_is_better[name] else value < best[1]

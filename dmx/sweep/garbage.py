@@ -30,14 +30,9 @@ KINDS: dict[str, Callable[[Path], bool]] = {
 
 @dataclass(frozen=True)
 class Garbage:
-    """A file or folder that is no longer needed.
+    """A file or folder that is no longer needed: `what` it is, and `why` it is not needed.
 
-    Attributes:
-        path: Its path.
-        run: The run that it belongs to; empty if runs share it.
-        study: The study of the run.
-        what: The kind of file.
-        why: Why it is not needed.
+    `run` is the run that it belongs to, empty if runs share it; `study` is the run's study.
     """
 
     path: Path
@@ -71,10 +66,6 @@ def find_garbage(home: Home, best: int) -> Iterator[Garbage]:
     complete or not among the `best` ones of their study; and packs of data that have changed since. Unfinished studies
     and runs that are tagged `dmx.keep`, registered as models or named as the `start` of others keep everything. Runs of
     `train-best` and single runs keep their weights.
-
-    Args:
-        home: The results folder.
-        best: How many of the best trials of each study keep their weights.
     """
     kept = {*pinned(home), *started_from(home)}
     studies = home.studies_with(STUDY)

@@ -41,16 +41,14 @@ how much it misses the objectives' bounds, if it does."""
 class ClaimableTrial:
     """A trial that may be claimed.
 
-    Attributes:
-        number: The trial.
-        decision: Why a paused trial is promoted or ends at its rung; None for a new or interrupted trial.
+    `decision` says why a paused trial is promoted or ends at its rung; None for a new or interrupted trial.
     """
 
     number: int
     decision: Decision | None = None
 
     @property
-    def ends(self) -> bool:
+    def is_final(self) -> bool:
         """Whether the trial ends without further training."""
         return self.decision is not None and not self.decision["goes_on"]
 
@@ -82,11 +80,7 @@ def values_at(trial: FrozenTrial, epoch: int, own: Goal) -> list[float] | None:
 def decisions(trials: Sequence[FrozenTrial], config: StudyConfig, rung: int, *, last: bool = False) -> list[Decision]:
     """The decision on every trial that has reached a rung, best first.
 
-    Args:
-        trials: The study's trials.
-        config: The study.
-        rung: The epoch.
-        last: Whether all trials have begun, so that the number of promoted trials is rounded up.
+    `last` says that all trials have begun, so that the number of promoted trials is rounded up.
     """
     assert isinstance(config.pruner, HalvingConfig)
     own_goal = config.goals[0]
@@ -130,7 +124,7 @@ def decide(trial: Trial, queue: TrialQueue, config: StudyConfig, epoch: int) -> 
     return "" if taken[-1]["goes_on"] else describe(taken[-1])
 
 
-def record(trial: Trial, decision: Decision) -> bool:
+def store_decision(trial: Trial, decision: Decision) -> bool:
     """Store a decision on a paused trial.
 
     Returns:

@@ -29,7 +29,7 @@ from dmx.experiment.failures import no_room
 from dmx.machine import interrupt, leave_group, starting
 from dmx.registry import models
 from dmx.registry.catalogue import OURS
-from dmx.sweep.events import Event, EventSender, FatalError, WorkerExited
+from dmx.sweep.events import Event, FatalError, WorkerExited, event_sender
 from dmx.sweep.pool import WorkerPool, WorkerSlot, WorkerSpec
 from dmx.sweep.worker import Worker
 from dmx.tracking.forwarder_client import forward_through
@@ -45,7 +45,6 @@ class WorkerProcess:
     """A worker's process.
 
     Attributes:
-        process: The process.
         pipe: The receiving end of its events.
         lifeline: Closed when this process exits, which makes the worker exit.
     """
@@ -62,11 +61,11 @@ class ProcessPool(WorkerPool):
     context: BaseContext = field(init=False)
 
     def _prepare(self, config: StudyConfig) -> list[str | None]:
-        gpus = self.places(config)
+        gpus = self.assigned_gpus(config)
         self.context = worker_server(config)
         return gpus
 
-    def places(self, config: StudyConfig) -> list[str | None]:
+    def assigned_gpus(self, config: StudyConfig) -> list[str | None]:
         """The GPU of each worker; None if it is not assigned one.
 
         Raises:
@@ -75,14 +74,14 @@ class ProcessPool(WorkerPool):
         gpus = visible_gpus(config)
         if not gpus:
             return [None] * (self.workers or 1)
-        places = [gpu for gpu in gpus for _ in range(self.per_device)]
-        count = self.workers or len(places)
-        if count > len(places):
+        shares = [gpu for gpu in gpus for _ in range(self.per_device)]
+        count = self.workers or len(shares)
+        if count > len(shares):
             raise UserError(
                 f"{count} workers are too many for {len(gpus)} GPU{'s' * (len(gpus) > 1)} with {self.per_device} on "
                 "each; take fewer workers, or raise --trials-per-device."
             )
-        return [*places[:count]]
+        return [*shares[:count]]
 
     def _start(self, slot: WorkerSlot, owner: str) -> WorkerProcess:
         pipe, events = self.context.Pipe(duplex=False)
@@ -97,8 +96,8 @@ class ProcessPool(WorkerPool):
 
     def _receive(self, timeout: float) -> Iterator[tuple[WorkerSlot, Event]]:
         running = [(slot, slot.worker.handle) for slot in self.slots if slot.worker is not None]
-        ends = [end for _, worker in running for end in (worker.pipe, worker.process.sentinel)]
-        ready = {*connection.wait(ends, timeout)}
+        sources = [source for _, worker in running for source in (worker.pipe, worker.process.sentinel)]
+        ready = {*connection.wait(sources, timeout)}
         for slot, worker in running:
             if ready & {worker.pipe, worker.process.sentinel}:
                 with suppress(EOFError, OSError):  # ignore an event that was cut off
@@ -189,7 +188,7 @@ def main(pipe: Connection, lifeline: Connection, spec: WorkerSpec, owner: str) -
     torch.set_num_threads(spec.threads)
     cv2.setNumThreads(spec.threads)
     events = EventThread(pipe.send)
-    sender = EventSender(events.send)
+    sender = event_sender(events.send)
     forward_through(sender)
     try:
         code = run_worker(spec.worker(owner, sender))

@@ -12,7 +12,7 @@ from dmx.config.objective import COSTS, Goal
 from dmx.errors import UserError, did_you_mean
 from dmx.experiment import UNFINISHED, Prepared, RunOptions, Tracking, prepare, remove_unneeded_files, run, run_id_of
 from dmx.experiment.evaluate import Evaluation, evaluate
-from dmx.experiment.evaluation_store import keep, read_on_test, told_of_test
+from dmx.experiment.evaluation_store import keep, read_on_test, usage_of_test
 from dmx.experiment.initial_weights import check_weights_of_ended
 from dmx.experiment.trained import best_weights, trained
 from dmx.outcome import Outcome
@@ -34,8 +34,7 @@ class BestReport:
     Attributes:
         study: The study.
         trial: The run of the trial that is best over its seeds.
-        seeds: The runs of its seeds that have ended, best first.
-        interrupted: Whether training was interrupted; the following attributes are then empty.
+        seeds: The runs of its seeds, best first.
         finalists: All that were trained anew, the best first.
         trials: The number of complete trials that they were taken from.
         champion: The run of the best seed on validation.
@@ -47,13 +46,12 @@ class BestReport:
     study: str
     trial: str
     seeds: tuple[Entry, ...]
-    interrupted: bool
-    finalists: tuple[Finalist, ...] = ()
-    trials: int = 0
-    champion: str = ""
-    test: dict[str, float | None] | None = None
-    readings: str = ""
-    prepared: Prepared | None = None
+    finalists: tuple[Finalist, ...]
+    trials: int
+    champion: str
+    test: dict[str, float | None] | None
+    readings: str
+    prepared: Prepared
 
     def spread(self, metric: str) -> tuple[float, float] | None:
         """Mean and sample standard deviation of a validation metric over the complete seeds; None if one lacks it."""
@@ -70,7 +68,7 @@ def train_best(
     observer: SweepObserver,
     pick: str | None = None,
     page: Callable[[Evaluation], str] = lambda found: "",
-) -> BestReport:
+) -> BestReport | None:
     """Retrain the study's finalists with each seed at full budget; evaluate the best seed of the best once on test.
 
     Args:
@@ -80,6 +78,9 @@ def train_best(
         pick: With several objectives, the one to choose the trial by, or `knee`; None: the knee of what meets the
             objectives' bounds.
         page: Renders the champion's evaluation on test as HTML.
+
+    Returns:
+        The result; None if training was interrupted.
 
     Raises:
         UserError: There is no such study, or none of its trials is complete.
@@ -95,20 +96,20 @@ def train_best(
     goals = deciding(study, pick)
     chosen = pick_finalists(complete, goals, study.train_best.finalists)
     with exclusive(home.study(name)):
-        found, interrupted = race(study, chosen, goals, home, observer)
+        found = race(study, chosen, goals, home, observer)
+        if found is None:
+            return None
         finalists = standings(home, found, goals)
         trial = finalists[0].trial if finalists else chosen[0]
         ranked = rank(found[trial])
-        if interrupted:
-            return BestReport(name, trial, tuple(ranked), interrupted=True)
         if not finalists:
             raise UserError(f"no seed of {trial} came to an end: {ranked[0].run} {ranked[0].result.reason}.")
         champion = prepare(retrain_config(study, trial, home, seed_of(ranked[0])), home, observer.loading)
         load_weights(best_weights(home, ranked[0].run), champion.model)
         test = _test(champion, ranked[0], home, page)
-        readings = told_of_test(read_on_test(home, ranked[0].run)) if test else ""
+        readings = usage_of_test(read_on_test(home, ranked[0].run)) if test else ""
         of = (tuple(finalists), len(complete), ranked[0].run)
-        return BestReport(name, trial, tuple(ranked), False, *of, test, readings, champion)
+        return BestReport(name, trial, tuple(ranked), *of, test, readings, champion)
 
 
 def deciding(study: StudyConfig, pick: str | None) -> list[Goal]:
@@ -152,11 +153,11 @@ def shortfall(entry: Entry, goals: Sequence[Goal]) -> float:
 
 def race(
     study: StudyConfig, trials: Sequence[str], goals: Sequence[Goal], home: Home, observer: SweepObserver
-) -> tuple[dict[str, list[Entry]], bool]:
+) -> dict[str, list[Entry]] | None:
     """Train the finalists with one seed after another; from the second on, those that are clearly worse are out.
 
     Returns:
-        The runs of each trial, and whether training was interrupted.
+        The runs of each trial; None if training was interrupted.
     """
     found: dict[str, list[Entry]] = {trial: [] for trial in trials}
     running, total = list(trials), len(trials) * len(study.train_best.seeds)
@@ -166,12 +167,12 @@ def race(
             observer.trial_started(started, total, {"model": f"{trial} at full budget, seed {seed}"})
             entry, interrupted = _train(retrain_config(study, trial, home, seed), study, home, observer)
             if interrupted:
-                return found, True
+                return None
             found[trial].append(entry)
         now = standings(home, {trial: found[trial] for trial in running}, goals)
         if now and now[0].seeds > 1:
             running = [one.trial for one in now if not one.clearly_worse]
-    return found, False
+    return found
 
 
 def seed_of(entry: Entry) -> int:

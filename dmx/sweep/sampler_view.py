@@ -27,8 +27,8 @@ MAX_WARM_START_TRIALS = 30
 T = TypeVar("T")
 
 
-def by_place(config: StudyConfig) -> bool:
-    """Whether the sampler sees the places of trials instead of their values."""
+def by_rank(config: StudyConfig) -> bool:
+    """Whether the sampler sees the ranks of trials instead of their values."""
     if not isinstance(config.sampler, TpeConfig | GpConfig):
         return False
     if rungs(config) or config.warm_start or any(goal.bound is not None for goal in config.goals):
@@ -39,23 +39,18 @@ def by_place(config: StudyConfig) -> bool:
 def trials_for_sampler(
     trials: Sequence[FrozenTrial], config: StudyConfig, warm_start_trials: Sequence[FrozenTrial] = ()
 ) -> list[FrozenTrial]:
-    """The study's trials as its sampler sees them.
+    """The study's trials as its sampler sees them; `warm_start_trials` are of an earlier study, best first.
 
     Genetic samplers and designs get them unchanged: genetic samplers select parents only from complete trials.
-
-    Args:
-        trials: The study's trials.
-        config: The study.
-        warm_start_trials: Trials of an earlier study, best first.
     """
     if not isinstance(config.sampler, TpeConfig | GpConfig):
         return [*trials]
     ordered = in_order(trials, config)
     placed = {trial.number for trial in ordered}
     running = [as_running(trial) for trial in trials if trial.number not in placed and is_in_progress(trial)]
-    if by_place(config):
+    if by_rank(config):
         return [
-            with_values(trial, [float(place)]) for place, trial in enumerate(blended(ordered, warm_start_trials))
+            with_values(trial, [float(rank)]) for rank, trial in enumerate(blended(ordered, warm_start_trials))
         ] + running
     complete = [trial for trial in ordered if trial.state is TrialState.COMPLETE and not is_infeasible_or_failed(trial)]
     if not complete:

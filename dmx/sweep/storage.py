@@ -38,19 +38,19 @@ class SystemLock(JournalFileOpenLock):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lock = FileLock(path.with_suffix(".lock"), poll_interval=0.001)
+        self.file_lock = FileLock(path.with_suffix(".lock"), poll_interval=0.001)
 
     def __reduce__(self) -> tuple[type["SystemLock"], tuple[Path]]:
         return SystemLock, (self.path,)
 
     def acquire(self) -> bool:
         """Wait for the lock."""
-        self.lock.acquire()
+        self.file_lock.acquire()
         return True
 
     def release(self) -> None:
         """Release the lock."""
-        self.lock.release()
+        self.file_lock.release()
 
 
 class AtomicJournal(JournalFileBackend):
@@ -62,8 +62,7 @@ class AtomicJournal(JournalFileBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append all of these lines or none."""
-        self.lock.acquire()
-        try:
+        with self.lock.file_lock:
             size = self.path.stat().st_size
             try:
                 with self.path.open("ab") as file:
@@ -73,8 +72,6 @@ class AtomicJournal(JournalFileBackend):
             except OSError:
                 os.truncate(self.path, size)
                 raise
-        finally:
-            self.lock.release()
 
 
 def open_journal(folder: Path) -> BaseStorage:
@@ -85,10 +82,8 @@ def open_journal(folder: Path) -> BaseStorage:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / OPTUNA_JOURNAL
-    lock = SystemLock(path)
-    lock.acquire()
-    cut_torn_line(path)
-    lock.release()
+    with SystemLock(path).file_lock:
+        cut_torn_line(path)
     return read_journal(folder)
 
 
@@ -99,9 +94,8 @@ def read_journal(folder: Path) -> BaseStorage:
         UserError: The journal is damaged.
     """
     path = folder / OPTUNA_JOURNAL
-    lock = SystemLock(path)
     with intact(path, f"restore it from a copy, or remove {folder} and the study's runs to begin it anew."):
-        return JournalStorage(AtomicJournal(path, lock))
+        return JournalStorage(AtomicJournal(path, SystemLock(path)))
 
 
 def cut_torn_line(path: Path) -> None:

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from dmx.config import StudyConfig
 from dmx.config.experiment import flat_name
 from dmx.config.space import Space, build_space
+from dmx.data.layout import DatasetIndex
 from dmx.errors import UserError
 from dmx.experiment import check, check_equal, check_identity, identity_of, remove_unneeded_files
 from dmx.outcome import Outcome
@@ -133,13 +134,7 @@ class PreparedStudy:
     """A study whose trials can be run.
 
     Attributes:
-        config: Its configuration.
-        home: The results folder.
-        queue: Its trials.
-        space: The search space.
-        depth_kind: The kind of depth in its data.
-        has_background: Whether its data have backgrounds.
-        record: The study's own MLflow run, beside those of its trials; None if another machine writes it.
+        tracker: Writes the study's own run, beside those of its trials; None if another machine writes it.
         finished_before: Number of trials that had finished before this start.
     """
 
@@ -147,15 +142,14 @@ class PreparedStudy:
     home: Home
     queue: TrialQueue
     space: Space
-    depth_kind: str
-    has_background: bool
-    record: RunTracker | None
+    index: DatasetIndex
+    tracker: RunTracker | None
     finished_before: int
 
     def log_status(self) -> None:
         """Log the status to the study's own run."""
-        if self.record is not None:
-            self.record.log(self.queue.finished(), status_metrics(self.queue))
+        if self.tracker is not None:
+            self.tracker.log(self.queue.finished(), status_metrics(self.queue))
 
     def close(
         self, stopped: str, runs: Collection[str], artifacts: Artifacts = lambda config, queue: ()
@@ -168,13 +162,13 @@ class PreparedStudy:
             artifacts: Creates the files to log to the study's run, if all trials have finished.
         """
         after = self.queue.finished()
-        if self.record is not None:
-            self.record.artifact(self.home.study(self.config.name) / STUDY)
+        if self.tracker is not None:
+            self.tracker.artifact(self.home.study(self.config.name) / STUDY)
             whole = after >= self.config.trials and not stopped
             for path in artifacts(self.config, self.queue) if whole else ():
-                self.record.artifact(path)
-            self.record.finish(Outcome.COMPLETE if whole else Outcome.INTERRUPTED, stopped)  # waits for sending
-            runs = {*runs, self.record.folder.name}
+                self.tracker.artifact(path)
+            self.tracker.finish(Outcome.COMPLETE if whole else Outcome.INTERRUPTED, stopped)  # waits for sending
+            runs = {*runs, self.tracker.folder.name}
         ran, missing = after - self.finished_before, sum(count_unsent(self.home, run) for run in runs)
         return StudySummary(after, self.config.trials, complete_trials(self.queue), ran, stopped, missing)
 
@@ -183,11 +177,8 @@ class PreparedStudy:
 def prepare_study(config: StudyConfig, home: Home, url: str | None = None) -> Iterator[PreparedStudy | StudySummary]:
     """Check the configuration, then create or resume the study; yield a summary if all trials have already finished.
 
-    Args:
-        config: The study.
-        home: The results folder.
-        url: The database shared by workers on several machines; None: the study is in `home`, and only one process may
-            run its worker pool.
+    The trials are in the database at `url`, which workers on several machines share; without it they are in `home`, and
+    only one process may run the study's worker pool.
 
     Raises:
         UserError: The configuration does not fit the data, or the study in `home` has another configuration.
@@ -224,14 +215,8 @@ def prepare_study(config: StudyConfig, home: Home, url: str | None = None) -> It
         clean_up_finished(queue, config, home)
         queue.fill()
         send_unsent(queue, home)
-        yield _prepared(config, home, queue, space, base.index.depth.kind, base.index.has_background)
-
-
-def _prepared(
-    config: StudyConfig, home: Home, queue: TrialQueue, space: Space, kind: str, has_background: bool
-) -> PreparedStudy:
-    record = _open_record(config, home, space)
-    return PreparedStudy(config, home, queue, space, kind, has_background, record, queue.finished())
+        tracker = open_run(home, f"{config.name}-study", run_start(config, space))
+        yield PreparedStudy(config, home, queue, space, base.index, tracker, queue.finished())
 
 
 def join_study(name: str, home: Home, url: str) -> PreparedStudy:
@@ -243,9 +228,8 @@ def join_study(name: str, home: Home, url: str) -> PreparedStudy:
     queue, config, identity = load_shared(name, url)
     base = check(config.experiment, home, config.metrics)
     check_equal(identity, identity_of(base), f"study '{name}' at {without_password(url)}", base.index.root)
-    kind, has_background = base.index.depth.kind, base.index.has_background
-    space = build_space(config, kind, has_background)
-    return PreparedStudy(config, home, queue, space, kind, has_background, None, queue.finished())
+    space = build_space(config, base.index.depth.kind, base.index.has_background)
+    return PreparedStudy(config, home, queue, space, base.index, None, queue.finished())
 
 
 @contextmanager
@@ -269,14 +253,14 @@ def is_closed(queue: TrialQueue, home: Home) -> bool:
     """Whether all trials have finished and all their events were sent to MLflow and TensorBoard."""
     if queue.finished() < queue.n_trials:
         return False
-    record = home.run(f"{queue.study_name}-study")
-    if not (record / JOURNAL).is_file():  # removed by hand
+    folder = home.run(f"{queue.study_name}-study")
+    if not (folder / JOURNAL).is_file():  # removed by hand
         return False
-    ends = [event for event, _ in read(record / JOURNAL) if isinstance(event, Finished | Reopened)]
-    if not ends or not isinstance(ends[-1], Finished) or ends[-1].outcome != Outcome.COMPLETE.value:
+    endings = [event for event, _ in read(folder / JOURNAL) if isinstance(event, Finished | Reopened)]
+    if not endings or not isinstance(endings[-1], Finished) or endings[-1].outcome != Outcome.COMPLETE.value:
         return False
     runs = (str(trial.user_attrs.get("run", "")) for trial in queue.trials())
-    return not any(run and count_unsent(home, run) for run in (record.name, *runs))
+    return not any(run and count_unsent(home, run) for run in (folder.name, *runs))
 
 
 def send_unsent(queue: TrialQueue, home: Home) -> None:
@@ -302,12 +286,12 @@ def clean_up_finished(queue: TrialQueue, config: StudyConfig, home: Home) -> Non
 
 def study_view(config: StudyConfig, space: Space) -> View:
     """MLflow's saved view of the study: its objectives, and the parameters that every trial samples."""
-    places = [flat_name(dimension.path) for dimension in space.dimensions]
+    names = [flat_name(dimension.path) for dimension in space.dimensions]
     choices = {d.path: len(d.search.values) for d in space.dimensions if isinstance(d.search, Choice)}
     drawn = [
         name
-        for name, d in zip(places, space.dimensions, strict=True)
-        if d.when is None or places.count(name) == choices.get(d.when[0])
+        for name, d in zip(names, space.dimensions, strict=True)
+        if d.when is None or names.count(name) == choices.get(d.when[0])
     ]
     objective = config.experiment.objective
     metrics = dict.fromkeys((*config.metrics, "val/mask/iou_pooled", "val/depth/rmse_pooled"))
@@ -319,13 +303,13 @@ def study_view(config: StudyConfig, space: Space) -> View:
     )
 
 
-def _open_record(config: StudyConfig, home: Home, space: Space) -> RunTracker:
+def run_start(config: StudyConfig, space: Space) -> RunStart:
+    """The description of the study's own run."""
     lineage = {"dmx.warm_start": config.warm_start.study} if config.warm_start else {}
-    start = RunStart(
+    return RunStart(
         experiment=config.name,
         name=f"{config.name} (study)",
         tags={"dmx.role": "study", "dmx.study": config.name, **lineage},
         params={f"search.{d.path}": str(d.search) for d in space.dimensions},
         view=study_view(config, space),
     )
-    return open_run(home, f"{config.name}-study", start)

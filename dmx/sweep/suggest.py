@@ -25,7 +25,7 @@ from dmx.registry import Choice
 from dmx.sweep.design import MAX_COMBINATIONS, count, design, grid
 from dmx.sweep.optuna_private import SamplerView, set_fixed_params
 from dmx.sweep.pruning import make_pruner
-from dmx.sweep.sampler_view import by_place, trials_for_sampler
+from dmx.sweep.sampler_view import by_rank, trials_for_sampler
 from dmx.sweep.trial_queue import TrialQueue
 
 DRAWS = 10
@@ -41,19 +41,14 @@ def suggest(
     first: Sequence[Values] = (),
     warm_start_trials: Sequence[FrozenTrial] = (),
 ) -> tuple[Trial, dict[str, Any]]:
-    """Suggest a value for every dimension that applies to a trial.
+    """Suggest a value for every dimension that applies to a trial, which this worker has claimed.
 
     Suggestions depend only on the seed and on the trials before this one: each dimension gets a sampler seeded from
     (seed, trial, dimension), and all values are drawn before the first is stored. So restarts of the study, or a worker
     killed between two dimensions, change nothing. An interrupted trial keeps the values that it already has.
 
-    Args:
-        queue: The study's trials.
-        config: The study.
-        space: The search space.
-        number: The trial, which this worker has claimed.
-        first: Fixed values of the first trials; dimensions that they leave out are sampled.
-        warm_start_trials: Trials of an earlier study, best first.
+    `first` fixes values of the first trials; dimensions that it leaves out are sampled. `warm_start_trials` are of an
+    earlier study, best first.
 
     Returns:
         The trial, and its values by dimension path.
@@ -91,15 +86,9 @@ def follow(space: Space, stored: Values) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Proposals:
-    """What a study's sampler proposes for one trial.
+    """What a study's sampler proposes for the trial `number`, of all `trials` as they are now.
 
-    Attributes:
-        config: The study.
-        space: The search space.
-        study: The study in Optuna.
-        trials: Its trials, as they are now.
-        number: The trial to make proposals for.
-        warm_start_trials: Trials of an earlier study, best first.
+    `warm_start_trials` are of an earlier study, best first.
     """
 
     config: StudyConfig
@@ -130,7 +119,7 @@ class Proposals:
         return self._left(given, others) or values
 
     def _view(self) -> SamplerView:
-        directions = [StudyDirection.MINIMIZE] if by_place(self.config) else self.study.directions
+        directions = [StudyDirection.MINIMIZE] if by_rank(self.config) else self.study.directions
         return SamplerView(self.study, trials_for_sampler(self.trials, self.config, self.warm_start_trials), directions)
 
     def _drawn(self, seen: SamplerView, given: Values, config: SamplerConfig, attempt: int) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """What an earlier study found, for a study that begins: `warm_start: STUDY`.
 
-The earlier study's best configurations are tried first, and its trials are told to the sampler as if they were the
-study's own, by their order and not by their values, because data and budget may differ. They fade: each own trial takes
-the place of one of them. All of it is read once, when the study begins, and kept in its Optuna storage; so proposals do
-not depend on what becomes of the earlier study.
+The earlier study's best configurations are tried first. The sampler gets its trials as if they were the study's own, by
+their order and not by their values, because data and budget may differ. They fade: each own trial replaces one of them.
+All of it is read once, when the study begins, and kept in its Optuna storage; so proposals do not depend on what
+becomes of the earlier study.
 """
 
 import logging
@@ -27,6 +27,8 @@ from dmx.tracking.home import STORAGE, STUDY, Home
 
 WARM_START = "dmx.warm_start"
 """User attribute of the study in Optuna's storage: what it begins with."""
+TOLD = "told"
+"""The key in it of `WarmStart.sampler_trials`."""
 log = logging.getLogger(__name__)
 
 
@@ -37,21 +39,21 @@ class WarmStart:
     Attributes:
         runs: The runs of the earlier study's best trials.
         queue: Their values in this study's space; what is missing is drawn.
-        told: The values of the earlier trials of which the sampler is told, best first.
+        sampler_trials: The values of the earlier trials that the sampler gets, best first.
     """
 
     runs: Sequence[str] = ()
     queue: Sequence[Mapping[str, Any]] = ()
-    told: Sequence[Mapping[str, Any]] = ()
+    sampler_trials: Sequence[Mapping[str, Any]] = ()
 
     def trials(self, space: Space) -> list[FrozenTrial]:
         """The earlier trials as the sampler sees them, best first, numbered before the study's own."""
         by_path = {dimension.path: dimension for dimension in space.dimensions}
         found = []
-        for place, values in enumerate(self.told):
+        for rank, values in enumerate(self.sampler_trials):
             wanted = {path: distribution(by_path[path]) for path in values}
-            trial = create_trial(params=dict(values), distributions=wanted, value=float(place))
-            trial.number = place - len(self.told)
+            trial = create_trial(params=dict(values), distributions=wanted, value=float(rank))
+            trial.number = rank - len(self.sampler_trials)
             found.append(trial)
         return found
 
@@ -124,17 +126,17 @@ def _carried(trial: FrozenTrial, earlier: StudyConfig, space: Space) -> tuple[di
     except UserError:
         return {}, "it is no valid configuration any more"
     own, paths = space.experiment.dump(), {dimension.path for dimension in space.dimensions}
-    for place in COMPONENT_PATHS:
-        name = component_at(data, place)["name"]
-        if place in trial.params and place not in paths and name != component_at(own, place)["name"]:
-            return {}, f"{place} is not {name} here"
+    for path in COMPONENT_PATHS:
+        name = component_at(data, path)["name"]
+        if path in trial.params and path not in paths and name != component_at(own, path)["name"]:
+            return {}, f"{path} is not {name} here"
     values: dict[str, Any] = {}
     for dimension in space.dimensions:
         if not dimension.applies(values):
             continue
         try:
             found = trial.params.get(dimension.path, value_at(data, dimension))
-        except ValueError:  # the earlier experiment has no such place
+        except ValueError:  # the earlier experiment has no such path
             continue
         if dimension.holds(found):
             values[dimension.path] = found
@@ -147,9 +149,10 @@ def keep_warm_start(queue: TrialQueue, found: WarmStart) -> None:
     """Keep what a study begins with in its storage, unless it is there already."""
     study = queue.load_study()
     if WARM_START not in study.user_attrs:
-        study.set_user_attr(WARM_START, {"runs": [*found.runs], "queue": [*found.queue], "told": [*found.told]})
+        study.set_user_attr(WARM_START, {"runs": [*found.runs], "queue": [*found.queue], TOLD: [*found.sampler_trials]})
 
 
 def kept_warm_start(queue: TrialQueue) -> WarmStart:
     """What a study begins with; nothing, if it has no warm start."""
-    return WarmStart(**queue.load_study().user_attrs.get(WARM_START, {}))
+    kept = queue.load_study().user_attrs.get(WARM_START)
+    return WarmStart() if kept is None else WarmStart(kept["runs"], kept["queue"], kept[TOLD])

@@ -35,7 +35,15 @@ from dmx.results.pareto import run_values
 from dmx.results.ranking import Entry
 from dmx.results.records import read_result
 from dmx.sweep.events import SweepObserver
-from dmx.sweep.halving import DUPLICATE_OF, EPOCH, ClaimableTrial, claimable_trials, last_passed, paused_at, record
+from dmx.sweep.halving import (
+    DUPLICATE_OF,
+    EPOCH,
+    ClaimableTrial,
+    claimable_trials,
+    last_passed,
+    paused_at,
+    store_decision,
+)
 from dmx.sweep.pruning import report_epoch
 from dmx.sweep.storage import HEARTBEAT_INTERVAL
 from dmx.sweep.suggest import first_trials, suggest
@@ -59,16 +67,7 @@ PAUSE = 0.5
 
 @dataclass
 class Worker:
-    """Runs trials of a study.
-
-    Attributes:
-        config: The study.
-        home: The results folder.
-        queue: The study's trials.
-        space: The search space.
-        observer: Receives the worker's events.
-        interrupted: Whether a trial was interrupted; no further trial is then started.
-    """
+    """Runs trials of a study; once one was `interrupted`, no further trial is started."""
 
     config: StudyConfig
     home: Home
@@ -119,15 +118,15 @@ class Worker:
             with self.queue.heartbeat(number):
                 trial, values = suggest(self.queue, self.config, self.space, number, self.first, self.warm_start_trials)
                 self._check_run(trial)
-                if claimed.decision is not None and not record(trial, claimed.decision):
+                if claimed.decision is not None and not store_decision(trial, claimed.decision):
                     return None  # another worker was faster
-                if not claimed.ends:
+                if not claimed.is_final:
                     self.observer.trial_started(number, self.config.trials, values)
                 result = self._stored_result(trial) or self._given_up(trial) or self._train(trial, values)
                 if result.outcome is Outcome.INTERRUPTED:
                     self.interrupted = True
                     return None
-                if paused_at(trial.user_attrs) and not claimed.ends and result.outcome is Outcome.PRUNED:
+                if paused_at(trial.user_attrs) and not claimed.is_final and result.outcome is Outcome.PRUNED:
                     self.observer.trial_paused(number, result)
                     return None
                 if not self.queue.owns(number):
@@ -149,9 +148,9 @@ class Worker:
         if RUN in trial.user_attrs:
             return
         check_runs(self.home, self.config.name, [trial.number], self.queue.trials)
-        place = trial.number - 1 - len(self.config.queue)  # behind the experiment itself and the queue
-        if 0 <= place < len(self.warm.runs):
-            trial.set_user_attr(ORIGIN, self.warm.runs[place])
+        index = trial.number - 1 - len(self.config.queue)  # behind the experiment itself and the queue
+        if 0 <= index < len(self.warm.runs):
+            trial.set_user_attr(ORIGIN, self.warm.runs[index])
         trial.set_user_attr(RUN, self.run_id(trial.number))
 
     def _stored_result(self, trial: Trial) -> RunResult | None:
@@ -192,7 +191,7 @@ class Worker:
 
     def _train(self, trial: Trial, values: dict[str, Any]) -> RunResult:
         tracking = Tracking(self.config.name, self._tags(trial), trial.params)
-        place = (self.home, self.run_id(trial.number))
+        where = (self.home, self.run_id(trial.number))
         try:
             config = parse_experiment(self.space.raw(values), f"trial {trial.number}")
             trial.set_user_attr(FINGERPRINT, config.fingerprint)
@@ -200,14 +199,14 @@ class Worker:
             known = over_limits_result(trial, prepared, self.config.limits)
             known = known or duplicate_result(trial, config.fingerprint, prepared.weights, self.queue, self.home)
             if known:
-                record_without_training(prepared, *place, tracking, known)
+                record_without_training(prepared, *where, tracking, known)
                 return known
             prepared.loaders.preload(self.observer.loading)
             report = partial(report_epoch, trial, self.queue, self.config, costs(prepared))
             seconds = self.config.trial_timeout
             since = last_passed(trial.user_attrs)
             options = RunOptions(self.observer, report, seconds, since, self.config.metrics)
-            result, _ = run(prepared, *place, tracking, options)
+            result, _ = run(prepared, *where, tracking, options)
         except (DataError, FullError):  # every further trial would raise it too
             raise
         except Exception as error:  # a crash or an invalid combination in one trial must not end the others
@@ -258,7 +257,7 @@ def over_limits_result(trial: Trial, prepared: Prepared, limits: LimitsConfig) -
 
 
 def constrain(trial: Trial, what: str, excess: float) -> None:
-    """Tell Optuna by how much a trial exceeds a limit, unless a killed worker has told it already."""
+    """Store in Optuna by how much a trial exceeds a limit, unless a killed worker has stored it already."""
     if what not in trial.constraints:
         trial.set_constraint(what, excess)
 

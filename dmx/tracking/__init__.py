@@ -3,6 +3,6 @@
 from dmx.tracking.home import Home
 from dmx.tracking.run import RunTracker, open_run
 from dmx.tracking.syncing import sync
-from dmx.tracking.tracker import NullTracker, RunStart, Tracker
+from dmx.tracking.tracker import RunStart, Tracker
 
-__all__ = ["Home", "NullTracker", "RunStart", "RunTracker", "Tracker", "open_run", "sync"]
+__all__ = ["Home", "RunStart", "RunTracker", "Tracker", "open_run", "sync"]

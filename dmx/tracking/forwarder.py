@@ -162,14 +162,9 @@ class StoreForwarder:
 
 
 class RunForwarder:
-    """Sends one run's journal to both stores, under a lock, so that only one process at a time sends a run.
+    """Sends one run's journal to both stores, except those in `without`, which are known to be unavailable now.
 
-    The operating system releases the lock when its process dies.
-
-    Args:
-        home: The results folder.
-        run_id: The run.
-        without: Stores that are known to be unavailable now.
+    A lock lets only one process at a time send a run; the operating system releases it when its process dies.
     """
 
     def __init__(self, home: Home, run_id: str, without: Collection[str] = ()) -> None:
@@ -232,8 +227,7 @@ def unsent(home: Home, run_id: str) -> int:
 class Forwarder:
     """The main object of the forwarder process: sends one batch of each open run in turn.
 
-    Args:
-        answer: Sends a message to the parent.
+    `answer` sends a message to the parent.
     """
 
     def __init__(self, answer: Callable[[Message], None]) -> None:

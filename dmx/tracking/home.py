@@ -68,61 +68,45 @@ NEAR = 3
 """The greatest number of runs to propose in place of one that is not there."""
 
 
+class PathInHome:
+    """A path in the results folder, as an attribute of `Home`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, home: "Home", owner: type) -> Path:
+        return home.root / self.name
+
+
 @dataclass(frozen=True)
 class Home:
     """The paths in the results folder; files and folders are created when needed."""
 
     root: Path
 
-    @property
-    def devices(self) -> Path:
-        """How fast networks train on this machine's processor, a file for each."""
-        return self.root / "devices"
-
-    @property
-    def mlflow_db(self) -> Path:
-        """MLflow's SQLite store."""
-        return self.root / "mlflow.db"
-
-    @property
-    def artifacts(self) -> Path:
-        """MLflow's artifact folder."""
-        return self.root / "artifacts"
+    devices = PathInHome("devices")
+    """How fast networks train on this machine's processor, a file for each."""
+    mlflow_db = PathInHome("mlflow.db")
+    """MLflow's SQLite store."""
+    artifacts = PathInHome("artifacts")
+    """MLflow's artifact folder."""
+    packs = PathInHome("packs")
+    """The packs that runs share, by the data's fingerprint and size."""
+    references = PathInHome("references")
+    """The references of data sets, a folder for each data, split, size and definitions of metrics."""
+    reproductions = PathInHome("reproductions")
+    """The folder with a results folder for each reproduction of a run."""
+    runs = PathInHome("runs")
+    """The folder with a folder for each run."""
+    studies = PathInHome("studies")
+    """The folder with a folder for each study."""
+    tensorboards = PathInHome("tensorboard")
+    """The folder with a TensorBoard folder for each run."""
 
     @property
     def mlflow_uri(self) -> str:
         """The tracking address of MLflow's store."""
         return sqlite_uri(self.mlflow_db.resolve())
-
-    @property
-    def packs(self) -> Path:
-        """The packs that runs share, by the data's fingerprint and size."""
-        return self.root / "packs"
-
-    @property
-    def references(self) -> Path:
-        """The references of data sets, a folder for each data, split, size and definitions of metrics."""
-        return self.root / "references"
-
-    @property
-    def reproductions(self) -> Path:
-        """The folder with a results folder for each reproduction of a run."""
-        return self.root / "reproductions"
-
-    @property
-    def runs(self) -> Path:
-        """The folder with a folder for each run."""
-        return self.root / "runs"
-
-    @property
-    def studies(self) -> Path:
-        """The folder with a folder for each study."""
-        return self.root / "studies"
-
-    @property
-    def tensorboards(self) -> Path:
-        """The folder with a TensorBoard folder for each run."""
-        return self.root / "tensorboard"
 
     def run(self, run_id: str) -> Path:
         """The folder of a run."""
@@ -154,11 +138,7 @@ def sqlite_uri(path: Path, detour: str = "") -> str:
 
     SQLAlchemy parses what follows a `?` as options, and from 2.1 on decodes percent escapes. For a path with `?` or
     `%`, the URL also names the driver, because after a plain `sqlite:///` MLflow would create folders for the encoded
-    path.
-
-    Args:
-        path: The file's absolute path.
-        detour: Inserted before the file's name, to get another URL of the same file.
+    path. A `detour` before the file's name, such as `./`, gives another URL of the same file.
 
     >>> sqlite_uri(Path("/my runs/mlflow.db"))
     'sqlite:////my runs/mlflow.db'

@@ -159,7 +159,7 @@ def experiment(client: "MlflowClient", home: Home, name: str) -> str:
                 if found is None:
                     raise
         if found.lifecycle_stage == "deleted":
-            raise deleted_experiment(tracking_uri(home), name, str(found.experiment_id))
+            raise deleted_experiment(home, name, str(found.experiment_id))
         return str(found.experiment_id)
 
 
@@ -253,12 +253,9 @@ def is_missing(error: Exception) -> bool:
 
 
 def refusal(error: Exception, tracking_uri: str, *, local: bool) -> PermanentStoreError | None:
-    """Translate an error that a retry cannot resolve into a refusal that says what to do.
+    """Translate an error of MLflow or its server that a retry cannot resolve into a refusal that says what to do.
 
-    Args:
-        error: The error of MLflow or its server.
-        tracking_uri: The tracking URI.
-        local: Whether the store is the SQLite file of the home.
+    `local` says that the store is the SQLite file of the results folder.
 
     Returns:
         The refusal; None for an outage.
@@ -295,30 +292,21 @@ def deleted(client: "MlflowClient", home: Home, run_id: str, mlflow_id: str) -> 
     run = client.get_run(mlflow_id)
     group = client.get_experiment(run.info.experiment_id)
     if group.lifecycle_stage == "deleted":
-        return deleted_experiment(tracking_uri(home), group.name, group.experiment_id)
+        return deleted_experiment(home, group.name, group.experiment_id)
     if run.info.lifecycle_stage == "deleted":
-        return deleted_run(tracking_uri(home), run_id, mlflow_id)
+        what = f"run {run_id} was deleted in MLflow, which gets no more of it."
+        return PermanentStoreError(f"{what} {restoring(home, f'runs restore --run-id {mlflow_id}')}", unwanted=True)
     return None
 
 
-def deleted_run(tracking_uri: str, run: str, mlflow_id: str) -> PermanentStoreError:
-    """The refusal of a run that was deleted in MLflow."""
-    way = command(tracking_uri, f"runs restore --run-id {mlflow_id}")
-    return PermanentStoreError(
-        f"run {run} was deleted in MLflow, which gets no more of it. To have it back: `{way}`; {SYNC}.", unwanted=True
-    )
-
-
-def deleted_experiment(tracking_uri: str, name: str, experiment: str) -> PermanentStoreError:
+def deleted_experiment(home: Home, name: str, experiment: str) -> PermanentStoreError:
     """The refusal of an experiment that was deleted in MLflow."""
-    way = command(tracking_uri, f"experiments restore --experiment-id {experiment}")
-    return PermanentStoreError(
-        f"experiment '{name}' was deleted in MLflow, which gets no more of its runs. To have it back: `{way}`; {SYNC}. "
-        "Or give new runs another `name`.",
-        unwanted=True,
-    )
+    what = f"experiment '{name}' was deleted in MLflow, which gets no more of its runs."
+    way = restoring(home, f"experiments restore --experiment-id {experiment}")
+    return PermanentStoreError(f"{what} {way} Or give new runs another `name`.", unwanted=True)
 
 
-def command(tracking_uri: str, what: str) -> str:
-    """The shell command that calls MLflow's command line."""
-    return f"MLFLOW_TRACKING_URI={shlex.quote(tracking_uri)} mlflow {what}"
+def restoring(home: Home, command: str) -> str:
+    """How to restore what was deleted, by a command of MLflow's."""
+    uri = shlex.quote(tracking_uri(home))
+    return f"To have it back: `MLFLOW_TRACKING_URI={uri} mlflow {command}`; {SYNC}."

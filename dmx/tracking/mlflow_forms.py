@@ -71,8 +71,7 @@ def sanitize_key(key: str) -> str:
 def dataset_input(given: Mapping[str, str]) -> "DatasetInput":
     """A part of a data set as an MLflow data set input.
 
-    Args:
-        given: `name`, `digest`, `root`, `context` (training, validation or test); the rest is its profile.
+    It is given by `name`, `digest`, `root`, `context` (training, validation or test); the rest is its profile.
     """
     from mlflow.data.dataset import Dataset
     from mlflow.data.dataset_source_registry import resolve_dataset_source
@@ -185,9 +184,9 @@ def charts(view: View) -> Iterator[dict[str, Any]]:
         "selectedMetrics": [at_best(view.objective)],
         "showAllRuns": False,
     }
-    for place, metric in enumerate(view.metrics):
+    for index, metric in enumerate(view.metrics):
         yield {
-            "uuid": f"dmx-line-{place}",
+            "uuid": f"dmx-line-{index}",
             "type": "LINE",
             "runsCountToCompare": MANY,
             "displayName": metric,

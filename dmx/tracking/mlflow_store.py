@@ -157,7 +157,7 @@ class MlflowStore:
         return deleted(self._client, self._home, self._run_id, self._mlflow_id)
 
     def _keep_state(self, **changes: object) -> None:
-        self._state |= {"store": place(self._home), **changes}
+        self._state |= {"store": store_id(self._home), **changes}
         replace_text(state_file(self._folder), json.dumps(self._state))
 
     def _send_metrics(self, scalars: Sequence["Metric"]) -> None:
@@ -175,15 +175,14 @@ class MlflowStore:
                 send_image(self._client, self._mlflow_id, self._folder, event)
             case ArtifactLogged():
                 path = self._folder / event.file
-                if path.exists() and not linked(self._artifacts(), path, event.folder):  # it may have been removed
-                    self._client.log_artifact(self._mlflow_id, str(path), event.folder or None)
+                if path.exists():  # it may have been removed
+                    uri = str(self._client.get_run(self._mlflow_id).info.artifact_uri)
+                    if not linked(uri, path, event.folder):
+                        self._client.log_artifact(self._mlflow_id, str(path), event.folder or None)
             case Finished():
                 self._tag({**event.tags, OUTCOME_TAG: event.outcome, REASON_TAG: event.reason})
                 status = STATUS.get(Outcome(event.outcome), "FAILED")
                 self._client.set_terminated(self._mlflow_id, status, end_time=event.time)
-
-    def _artifacts(self) -> str:
-        return str(self._client.get_run(self._mlflow_id).info.artifact_uri)
 
     def _start(self, event: Started) -> None:
         """Find or create the run; found by its tags, as a crash may have come before its id was stored."""
@@ -239,10 +238,10 @@ def linked(uri: str, path: Path, folder: str) -> bool:
     Returns:
         Whether the link could be created.
     """
-    place = urlsplit(uri)
-    if place.scheme != "file" or not path.is_file():
+    target_uri = urlsplit(uri)
+    if target_uri.scheme != "file" or not path.is_file():
         return False
-    target = Path(unquote(place.path), folder, path.name)
+    target = Path(unquote(target_uri.path), folder, path.name)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
@@ -285,7 +284,7 @@ def artifact_copies(home: Home, run_id: str, name: str) -> Iterator[Path]:
         yield from home.artifacts.glob(f"*/{mlflow_id}/artifacts/{name}")
 
 
-def place(home: Home) -> str:
+def store_id(home: Home) -> str:
     """An id of the store: a digest of its URI, which may hold a password."""
     return hashlib.sha256(tracking_uri(home).encode()).hexdigest()[:16]
 
@@ -301,11 +300,11 @@ def read_state(home: Home, run_id: str) -> dict[str, Any]:
         state = json.loads(state_file(home.run(run_id)).read_text())
     except (FileNotFoundError, ValueError):  # an unreadable file counts as missing
         return {}
-    known = isinstance(state, dict) and state.get("store") == place(home)
-    return state if known and is_place(home.run(run_id) / JOURNAL, state.get("sent", 0)) else {}
+    known = isinstance(state, dict) and state.get("store") == store_id(home)
+    return state if known and is_line_start(home.run(run_id) / JOURNAL, state.get("sent", 0)) else {}
 
 
-def is_place(journal: Path, sent: object) -> bool:
+def is_line_start(journal: Path, sent: object) -> bool:
     """Whether that byte is the start of a line of the journal or its end."""
     if not isinstance(sent, int) or not journal.exists() or not 0 <= sent <= journal.stat().st_size:
         return False

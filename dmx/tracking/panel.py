@@ -24,17 +24,11 @@ ERROR_SHARE = 0.25
 
 
 def panel(batch: Batch, prediction: Prediction, spec: DepthSpec, rows: int = 4) -> Built:
-    """Image, true mask, predicted mask, true depth, predicted depth and absolute error of the first samples.
+    """Image, true mask, predicted mask, true depth, predicted depth and absolute error of up to `rows` samples.
 
     Near is red, far is blue; truth and prediction of a row share the scale from the row's least to its greatest true
     depth. Grey is unknown. The predicted mask is where the logit is above 0. Errors range from blue (none) to red (a
     quarter of the row's depth range, or more).
-
-    Args:
-        batch: Samples.
-        prediction: The network's prediction for them.
-        spec: The kind, range and direction of their depth.
-        rows: The maximum number of samples to show.
 
     Returns:
         An RGB picture; small samples are enlarged to at least 128 pixels a side.
@@ -42,6 +36,11 @@ def panel(batch: Batch, prediction: Prediction, spec: DepthSpec, rows: int = 4) 
     shown = range(min(rows, len(batch)))
     grid = stack([stack(row(batch, prediction, spec, index), axis=1) for index in shown], axis=0)
     return np.concatenate([header(grid.shape[1]), grid], axis=0)
+
+
+def png(picture: Built) -> bytes:
+    """An RGB picture as PNG."""
+    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def row(batch: Batch, prediction: Prediction, spec: DepthSpec, index: int) -> list[Built]:
@@ -131,6 +130,6 @@ def header(width: int, beside: int = 0) -> Built:
     line = np.full((HEADER, width, 3), 255, np.uint8)
     pitch = (width - beside + GAP) // len(TITLES)
     for index, title in enumerate(TITLES):
-        place = (index * pitch + 2, HEADER - 6)
-        cv2.putText(line, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+        corner = (index * pitch + 2, HEADER - 6)
+        cv2.putText(line, title, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
     return line

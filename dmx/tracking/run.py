@@ -30,10 +30,10 @@ from dmx.tracking.journal import (
     started,
 )
 from dmx.tracking.system import SystemMetricsSampler
-from dmx.tracking.tracker import RunStart
+from dmx.tracking.tracker import RunStart, Tracker
 
 
-class RunTracker:
+class RunTracker(Tracker):
     """Writes one run's journal; created by `open_run`."""
 
     def __init__(
@@ -111,13 +111,9 @@ class RunTracker:
 
 
 def open_run(home: Home, run_id: str, start: RunStart, *, stores: bool = True) -> RunTracker:
-    """Start a run, or resume it if its journal exists.
+    """Start a run, or resume it if its journal exists; on resuming, only the tags of `start` are used.
 
-    Args:
-        home: The results folder.
-        run_id: The run's name in `home`.
-        start: Its description; on resuming, only the tags are used.
-        stores: Whether it is forwarded to MLflow and TensorBoard; a run that began without stores is not.
+    Without `stores` the run is not forwarded; nor is one that began without them.
 
     Raises:
         UserError: Another process is writing the run.

@@ -43,13 +43,8 @@ def sync(home: Home, run_id: str, known: Mapping[str, "Run"] | None = None, with
     """Send one run's missing events to MLflow and TensorBoard from this process; cheap if none are missing.
 
     A run whose process died is finished here as interrupted, so that MLflow and TensorBoard do not show it as running.
-    A run that is being written is left to its own process; a run that was opened without stores is skipped.
-
-    Args:
-        home: The results folder.
-        run_id: The run.
-        known: MLflow's runs by id, if it was queried: events that MLflow has lost are sent again.
-        without: Stores that are known to be unavailable now.
+    A run that is being written is left to its own process; a run that was opened without stores is skipped. If MLflow's
+    runs are `known`, by their ids, events that MLflow has lost are sent again. Stores in `without` are left out.
 
     Returns:
         The number of events that could not be sent.
@@ -96,7 +91,7 @@ def rebuild(home: Home, progress: Progress) -> tuple[Synced, Path | None]:
         for run_id in runs:
             held.callback(take_lock(home.run(run_id), run_id, patience=0.0).release)
         for run_id in runs:
-            ends_of(home, run_id)  # a damaged journal raises before anything is moved
+            first_and_last(home, run_id)  # a damaged journal raises before anything is moved
         aside = set_aside(home) if is_local(home) else None
         for run_id in runs:
             for file in (mlflow_state(home.run(run_id)), tensorboard_mark(home.run(run_id))):
@@ -179,19 +174,19 @@ def finish_if_abandoned(home: Home, run_id: str) -> bool:
         Whether the run has started and has stores.
 
     Raises:
-        DataError: See `ends_of`.
+        DataError: See `first_and_last`.
     """
-    ends = ends_of(home, run_id)
-    if ends is None or not ends[0].stores:
+    events = first_and_last(home, run_id)
+    if events is None or not events[0].stores:
         return False
-    if not isinstance(ends[1], Finished):
+    if not isinstance(events[1], Finished):
         journal = Journal(home.run(run_id) / JOURNAL)
-        journal.append(Finished(time=ends[1].time, outcome=Outcome.INTERRUPTED.value, reason=UNSAID))
+        journal.append(Finished(time=events[1].time, outcome=Outcome.INTERRUPTED.value, reason=UNSAID))
         journal.close()
     return True
 
 
-def ends_of(home: Home, run_id: str) -> tuple[Started, Event] | None:
+def first_and_last(home: Home, run_id: str) -> tuple[Started, Event] | None:
     """The first and last event of a run's journal; None if the run never started.
 
     Raises:

@@ -104,7 +104,7 @@ def session_start(event: Started) -> Any:
     info = SessionStartInfo(group_name=event.name, start_time_secs=event.time / 1000)
     for key, value in (event.searched or event.params).items():
         set_parameter(info.hparams[key], value)
-    return plugin_value("_hparams_/session_start_info", HParamsPluginData(session_start_info=info))
+    return hparams_value("_hparams_/session_start_info", HParamsPluginData(session_start_info=info))
 
 
 def session_end(event: Finished) -> Any:
@@ -113,7 +113,7 @@ def session_end(event: Finished) -> Any:
 
     good = Outcome(event.outcome) in (Outcome.COMPLETE, Outcome.PRUNED)
     info = SessionEndInfo(status=SUCCESS if good else FAILURE, end_time_secs=event.time / 1000)
-    return plugin_value("_hparams_/session_end_info", HParamsPluginData(session_end_info=info))
+    return hparams_value("_hparams_/session_end_info", HParamsPluginData(session_end_info=info))
 
 
 def set_parameter(field: Any, value: Scalar) -> None:
@@ -126,27 +126,29 @@ def set_parameter(field: Any, value: Scalar) -> None:
         field.string_value = str(value)
 
 
-def plugin_value(tag: str, content: Any) -> Any:
+def hparams_value(tag: str, content: Any) -> Any:
     """A summary for the HParams plugin."""
-    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
     from tensorboard.compat.proto.tensor_pb2 import TensorProto
     from tensorboard.compat.proto.types_pb2 import DT_FLOAT
 
-    plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=content.SerializeToString())
-    metadata = SummaryMetadata(plugin_data=plugin)
-    return Summary.Value(tag=tag, metadata=metadata, tensor=TensorProto(dtype=DT_FLOAT, float_val=[0.0]))
+    return plugin_value(tag, "hparams", content, TensorProto(dtype=DT_FLOAT, float_val=[0.0]))
 
 
 def pr_curve(event: CurveLogged) -> Any:
     """Precision and recall over thresholds."""
-    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
     from tensorboard.plugins.pr_curve.plugin_data_pb2 import PrCurvePluginData
     from tensorboard.util.tensor_util import make_tensor_proto
 
-    content = PrCurvePluginData(num_thresholds=len(event.hits)).SerializeToString()
-    plugin = SummaryMetadata.PluginData(plugin_name="pr_curves", content=content)
-    tensor = make_tensor_proto(counts(event).astype(np.float32))
-    return Summary.Value(tag=event.key, metadata=SummaryMetadata(plugin_data=plugin), tensor=tensor)
+    content = PrCurvePluginData(num_thresholds=len(event.hits))
+    return plugin_value(event.key, "pr_curves", content, make_tensor_proto(counts(event).astype(np.float32)))
+
+
+def plugin_value(tag: str, plugin: str, content: Any, tensor: Any) -> Any:
+    """A summary for a plugin of TensorBoard."""
+    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+
+    data = SummaryMetadata.PluginData(plugin_name=plugin, content=content.SerializeToString())
+    return Summary.Value(tag=tag, metadata=SummaryMetadata(plugin_data=data), tensor=tensor)
 
 
 def counts(event: CurveLogged) -> np.ndarray:
@@ -181,10 +183,8 @@ def table(start: Started) -> str:
 def draw_graph(folder: Path, model: "nn.Module", inputs: "tuple[Tensor, ...]") -> None:
     """Write the graph of `model` to a new folder; nothing is written if the model cannot be traced.
 
-    Args:
-        folder: A subfolder of the run's TensorBoard folder; unlike the event files there, it is not rewritten.
-        model: The model, called once with `inputs`.
-        inputs: Tensors on its device.
+    The folder is below the run's TensorBoard folder; unlike the event files there, it is not rewritten. The model is
+    called once with `inputs`.
     """
     from torch.utils.tensorboard import SummaryWriter
 

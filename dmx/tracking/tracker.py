@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,9 +12,11 @@ from dmx.registry.ranges import Scalar
 from dmx.tracking.mlflow_forms import View
 
 
-@runtime_checkable
-class Tracker(Protocol):
-    """Logs metrics, pictures and artifacts of a run without blocking; logging backends cannot make it fail."""
+class Tracker:
+    """Logs metrics, pictures and artifacts of a run without blocking; logging backends cannot make it fail.
+
+    This one records nothing, for ranks other than 0; `RunTracker` writes the run's journal.
+    """
 
     def log(self, step: int, values: Mapping[str, float | int]) -> None:
         """Record scalars at an optimizer step; a key's steps at or below its last one are ignored."""
@@ -35,25 +36,6 @@ class Tracker(Protocol):
         Returns:
             The number of events not yet sent to MLflow and TensorBoard.
         """
-
-
-class NullTracker:
-    """Records nothing; for ranks other than 0."""
-
-    def log(self, step: int, values: Mapping[str, float | int]) -> None:
-        """See `Tracker`."""
-
-    def image(self, step: int, key: str, picture: UInt8[np.ndarray, "H W 3"]) -> None:
-        """See `Tracker`."""
-
-    def curve(self, step: int, key: str, hits: Sequence[int], false: Sequence[int], totals: tuple[int, int]) -> None:
-        """See `Tracker`."""
-
-    def artifact(self, path: Path, folder: str = "") -> None:
-        """See `Tracker`."""
-
-    def finish(self, outcome: Outcome, reason: str) -> int:
-        """See `Tracker`."""
         return 0
 
 

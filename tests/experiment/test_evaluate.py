@@ -20,7 +20,7 @@ from dmx.errors import UserError
 from dmx.experiment import Tracking, prepare, run
 from dmx.experiment.accumulators import EvaluationAccumulators, ranges_of, size_of
 from dmx.experiment.evaluate import evaluate
-from dmx.experiment.evaluation_store import read_on_test, stored
+from dmx.experiment.evaluation_store import load_evaluation, read_on_test
 from dmx.experiment.trained import trained
 from dmx.quartet import Batch, DepthSpec, Prediction
 from dmx.results.records import read_result
@@ -108,7 +108,7 @@ def test_the_command_keeps_all_of_it_with_the_run(home: Home, tiny_data: Path) -
         "worst_depth_abs_rel.png",
         "worst_mask_iou.png",
     ]
-    kept = stored(home, "both", "test")
+    kept = load_evaluation(home, "both", "test")
     assert len(SampleTable.load(folder / "samples.parquet").ids) == 12
     logged = {
         k: v
@@ -157,7 +157,7 @@ def test_other_data_of_another_kind(home: Home, tmp_path: Path) -> None:
     assert {name.partition("/")[0] for name in found["values"]} == {"mask", "depth_least_squares"}
     assert found["values"]["depth_least_squares/rmse_pooled"] > 0
     assert (found["own"], found["part"]) == (False, "all")
-    assert stored(home, "alone", found["data_name"])["threshold"] == found["threshold"]
+    assert load_evaluation(home, "alone", found["data_name"])["threshold"] == found["threshold"]
     assert found["threshold"]["best_on_validation"] is not None
     logged = [k for e, _ in read(home.run("alone") / "journal.jsonl") if isinstance(e, MetricsLogged) for k in e.values]
     assert f"eval/{found['data_name']}/mask/iou_pooled" in logged
@@ -189,7 +189,12 @@ def test_what_cannot_be_done_is_said(home: Home, tiny_data: Path, tmp_path: Path
     said = CliRunner().invoke(command, ["alone", str(tiny_data), "--home", str(copy.root)])
     assert "run alone has not ended" in str(said.exception)
     with pytest.raises(UserError, match="run both has no evaluation 'nowhere'"):
-        stored(home, "both", "nowhere")
+        load_evaluation(home, "both", "nowhere")
+    damaged = copy.run("both") / "evaluations/other/evaluation.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    with pytest.raises(UserError, match=r"other/evaluation\.json: is damaged .*remove .*other and evaluate both again"):
+        read_on_test(copy, "both")
 
 
 def test_the_page_needs_nothing_but_itself(home: Home, tiny_data: Path) -> None:

@@ -19,7 +19,7 @@ from dmx.deliver.calibrate import measure
 from dmx.errors import UserError
 from dmx.experiment import Tracking, prepare, run
 from dmx.experiment.evaluate import evaluate
-from dmx.experiment.evaluation_store import record
+from dmx.experiment.evaluation_store import evaluation_json
 from dmx.experiment.trained import trained
 from dmx.models import JointNet
 from dmx.outcome import Outcome
@@ -195,8 +195,11 @@ def test_an_evaluation_is_held_to_the_same(
         prepared = prepare(parse_experiment(data(precision), "test"), home)
         run(prepared, home, precision, Tracking("e", {"dmx.role": "run"}, stores=False))
     exact = evaluate(trained(home, "auto"), tiny_data, "val", home)
-    assert record(exact)["execution"]["precision"] == "float32"
-    assert record(evaluate(trained(home, "bfloat16"), tiny_data, "val", home))["execution"]["precision"] == "bfloat16"
+    assert evaluation_json(exact)["execution"]["precision"] == "float32"
+    assert (
+        evaluation_json(evaluate(trained(home, "bfloat16"), tiny_data, "val", home))["execution"]["precision"]
+        == "bfloat16"
+    )
     monkeypatch.setattr(Crooked, "wrong", True)
     with pytest.raises(UserError, match="the precision that run bfloat16 asks for is bfloat16, but in bf") as caught:
         evaluate(trained(home, "bfloat16"), tiny_data, "val", home)
@@ -205,5 +208,5 @@ def test_an_evaluation_is_held_to_the_same(
         measure(trained(home, "bfloat16"), tiny_data, "all", home, lambda done, total: None)
     monkeypatch.setattr(sys.modules["dmx.experiment.trained"], "resolve_device", low)
     found = evaluate(trained(home, "auto"), tiny_data, "val", home)
-    assert record(found)["execution"]["precision_refused"] == "bfloat16: wrong in first (Crooked)"
+    assert evaluation_json(found)["execution"]["precision_refused"] == "bfloat16: wrong in first (Crooked)"
     assert found.values == exact.values

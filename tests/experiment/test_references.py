@@ -19,7 +19,7 @@ from dmx.datatools.synth import synth
 from dmx.errors import UserError
 from dmx.experiment import check, identity_of
 from dmx.experiment.evaluate import evaluate
-from dmx.experiment.references import Judge, Late, Predictors, Source, Sums, kept_references, spread, stored
+from dmx.experiment.references import Judge, Late, Predictors, Source, Sums, kept_references, load_predictors, spread
 from dmx.experiment.trained import trained
 from dmx.quartet import Batch, DepthSpec
 from dmx.results.records import read_result
@@ -244,7 +244,7 @@ def test_evaluation_has_them_on_the_runs_own_parts_and_on_other_data_of_its_kind
     index = read(tmp_path / "other")
     opened = QuartetDataset(index, tuple(sample.id for sample in index.samples), network.size, memory=False)
     depths = np.stack([opened[number].depth for number in range(len(opened))]).astype(np.float64)
-    trained_on = stored(kept(home).folder).maps.depth
+    trained_on = load_predictors(kept(home).folder).maps.depth
     assert trained_on is not None
     error = float(np.sqrt(np.mean((depths - trained_on.numpy()[0]) ** 2)))
     assert other.references["mean_map"]["depth/rmse_pooled"] == pytest.approx(error, rel=1e-6)

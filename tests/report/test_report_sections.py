@@ -16,8 +16,8 @@ from dmx.outcome import Outcome
 from dmx.report import gather, page
 from dmx.report.figures import view
 from dmx.report.html import count, duration, number, table, tag
-from dmx.report.reading import Asked, importances
-from dmx.report.study_data import Trial, planned, winner_of
+from dmx.report.reading import Trial, importances, planned
+from dmx.report.study_data import winner_of
 from dmx.results.ranking import Entry
 from dmx.results.records import Chosen
 from dmx.tracking.home import Home
@@ -98,7 +98,7 @@ def test_with_several_objectives_the_winner_is_the_trial_that_train_best_took() 
         return Entry(run, RunResult(Outcome.COMPLETE, "", None, 1, 1, 1.0), record)
 
     def trial(number: int, run: Entry, *values: float) -> Trial:
-        return Trial(Asked(number, "complete", "", run.run, {}, values, None, None), run)
+        return Trial(number, "complete", "", run.run, {}, values, None, None, run)
 
     trials = [trial(0, entry("deep", 4), 1.0, 0.2), trial(1, entry("both", 6), 1.1, 0.9)]
     retrained = [entry("tiny-best-s3", 6, seed=3)]

@@ -13,7 +13,7 @@ from dmx.config import StudyConfig, parse_study
 from dmx.config.space import Space, build_space
 from dmx.errors import ConfigError
 from dmx.results.ranking import results
-from dmx.sweep.halving import ClaimableTrial, claimable_trials, last_passed, paused_at, record, rungs
+from dmx.sweep.halving import ClaimableTrial, claimable_trials, last_passed, paused_at, rungs, store_decision
 from dmx.sweep.pruning import explain_trial, report_epoch
 from dmx.sweep.sampler_view import in_order, trials_for_sampler
 from dmx.sweep.suggest import first_trials, suggest
@@ -51,8 +51,8 @@ class Played:
     def play(self, claimed: ClaimableTrial) -> None:
         trial, self.drawn[claimed.number] = suggest(self.queue, self.config, self.space, claimed.number, self.first)
         if claimed.decision is not None:
-            assert record(trial, claimed.decision)
-        if claimed.ends:
+            assert store_decision(trial, claimed.decision)
+        if claimed.is_final:
             trial.study.tell(trial, state=TrialState.PRUNED)
         elif self.train(trial, last_passed(trial.user_attrs)):
             self.queue.release()
@@ -140,8 +140,8 @@ def test_a_decision_that_another_worker_has_carried_out_is_not_taken_again(tmp_p
     assert claimed is not None
     assert claimed.decision is not None
     trial, _ = suggest(queue, config, space, 1)
-    assert record(trial, claimed.decision)
-    assert not record(trial, claimed.decision)
+    assert store_decision(trial, claimed.decision)
+    assert not store_decision(trial, claimed.decision)
     assert last_passed(trial.user_attrs) == 1
 
 

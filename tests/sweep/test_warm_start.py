@@ -58,7 +58,7 @@ def test_the_best_come_first_and_all_are_told(tmp_path: Path, tiny_study: Make) 
     params = [trial.params for trial in queue.trials()]
     assert found.runs == ["before-0010", "before-0009"]
     assert found.queue == [params[10], params[9]]
-    assert found.told == [*reversed(params[:11]), params[11]]  # what diverged is last
+    assert found.sampler_trials == [*reversed(params[:11]), params[11]]  # what diverged is last
 
 
 def test_what_does_not_fit_is_left_out_and_what_is_missing_filled(
@@ -78,7 +78,7 @@ def test_what_does_not_fit_is_left_out_and_what_is_missing_filled(
     assert 0 < sgd < 12
     assert f"warm_start: {sgd} of 12 trials of 'before' are left out: search.optimizer does not have sgd" in caplog.text
     experiment = config.experiment.dump()
-    for values, trial in zip(found.told, fitting, strict=False):
+    for values, trial in zip(found.sampler_trials, fitting, strict=False):
         for path in ("optimizer", "optimizer.adamw.lr", "stages.0.batch_size"):
             assert values[path] == trial.params[path]
         assert values["model.depthmasknet.width"] == experiment["model"]["width"]
@@ -91,7 +91,7 @@ def test_earlier_trials_fade(tmp_path: Path, tiny_study: Make) -> None:
     earlier(tiny_study, tmp_path)
     config, space = later(tiny_study, trials=13)
     told = read_warm_start(config, space, Home(tmp_path), None)
-    seen = WarmStart(told.runs, told.queue, told.told).trials(space)
+    seen = WarmStart(told.runs, told.queue, told.sampler_trials).trials(space)
     queue = open_queue(config, tmp_path / "now")
     queue.fill()
     for number in range(13):

@@ -14,10 +14,7 @@ COMMANDS = {
         "Compose quartets of CUTOUTS before BACKGROUNDS into OUT, with metric depth where these have it.",
     ),
     "import": ("dmx.cli.data.make:import_", "Bring the data set at SOURCE into the canonical folder OUT."),
-    "pack": (
-        "dmx.cli.data.pack:pack",
-        "Decode and resize DATASET once into memory-mapped Arrow files in OUT.",
-    ),
+    "pack": ("dmx.cli.data.pack:pack", "Decode and resize DATASET once into memory-mapped Arrow files in OUT."),
     "show": (
         "dmx.cli.data.look:show",
         "Draw samples of the data set ROOT into the picture OUT (PNG), spread over its groups.",

@@ -60,9 +60,9 @@ def check(
 
 def _show_report(report: "Report") -> None:
     """Print the counts by kind, then examples of each."""
-    from rich.console import Console
     from rich.table import Table
 
+    from dmx.cli.console import console
     from dmx.datatools.check import KINDS
 
     kinds = report.by_kind()
@@ -73,8 +73,7 @@ def _show_report(report: "Report") -> None:
         for name, found in kinds.items():
             affected = sum(one.affected for one in found)
             table.add_row(name, KINDS[name].severity, f"{len(found):,}", f"{affected:,}", KINDS[name].meaning)
-        console = Console()
-        (console if console.is_terminal else Console(width=WIDE)).print(table)
+        console(WIDE).print(table)
     for name, found in kinds.items():
         click.echo(f"\n{name}")
         for one in found[:FINDINGS_SHOWN]:

@@ -81,19 +81,16 @@ def compose(backgrounds: Path, cutouts: Path, out: Path, size: str, **given: Any
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="The same seed, the same bytes.")
 @click.option("--kind", default="metric", show_default=True, type=click.Choice(["metric", "relative"]))
 @click.option("--per-room", default=4, show_default=True, type=COUNT, help="Quartets of each room.")
-def synth(out: Path, count: int, size: int, seed: int, kind: str, per_room: int) -> None:
+def synth(out: Path, count: int, size: int, seed: int, kind: Any, per_room: int) -> None:
     """Ray-cast quartets of procedural rooms into OUT, with exact depth, mask and background.
 
     The quartets of a room share its background and are one group. With few of each room a network sees more rooms,
     and predicts others better; a room takes longer to make than a quartet.
     """
-    from typing import Literal, cast
-
     from dmx.datatools.synth import synth as make
 
     with bar("rendering") as progress:
-        literal = cast("Literal['metric', 'relative']", kind)
-        summary = make(out, count=count, size=size, seed=seed, kind=literal, per_room=per_room, progress=progress)
+        summary = make(out, count=count, size=size, seed=seed, kind=kind, per_room=per_room, progress=progress)
     click.echo(str(summary))
 
 

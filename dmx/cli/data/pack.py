@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,14 +21,12 @@ from dmx.cli.paths import UserPath
     type=click.Choice(["raw", "png"]),
     help="raw reads fastest, png takes less space and loses nothing either.",
 )
-def pack(dataset: Path, out: Path, size: str, encoding: str) -> None:
+def pack(dataset: Path, out: Path, size: str, encoding: Any) -> None:
     """Decode and resize DATASET once into memory-mapped Arrow files in OUT.
 
     Training takes OUT as `data.root` like any data set. Stopped, the same command goes on. Where
     DATASET has statistics (`dmx data stats`), OUT gets them.
     """
-    from typing import Literal, cast
-
     from dmx.data.layout import read
     from dmx.data.pack.write import pack as write
     from dmx.datatools.stats import copy_stats, current_stats
@@ -35,8 +34,7 @@ def pack(dataset: Path, out: Path, size: str, encoding: str) -> None:
     index = read(dataset)
     statistics = current_stats(index)
     with bar("packing", goes_on=True) as progress:
-        kind = cast("Literal['raw', 'png']", encoding)
-        summary = write(index, out, size=height_width(size), encoding=kind, progress=progress)
+        summary = write(index, out, size=height_width(size), encoding=encoding, progress=progress)
     if statistics is not None:
         copy_stats(statistics, out)
     click.echo(str(summary))

@@ -11,7 +11,7 @@ from dmx.data.declaration import Declaration
 from dmx.deliver.origin import began, declared
 from dmx.errors import UserError
 from dmx.experiment.evaluate import own_split
-from dmx.experiment.evaluation_store import folder_of, read_on_test, stored, told_of_test
+from dmx.experiment.evaluation_store import folder_of, load_evaluation, read_on_test, usage_of_test
 from dmx.experiment.trained import Trained
 from dmx.results.records import ended, read_result
 from dmx.results.references import NOT_JUDGED, references_of, strongest, titled
@@ -134,7 +134,7 @@ def story_of(home: Home, network: Trained) -> Story:
         counts={"training": len(parts.train), "validation": len(parts.val), "test": len(parts.test)},
         began=began(home, network),
         measured=measured,
-        readings=told_of_test(tested) if run in tested else "Test has not been read for this network.",
+        readings=usage_of_test(tested) if run in tested else "Test has not been read for this network.",
         commit=start.tags.get("mlflow.source.git.commit", "") if start else "",
         environment=read_mapping(folder / ENVIRONMENT, AGAIN) if (folder / ENVIRONMENT).is_file() else {},
     )
@@ -157,7 +157,7 @@ def on_test(home: Home, run: str, record: Mapping[str, Any]) -> Iterator[Measure
     """The metrics on test, if it was read."""
     if not folder_of(home, run, "test").is_dir():
         return
-    found = stored(home, run, "test")
+    found = load_evaluation(home, run, "test")
     if found.get("own") and found.get("data") == record["data"]:
         samples = folder_of(home, run, "test") / EVALUATION_SAMPLES
         yield measured_on("test", found["values"], samples, found["references"], record)
