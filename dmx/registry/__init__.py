@@ -16,6 +16,7 @@ from dmx.registry.catalogue import (
 )
 from dmx.registry.component import Component, Params, Registry
 from dmx.registry.ranges import Choice, Range, Scalar, Search
+from dmx.registry.table import Setting, described
 
 __all__ = [
     "REGISTRIES",
@@ -26,9 +27,11 @@ __all__ = [
     "Registry",
     "Scalar",
     "Search",
+    "Setting",
     "augmentations",
     "depth_losses",
     "depth_metrics",
+    "described",
     "importers",
     "load",
     "mask_losses",
