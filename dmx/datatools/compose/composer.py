@@ -240,21 +240,19 @@ def compose(
             for folder in (*ROLES, NOTES):
                 (stage / folder).mkdir(exist_ok=True)
             records = []
-            for found in _each((sources, recipe, wanted, stage), jobs, processes):
+            given = (sources, recipe, wanted, stage)
+            composed = (
+                in_processes(processes, _write, jobs, _begin, *given)
+                if processes > 1
+                else map(Composer(*given).write, jobs)
+            )
+            for found in composed:
                 records += found
                 if progress is not None:
                     progress(len(records), total)
             _finish(stage, records, Declaration(name=out.name, depth=declared_depth(sources, recipe), source=source))
         shutil.rmtree(stage / NOTES, ignore_errors=True)
     return Summary(out, total, len(read(out).samples.distinct("group")))
-
-
-def _each(given: tuple[Sources, Recipe, Wanted, Path], jobs: list[Chunk], workers: int) -> Iterator[list[Record]]:
-    """Compose every chunk, in order, in this process or in new ones."""
-    if workers <= 1:
-        yield from map(Composer(*given).write, jobs)
-        return
-    yield from in_processes(workers, _write, jobs, _begin, *given)
 
 
 def _finish(stage: Path, records: list[Record], declaration: Declaration) -> None:

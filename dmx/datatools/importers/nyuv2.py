@@ -19,9 +19,10 @@ import numpy as np
 from jaxtyping import Float, UInt16
 
 from dmx.data.declaration import Declaration, DepthDeclaration, MaskDeclaration
+from dmx.data.processes import in_threads
 from dmx.data.samples import Part, Record
 from dmx.data.writing import Progress, Summary, staged, write_picture, write_samples
-from dmx.datatools.importers.dataset import Candidate, LeftOut, threaded_map, write_dataset
+from dmx.datatools.importers.dataset import Candidate, LeftOut, write_dataset
 from dmx.datatools.importers.tree import Folder
 from dmx.errors import DataError
 from dmx.registry import importers
@@ -73,9 +74,7 @@ def import_mat(path: Path, out: Path, progress: Progress | None) -> Summary:
             frame = f"{row + 1:04d}"
             files = (f"image/{frame}.png", f"label/{frame}.png", f"depth/{frame}.png")
             records.append(Record(frame, scene, part, *files, None))
-        threaded_map(
-            partial(_write_frame, file, stage), range(len(records)), progress, chunk=1
-        )  # nearly all of it is encoding PNG
+        list(in_threads(partial(_write_frame, file, stage), range(len(records)), progress))  # mostly encoding PNG
         write_samples(stage, records)
         _mat_declaration(names).write(stage)
     return Summary(out, len(records), len(set(scenes)))
