@@ -104,11 +104,7 @@ class TwoDecoders(EncoderDecoder):
     def encode(
         self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
     ) -> list[Float[Tensor, "B _ _ _"]]:
-        """The encoder's features, large to small.
-
-        Raises:
-            UserError: The network takes backgrounds, but there is none.
-        """
+        """The encoder's features, large to small."""
         return self.encoder(self.pictures(image, background))  # type: ignore[no-any-return]
 
     def decode(self, features: list[Tensor]) -> tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:

@@ -95,11 +95,7 @@ OF_BACKBONE = (
 
 
 def transformers() -> Any:
-    """The library.
-
-    Raises:
-        UserError: It is not installed.
-    """
+    """The library; a `UserError`, if it is not installed."""
     try:
         return importlib.import_module("transformers")
     except ImportError as error:
@@ -107,11 +103,7 @@ def transformers() -> Any:
 
 
 def configuration(size: Size, version: Version, max_depth: int | None) -> Any:
-    """The `DepthAnythingConfig` of a size, a version, and a kind of depth head.
-
-    Raises:
-        UserError: transformers is not installed.
-    """
+    """The `DepthAnythingConfig` of a size, a version, and a kind of depth head."""
     library, one = transformers(), SIZES[size]
     backbone = library.Dinov2Config(
         hidden_size=one.width,
@@ -173,11 +165,7 @@ def loaded(checkpoint: str, config: Any) -> Any:
 
 
 def check_keys(weights: Path, found: Mapping[str, Any]) -> None:
-    """Check that a checkpoint has exactly the network's weights, from transformers' `loading_info`.
-
-    Raises:
-        UserError: It has not; the message lists all missing, superfluous and misshapen ones.
-    """
+    """Raise a `UserError` unless a checkpoint has exactly the network's weights, from transformers' `loading_info`."""
     shapes = [f"{name} {[*there]} instead of {[*wanted]}" for name, there, wanted in found["mismatched_keys"]]
     wrong = {
         "missing": sorted(found["missing_keys"]),
@@ -227,11 +215,7 @@ def weights_of(checkpoint: str) -> Path:
 
 
 def check_configuration(folder: Path, config: Any) -> None:
-    """Check that a checkpoint's config.json describes the network of `config`.
-
-    Raises:
-        UserError: It describes another; the message says what to write, or what differs.
-    """
+    """Raise a `UserError` that says what differs unless the folder's config.json describes the network of `config`."""
     path = folder / CONFIG
     try:
         kept = json.loads(path.read_text())

@@ -68,11 +68,7 @@ class TrainerState:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> "TrainerState":
-        """Create a state from `to_dict` data.
-
-        Raises:
-            ValueError: The data are not from `to_dict`.
-        """
+        """Create a state from `to_dict` data."""
         return TypeAdapter(TrainerState).validate_python(data)
 
 

@@ -29,17 +29,7 @@ def row(
     apart: str = "Whether image and background each have a draw of their own.",
     **settings: Setting,
 ) -> Callable[..., Photometric]:
-    """Register an augmentation.
-
-    Args:
-        name: Its name in the registry.
-        source: Its source.
-        draw: (its parameter, a random generator) -> the change of a picture's values.
-        summary: What it does.
-        p: Its probability by default.
-        apart: The description of `apart`.
-        settings: Its parameter, if it has one.
-    """
+    """Register an augmentation; `draw` gives a change of values from its parameter, if any, and a random generator."""
 
     def build(**given: Any) -> Photometric:
         values = {key: setting.default for key, setting in settings.items()} | given

@@ -77,13 +77,7 @@ def difference(image: Picture, background: Picture) -> Plane:
 
 
 def compare_background(image: Picture, background: Picture, mask: Plane, known: Where) -> Context | None:
-    """Compare image and background inside and outside of the mask.
-
-    Args:
-        image: The scene with the object.
-        background: The scene without it, of the same size.
-        mask: 1 on the object.
-        known: Where the mask is known; other pixels are left out.
+    """Compare image and background inside and outside of the mask (1 on the object), where it is known.
 
     Returns:
         The figures; None if there are too few pixels inside or outside.
@@ -159,12 +153,7 @@ USUAL = 0.9
 
 
 def compare_samples(index: DatasetIndex, summaries: np.ndarray) -> Iterator[Finding]:
-    """Yield findings from comparing samples with each other.
-
-    Args:
-        index: The data set.
-        summaries: The summaries from `check_sample`, in the order of the samples.
-    """
+    """Yield findings from comparing samples with each other, by their summaries from `check_sample`."""
     groups = [str(group) for group in index.samples.column("group")]
     yield from _copies(index, summaries, groups)
     yield from _leaks(index, summaries["background"], groups)

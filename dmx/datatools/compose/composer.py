@@ -51,14 +51,7 @@ PNG = [cv2.IMWRITE_PNG_COMPRESSION, 3]
 
 
 class Composer:
-    """Composes chunks of one set.
-
-    Args:
-        sources: Backgrounds and cut-outs.
-        recipe: How they are combined.
-        wanted: Number of samples and combinations, which defines the numbering of combinations.
-        stage: The folder to write into.
-    """
+    """Composes chunks of one set."""
 
     def __init__(self, sources: Sources, recipe: Recipe, wanted: Wanted, stage: Path) -> None:
         self.sources = sources
@@ -149,11 +142,7 @@ class Composer:
 
 
 def _write_whole(path: Path, pixels: np.ndarray, scratch: Path) -> None:
-    """Write a picture (grey or RGB, 8 or 16 bit) under another name in `scratch` and rename it.
-
-    Raises:
-        OSError: Writing fails.
-    """
+    """Write a picture (grey or RGB, 8 or 16 bit) under another name in `scratch` and rename it."""
     with replacing(path, scratch / f"{os.getpid()}-{path.parent.name}-{path.name}") as other:
         other.write_bytes(_encoded(path, pixels))
 

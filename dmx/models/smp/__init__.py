@@ -55,16 +55,7 @@ GRIDS = "it pools over a grid of places, and ONNX has no such pooling where the 
 def row(
     name: str, paper: str, architecture: Architecture, summary: str, encoders: Any = Encoder, fixed_size: str = ""
 ) -> Callable[..., SmpNet]:
-    """Register an architecture.
-
-    Args:
-        name: Its name in the registry.
-        paper: Its source.
-        architecture: Its properties.
-        summary: Its description in one line.
-        encoders: The type of the encoder's name.
-        fixed_size: Why it is exported at a fixed size only, where it is.
-    """
+    """Register an architecture; `fixed_size` says why it is exported at a fixed size only, where it is."""
 
     def network(**given: Any) -> SmpNet:
         return build(architecture, **{"encoder": architecture.instead, **defaults, **given})

@@ -54,9 +54,6 @@ def local_file(encoder: str, weights: str) -> Path | None:
     """The file with the weights: the one that is named, or an installed package's; None if there is neither.
 
     A package comes before the hub, so that the weights do not depend on whether the hub can be reached.
-
-    Raises:
-        UserError: The named file does not exist.
     """
     return file_of(weights, "weights") if is_path(weights) else packaged(encoder, weights)
 
