@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
+from safetensors import SafetensorError
 from torch import nn
 
 from dmx.errors import UserError
@@ -154,7 +155,7 @@ def loaded(checkpoint: str, config: Any) -> Any:
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # so that all are told at once, below
             )
-    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, _safetensors_error()) as error:
+    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         said = " ".join(str(error).split())
         raise UserError(
             f"{weights}: cannot be read as weights of Depth Anything ({type(error).__name__}: {said:.200}); "
@@ -290,9 +291,3 @@ def quiet(library: Any) -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-def _safetensors_error() -> type[Exception]:
-    from safetensors import SafetensorError
-
-    return SafetensorError

@@ -143,17 +143,12 @@ class Composer:
 
 def _write_whole(path: Path, pixels: np.ndarray, scratch: Path) -> None:
     """Write a picture (grey or RGB, 8 or 16 bit) under another name in `scratch` and rename it."""
-    with replacing(path, scratch / f"{os.getpid()}-{path.parent.name}-{path.name}") as other:
-        other.write_bytes(_encoded(path, pixels))
-
-
-def _encoded(path: Path, pixels: np.ndarray) -> bytes:
-    """Encode a picture as PNG or JPEG, by the path's suffix."""
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     done, data = cv2.imencode(path.suffix, bgr, JPEG if path.suffix == ".jpg" else PNG)
     if not done:
         raise DataError(f"{path}: a picture of {pixels.dtype}{list(pixels.shape)} cannot be encoded; choose a size.")
-    return data.tobytes()
+    with replacing(path, scratch / f"{os.getpid()}-{path.parent.name}-{path.name}") as other:
+        other.write_bytes(data.tobytes())
 
 
 def _filled(path: Path) -> bool:
