@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from dmx.data.declaration import Declaration
 from dmx.data.folders import escaped, listable
@@ -44,16 +45,8 @@ class Candidate:
 
     def record(self) -> Record:
         """Convert to a sample; no path may be None."""
-        files = {role: path for role, path in self.files.items() if path is not None}
-        return Record(
-            self.id,
-            self.group,
-            self.split,
-            files["image"],
-            files["mask"],
-            files.get("depth"),
-            files.get("background"),
-        )
+        files: dict[str, Any] = {"depth": None, "background": None, **self.files}
+        return Record(self.id, self.group, self.split, **files)
 
 
 class LeftOut:

@@ -1,21 +1,4 @@
-"""The YAML file that maps foreign pictures to samples, validated whole.
-
-    name: office
-    folder: /data/office              # where the paths begin; left out: the folder of this file
-    files:                            # a star stands for a part of the sample's name, two for several folders
-      image: "*/rgb/*.jpg"
-      mask: "*/segments/*.png"
-      depth: "*/depth/*.png"
-      background: "*/empty.jpg"       # fewer stars: shared
-    group: (scene_[0-9]+)             # a regular expression on the name; or `folder` of the image; or `id`
-    depth: {kind: metric, scale: 0.001, range: [0.3, 12.0], unknown: [0]}   # these two as in dataset.yaml
-    mask: {labels: [5, 6], unknown: 0}
-
-or, instead of `files`, a table with paths in columns:
-
-    manifest: list.parquet            # or .csv, beside this file
-    columns: {id: frame, image: rgb, mask: segments, depth: depth, group: scene, split: part}
-"""
+"""The YAML file that maps foreign pictures to samples, validated whole; `mapping` in `mapping.py` shows one."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
