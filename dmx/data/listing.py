@@ -4,6 +4,7 @@ import csv as plain_csv
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -170,18 +171,11 @@ def _from_folders(root: Path, required: Sequence[str]) -> list[Record]:
     odd = [f"{stem}: {_several(role, paths)}" for stem, role, paths in unpaired if len(paths) != 1]
     if odd:
         raise _without_list(root, "pictures without their partners of equal stem; add them, take the others away", odd)
-    return [
-        Record(
-            stem,
-            stem,
-            None,
-            f"image/{found['image'][stem][0]}",
-            f"mask/{found['mask'][stem][0]}",
-            f"depth/{found['depth'][stem][0]}" if "depth" in roles else None,
-            f"background/{found['background'][stem][0]}" if "background" in roles else None,
-        )
-        for stem in stems
-    ]
+    samples = []
+    for stem in stems:
+        files: dict[str, Any] = {role: f"{role}/{found[role][stem][0]}" if role in roles else None for role in ROLES}
+        samples.append(Record(stem, stem, None, **files))
+    return samples
 
 
 def _refuse_odd(root: Path, there: dict[str, list[str]]) -> None:
