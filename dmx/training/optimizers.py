@@ -96,8 +96,9 @@ def row(
         values |= fixed(values) if callable(fixed) else fixed
         if betas := tuple(values.pop(key) for key in settings if key.startswith("beta")):
             values["betas"] = betas
+        make = getattr(import_module(module), class_name)
         with redirect_stdout(None):  # Prodigy prints its kind of weight decay
-            optimizer: Optimizer = getattr(import_module(module), class_name)(parameters, **values)
+            optimizer: Optimizer = make(parameters, **values)
         if hasattr(optimizer, "train"):  # of the schedule-free ones, whose weights in eval mode are averages
             optimizer.train()
         return optimizer
