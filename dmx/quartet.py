@@ -4,14 +4,17 @@ Conventions: pictures are RGB; arrays of one sample are (H, W, C) in numpy, batc
 pictures of a quartet come from one camera in one place and are always geometrically aligned.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
+
+B = TypeVar("B", "Batch", "HostBatch")
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,7 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Copy the batch to `device`."""
-        moved: dict[str, Any] = {
-            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
-        }
-        return replace(self, **moved)
+        return _changed(self, lambda tensor: tensor.to(device))
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,7 @@ class HostBatch:
 
     def pin_memory(self) -> "HostBatch":
         """Copy the batch to page-locked memory, which allows asynchronous copies to a GPU."""
-        pinned: dict[str, Any] = {
-            name: value.pin_memory() for name, value in vars(self).items() if isinstance(value, Tensor)
-        }
-        return replace(self, **pinned)
+        return _changed(self, Tensor.pin_memory)
 
     def to(self, device: torch.device, memory_format: torch.memory_format = torch.contiguous_format) -> Batch:
         """Copy the bytes to `device` and convert them there."""
@@ -128,6 +125,12 @@ class HostBatch:
             depth=plane(self.depth),
             valid=plane(self.valid),
         )
+
+
+def _changed(batch: B, change: Callable[[Tensor], Tensor]) -> B:
+    """Copy a batch with each of its tensors changed."""
+    tensors: dict[str, Any] = {name: change(one) for name, one in vars(batch).items() if isinstance(one, Tensor)}
+    return replace(batch, **tensors)
 
 
 @dataclass(frozen=True)

@@ -61,12 +61,9 @@ def read_yaml(path: Path, named_by: str = "") -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{path} is not readable YAML: {error}") from None
     if not isinstance(found, dict):
-        raise UserError(f"{path} must hold a mapping of keys to values, but holds {_kind(found)}.")
+        kind = "nothing" if found is None else type(found).__name__
+        raise UserError(f"{path} must hold a mapping of keys to values, but holds {kind}.")
     return found
-
-
-def _kind(value: Any) -> str:
-    return "nothing" if value is None else type(value).__name__
 
 
 def parsed(text: str) -> Any:

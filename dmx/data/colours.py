@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -15,6 +14,7 @@ from dmx.data.chunks import CHUNK
 from dmx.data.decoding import colour
 from dmx.data.layout import DatasetIndex
 from dmx.data.pack.read import PackReader
+from dmx.data.processes import in_threads
 from dmx.data.sums import levels
 from dmx.data.writing import Progress
 from dmx.stored import replace_text
@@ -38,15 +38,11 @@ def colours(index: DatasetIndex, ids: Sequence[str], *, progress: Progress | Non
     rows = np.sort(index.samples.rows(ids))
     chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
     total, done = np.zeros((3, 256), np.int64), 0
-    threads = ThreadPoolExecutor()
-    try:
-        for chunk, found in zip(chunks, threads.map(partial(_counted, index), chunks), strict=True):
-            total += found
-            done += len(chunk)
-            if progress is not None:
-                progress(done, len(rows))
-    finally:
-        threads.shutdown(cancel_futures=True)
+    for chunk, found in zip(chunks, in_threads(partial(_counted, index), chunks), strict=True):
+        total += found
+        done += len(chunk)
+        if progress is not None:
+            progress(done, len(rows))
     return moments(total)
 
 

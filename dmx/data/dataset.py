@@ -1,7 +1,6 @@
 """Torch data sets of one part of a split, at one size, read on demand or cached in memory."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +10,11 @@ from torch.utils.data import Dataset
 
 from dmx.data.layout import DatasetIndex
 from dmx.data.pack.read import PackReader
+from dmx.data.processes import in_threads
 from dmx.data.reading import KEPT_BYTES, read_quartet
 from dmx.data.resize import resize
 from dmx.data.writing import Progress
 from dmx.errors import DataError
-from dmx.machine import cores
 from dmx.quartet import HostBatch, Quartet
 
 
@@ -98,13 +97,8 @@ class QuartetDataset(Dataset[Quartet]):
         """
         if not self._memory:
             raise ValueError("`preload` keeps samples, but the data set was made with memory=False; make it with True.")
-        with ThreadPoolExecutor(cores()) as threads:
-            try:
-                for done, _ in enumerate(threads.map(self.__getitem__, range(len(self))), start=1):
-                    if progress is not None:
-                        progress(done, len(self))
-            finally:
-                threads.shutdown(cancel_futures=True)
+        for _ in in_threads(self.__getitem__, range(len(self)), progress):
+            pass
 
 
 class AugmentedDataset(Dataset[Quartet]):

@@ -24,11 +24,13 @@ from dmx.written import not_filled_in, read_yaml
 FILE = "dataset.yaml"
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A frozen section of a file that users write; unknown keys are refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-class DepthDeclaration(_Strict):
+class DepthDeclaration(Strict):
     """How depth is stored. Raw values that are not finite are unknown, whatever is declared."""
 
     kind: Literal["metric", "relative"]
@@ -69,7 +71,7 @@ class DepthDeclaration(_Strict):
         return self
 
 
-class MaskDeclaration(_Strict):
+class MaskDeclaration(Strict):
     """How the mask is stored. Raw values that are not finite are unknown, whatever is declared.
 
     The raw values of a grey PNG of 1, 2 or 4 bits are the numbers that are stored, 0 to 1, 3 or 15, or 0 to 255 as in
@@ -97,7 +99,7 @@ class MaskDeclaration(_Strict):
         return self
 
 
-class Declaration(_Strict):
+class Declaration(Strict):
     """The whole `dataset.yaml`."""
 
     name: str = Field(min_length=1)
@@ -145,15 +147,15 @@ def read_declaration(root: Path) -> Declaration:
     try:
         return Declaration.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise ConfigError(str(path), [_problem(dict(one)) for one in error.errors()]) from error
+        raise ConfigError(str(path), [problem_of(dict(one), Declaration) for one in error.errors()]) from error
 
 
-def _problem(error: dict[str, Any]) -> Problem:
-    """Convert one pydantic error to a `Problem` with a plain message."""
+def problem_of(error: dict[str, Any], whole: type[BaseModel], **sections: type[BaseModel]) -> Problem:
+    """Convert one pydantic error about `whole` or one of its sections to a `Problem` with a plain message."""
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        sections: dict[str, type[BaseModel]] = {"depth": DepthDeclaration, "mask": MaskDeclaration}
-        model = sections[str(error["loc"][0])] if len(error["loc"]) > 1 else Declaration
+        sections |= {"depth": DepthDeclaration, "mask": MaskDeclaration}
+        model = sections[str(error["loc"][0])] if len(error["loc"]) > 1 else whole
         return Problem(where, f"unknown key; {did_you_mean(str(error['loc'][-1]), model.model_fields)}")
     if error["type"] == "missing":
         return Problem(where, "is missing; add it")

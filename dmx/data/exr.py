@@ -122,7 +122,8 @@ def _chosen(names: Sequence[str], role: str, channel: str | None) -> list[str]:
         if last.keys() == {"y", "a"}:
             return [last[one] for one in ("y", "y", "y", "a")]
     listing = ", ".join(name[:60] for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-    lacks = f"has no channel {channel}" if channel is not None else f"has {_many(names)}, and none is plainly meant"
+    many = "several channels" if len(names) > 1 else "one channel"
+    lacks = f"has no channel {channel}" if channel is not None else f"has {many}, and none is plainly meant"
     raise ValueError(f"{lacks} (there are {listing}); name the one to read as `{role}.channel` in dataset.yaml")
 
 
@@ -130,10 +131,6 @@ def _split(name: str) -> tuple[str, str]:
     """Split a full name into layer and channel, in lower case."""
     layer, _, last = name.lower().rpartition(".")
     return layer, last
-
-
-def _many(names: Sequence[str]) -> str:
-    return "several channels" if len(names) > 1 else "one channel"
 
 
 def _is_other(name: str) -> bool:

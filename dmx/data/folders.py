@@ -88,11 +88,7 @@ def inside(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def walk(root: Path) -> Iterator[str]:
-    """List all files below `root`, recursively, as paths relative to `root`.
-
-    Raises:
-        DataError: A folder cannot be listed.
-    """
+    """List all files below `root`, recursively, as paths relative to `root`."""
     waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     while waiting:
         start, above = waiting.pop()

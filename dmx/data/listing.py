@@ -4,6 +4,7 @@ import csv as plain_csv
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -48,11 +49,7 @@ def read_samples(root: Path, *, depth: bool) -> Samples:
 
 
 def _refuse_other_lists(root: Path) -> None:
-    """Refuse a list of samples under another name, which would be ignored together with its groups.
-
-    Raises:
-        DataError: A file looks like a misnamed list.
-    """
+    """Refuse a list of samples under another name, which would be ignored together with its groups."""
     for name in inside(root)[0]:
         if name.lower() == FILE:
             raise DataError(f"{root}: has {escaped(name)}, but the list of samples is {FILE}; rename it to that.")
@@ -174,26 +171,15 @@ def _from_folders(root: Path, required: Sequence[str]) -> list[Record]:
     odd = [f"{stem}: {_several(role, paths)}" for stem, role, paths in unpaired if len(paths) != 1]
     if odd:
         raise _without_list(root, "pictures without their partners of equal stem; add them, take the others away", odd)
-    return [
-        Record(
-            stem,
-            stem,
-            None,
-            f"image/{found['image'][stem][0]}",
-            f"mask/{found['mask'][stem][0]}",
-            f"depth/{found['depth'][stem][0]}" if "depth" in roles else None,
-            f"background/{found['background'][stem][0]}" if "background" in roles else None,
-        )
-        for stem in stems
-    ]
+    samples = []
+    for stem in stems:
+        files: dict[str, Any] = {role: f"{role}/{found[role][stem][0]}" if role in roles else None for role in ROLES}
+        samples.append(Record(stem, stem, None, **files))
+    return samples
 
 
 def _refuse_odd(root: Path, there: dict[str, list[str]]) -> None:
-    """Refuse pictures that would otherwise be silently ignored.
-
-    Raises:
-        DataError: Pictures are in nested folders, in unsupported formats, or have names that are not UTF-8.
-    """
+    """Refuse pictures that would be silently ignored: in nested folders, of other formats, with names not in UTF-8."""
     said = {f"{role}/{path}": why_not(path, role) for role, paths in there.items() for path in paths}
     if foreign := [f"{escaped(path)}: {why}" for path, why in said.items() if why is not None]:
         raise _without_list(root, "pictures in formats that are not read; convert them", foreign)

@@ -35,10 +35,6 @@ def contact_sheet(index: DatasetIndex, quartets: Sequence[Quartet]) -> Rgb:
 
     Near is red, far is blue, on one scale for the sheet, from the least to the greatest depth shown; a legend is at the
     bottom. Grey is unknown. Cells for a missing background or depth are left out.
-
-    Args:
-        index: The data set.
-        quartets: The samples to show, at least one.
     """
     spec = index.depth if index.declaration.depth is not None else None
     known = [quartet.depth[quartet.valid] for quartet in quartets if quartet.valid.any()]
@@ -183,15 +179,11 @@ FULL = 64
 
 
 def worst(index: DatasetIndex, report: Report, count: int = 12) -> Rgb:
-    """Draw the worst samples: background, image, mask, depth and the difference of the first two; kinds take turns.
+    """Draw at most `count` of the worst samples of a check with findings; kinds take turns.
 
-    Mask and depth are drawn from black (least raw value) to white (greatest), because their declaration may be what is
-    wrong. The difference goes from blue (none) to red (64 grey levels or more).
-
-    Args:
-        index: The data set.
-        report: The report of its check, with at least one finding.
-        count: Greatest number of rows.
+    A row has background, image, mask, depth and the difference of the first two. Mask and depth are drawn from black
+    (least raw value) to white (greatest), because their declaration may be what is wrong. The difference goes from blue
+    (none) to red (64 grey levels or more).
     """
     rows = []
     for one in chosen(report, count):

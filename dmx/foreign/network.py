@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from glob import escape
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -114,7 +115,7 @@ def _hugging_face(folder: Path, settings: Settings) -> Foreign:
             "said of an ONNX file's inputs and outputs."
         )
     pipe = DepthPipeline(str(folder), threads=cores(), local=True)
-    predicts = settings.predicts or _said(pipe.kind)
+    predicts = settings.predicts or ("disparity" if pipe.kind == "relative" else pipe.kind)
     if predicts is None:
         raise UserError(_unsaid(folder, "its config.json"))
     if pipe.kind is not None and (predicts == "metric") != (pipe.kind == "metric"):
@@ -128,11 +129,6 @@ def _hugging_face(folder: Path, settings: Settings) -> Foreign:
         runtime=f"transformers {extra('transformers').__version__}",
         run=lambda picture, background: (plane(pipe(picture), str(folder)), None),
     )
-
-
-def _said(kind: Literal["metric", "relative"] | None) -> Predicts | None:
-    """What a configuration says: relative depth of Hugging Face's models is disparity."""
-    return "disparity" if kind == "relative" else kind
 
 
 def _unsaid(path: Path, where: str) -> str:
@@ -161,7 +157,7 @@ def _onnx(path: Path, settings: Settings) -> Foreign:
 
     return Foreign(
         file=path.name,
-        sha256=digest(sorted(path.parent.glob(f"{glob_free(path.name)}*")), path.parent),
+        sha256=digest(sorted(path.parent.glob(f"{escape(path.name)}*")), path.parent),
         settings=resolved,
         predicts=predicts,
         needs_background=network.needs_background,
@@ -170,11 +166,6 @@ def _onnx(path: Path, settings: Settings) -> Foreign:
         size=network.size,
         origin=str(json.loads(network.metadata.get(RUN, '""'))),
     )
-
-
-def glob_free(name: str) -> str:
-    """A name in which a pattern's signs stand for themselves."""
-    return re.sub(r"([*?\[])", r"[\1]", name)
 
 
 def outputs(path: Path, known: Sequence[str], settings: Settings) -> tuple[str, str]:

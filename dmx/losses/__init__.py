@@ -10,54 +10,6 @@ registered with two facts:
   its minimum is a constant and not the truth.
 """
 
-from dmx.losses import (
-    bce,
-    bce_dice,
-    berhu,
-    boundary,
-    dice,
-    focal,
-    focal_tversky,
-    gradient,
-    huber,
-    jaccard,
-    l1,
-    l2,
-    log_l1,
-    lovasz,
-    normals,
-    ranking,
-    silog,
-    smoothness,
-    ssi,
-    ssim,
-    tversky,
-    virtual_normals,
-    weighted_bce,
-)
+from dmx.registry import import_modules
 
-__all__ = [
-    "bce",
-    "bce_dice",
-    "berhu",
-    "boundary",
-    "dice",
-    "focal",
-    "focal_tversky",
-    "gradient",
-    "huber",
-    "jaccard",
-    "l1",
-    "l2",
-    "log_l1",
-    "lovasz",
-    "normals",
-    "ranking",
-    "silog",
-    "smoothness",
-    "ssi",
-    "ssim",
-    "tversky",
-    "virtual_normals",
-    "weighted_bce",
-]
+import_modules(__name__)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from dmx.losses.masked import mask_pair
+from dmx.losses.masked import mask_pair, masked_mean
 from dmx.quartet import Batch, Prediction
 from dmx.registry import mask_losses
 
@@ -25,8 +25,7 @@ def dice_loss(z: Tensor, g: Tensor, valid: Tensor, smooth: float) -> Float[Tenso
     """1 - D of logits z against g in [0, 1]; all (B, 1, H, W). In [0, 1]; 0 for a sample without known pixels."""
     p, g = torch.where(valid, z.sigmoid(), 0).flatten(1), torch.where(valid, g, 0).flatten(1)
     D = (2 * (p * g).sum(1) + smooth) / (p.square().sum(1) + g.square().sum(1) + smooth)
-    known = valid.flatten(1).any(1)
-    return torch.where(known, 1 - D, 0).sum() / known.sum().clamp(min=1)
+    return masked_mean(1 - D, valid.flatten(1).any(1))
 
 
 @mask_losses.register("dice", source="Milletari et al. 2016, section 3")

@@ -29,14 +29,7 @@ def alignments(predicted: DepthSpec, true: DepthSpec) -> tuple[Alignment, ...]:
 
 
 def aligned(pixels: DepthPixels, how: Alignment, predicted: DepthSpec, true: DepthSpec) -> DepthPixels:
-    """The pixels with `y` aligned to the truth.
-
-    Args:
-        pixels: Prediction and truth.
-        how: One of `alignments(predicted, true)`.
-        predicted: The depth spec of the prediction.
-        true: The depth spec of the truth.
-    """
+    """The pixels with `y`, depth as `predicted` describes it, aligned to the truth as `true` describes it."""
     y, t, valid = pixels.y, pixels.t, pixels.valid
     if how == "none":
         return pixels

@@ -34,7 +34,7 @@ def forms(component: Component) -> tuple[str, ...]:
 
 def names(spec: DepthSpec) -> tuple[str, ...]:
     """The full names of all metrics that are defined for `spec`: `mask/iou_pooled`, `mask/iou_per_image`, ..."""
-    return tuple(f"{name}_{form}" for name, component in components(spec).items() for form in forms(component))
+    return tuple(definitions(spec))
 
 
 def definitions(spec: DepthSpec, *, thorough: bool = False) -> dict[str, str]:

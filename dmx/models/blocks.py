@@ -89,7 +89,30 @@ class UDecoder(nn.Module):
         return self.head(x)  # type: ignore[no-any-return]
 
 
-class UNet(EncoderDecoder):
+class TwoDecoders(EncoderDecoder):
+    """A network of an encoder of the pictures, made by a subclass, and of a decoder of its features for each task."""
+
+    encoder: nn.Module
+    mask_decoder: nn.Module
+    depth_decoder: nn.Module
+
+    def __init__(self, inputs: AnyInputs) -> None:
+        super().__init__()
+        self.pictures = Pictures(inputs)
+        self.needs_background = needs_background(inputs)
+
+    def encode(
+        self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
+    ) -> list[Float[Tensor, "B _ _ _"]]:
+        """The encoder's features, large to small."""
+        return self.encoder(self.pictures(image, background))  # type: ignore[no-any-return]
+
+    def decode(self, features: list[Tensor]) -> tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
+        """Mask logits and raw depth."""
+        return self.mask_decoder(features), self.depth_decoder(features)
+
+
+class UNet(TwoDecoders):
     """A U with one encoder and two decoders.
 
     Args:
@@ -110,25 +133,9 @@ class UNet(EncoderDecoder):
         bottleneck: nn.Module,
         up: Block,
     ) -> None:
-        super().__init__()
-        self.pictures = Pictures(inputs)
-        self.needs_background = needs_background(inputs)
+        super().__init__(inputs)
         self.multiple = 2 ** (len(channels) - 1)
         self.least = 2 * self.multiple  # so that the bottleneck's norms see more than one value, even in a batch of one
         self.encoder = UEncoder([self.pictures.channels, *channels[:-1]], down, bottleneck)
         self.mask_decoder = UDecoder(channels, up, upsampling)
         self.depth_decoder = UDecoder(channels, up, upsampling)
-
-    def encode(
-        self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
-    ) -> list[Float[Tensor, "B _ _ _"]]:
-        """The outputs of each block of the encoder and of the bottleneck, large to small.
-
-        Raises:
-            UserError: The network takes backgrounds, but there is none.
-        """
-        return self.encoder(self.pictures(image, background))  # type: ignore[no-any-return]
-
-    def decode(self, features: list[Tensor]) -> tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
-        """Mask logits and raw depth."""
-        return self.mask_decoder(features), self.depth_decoder(features)

@@ -45,12 +45,7 @@ FUSED = 8  # the neck's last features have 8x8 places in each patch: reassembled
 
 
 class Encoder(nn.Module):
-    """DINOv2's embeddings and layers, without what only its pretraining needs.
-
-    Args:
-        backbone: The `Dinov2Backbone` of transformers.
-        channels: The channels of its input, 3 or 6.
-    """
+    """Transformers' DINOv2 for 3 or 6 channels, without what only its pretraining needs."""
 
     def __init__(self, backbone: Any, channels: int) -> None:
         super().__init__()
@@ -93,13 +88,7 @@ def widened(convolution: nn.Conv2d, channels: int) -> nn.Conv2d:
 
 
 class DepthAnything(EncoderDecoder):
-    """The network of the module's docstring; see `depth_anything` for the parameters.
-
-    Args:
-        published: The `DepthAnythingForDepthEstimation` of transformers.
-        form: What the tasks share.
-        inputs: The input pictures.
-    """
+    """The network of the module's docstring; made of transformers' `DepthAnythingForDepthEstimation`."""
 
     def __init__(self, published: Any, form: Literal["shared", "two_decoders"], inputs: Inputs) -> None:
         super().__init__()
@@ -122,11 +111,7 @@ class DepthAnything(EncoderDecoder):
     def encode(
         self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
     ) -> list[Float[Tensor, "B _ _ _"]]:
-        """The neck's last features, or those of the encoder if each task has a neck of its own.
-
-        Raises:
-            UserError: The network takes backgrounds, but there is none.
-        """
+        """The neck's last features, or those of the encoder if each task has a neck of its own."""
         features: list[Tensor] = self.encoder(stack_inputs(image, background, self.inputs))
         return [fused(self.neck, features)] if self.mask_neck is None else features
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
+from safetensors import SafetensorError
 from torch import nn
 
 from dmx.errors import UserError
@@ -95,11 +96,7 @@ OF_BACKBONE = (
 
 
 def transformers() -> Any:
-    """The library.
-
-    Raises:
-        UserError: It is not installed.
-    """
+    """The library; a `UserError`, if it is not installed."""
     try:
         return importlib.import_module("transformers")
     except ImportError as error:
@@ -107,11 +104,7 @@ def transformers() -> Any:
 
 
 def configuration(size: Size, version: Version, max_depth: int | None) -> Any:
-    """The `DepthAnythingConfig` of a size, a version, and a kind of depth head.
-
-    Raises:
-        UserError: transformers is not installed.
-    """
+    """The `DepthAnythingConfig` of a size, a version, and a kind of depth head."""
     library, one = transformers(), SIZES[size]
     backbone = library.Dinov2Config(
         hidden_size=one.width,
@@ -162,7 +155,7 @@ def loaded(checkpoint: str, config: Any) -> Any:
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # so that all are told at once, below
             )
-    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, _safetensors_error()) as error:
+    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         said = " ".join(str(error).split())
         raise UserError(
             f"{weights}: cannot be read as weights of Depth Anything ({type(error).__name__}: {said:.200}); "
@@ -173,11 +166,7 @@ def loaded(checkpoint: str, config: Any) -> Any:
 
 
 def check_keys(weights: Path, found: Mapping[str, Any]) -> None:
-    """Check that a checkpoint has exactly the network's weights, from transformers' `loading_info`.
-
-    Raises:
-        UserError: It has not; the message lists all missing, superfluous and misshapen ones.
-    """
+    """Raise a `UserError` unless a checkpoint has exactly the network's weights, from transformers' `loading_info`."""
     shapes = [f"{name} {[*there]} instead of {[*wanted]}" for name, there, wanted in found["mismatched_keys"]]
     wrong = {
         "missing": sorted(found["missing_keys"]),
@@ -227,11 +216,7 @@ def weights_of(checkpoint: str) -> Path:
 
 
 def check_configuration(folder: Path, config: Any) -> None:
-    """Check that a checkpoint's config.json describes the network of `config`.
-
-    Raises:
-        UserError: It describes another; the message says what to write, or what differs.
-    """
+    """Raise a `UserError` that says what differs unless the folder's config.json describes the network of `config`."""
     path = folder / CONFIG
     try:
         kept = json.loads(path.read_text())
@@ -306,9 +291,3 @@ def quiet(library: Any) -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-def _safetensors_error() -> type[Exception]:
-    from safetensors import SafetensorError
-
-    return SafetensorError

@@ -42,10 +42,6 @@ class Ensemble:
 
     Uncertainty is the standard deviation over the same values, divided by their number n rather than n - 1: that of the
     mixture. Of two values it is half of their difference.
-
-    Args:
-        members: The networks.
-        flip: Whether to predict each picture's mirror image as well, turned back.
     """
 
     def __init__(self, members: Sequence[Member], *, flip: bool = False) -> None:

@@ -13,9 +13,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from dmx.models.blocks import conv_norm_relu, separable
-from dmx.models.inputs import AnyInputs, Pictures, needs_background
-from dmx.models.joint import EncoderDecoder
+from dmx.models.blocks import TwoDecoders, conv_norm_relu, separable
+from dmx.models.inputs import AnyInputs
 from dmx.registry import Choice, models
 
 # MobileNet's separable convolutions by size, from 1/2 to 1/32: (channels relative to the stem's, stride)
@@ -68,33 +67,17 @@ class FastDecoder(nn.Module):
         return self.head(x)  # type: ignore[no-any-return]
 
 
-class FastDepth(EncoderDecoder):
+class FastDepth(TwoDecoders):
     """The network of the module's docstring; see `fastdepth` for the parameters."""
 
     multiple = 32
     least = 64  # so that the last batch norms see more than one value per channel, even in a batch of one
 
     def __init__(self, width: int, inputs: AnyInputs) -> None:
-        super().__init__()
-        self.pictures = Pictures(inputs)
-        self.needs_background = needs_background(inputs)
+        super().__init__(inputs)
         self.encoder = MobileEncoder(self.pictures.channels, width)
         self.mask_decoder = FastDecoder(width)
         self.depth_decoder = FastDecoder(width)
-
-    def encode(
-        self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
-    ) -> list[Float[Tensor, "B _ _ _"]]:
-        """The encoder's features at 1/2, 1/4, 1/8 and 1/32 of the size.
-
-        Raises:
-            UserError: The network takes backgrounds, but there is none.
-        """
-        return self.encoder(self.pictures(image, background))  # type: ignore[no-any-return]
-
-    def decode(self, features: list[Tensor]) -> tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
-        """Mask logits and raw depth."""
-        return self.mask_decoder(features), self.depth_decoder(features)
 
 
 @models.register("fastdepth", source="Wofk et al. 2019; its encoder: Howard et al. 2017")

@@ -5,6 +5,7 @@ from dmx.registry.catalogue import (
     augmentations,
     depth_losses,
     depth_metrics,
+    import_modules,
     importers,
     load,
     mask_losses,
@@ -16,6 +17,7 @@ from dmx.registry.catalogue import (
 )
 from dmx.registry.component import Component, Params, Registry
 from dmx.registry.ranges import Choice, Range, Scalar, Search
+from dmx.registry.table import Setting, described
 
 __all__ = [
     "REGISTRIES",
@@ -26,9 +28,12 @@ __all__ = [
     "Registry",
     "Scalar",
     "Search",
+    "Setting",
     "augmentations",
     "depth_losses",
     "depth_metrics",
+    "described",
+    "import_modules",
     "importers",
     "load",
     "mask_losses",

@@ -5,8 +5,10 @@ point of the group `dmx.components`; a configuration names it under `plugins:`.
 """
 
 import importlib
+import sys
 from collections.abc import Iterable
 from importlib.metadata import entry_points
+from pkgutil import iter_modules
 from typing import Any
 
 from dmx.errors import ConfigError, Problem
@@ -48,6 +50,12 @@ OURS = (
     "dmx.data.augment",
 )
 GROUP = "dmx.components"
+
+
+def import_modules(package: str) -> None:
+    """Import every module of a package in the order of their names, so that each registers its components."""
+    for module in iter_modules(sys.modules[package].__path__):
+        importlib.import_module(f"{package}.{module.name}")
 
 
 def load(plugins: Iterable[str] = ()) -> None:

@@ -87,11 +87,7 @@ def resolve_device(
 
 
 def check_device(device: Literal["auto", "cpu", "cuda", "mps"]) -> None:
-    """Check that the device is available.
-
-    Raises:
-        UserError: It is not available.
-    """
+    """Raise a `UserError` unless the device is available."""
     if (device == "cuda" and not torch.cuda.is_available()) or (
         device == "mps" and not torch.backends.mps.is_available()
     ):

@@ -16,7 +16,6 @@ weight decay by a fallback method.
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -73,9 +72,6 @@ def parameter_groups(
     are not decayed, `weight_decay` = 0. With default settings there are two groups, or one if all parameters are of
     one kind. With `hidden_layers`, groups of other parameters have `use_fallback`, timm's key for what Muon leaves to
     AdamW.
-
-    Raises:
-        UserError: The encoder's learning rate is to be scaled, but the model has no encoder.
     """
     without_decay = without_weight_decay(model)
     outside = without_decay | ends(model, dry_run) if hidden_layers else set()
@@ -98,12 +94,12 @@ def parameter_groups(
 
 
 def ends(model: nn.Module, dry_run: Callable[[], object]) -> set[str]:
-    """The names of the matrices and kernels of the first and last layers, see `Layers`; frozen ones count as layers."""
+    """The names of the weights of the first and last layers, see `end_weights`; frozen ones count as layers."""
     with learning(model):
         seen = dry_run()
         outputs = vars(seen).values() if isinstance(seen, Prediction) else [seen]
-        found = layers(output for output in outputs if isinstance(output, Tensor))
-    return {name for name, parameter in model.named_parameters() if parameter in found.first | found.last}
+        found = end_weights(output for output in outputs if isinstance(output, Tensor))
+    return {name for name, parameter in model.named_parameters() if parameter in found}
 
 
 @contextmanager
@@ -141,11 +137,7 @@ def without_weight_decay(model: nn.Module) -> set[str]:
 
 
 def encoder_scales(model: nn.Module, settings: GroupsConfig, dry_run: Callable[[], object]) -> dict[str, float]:
-    """The factor on the learning rate of each encoder parameter, by its name in `model`.
-
-    Raises:
-        UserError: The encoder's learning rate is to be scaled, but the model has no encoder.
-    """
+    """The factor on the learning rate of each encoder parameter, by its name in `model`."""
     if settings.encoder_lr == settings.layer_decay == 1:
         return {}
     prefix, encoder = encoder_of(model, settings)
@@ -161,11 +153,7 @@ def encoder_scales(model: nn.Module, settings: GroupsConfig, dry_run: Callable[[
 
 
 def encoder_of(model: nn.Module, settings: GroupsConfig) -> tuple[str, nn.Module]:
-    """The name and the module of a model's encoder.
-
-    Raises:
-        UserError: It has none.
-    """
+    """The name and the module of a model's encoder; a `UserError`, if it has none."""
     found = next(((name, part) for name, part in model.named_modules() if name.split(".")[-1] == "encoder"), None)
     if found is None:
         raise UserError(
@@ -176,11 +164,7 @@ def encoder_of(model: nn.Module, settings: GroupsConfig) -> tuple[str, nn.Module
 
 
 def freeze_encoder(model: DepthMaskModel, settings: GroupsConfig) -> None:
-    """Freeze the encoder where its learning rate is 0; done before the optimizer is made.
-
-    Raises:
-        UserError: The model has no encoder.
-    """
+    """Freeze the encoder where its learning rate is 0; done before the optimizer is made."""
     if settings.encoder_lr == 0:
         model.freeze(encoder_of(model, settings)[1])
 
@@ -226,37 +210,29 @@ def _opened(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
             yield f"{prefix}{name}", child
 
 
-@dataclass(frozen=True)
-class Layers:
-    """The parameters of the first layers, which no layer precedes, and of the last layers, which no layer follows.
+def end_weights(outputs: Iterable[Tensor]) -> set[nn.Parameter]:
+    """The weights of the first layers, which no layer precedes, and of the last ones, which no layer follows.
 
-    A layer is an autograd operation that combines an activation, which depends on the input, with a matrix or kernel.
+    A layer is an autograd operation that combines an activation, which depends on the input, with a matrix or kernel;
+    the layers lie between an input that requires a gradient and `outputs`.
     """
-
-    first: frozenset[nn.Parameter]
-    last: frozenset[nn.Parameter]
-
-
-def layers(outputs: Iterable[Tensor]) -> Layers:
-    """The first and last layers between an input that requires a gradient and `outputs`, from autograd's graph."""
     roots = [output.grad_fn for output in outputs if output.grad_fn is not None]
     known = Weights(roots)
-    first = {
+    found = {
         weight
         for node in known.of
         if node in known.from_input and any(child in known.bare for child in _children(node))
         for weight in known.of[node]
     }
-    last: set[nn.Parameter] = set()
     seen: set[Node] = set()
     waiting = [root for root in roots if root in known.from_input]
     while waiting:
         node = waiting.pop()
-        last |= known.of[node]
+        found |= known.of[node]
         below = [] if known.of[node] else [child for child in _children(node) if child in known.from_input]
         waiting += [child for child in below if child not in seen]
         seen |= {*below}
-    return Layers(frozenset(first), frozenset(last))
+    return found
 
 
 class Weights:

@@ -1,8 +1,8 @@
-"""The optimizers: torch's and timm's as a table, others as functions; importing this module registers them.
+"""The optimizers as a table; importing this module registers them.
 
-The default weight decay is 0, except for AdamW. The class of a row is imported when it is built, as importing timm
-takes seconds. The searched range of the learning rate depends on the family: steps scaled by the gradient's history
-(`AdaptiveRate`), steps proportional to the gradient (`GradientRate`), steps by the gradient's sign (`SignRate`).
+The default weight decay is 0, except for AdamW. The searched range of the learning rate depends on the family: steps
+scaled by the gradient's history (`AdaptiveRate`), proportional to the gradient (`GradientRate`), or by the gradient's
+sign (`SignRate`).
 
 Muon, as its authors advise, updates only the kernels and matrices of hidden layers; AdamW, with the same learning rate,
 updates first and last layers, biases, norms and embeddings (`hidden_layers`, see `dmx.training.groups`).
@@ -12,18 +12,16 @@ five Newton-Schulz steps has its own coefficients, which approximate an orthogon
 set.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from importlib import import_module
-from inspect import Parameter, Signature
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
-import torch
 from pydantic import Field
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from dmx.registry import Range, optimizers
+from dmx.registry import Range, Setting, described, optimizers
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.98)]
@@ -39,14 +37,6 @@ ITS_OWN_AVERAGE = {"schedule": ("constant",), "training.ema_decay": (None,)}
 """For optimizers that average the weights themselves: a falling rate or a second average would shorten that average."""
 ONE_RATE = {"groups.encoder_lr": (1.0,), "groups.layer_decay": (1.0,)}
 """It learns one rate for all parameters, and refuses groups of several."""
-
-
-class Setting(NamedTuple):
-    """A parameter of an optimizer: its type with legal and searched range, its default, and its description."""
-
-    type: Any
-    default: float
-    what: str
 
 
 def lr(default: float, type: Any = AdaptiveRate, what: str = "Learning rate.") -> Setting:
@@ -75,14 +65,8 @@ def decoupled(
 
 L2 = Setting(WeightDecay, 0.0, "L2 penalty, added to the gradient.")
 SQUARES = memory(0.999, "the squared gradient")
+NEAR_AVERAGE = "How near the average the gradient is taken."
 NO_FACTS: Mapping[str, Any] = {}
-
-
-def made(target: str, parameters: ParamsT, **options: Any) -> Optimizer:
-    """Create an optimizer of the class `target`; it is imported here, as importing timm takes seconds."""
-    module, _, name = target.rpartition(".")
-    optimizer: Optimizer = getattr(import_module(module), name)(parameters, **options)
-    return optimizer
 
 
 def row(
@@ -90,37 +74,36 @@ def row(
     target: str,
     paper: str,
     summary: str,
-    fixed: Mapping[str, Any] = NO_FACTS,
+    fixed: Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]] = NO_FACTS,
     facts: Mapping[str, Any] = NO_FACTS,
     **settings: Setting,
-) -> None:
+) -> Callable[..., Optimizer]:
     """Register the optimizer class `target` under `name`.
 
     Args:
         name: Its name in the registry.
-        target: Module and name of the class.
+        target: Module and name of the class; it is imported when it is built, as importing timm takes seconds.
         paper: Its source.
         summary: Its description in one line.
-        fixed: Arguments of the class that are not exposed as parameters.
+        fixed: Arguments of the class that are not parameters, or a function from the parameters to these.
         facts: Further facts, see `Component.facts`.
         settings: Its parameters; `beta1`, `beta2`, ... become the argument `betas`.
     """
+    module, _, class_name = target.rpartition(".")
 
     def build(parameters: ParamsT, **given: Any) -> Optimizer:
         values = {key: setting.default for key, setting in settings.items()} | given
-        betas = tuple(values.pop(key) for key in settings if key.startswith("beta"))
-        options = values | ({"betas": betas} if betas else {}) | dict(fixed)
-        return made(target, parameters, **options)
+        values |= fixed(values) if callable(fixed) else fixed
+        if betas := tuple(values.pop(key) for key in settings if key.startswith("beta")):
+            values["betas"] = betas
+        make = getattr(import_module(module), class_name)
+        with redirect_stdout(None):  # Prodigy prints its kind of weight decay
+            optimizer: Optimizer = make(parameters, **values)
+        if hasattr(optimizer, "train"):  # of the schedule-free ones, whose weights in eval mode are averages
+            optimizer.train()
+        return optimizer
 
-    own = [Parameter("parameters", Parameter.POSITIONAL_OR_KEYWORD, annotation=ParamsT)]
-    own += [Parameter(k, Parameter.KEYWORD_ONLY, default=s.default, annotation=s.type) for k, s in settings.items()]
-    build.__name__ = build.__qualname__ = name
-    build.__doc__ = "\n    ".join(
-        [f"{summary}\n\nArgs:", "parameters: What is learned.", *(f"{key}: {s.what}" for key, s in settings.items())]
-    )
-    build.__signature__ = Signature(own)  # type: ignore[attr-defined]
-    build.__annotations__ = {one.name: one.annotation for one in own}
-    optimizers.register(name, source=f"{paper}; {target}", **facts)(build)
+    return optimizers.register(name, source=f"{paper}; {target}", **facts)(described(build, name, summary, settings))
 
 
 # fmt: off
@@ -201,124 +184,30 @@ row("muon", "timm.optim.Muon", "Jordan et al. 2024, Liu et al. 2025 (scale)",
     fixed={"nesterov": True}, facts={"hidden_layers": True},
     lr=lr(2e-3, what="Learning rate, of AdamW's size: steps are scaled to the length of its steps."),
     momentum=momentum(0.95, HighMomentum), weight_decay=decoupled())
+sgd = row("sgd", "torch.optim.SGD", "Sutskever et al. 2013",
+    "Stochastic gradient descent with momentum.",
+    fixed=lambda given: {"nesterov": given["nesterov"] and given["momentum"] > 0},
+    lr=lr(0.01, GradientRate), momentum=momentum(0.9), weight_decay=L2,
+    nesterov=Setting(bool, False, "Look ahead along the momentum; without momentum it changes nothing."))
+row("sgdp", "timm.optim.SGDP", "Heo et al. 2021 (AdamP)",
+    "SGD without the part of a step that only makes scale-invariant weights longer.",
+    fixed=lambda given: {"nesterov": given["momentum"] > 0},
+    lr=lr(0.01, GradientRate), momentum=momentum(0.9),
+    weight_decay=Setting(WeightDecay, 0.0, "Taken from the weights apart from the gradient."))
+row("adamw_schedulefree", "schedulefree.AdamWScheduleFree", "Defazio et al. 2024",
+    "AdamW that averages its weights so that no schedule is needed; use it with `schedule: constant`.",
+    facts={"needs": ITS_OWN_AVERAGE},
+    lr=lr(2.5e-3), beta1=Setting(Annotated[float, Field(gt=0, lt=1)], 0.9, NEAR_AVERAGE), beta2=SQUARES,
+    weight_decay=decoupled())
+sgd_schedulefree = row("sgd_schedulefree", "schedulefree.SGDScheduleFree", "Defazio et al. 2024",
+    "SGD that averages its weights so that no schedule is needed; use it with `schedule: constant`.",
+    facts={"needs": ITS_OWN_AVERAGE},
+    lr=lr(0.1, GradientRate),
+    momentum=Setting(Annotated[float, Field(gt=0, lt=1), Range(0.8, 0.98)], 0.9, NEAR_AVERAGE), weight_decay=L2)
+row("prodigy", "prodigyopt.Prodigy", "Mishchenko and Defazio 2024",
+    "Adam that finds its learning rate by itself.",
+    facts={"needs": ONE_RATE},
+    lr=lr(1.0, Annotated[float, Field(gt=0, le=10), Range(0.3, 3.0, log=True)],
+          "What that learning rate is multiplied by."),
+    beta1=memory(0.9), beta2=SQUARES, weight_decay=decoupled())
 # fmt: on
-
-
-@optimizers.register("sgd", source="Sutskever et al. 2013; torch.optim.SGD")
-def sgd(
-    parameters: ParamsT,
-    *,
-    lr: GradientRate = 0.01,
-    momentum: Momentum = 0.9,
-    weight_decay: WeightDecay = 0.0,
-    nesterov: bool = False,
-) -> Optimizer:
-    """Stochastic gradient descent with momentum.
-
-    Args:
-        parameters: What is learned.
-        lr: Learning rate.
-        momentum: The share of the last step that goes on.
-        weight_decay: L2 penalty, added to the gradient.
-        nesterov: Look ahead along the momentum; without momentum it changes nothing.
-    """
-    return torch.optim.SGD(
-        parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov and momentum > 0
-    )
-
-
-@optimizers.register("sgdp", source="Heo et al. 2021 (AdamP); timm.optim.SGDP")
-def sgdp(
-    parameters: ParamsT,
-    *,
-    lr: GradientRate = 0.01,
-    momentum: Momentum = 0.9,
-    weight_decay: WeightDecay = 0.0,
-) -> Optimizer:
-    """SGD without the part of a step that only makes scale-invariant weights longer.
-
-    Args:
-        parameters: What is learned.
-        lr: Learning rate.
-        momentum: The share of the last step that goes on.
-        weight_decay: Taken from the weights apart from the gradient.
-    """
-    options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": momentum > 0}
-    return made("timm.optim.SGDP", parameters, **options)
-
-
-def training(optimizer: Optimizer) -> Optimizer:
-    """Put the schedule-free `optimizer` in train mode for steps; in eval mode the weights are their averages."""
-    optimizer.train()  # type: ignore[attr-defined]
-    return optimizer
-
-
-@optimizers.register("adamw_schedulefree", source="Defazio et al. 2024; schedulefree", needs=ITS_OWN_AVERAGE)
-def adamw_schedulefree(
-    parameters: ParamsT,
-    *,
-    lr: AdaptiveRate = 2.5e-3,
-    beta1: Annotated[float, Field(gt=0, lt=1)] = 0.9,
-    beta2: Beta = 0.999,
-    weight_decay: DecoupledDecay = 0.0,
-) -> Optimizer:
-    """AdamW that averages its weights so that no schedule is needed; use it with `schedule: constant`.
-
-    Args:
-        parameters: What is learned.
-        lr: Learning rate.
-        beta1: How near the average the gradient is taken.
-        beta2: Memory of the squared gradient.
-        weight_decay: The share of the weights that each step of learning rate 1 takes away.
-    """
-    from schedulefree import AdamWScheduleFree
-
-    optimizer: Optimizer = AdamWScheduleFree(parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
-    return training(optimizer)
-
-
-@optimizers.register("sgd_schedulefree", source="Defazio et al. 2024; schedulefree", needs=ITS_OWN_AVERAGE)
-def sgd_schedulefree(
-    parameters: ParamsT,
-    *,
-    lr: GradientRate = 0.1,
-    momentum: Annotated[float, Field(gt=0, lt=1), Range(0.8, 0.98)] = 0.9,
-    weight_decay: WeightDecay = 0.0,
-) -> Optimizer:
-    """SGD that averages its weights so that no schedule is needed; use it with `schedule: constant`.
-
-    Args:
-        parameters: What is learned.
-        lr: Learning rate.
-        momentum: How near the average the gradient is taken.
-        weight_decay: L2 penalty, added to the gradient.
-    """
-    from schedulefree import SGDScheduleFree
-
-    optimizer: Optimizer = SGDScheduleFree(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
-    return training(optimizer)
-
-
-@optimizers.register("prodigy", source="Mishchenko and Defazio 2024; prodigyopt", needs=ONE_RATE)
-def prodigy(
-    parameters: ParamsT,
-    *,
-    lr: Annotated[float, Field(gt=0, le=10), Range(0.3, 3.0, log=True)] = 1.0,
-    beta1: Beta = 0.9,
-    beta2: Beta = 0.999,
-    weight_decay: DecoupledDecay = 0.0,
-) -> Optimizer:
-    """Adam that finds its learning rate by itself.
-
-    Args:
-        parameters: What is learned.
-        lr: What that learning rate is multiplied by.
-        beta1: Memory of the gradient.
-        beta2: Memory of the squared gradient.
-        weight_decay: The share of the weights that each step of learning rate 1 takes away.
-    """
-    from prodigyopt import Prodigy
-
-    with redirect_stdout(None):  # it prints its kind of weight decay
-        optimizer: Optimizer = Prodigy(parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
-    return optimizer

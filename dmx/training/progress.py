@@ -22,20 +22,8 @@ class Progress(Protocol):
         """An epoch (counted from 1) ended with these validation metrics."""
 
 
-class Silent:
+class Silent(Progress):
     """Observes nothing."""
-
-    def loading(self, done: int, total: int) -> None:
-        """See `Progress`."""
-
-    def start(self, done: int, total: int) -> None:
-        """See `Progress`."""
-
-    def step(self, samples: int, loss: float | None) -> None:
-        """See `Progress`."""
-
-    def epoch(self, epoch: int, epochs: int, values: Mapping[str, float | None]) -> None:
-        """See `Progress`."""
 
 
 def never(epoch: int, metrics: Mapping[str, float | None]) -> str:

@@ -62,19 +62,6 @@ class TrainerState:
     pieces: int = 1
     """Number of micro-batches of each batch, above 1 after memory ran out; checkpoints have the name `pieces`."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
-
-    @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> "TrainerState":
-        """Create a state from `to_dict` data.
-
-        Raises:
-            ValueError: The data are not from `to_dict`.
-        """
-        return TypeAdapter(TrainerState).validate_python(data)
-
 
 def no_value_message(metrics: Sequence[str], epochs: int) -> str:
     """The message that no epoch had a value of the required metrics.

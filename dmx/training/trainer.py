@@ -3,12 +3,13 @@
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -289,7 +290,7 @@ class Trainer:
         self.saved = time.monotonic()
         if rank():
             return
-        position = {**self.state.to_dict(), "seconds": self._seconds()}
+        position = {**asdict(self.state), "seconds": self._seconds()}
         state = {name: part.state_dict() for name, part in self._parts().items()}
         save_state(self.folder / CHECKPOINT, {"position": position, "random": random_states(), **state})
 
@@ -298,7 +299,7 @@ class Trainer:
         if stored is None:
             return TrainerState()
         with intact(self.folder / CHECKPOINT, AGAIN):
-            at = TrainerState.from_dict(stored["position"])
+            at = TypeAdapter(TrainerState).validate_python(stored["position"])
             best = (self.folder / BEST_WEIGHTS, self.folder / BEST_SAMPLES)
             if at.best is not None and not all(path.is_file() for path in best):
                 return TrainerState()  # the best weights were removed; a resumed run might end without any

@@ -1,33 +1,5 @@
 """Weightings, which combine the losses of several tasks to one update; importing this package registers them."""
 
-from dmx.weighting import (
-    aligned_mtl,
-    cagrad,
-    dwa,
-    famo,
-    fixed,
-    gls,
-    gradnorm,
-    imtl_l,
-    mgda,
-    nash_mtl,
-    pcgrad,
-    rlw,
-    uncertainty,
-)
+from dmx.registry import import_modules
 
-__all__ = [
-    "aligned_mtl",
-    "cagrad",
-    "dwa",
-    "famo",
-    "fixed",
-    "gls",
-    "gradnorm",
-    "imtl_l",
-    "mgda",
-    "nash_mtl",
-    "pcgrad",
-    "rlw",
-    "uncertainty",
-]
+import_modules(__name__)

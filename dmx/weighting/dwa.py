@@ -20,12 +20,7 @@ from dmx.weighting.kinds import LossWeighting
 
 
 class DynamicWeightAverage(LossWeighting):
-    """Weights that are constant within an epoch and sum to K, the number of tasks.
-
-    Args:
-        tasks: The names of the tasks.
-        T: Temperature.
-    """
+    """Weights that are constant within an epoch and sum to K, the number of tasks; T is the temperature."""
 
     sums: Float[Tensor, "K"]
     steps: Float[Tensor, ""]

@@ -16,11 +16,7 @@ Weight = Annotated[float, Field(ge=0, le=1000), Range(0.1, 10.0, log=True)]
 
 
 class FixedWeighting(LossWeighting):
-    """L = Σ w_t L_t over the tasks t.
-
-    Args:
-        constants: The weight of each task.
-    """
+    """L = Σ w_t L_t over the tasks t, with constant weights w_t."""
 
     divides = True
 

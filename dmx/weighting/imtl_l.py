@@ -17,11 +17,7 @@ from dmx.weighting.kinds import LossWeighting
 
 
 class ImpartialLosses(LossWeighting):
-    """One learned s for each task; all start at 0.
-
-    Args:
-        tasks: The names of the tasks.
-    """
+    """One learned s for each task; all start at 0."""
 
     divides = True
 

@@ -68,10 +68,6 @@ class GradientWeighting(Weighting):
     product or loss is not finite, all α are 1 and the weighting's state is not updated, so that finite gradients stay
     finite and non-finite ones remain visible in d.
 
-    Args:
-        tasks: The names of the tasks.
-        gradients_of: What gradients are taken with respect to.
-
     Attributes:
         whole: Whether α weighs the whole losses, so that task-specific parameters get α_t g_t, too.
     """

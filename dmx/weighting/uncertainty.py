@@ -19,11 +19,7 @@ CLASSIFICATIONS = frozenset({"mask"})
 
 
 class UncertaintyWeighting(LossWeighting):
-    """One learned s = ln σ² for each task; all start at 0.
-
-    Args:
-        tasks: The names of the tasks.
-    """
+    """One learned s = ln σ² for each task; all start at 0."""
 
     divides = True
 

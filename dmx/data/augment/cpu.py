@@ -53,12 +53,7 @@ class CpuAugment:
     spec: DepthSpec
 
     def __call__(self, quartet: Quartet, seed: int) -> Quartet:
-        """Augment one sample.
-
-        Args:
-            quartet: The sample; it is not modified.
-            seed: Seed of the draw, 0 or more. The same seed gives the same result, in any process.
-        """
+        """Return the augmented sample; the same seed gives the same in any process."""
         for drawn in plan(self.stages, seed, *quartet.depth.shape):
             if isinstance(drawn, Warp):
                 quartet = warped(quartet, drawn.matrix)

@@ -1,6 +1,7 @@
 """Read quartets from a pack; it is memory-mapped, so processes on one machine share the page cache."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Int64, UInt8
 
 from dmx.data.declaration import DepthDeclaration
-from dmx.data.pack.form import UNKNOWN, Cell, PackInfo, cells_of, damaged, open_shard
+from dmx.data.pack.form import UNKNOWN, Cell, PackInfo, Shard, cells_of, damaged, open_shard
 from dmx.data.reading import to_depth
 from dmx.quartet import HostBatch, Quartet
 
@@ -29,10 +30,7 @@ class PackReader:
     def __init__(self, root: Path, info: PackInfo, depth: DepthDeclaration | None) -> None:
         self.size = info.size
         self._depth = depth
-        self._samples = Files(root, [shard.file for shard in info.samples], [shard.rows for shard in info.samples])
-        self._backgrounds = Files(
-            root, [shard.file for shard in info.backgrounds], [shard.rows for shard in info.backgrounds]
-        )
+        self._samples, self._backgrounds = Files(root, info.samples), Files(root, info.backgrounds)
 
     def quartet(self, row: int) -> Quartet:
         """Return the sample in this row; arrays of raw pictures are read-only views."""
@@ -81,9 +79,9 @@ class PackReader:
 class Files:
     """Consecutive Arrow files, each opened on first access."""
 
-    def __init__(self, root: Path, names: list[str], rows: list[int]) -> None:
-        self._paths = [root / name for name in names]
-        self._ends = list(accumulate(rows))
+    def __init__(self, root: Path, shards: Sequence[Shard]) -> None:
+        self._paths = [root / shard.file for shard in shards]
+        self._ends = list(accumulate(shard.rows for shard in shards))
         self._open: dict[int, File] = {}
 
     def locate(self, row: int) -> "tuple[File, int]":

@@ -18,6 +18,7 @@ much fine coloured texture that it may be reported as a difference.
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -77,13 +78,7 @@ def difference(image: Picture, background: Picture) -> Plane:
 
 
 def compare_background(image: Picture, background: Picture, mask: Plane, known: Where) -> Context | None:
-    """Compare image and background inside and outside of the mask.
-
-    Args:
-        image: The scene with the object.
-        background: The scene without it, of the same size.
-        mask: 1 on the object.
-        known: Where the mask is known; other pixels are left out.
+    """Compare image and background inside and outside of the mask (1 on the object), where it is known.
 
     Returns:
         The figures; None if there are too few pixels inside or outside.
@@ -159,12 +154,7 @@ USUAL = 0.9
 
 
 def compare_samples(index: DatasetIndex, summaries: np.ndarray) -> Iterator[Finding]:
-    """Yield findings from comparing samples with each other.
-
-    Args:
-        index: The data set.
-        summaries: The summaries from `check_sample`, in the order of the samples.
-    """
+    """Yield findings from comparing samples with each other, by their summaries from `check_sample`."""
     groups = [str(group) for group in index.samples.column("group")]
     yield from _copies(index, summaries, groups)
     yield from _leaks(index, summaries["background"], groups)
@@ -191,24 +181,27 @@ def _copies(index: DatasetIndex, summaries: np.ndarray, groups: Sequence[str]) -
 
 def _leaks(index: DatasetIndex, digests: np.ndarray, groups: Sequence[str]) -> Iterator[Finding]:
     """Yield backgrounds shared by several groups, once per group; the group that uses it most is not reported."""
-    users: dict[int, Counter[str]] = defaultdict(Counter)
-    for made, group in zip(digests.tolist(), groups, strict=True):
-        users[made][group] += 1
-    shared = {made: found for made, found in users.items() if made and len(found) > 1}
-    reported: set[tuple[int, str]] = set()
-    for row, (made, group) in enumerate(zip(digests.tolist(), groups, strict=True)):
-        if made not in shared or (made, group) in reported:
-            continue
-        reported.add((made, group))
-        owner = max(shared[made], key=lambda name: shared[made][name])
-        if group != owner:
-            record = index.samples[row]
+    for row, owner, counts in _strays(digests.tolist(), groups):
+        if digests[row]:  # 0: unknown
+            record, count = index.samples[row], counts[groups[row]]
             text = (
-                f"group '{group}' shows the background of group '{owner}', so that a split by group leaks; give both "
-                "one group, or restore the background"
+                f"group '{groups[row]}' shows the background of group '{owner}', so that a split by group leaks; give "
+                "both one group, or restore the background"
             )
-            count = shared[made][group]
             yield Finding(record.id, "background", record.background, "leak", text, count, affected=count)
+
+
+def _strays(keys: Sequence[Any], values: Sequence[Any]) -> Iterator[tuple[int, Any, Counter[Any]]]:
+    """Yield the first row of each value but the most frequent one of its key, with that one and the key's counts."""
+    counts: dict[Any, Counter[Any]] = defaultdict(Counter)
+    for key, value in zip(keys, values, strict=True):
+        counts[key][value] += 1
+    home = {key: counted.most_common(1)[0][0] for key, counted in counts.items()}
+    reported: set[tuple[Any, Any]] = set()
+    for row, (key, value) in enumerate(zip(keys, values, strict=True)):
+        if value != home[key] and (key, value) not in reported:
+            reported.add((key, value))
+            yield row, home[key], counts[key]
 
 
 def _depths(index: DatasetIndex, summaries: np.ndarray) -> Iterator[Finding]:
@@ -222,19 +215,11 @@ def _depths(index: DatasetIndex, summaries: np.ndarray) -> Iterator[Finding]:
 def _torn(index: DatasetIndex, groups: Sequence[str]) -> Iterator[Finding]:
     """Yield groups that the official split divides; they are reported for the parts with fewer of their samples."""
     parts = index.samples.column("split")
-    counts: dict[str, Counter[str | None]] = defaultdict(Counter)
-    for group, part in zip(groups, parts, strict=True):
-        counts[group][part] += 1
-    reported: set[tuple[str, str | None]] = set()
-    for row, (group, part) in enumerate(zip(groups, parts, strict=True)):
-        home = max(counts[group], key=lambda name: counts[group][name])
-        if part == home or (group, part) in reported:
-            continue
-        reported.add((group, part))
-        count = counts[group][part]
+    for row, home, counts in _strays(groups, parts):
+        count = counts[parts[row]]
         text = (
-            f"group '{group}' stands in {home} ({counts[group][home]} samples) and in {part} ({count}); mend `split` "
-            "or `group` in samples.csv"
+            f"group '{groups[row]}' stands in {home} ({counts[home]} samples) and in {parts[row]} ({count}); mend "
+            "`split` or `group` in samples.csv"
         )
         yield Finding(index.samples[row].id, "sample", None, "group-torn", text, count, affected=count)
 

@@ -51,14 +51,7 @@ PNG = [cv2.IMWRITE_PNG_COMPRESSION, 3]
 
 
 class Composer:
-    """Composes chunks of one set.
-
-    Args:
-        sources: Backgrounds and cut-outs.
-        recipe: How they are combined.
-        wanted: Number of samples and combinations, which defines the numbering of combinations.
-        stage: The folder to write into.
-    """
+    """Composes chunks of one set."""
 
     def __init__(self, sources: Sources, recipe: Recipe, wanted: Wanted, stage: Path) -> None:
         self.sources = sources
@@ -149,22 +142,13 @@ class Composer:
 
 
 def _write_whole(path: Path, pixels: np.ndarray, scratch: Path) -> None:
-    """Write a picture (grey or RGB, 8 or 16 bit) under another name in `scratch` and rename it.
-
-    Raises:
-        OSError: Writing fails.
-    """
-    with replacing(path, scratch / f"{os.getpid()}-{path.parent.name}-{path.name}") as other:
-        other.write_bytes(_encoded(path, pixels))
-
-
-def _encoded(path: Path, pixels: np.ndarray) -> bytes:
-    """Encode a picture as PNG or JPEG, by the path's suffix."""
+    """Write a picture (grey or RGB, 8 or 16 bit) under another name in `scratch` and rename it."""
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     done, data = cv2.imencode(path.suffix, bgr, JPEG if path.suffix == ".jpg" else PNG)
     if not done:
         raise DataError(f"{path}: a picture of {pixels.dtype}{list(pixels.shape)} cannot be encoded; choose a size.")
-    return data.tobytes()
+    with replacing(path, scratch / f"{os.getpid()}-{path.parent.name}-{path.name}") as other:
+        other.write_bytes(data.tobytes())
 
 
 def _filled(path: Path) -> bool:
@@ -240,21 +224,19 @@ def compose(
             for folder in (*ROLES, NOTES):
                 (stage / folder).mkdir(exist_ok=True)
             records = []
-            for found in _each((sources, recipe, wanted, stage), jobs, processes):
+            given = (sources, recipe, wanted, stage)
+            composed = (
+                in_processes(processes, _write, jobs, _begin, *given)
+                if processes > 1
+                else map(Composer(*given).write, jobs)
+            )
+            for found in composed:
                 records += found
                 if progress is not None:
                     progress(len(records), total)
             _finish(stage, records, Declaration(name=out.name, depth=declared_depth(sources, recipe), source=source))
         shutil.rmtree(stage / NOTES, ignore_errors=True)
     return Summary(out, total, len(read(out).samples.distinct("group")))
-
-
-def _each(given: tuple[Sources, Recipe, Wanted, Path], jobs: list[Chunk], workers: int) -> Iterator[list[Record]]:
-    """Compose every chunk, in order, in this process or in new ones."""
-    if workers <= 1:
-        yield from map(Composer(*given).write, jobs)
-        return
-    yield from in_processes(workers, _write, jobs, _begin, *given)
 
 
 def _finish(stage: Path, records: list[Record], declaration: Declaration) -> None:

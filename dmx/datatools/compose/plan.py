@@ -85,7 +85,9 @@ def find_sources(
         UserError: The fractions are invalid.
     """
     scenes = _scenes(backgrounds, part)
-    _check_cutouts(figures := _listed(cutouts, (".png",), "cut-outs (RGBA, PNG)"))
+    figures = _listed(cutouts, (".png",), "cut-outs (RGBA, PNG)")
+    for record in figures.samples:
+        read_cutout(figures.pictures / record.image)
     wanted = [name for name, share in (("train", 1.0), ("val", val), ("test", test)) if share > 0]
     by = "group" if (backgrounds / FILE).is_file() else "sample"
     divided = [
@@ -145,11 +147,6 @@ def _listed(folder: Path, suffixes: Collection[str], what: str) -> DatasetIndex:
     records = [Record(name, name, None, name, name, None, None) for name in names]
     declared = Declaration(name=folder.name or "pictures", depth=None, exif="upright")
     return DatasetIndex(folder, declared, Samples.of(records))
-
-
-def _check_cutouts(index: DatasetIndex) -> None:
-    for record in index.samples:
-        read_cutout(index.pictures / record.image)
 
 
 @lru_cache(maxsize=128)

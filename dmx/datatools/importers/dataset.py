@@ -2,28 +2,24 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from dmx.data.declaration import Declaration
 from dmx.data.folders import escaped, listable
 from dmx.data.formats import why_not
+from dmx.data.processes import in_threads
 from dmx.data.samples import FILE, Part, Record
 from dmx.data.writing import Progress, Summary, staged, write_samples
 from dmx.datatools.importers.tree import SizeOrReason, Tree
 from dmx.errors import DataError
-from dmx.machine import cores
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 SHOWN = 10
 """Most left-out names to list for one reason."""
 CHUNK = 256
-"""Files per thread job; 1,200,000 single pending jobs would take 2 GB."""
+"""Files that a thread takes at once."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +45,8 @@ class Candidate:
 
     def record(self) -> Record:
         """Convert to a sample; no path may be None."""
-        files = {role: path for role, path in self.files.items() if path is not None}
-        return Record(
-            self.id,
-            self.group,
-            self.split,
-            files["image"],
-            files["mask"],
-            files.get("depth"),
-            files.get("background"),
-        )
+        files: dict[str, Any] = {"depth": None, "background": None, **self.files}
+        return Record(self.id, self.group, self.split, **files)
 
 
 class LeftOut:
@@ -113,7 +101,7 @@ def write_dataset(
             raise wrong("it holds no whole sample: " + (", ".join(reasons) or "no picture was found"))
         if copy or tree.pictures is None:
             paths = sorted({path for record in records for path in record.paths().values()})
-            threaded_map(lambda path: tree.copy(path, stage / path), paths, progress)
+            list(in_threads(lambda path: tree.copy(path, stage / path), paths, progress, chunk=CHUNK))
         else:
             declaration = declaration.model_copy(update={"pictures": str(tree.pictures)})
         write_samples(stage, records)
@@ -141,7 +129,7 @@ def _whole(
             complete.append(one)
     paths = sorted({path for one in complete for path in one.files.values() if path is not None})
     look = partial(tree.picture_size, upright=declared.exif == "upright")
-    seen = dict(zip(paths, threaded_map(look, paths, progress), strict=True))
+    seen = dict(zip(paths, in_threads(look, paths, progress, chunk=CHUNK), strict=True))
     names: set[str] = set()
     for one in complete:
         odd = ("with the name of another", one.shown) if one.id in names else _odd(tree, one, seen)
@@ -163,30 +151,3 @@ def _odd(tree: Tree, one: Candidate, seen: Mapping[str, SizeOrReason]) -> tuple[
     turned = {tree.picture_size(path, upright=True) for path in found}
     hint = ", but of one as EXIF turns them: say `exif: upright`" if len(turned) == 1 else ""
     return f"with pictures of different sizes{hint}", one.shown
-
-
-def threaded_map(
-    work: Callable[[S], T], items: Sequence[S], progress: Progress | None, *, chunk: int = CHUNK
-) -> list[T]:
-    """Map `work` over items in threads; it should be bound by I/O or release the GIL.
-
-    Args:
-        work: The function of one item.
-        items: All items.
-        progress: Called with (items done, items in total).
-        chunk: Items per thread job.
-
-    Returns:
-        The results, in the order of the items.
-    """
-    results: list[T] = []
-    chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
-    pool = ThreadPoolExecutor(cores())
-    try:
-        for found in pool.map(lambda some: [work(item) for item in some], chunks):
-            results += found
-            if progress is not None:
-                progress(len(results), len(items))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return results

@@ -1,9 +1,4 @@
-"""Quartets as students of this problem made them (EVA4), in three untidy shapes, as a folder or inside a zip file.
-
-by name:    bg/bg_AAA.*, bgfg_overlay/ol_bgAAAfg*.*, bgfg_mask/mask_<same>.*, bgfg_depth/depth_<same>.*
-by number:  bg/bg_AAA.*, fg_bg/img_AAA0.*, fg_bg_mask/<same>, fg_bg_depth/<same>
-flat:       bg/*, bg_fg/*, mask/*, depth/*: the four in one order, each background for as many images as the others
-"""
+"""Quartets as students of this problem made them (EVA4), in three untidy shapes, as a folder or inside a zip file."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence

@@ -1,35 +1,18 @@
-"""The YAML file that maps foreign pictures to samples, validated whole.
-
-    name: office
-    folder: /data/office              # where the paths begin; left out: the folder of this file
-    files:                            # a star stands for a part of the sample's name, two for several folders
-      image: "*/rgb/*.jpg"
-      mask: "*/segments/*.png"
-      depth: "*/depth/*.png"
-      background: "*/empty.jpg"       # fewer stars: shared
-    group: (scene_[0-9]+)             # a regular expression on the name; or `folder` of the image; or `id`
-    depth: {kind: metric, scale: 0.001, range: [0.3, 12.0], unknown: [0]}   # these two as in dataset.yaml
-    mask: {labels: [5, 6], unknown: 0}
-
-or, instead of `files`, a table with paths in columns:
-
-    manifest: list.parquet            # or .csv, beside this file
-    columns: {id: frame, image: rgb, mask: segments, depth: depth, group: scene, split: part}
-"""
+"""The YAML file that maps foreign pictures to samples, validated whole; `mapping` in `mapping.py` shows one."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
-from dmx.data.declaration import DepthDeclaration, MaskDeclaration
+from dmx.data.declaration import DepthDeclaration, MaskDeclaration, Strict, problem_of
 from dmx.data.folders import composed
 from dmx.data.formats import supported, why_not
 from dmx.data.listing import LEAVES
 from dmx.datatools.importers.dataset import LeftOut
-from dmx.errors import ConfigError, Problem, did_you_mean
+from dmx.errors import ConfigError, Problem
 from dmx.written import read_yaml
 
 
@@ -59,11 +42,7 @@ def _group(text: str) -> str:
 Pattern = Annotated[str, Field(min_length=1), AfterValidator(_pattern)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class Files(_Strict):
+class Files(Strict):
     """Patterns by role."""
 
     image: Pattern
@@ -72,7 +51,7 @@ class Files(_Strict):
     background: Pattern | None = None
 
 
-class Columns(_Strict):
+class Columns(Strict):
     """Columns of the manifest by what they hold; without `id` the path of the image is the name."""
 
     id: str | None = None
@@ -84,7 +63,7 @@ class Columns(_Strict):
     split: str | None = None
 
 
-class MappingFile(_Strict):
+class MappingFile(Strict):
     """The whole file."""
 
     name: str = Field(min_length=1)
@@ -130,22 +109,13 @@ def read_mapping(path: Path) -> MappingFile:
 
 def _problem(error: dict[str, Any]) -> Problem:
     """Convert one pydantic error to a `Problem` with a plain message."""
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        sections: dict[str, type[BaseModel]] = {
-            "files": Files,
-            "columns": Columns,
-            "depth": DepthDeclaration,
-            "mask": MaskDeclaration,
-        }
-        model = sections[str(error["loc"][0])] if len(error["loc"]) > 1 else MappingFile
-        return Problem(where, f"unknown key; {did_you_mean(str(error['loc'][-1]), model.model_fields)}")
-    if where == "depth.range":
-        return Problem(where, "is missing; give the least and the greatest depth that may occur, [0, 1] where relative")
-    if error["type"] == "missing":
-        return Problem(where, "is missing; add it" + (", or null where there is none" if where == "depth" else ""))
-    own = error["type"] == "value_error"
-    return Problem(where, str(error["ctx"]["error"]) if own else f"{error['msg']}, but got {error['input']!r}")
+    problem = problem_of(error, MappingFile, files=Files, columns=Columns)
+    if problem.where == "depth.range" and error["type"] == "missing":
+        what = "is missing; give the least and the greatest depth that may occur, [0, 1] where relative"
+        return Problem(problem.where, what)
+    if problem.where == "depth" and error["type"] == "missing":
+        return Problem(problem.where, f"{problem.what}, or null where there is none")
+    return problem
 
 
 def _contradictions(mapping: MappingFile) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ uint16 with 0 for unlabelled; names (class k is the k-th) and scenes are referen
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
@@ -19,9 +19,10 @@ import numpy as np
 from jaxtyping import Float, UInt16
 
 from dmx.data.declaration import Declaration, DepthDeclaration, MaskDeclaration
+from dmx.data.processes import in_threads
 from dmx.data.samples import Part, Record
 from dmx.data.writing import Progress, Summary, staged, write_picture, write_samples
-from dmx.datatools.importers.dataset import Candidate, LeftOut, threaded_map, write_dataset
+from dmx.datatools.importers.dataset import Candidate, LeftOut, write_dataset
 from dmx.datatools.importers.tree import Folder
 from dmx.errors import DataError
 from dmx.registry import importers
@@ -73,11 +74,11 @@ def import_mat(path: Path, out: Path, progress: Progress | None) -> Summary:
             frame = f"{row + 1:04d}"
             files = (f"image/{frame}.png", f"label/{frame}.png", f"depth/{frame}.png")
             records.append(Record(frame, scene, part, *files, None))
-        threaded_map(
-            partial(_write_frame, file, stage), range(len(records)), progress, chunk=1
-        )  # nearly all of it is encoding PNG
+        list(in_threads(partial(_write_frame, file, stage), range(len(records)), progress))  # mostly encoding PNG
         write_samples(stage, records)
-        _mat_declaration(names).write(stage)
+        objects = (label for label, name in enumerate(names, start=1) if name not in STRUCTURE_NAMES)
+        depth = DepthDeclaration(kind="metric", scale=0.001, range=RANGE, unknown=(0,))
+        _declaration(depth, objects).write(stage)
     return Summary(out, len(records), len(set(scenes)))
 
 
@@ -159,15 +160,9 @@ def _millimetres(metres: Float[np.ndarray, "W H"]) -> UInt16[np.ndarray, "W H"]:
     return np.rint(known).clip(0, 65535).astype(np.uint16)
 
 
-def _mat_declaration(names: list[str]) -> Declaration:
-    objects = tuple(label for label, name in enumerate(names, start=1) if name not in STRUCTURE_NAMES)
-    return Declaration(
-        name="nyuv2",
-        depth=DepthDeclaration(kind="metric", scale=0.001, range=RANGE, unknown=(0,)),
-        mask=MaskDeclaration(labels=objects, unknown=0),
-        source=SOURCE,
-        license=LICENSE,
-    )
+def _declaration(depth: DepthDeclaration, objects: Iterable[int]) -> Declaration:
+    mask = MaskDeclaration(labels=tuple(objects), unknown=0)
+    return Declaration(name="nyuv2", depth=depth, mask=mask, source=SOURCE, license=LICENSE)
 
 
 STEP = 0.0391979
@@ -208,7 +203,7 @@ def nyuv2(source: Path, out: Path, progress: Progress | None = None, copy: bool 
         Folder(source),
         out,
         candidates,
-        _declaration(),
+        _declaration(DepthDeclaration(kind="metric", scale=STEP, offset=STEP / 2, range=RANGE), OBJECTS),
         left_out=LeftOut(),
         wrong=partial(not_nyuv2, source),
         progress=progress,
@@ -243,13 +238,3 @@ def _candidates(source: Path, rows: Sequence[tuple[str, Part]]) -> Iterator[Cand
             files = {"image": f"image/{name}.jpg", "mask": f"label/{name}.png", "depth": f"depth/{name}.png"}
             found = {role: there.get(path.lower()) for role, path in files.items()}
             yield Candidate(name, f"run{run:03d}", part, found)
-
-
-def _declaration() -> Declaration:
-    return Declaration(
-        name="nyuv2",
-        depth=DepthDeclaration(kind="metric", scale=STEP, offset=STEP / 2, range=RANGE),
-        mask=MaskDeclaration(labels=OBJECTS, unknown=0),
-        source=SOURCE,
-        license=LICENSE,
-    )

@@ -4,7 +4,6 @@ A room is a function of the seed and its number alone.
 """
 
 import math
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -117,7 +116,7 @@ def synth(
     records: list[Record] = []
     with staged(out) as stage:
         write = partial(write_room, stage, count=count, per_room=per_room, size=size, seed=seed, kind=kind)
-        for found in _each(write, rooms, processes):
+        for found in in_processes(processes, write, range(rooms)) if processes > 1 else map(write, range(rooms)):
             records += found
             if progress is not None:
                 progress(len(records), count)
@@ -125,11 +124,3 @@ def synth(
         depth = DepthDeclaration(**DECLARED[kind])
         Declaration(name=f"synth-{kind}-{size}-{count}", depth=depth, source=source, license="CC0-1.0").write(stage)
     return Summary(out, count, rooms)
-
-
-def _each(write: Callable[[int], list[Record]], rooms: int, processes: int) -> Iterator[list[Record]]:
-    """Write every room, in order, in this process or in others."""
-    if processes <= 1:
-        yield from map(write, range(rooms))
-        return
-    yield from in_processes(processes, write, range(rooms))

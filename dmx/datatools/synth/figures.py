@@ -43,9 +43,7 @@ def _extent(part: Part) -> tuple[float, float]:
     match part.shape:
         case "box":
             side, up = float(np.hypot(s[0], s[1])), float(s[2])
-        case "ball":
-            side, up = float(max(s[0], s[1])), float(s[2])
-        case "frustum":
+        case "ball" | "frustum":
             side, up = float(max(s[0], s[1])), float(s[2])
         case "capsule":
             side, up = float(s[0]), float(s[0] + s[1])

@@ -1,7 +1,6 @@
 """Building a network from names, with a check that it works, or one message that suggests an alternative."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +28,8 @@ def build(
         UserError: The pretrained weights are unavailable or do not fit, or the architecture does not support the
             encoder.
     """
-    file = local_file(encoder, weights)
+    # A package comes before the hub, so that the weights do not depend on whether the hub can be reached.
+    file = file_of(weights, "weights") if is_path(weights) else packaged(encoder, weights)
     if file is None and weights != "none":
         require_weights(encoder, weights, weights_of(encoder))
     initial = "none" if file else weights
@@ -48,17 +48,6 @@ def build(
             f"take {architecture.encoders}, for instance {architecture.instead}."
         ) from error
     return net
-
-
-def local_file(encoder: str, weights: str) -> Path | None:
-    """The file with the weights: the one that is named, or an installed package's; None if there is neither.
-
-    A package comes before the hub, so that the weights do not depend on whether the hub can be reached.
-
-    Raises:
-        UserError: The named file does not exist.
-    """
-    return file_of(weights, "weights") if is_path(weights) else packaged(encoder, weights)
 
 
 class Unused(nn.Module):

@@ -52,12 +52,9 @@ def timm_tags() -> Mapping[str, list[str]]:
 
 
 def check_encoder(name: str) -> str:
-    """Check that `name` is an encoder of the library, or `tu-` and a timm model, and return it.
+    """Return `name`; a `ValueError`, unless it is an encoder of the library, or `tu-` and a timm model.
 
     Whether an architecture supports the encoder is known only when the network is built.
-
-    Raises:
-        ValueError: There is no such encoder.
     """
     if name in (*LIGHT, *LIGHT_MIXED, *LIGHT_VIT):  # first, so that registering does not import the libraries
         return name
@@ -139,12 +136,9 @@ def _in_unit_range(found: Mapping[str, Any]) -> tuple[Rgb, Rgb]:
 
 
 def check_weights(name: str) -> str:
-    """Check that `name` is `none`, the weights of some encoder, or a path, and return it.
+    """Return `name`; a `ValueError`, unless it is `none`, the weights of some encoder, or a path.
 
     Whether there is such a file is known only when the network is built.
-
-    Raises:
-        ValueError: No encoder has such weights.
     """
     if name in COMMON_WEIGHTS or is_path(name):
         return name

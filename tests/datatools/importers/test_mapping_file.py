@@ -64,6 +64,10 @@ STARS = "files: needs one star at least, as many in each role, in the background
     ("changes", "expected"),
     [
         ({"depth": ...}, "depth: is missing; add it, or null where there is none"),
+        (
+            {"depth": {"kind": "metric", "range": [5, 1]}},
+            "depth.range: `low` must be below `high`, but got low=5.0, high=1.0; swap them",
+        ),
         ({"name": ...}, "name: is missing; add it"),
         ({"name": 3}, "name: Input should be a valid string, but got 3"),
         (
