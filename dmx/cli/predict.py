@@ -87,7 +87,7 @@ def predict(
     found, left_out = sources(images, None if part is None else chooser(part, home, run))
     with bar("predicting", goes_on=True) as progress:
         before, entries = made(prediction, found, backgrounds, out, progress)
-    tell(out, SPREADS if options.uncertainty else MADE, (before, entries), left_out)
+    tell(out, SPREADS if prediction.options.uncertainty else MADE, (before, entries), left_out)
 
 
 def chooser(part: Any, home: Home, run: str) -> "Callable[[DatasetIndex], Sequence[str]]":
