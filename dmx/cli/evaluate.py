@@ -13,9 +13,12 @@ from dmx.tracking.home import Home
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rich.console import Console
     from rich.table import Table
 
     from dmx.experiment.evaluate import Evaluation
+    from dmx.metrics.uncertainty import Uncertainty
+    from dmx.sample_table import SampleTable
 
 
 @click.command()
@@ -157,7 +160,6 @@ def show(found: "Evaluation") -> None:
     from rich.console import Console
 
     from dmx.experiment.evaluation_store import depth_table, mask_table, reference_table
-    from dmx.experiment.uncertainty_table import rated, uncertainty_table
 
     console = Console() if Console().is_terminal else Console(width=200)
 
@@ -172,12 +174,7 @@ def show(found: "Evaluation") -> None:
         if rows:
             table(f"\n{title}", head, [(name, *map(number, values)) for name, *values in rows])
     if found.uncertainty:
-        values = uncertainty_table(found.uncertainty)
-        made = framed("\nUncertainty", ("", "", ""), [(name, number(value), said) for name, value, said in values])
-        made.columns[-1].justify = "left"
-        console.print(made, highlight=False)
-        for said in rated(found.uncertainty, found.samples):
-            click.echo(said)
+        show_uncertainty(console, found.uncertainty, found.samples)
     depth = ("depth/abs_rel", "depth/rmse") if found.strata.spec.kind == "metric" else ("depth/mae", "depth/rmse")
     table(
         "\nBy depth",
@@ -196,6 +193,18 @@ def show(found: "Evaluation") -> None:
         ],
     )
     click.echo(at_threshold(found))
+
+
+def show_uncertainty(console: "Console", found: "Uncertainty", samples: "SampleTable") -> None:
+    """Print what the uncertainty is worth: numbers, and what they come to."""
+    from dmx.experiment.uncertainty_table import rated, uncertainty_table
+
+    rows = [(name, number(value), said) for name, value, said in uncertainty_table(found)]
+    made = framed("\nUncertainty", ("", "", ""), rows)
+    made.columns[-1].justify = "left"
+    console.print(made, highlight=False)
+    for said in rated(found, samples):
+        click.echo(said)
 
 
 def depth_row(row: "Mapping[str, Any]", names: tuple[str, str]) -> tuple[str, ...]:
