@@ -199,8 +199,8 @@ def show_uncertainty(console: "Console", found: "Uncertainty", samples: "SampleT
     """Print what the uncertainty is worth: numbers, and what they come to."""
     from dmx.experiment.uncertainty_table import rated, uncertainty_table
 
-    rows = [(name, number(value), said) for name, value, said in uncertainty_table(found)]
-    made = framed("\nUncertainty", ("", "", ""), rows)
+    values = uncertainty_table(found)
+    made = framed("\nUncertainty", ("", "", ""), [(name, number(value), said) for name, value, said in values])
     made.columns[-1].justify = "left"
     console.print(made, highlight=False)
     for said in rated(found, samples):
