@@ -13,7 +13,11 @@ from dmx.tracking.home import Home
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rich.console import Console
+
     from dmx.experiment.evaluate import Evaluation
+    from dmx.metrics.uncertainty import Uncertainty
+    from dmx.sample_table import SampleTable
 
 
 @click.command()
@@ -154,7 +158,6 @@ def show(found: "Evaluation") -> None:
     """Print the metrics overall, by depth and by object size."""
     from dmx.cli.console import console, framed, number
     from dmx.experiment.evaluation_store import depth_table, mask_table, reference_table
-    from dmx.experiment.uncertainty_table import rated, uncertainty_table
 
     screen = console()
     who = found.run + found.joined
@@ -165,12 +168,7 @@ def show(found: "Evaluation") -> None:
         if rows:
             screen.print(framed(f"\n{title}", head, [(name, *map(number, values)) for name, *values in rows]))
     if found.uncertainty:
-        values = uncertainty_table(found.uncertainty)
-        made = framed("\nUncertainty", ("", "", ""), [(name, number(value), said) for name, value, said in values])
-        made.columns[-1].justify = "left"
-        screen.print(made)
-        for said in rated(found.uncertainty, found.samples):
-            click.echo(said)
+        show_uncertainty(screen, found.uncertainty, found.samples)
     depth = ("depth/abs_rel", "depth/rmse") if found.strata.spec.kind == "metric" else ("depth/mae", "depth/rmse")
     ranges = [depth_row(row, depth) for row in found.strata.by_depth()]
     screen.print(framed("\nBy depth", ("from", "to", "pixels", *depth), ranges))
@@ -184,6 +182,19 @@ def show(found: "Evaluation") -> None:
     head = ("object", "samples", "mask/iou", "mask/mae")
     screen.print(framed("\nBy the object's share of the picture", head, sizes))
     click.echo(at_threshold(found))
+
+
+def show_uncertainty(console: "Console", found: "Uncertainty", samples: "SampleTable") -> None:
+    """Print what the uncertainty is worth: numbers, and what they come to."""
+    from dmx.cli.console import framed, number
+    from dmx.experiment.uncertainty_table import rated, uncertainty_table
+
+    values = uncertainty_table(found)
+    made = framed("\nUncertainty", ("", "", ""), [(name, number(value), said) for name, value, said in values])
+    made.columns[-1].justify = "left"
+    console.print(made)
+    for said in rated(found, samples):
+        click.echo(said)
 
 
 def depth_row(row: "Mapping[str, Any]", names: tuple[str, str]) -> tuple[str, ...]:

@@ -155,30 +155,6 @@ def test_the_card_of_a_run_that_started_from_another_says_what_both_saw(
     assert "alone" not in text.split("## Limits")[1].split("##")[0]
 
 
-def test_the_card_of_a_network_without_background_says_which_reference_sees_more(
-    made: Path, home: Home, tiny_data: Path
-) -> None:
-    changed = experiment(tiny_data, name="alone", model={"name": "depthmasknet", "width": 4, "inputs": "image"})
-    run(prepare(parse_experiment(changed, "alone"), home), home, "alone", Tracking("tests", {}, stores=False))
-    facts = replace(ExportedNetwork(made / "model.onnx").facts, inputs=("image",))
-    story = story_of(home, trained(home, "alone"))
-    seeing = story_of(home, trained(home, "both"))
-    assert "| reference: background difference | " in card(seeing, facts)
-    text = card(story, facts)
-    assert "| reference: background difference (needs the background picture) | " in text
-    assert "| reference: background difference | " not in text
-    validation, name = story.measured[0], "mask/iou_pooled"
-    assert {who for who in validation.references if "background" in who} == {
-        "reference: background difference (needs the background picture)"
-    }
-    (best,) = [each[name] for who, each in validation.references.items() if "background" in who]
-    assert best is not None
-    assert best > validation.values[name]  # after one epoch
-    assert validation.not_better.get(name) != "reference: background difference (needs the background picture)"
-    assert "background" not in next(line for line in text.splitlines() if "NO BETTER than a reference in" in line)
-    assert "background difference" in seeing.measured[0].not_better[name]
-
-
 def test_its_six_lines_run_where_nothing_but_three_packages_is(
     made: Path, home: Home, tiny_data: Path, tmp_path: Path
 ) -> None:

@@ -17,6 +17,8 @@ from PIL import Image
 from dmx.cli import cli
 from dmx.config import parse_experiment
 from dmx.data.layout import read
+from dmx.deliver.bundle.card import card
+from dmx.deliver.bundle.story import story_of
 from dmx.deliver.export.compare import relative
 from dmx.deliver.export.graph import PhotographToMaps
 from dmx.deliver.export.int8 import last_nodes
@@ -278,3 +280,22 @@ def test_a_program_without_dmx_and_torch_predicts(home: Home, exported: dict[str
     assert depth.shape == mask.shape == (50, 71)  # as the photograph is
     assert np.abs(depth - own_depth).max() < 1e-5
     assert np.abs(mask / 255 - own_mask).max() <= 0.5 / 255 + 1e-6
+
+
+def test_the_card_of_a_network_without_background_says_which_reference_sees_more(
+    home: Home, exported: dict[str, Path]
+) -> None:
+    named = "reference: background difference"
+    needs = f"{named} (needs the background picture)"
+    seeing, alone = (story_of(home, trained(home, run)) for run in ("both", "alone"))
+    assert f"| {named} | " in card(seeing, ExportedNetwork(exported["both"]).facts)
+    text = card(alone, ExportedNetwork(exported["alone"]).facts)
+    assert f"| {needs} | " in text
+    assert f"| {named} | " not in text
+    validation, metric = alone.measured[0], "mask/iou_pooled"
+    better = validation.references[needs][metric]
+    assert better is not None
+    assert better > validation.values[metric]  # after one epoch
+    assert validation.not_better.get(metric) not in (named, needs)
+    assert named in seeing.measured[0].not_better[metric]
+    assert "background" not in next(line for line in text.splitlines() if "NO BETTER than a reference in" in line)
