@@ -17,7 +17,7 @@ Known = Bool[np.ndarray, "H W"]
 
 
 def kept(given: tuple[Depth, Known], moved: tuple[Depth, Known], matrix: Matrix) -> None:
-    """Fill unknown pixels of `moved`, in place, with known depth that `matrix`, from `given` to new, takes there."""
+    """Fill unknown pixels of `moved`, in place, with known depth of `given`; `matrix` maps given to new pixels."""
     (depth, known), (new_depth, new_known) = given, moved
     if known.all() or new_known.all():
         return

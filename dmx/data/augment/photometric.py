@@ -29,7 +29,7 @@ def row(
     apart: str = "Whether image and background each have a draw of their own.",
     **settings: Setting,
 ) -> Callable[..., Photometric]:
-    """Register an augmentation; `draw` gives a change of values from its parameter, if any, and a random generator."""
+    """Register an augmentation; `draw` takes its parameter, if any, and a random generator, and returns the change."""
 
     def build(**given: Any) -> Photometric:
         values = {key: setting.default for key, setting in settings.items()} | given
