@@ -79,7 +79,13 @@ def sweep(
 
 
 def conclude(name: str, home: Home, summary: Any, more: str) -> int | None:
-    """Print the leaderboard and the next steps; `more` is how to run more trials.
+    """Print the leaderboard and the next steps.
+
+    Args:
+        name: The study.
+        home: The folder of results.
+        summary: The progress of the study.
+        more: How to run more trials.
 
     Returns:
         The exit code.

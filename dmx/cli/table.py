@@ -26,8 +26,13 @@ def show(
 ) -> None:
     """Print ranked entries, best first, and what stands beneath them; missing values are shown as a dash.
 
-    With several objectives `goals` are the metrics to show first. `leads` compares each entry with the first. `extras`
-    are rows beneath the entries, or lines where rows would cost a column.
+    Args:
+        entries: The result of `rank`.
+        title: Title of the table.
+        top: Number of entries to show; None: all.
+        goals: Metrics to show first, if there are several objectives.
+        leads: The statistical comparison of each entry with the first.
+        extras: Rows beneath the entries, or lines where rows would cost a column.
     """
     objective = Objective(**entries[0].record["objective"])
     wanted = columns(entries, (objective.metric, *goals), leads)

@@ -74,9 +74,12 @@ def validation(values: Mapping[str, float | None]) -> dict[str, float | None]:
 
 
 def columns(entries: Sequence[Entry], first: Sequence[str], leads: Leads) -> list[Column]:
-    """The columns for ranked runs and their differences from the first one.
+    """The columns for these entries.
 
-    `first` has the metrics and costs that they are ranked by; only the metrics are moved to the front.
+    Args:
+        entries: Ranked runs.
+        first: The metrics and costs that they are ranked by; only the metrics are moved to the front.
+        leads: The differences from the first run.
     """
     best = [entry.result.best.metrics for entry in entries if entry.result.best]
     metrics = [name for name in dict.fromkeys((*first, *METRICS)) if any(name in values for values in best)]

@@ -123,8 +123,10 @@ def quantile(freedom: float, level: float = LEVEL) -> float:
 def difference(first: Sequence[SampleTable], second: Sequence[SampleTable], metric: str) -> Difference | None:
     """The difference of the second candidate's metric from the first one's.
 
-    Each candidate has a sample table for each seed, all with the same samples in the same order; the metric is given by
-    its full name, such as `depth/rmse_pooled`.
+    Args:
+        first: The sample tables of the first candidate, one for each seed.
+        second: Those of the second candidate, with samples in the same order.
+        metric: The metric's full name, such as `depth/rmse_pooled`.
 
     Returns:
         The difference; None if the metric is undefined.
@@ -160,7 +162,13 @@ def corrected(found: Sequence[Difference | None]) -> list[Difference | None]:
 
 
 def explained(found: Sequence[Difference], groups: int, samples: int, seeds: int) -> str:
-    """Explain what the intervals and verdicts of differences mean; `seeds` is the largest number of a candidate.
+    """Explain what the intervals and verdicts of these differences mean.
+
+    Args:
+        found: The differences.
+        groups: The number of groups.
+        samples: The number of samples.
+        seeds: The largest number of seeds of a candidate.
 
     >>> explained([], 30, 120, 1)
     'There is no difference to show: the metric is undefined.'

@@ -22,7 +22,13 @@ from dmx.training.checkpoint import load_weights
 
 @dataclass(frozen=True)
 class Pair:
-    """A sample, its value in two runs, and a panel: the first run's row above the second's."""
+    """A sample with the predictions of two runs.
+
+    Attributes:
+        id: The sample.
+        values: Its value in both.
+        picture: A panel: the first run's row above the second's.
+    """
 
     id: str
     values: tuple[float, float]
@@ -54,9 +60,12 @@ def pairs(home: Home, first: Candidate, second: Candidate, metric: str, count: i
 
 
 def side_by_side(home: Home, runs: Sequence[str], count: int = 6) -> UInt8[np.ndarray, "height width 3"]:
-    """A panel of `count` validation samples, evenly spread: each with a row for every run, in their order.
+    """A panel of validation samples, evenly spread: each with a row for every run, in their order.
 
-    The runs are on the same data and split; rows of smaller pictures are enlarged.
+    Args:
+        home: The results folder.
+        runs: Runs on the same data and split; rows of smaller pictures are enlarged.
+        count: The number of samples.
 
     Raises:
         UserError: The data are missing or have changed, or weights were removed.

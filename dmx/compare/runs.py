@@ -85,8 +85,10 @@ class Comparison:
 def compare(home: Home, names: Sequence[str], only: Sequence[str] = ()) -> Comparison:
     """Compare runs; those that differ only in their seeds form one candidate.
 
-    `names` are runs, at least one, and references as `reference:mean_map`. With `only`, these metrics alone are
-    compared; the fewer they are, the narrower are the intervals.
+    Args:
+        home: The results folder.
+        names: The runs, and references as `reference:mean_map`; one run at least.
+        only: The metrics; empty: all. The fewer metrics are compared, the narrower are the intervals.
 
     Raises:
         UserError: A run is missing or has no value, or the runs are not comparable; the message says why.

@@ -29,7 +29,7 @@ def alignments(predicted: DepthSpec, true: DepthSpec) -> tuple[Alignment, ...]:
 
 
 def aligned(pixels: DepthPixels, how: Alignment, predicted: DepthSpec, true: DepthSpec) -> DepthPixels:
-    """The pixels with `y`, depth as `predicted` describes it, aligned to the truth as `true` describes it."""
+    """Align `y`, whose depth spec is `predicted`, to the truth, whose depth spec is `true`."""
     y, t, valid = pixels.y, pixels.t, pixels.valid
     if how == "none":
         return pixels

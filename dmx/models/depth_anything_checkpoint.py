@@ -96,7 +96,7 @@ OF_BACKBONE = (
 
 
 def transformers() -> Any:
-    """The library; a `UserError`, if it is not installed."""
+    """Import the library, or raise a `UserError` if it is not installed."""
     try:
         return importlib.import_module("transformers")
     except ImportError as error:

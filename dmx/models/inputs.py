@@ -21,7 +21,7 @@ def needs_background(inputs: str) -> bool:
 
 
 def require_background(background: Float[Tensor, "B 3 H W"] | None) -> Float[Tensor, "B 3 H W"]:
-    """Return `background`, which the network requires; a `UserError`, if there is none."""
+    """Return `background`, which the network requires, or raise a `UserError` if there is none."""
     if background is None:
         raise UserError(
             "this network takes the background beside the image, but the data set has no backgrounds (triplets); "

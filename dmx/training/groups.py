@@ -153,7 +153,7 @@ def encoder_scales(model: nn.Module, settings: GroupsConfig, dry_run: Callable[[
 
 
 def encoder_of(model: nn.Module, settings: GroupsConfig) -> tuple[str, nn.Module]:
-    """The name and the module of a model's encoder; a `UserError`, if it has none."""
+    """Return the name and the module of a model's encoder, or raise a `UserError` if it has none."""
     found = next(((name, part) for name, part in model.named_modules() if name.split(".")[-1] == "encoder"), None)
     if found is None:
         raise UserError(

@@ -17,7 +17,13 @@ Known = Bool[np.ndarray, "H W"]
 
 
 def kept(given: tuple[Depth, Known], moved: tuple[Depth, Known], matrix: Matrix) -> None:
-    """Fill unknown pixels of `moved`, in place, with known depth that `matrix`, from `given` to new, takes there."""
+    """Fill unknown pixels of `moved`, in place, with the known depth of `given` that lands in them.
+
+    Args:
+        given: Depth and its validity mask before the warp.
+        moved: The same after the warp.
+        matrix: The homography, given -> new, in pixels.
+    """
     (depth, known), (new_depth, new_known) = given, moved
     if known.all() or new_known.all():
         return

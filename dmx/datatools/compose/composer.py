@@ -51,7 +51,7 @@ PNG = [cv2.IMWRITE_PNG_COMPRESSION, 3]
 
 
 class Composer:
-    """Composes chunks of one set."""
+    """Composes chunks of one set into the folder `stage`; `wanted` defines the numbers of the combinations."""
 
     def __init__(self, sources: Sources, recipe: Recipe, wanted: Wanted, stage: Path) -> None:
         self.sources = sources

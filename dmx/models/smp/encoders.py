@@ -52,7 +52,7 @@ def timm_tags() -> Mapping[str, list[str]]:
 
 
 def check_encoder(name: str) -> str:
-    """Return `name`; a `ValueError`, unless it is an encoder of the library, or `tu-` and a timm model.
+    """Return `name`, or raise a `ValueError` if it is no encoder of the library, nor `tu-` and a timm model.
 
     Whether an architecture supports the encoder is known only when the network is built.
     """
@@ -136,7 +136,7 @@ def _in_unit_range(found: Mapping[str, Any]) -> tuple[Rgb, Rgb]:
 
 
 def check_weights(name: str) -> str:
-    """Return `name`; a `ValueError`, unless it is `none`, the weights of some encoder, or a path.
+    """Return `name`, or raise a `ValueError` if it is neither `none`, nor the weights of some encoder, nor a path.
 
     Whether there is such a file is known only when the network is built.
     """
