@@ -193,7 +193,11 @@ def _indices(path: Path, data: bytes, role: str) -> tuple[np.ndarray, Header]:
 
 
 def _one_value(path: Path, pixels: np.ndarray, role: Role, alpha: bool, said: Header | None) -> np.ndarray:
-    """Return the one channel that holds the values."""
+    """Return the one channel that holds the values.
+
+    Raises:
+        DataError: The picture has different channels, or an opacity that differs from its values.
+    """
     if alpha:
         if pixels.ndim != 3 or pixels.shape[2] != 4:
             raise DataError(f"{path}: has no opacity (fourth channel); mend `mask.alpha` in dataset.yaml.")

@@ -88,7 +88,11 @@ def inside(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def walk(root: Path) -> Iterator[str]:
-    """List all files below `root`, recursively, as paths relative to `root`."""
+    """List all files below `root`, recursively, as paths relative to `root`.
+
+    Raises:
+        DataError: A folder cannot be listed.
+    """
     waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     while waiting:
         start, above = waiting.pop()

@@ -66,7 +66,11 @@ class DatasetIndex:
         return self.samples[0].background is not None
 
     def refuse_pack(self, what: str) -> None:
-        """Raise a `DataError` if this is a pack, which does not support the operation `what`."""
+        """Refuse an operation that packs do not support.
+
+        Raises:
+            DataError: This is a pack; the message names the operation `what`.
+        """
         if self.pack is not None:
             raise DataError(f"{self.root}: is a pack; {what} the data set that it was made from.")
 
@@ -77,12 +81,20 @@ class DatasetIndex:
         return sorted({path for role in ROLES for path in self.samples.distinct(role)})
 
     def check_files(self) -> None:
-        """Check that every picture exists; the `DataError` names the first ten that do not."""
+        """Check that every picture exists.
+
+        Raises:
+            DataError: Some are missing; the first ten are named.
+        """
         _ = self._found
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The size of every picture file, in bytes."""
+        """The size of every picture file, in bytes.
+
+        Raises:
+            DataError: Pictures are missing; the first ten are named.
+        """
         return self._found[0]
 
     @cached_property
@@ -126,7 +138,11 @@ class DatasetIndex:
 
     @cached_property
     def stamp(self) -> str:
-        """SHA-256 of the fingerprint and of each file's modification time; it differs between copies of the data."""
+        """SHA-256 of the fingerprint and of each file's modification time; it differs between copies of the data.
+
+        Raises:
+            DataError: Pictures are missing.
+        """
         return hashlib.sha256(self.fingerprint().encode() + self._found[1]).hexdigest()
 
 

@@ -49,7 +49,11 @@ def read_samples(root: Path, *, depth: bool) -> Samples:
 
 
 def _refuse_other_lists(root: Path) -> None:
-    """Refuse a list of samples under another name, which would be ignored together with its groups."""
+    """Refuse a list of samples under another name, which would be ignored together with its groups.
+
+    Raises:
+        DataError: A file looks like a misnamed list.
+    """
     for name in inside(root)[0]:
         if name.lower() == FILE:
             raise DataError(f"{root}: has {escaped(name)}, but the list of samples is {FILE}; rename it to that.")
@@ -179,7 +183,11 @@ def _from_folders(root: Path, required: Sequence[str]) -> list[Record]:
 
 
 def _refuse_odd(root: Path, there: dict[str, list[str]]) -> None:
-    """Refuse pictures that would be silently ignored: in nested folders, of other formats, with names not in UTF-8."""
+    """Refuse pictures that would otherwise be silently ignored.
+
+    Raises:
+        DataError: Pictures are in nested folders, in unsupported formats, or have names that are not UTF-8.
+    """
     said = {f"{role}/{path}": why_not(path, role) for role, paths in there.items() for path in paths}
     if foreign := [f"{escaped(path)}: {why}" for path, why in said.items() if why is not None]:
         raise _without_list(root, "pictures in formats that are not read; convert them", foreign)

@@ -133,7 +133,11 @@ def turned_apart(found: Mapping[str, Decoded]) -> str | None:
 
 
 def check_sizes(root: Path, name: str, sizes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise a `DataError` unless the pictures of the sample `name` have one size."""
+    """Make sure that the pictures of the sample `name` have one size.
+
+    Raises:
+        DataError: Sizes differ.
+    """
     if len(set(sizes.values())) > 1:
         listing = ", ".join(f"{role} {width}x{height}" for role, (height, width) in sizes.items())
         raise DataError(
@@ -201,7 +205,11 @@ def read_depth(
 def check_depth(
     depth: Float32[np.ndarray, "H W"], valid: Bool[np.ndarray, "H W"], declared: DepthDeclaration, path: Path
 ) -> None:
-    """Raise a `DataError` about `path` unless some depth is known and all known depth is in the declared range."""
+    """Check that some depth is known and all known depth is in the declared range; `path` is for the message.
+
+    Raises:
+        DataError: A check fails.
+    """
     if not valid.any():
         unknown = ", ".join(f"{value:g}" for value in declared.unknown)
         raise DataError(

@@ -26,7 +26,11 @@ def read_columns(path: Path) -> list[str]:
 
 
 def refuse_other_signs(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raise a `DataError` if the wanted columns appear once the header is split at semicolons, tabs or bars."""
+    """Refuse a table whose wanted columns appear once the header is split at another separator.
+
+    Raises:
+        DataError: The file uses semicolons, tabs or bars instead of commas.
+    """
     line = ",".join(columns)
     for sign, called in SIGNS.items():
         if set(wanted) <= {name.strip(' "') for name in line.split(sign)} and sign in line:

@@ -179,11 +179,15 @@ FULL = 64
 
 
 def worst(index: DatasetIndex, report: Report, count: int = 12) -> Rgb:
-    """Draw at most `count` of the worst samples of a check with findings; kinds take turns.
+    """Draw the worst samples: background, image, mask, depth and the difference of the first two; kinds take turns.
 
-    A row has background, image, mask, depth and the difference of the first two. Mask and depth are drawn from black
-    (least raw value) to white (greatest), because their declaration may be what is wrong. The difference goes from blue
-    (none) to red (64 grey levels or more).
+    Mask and depth are drawn from black (least raw value) to white (greatest), because their declaration may be what is
+    wrong. The difference goes from blue (none) to red (64 grey levels or more).
+
+    Args:
+        index: The data set.
+        report: The report of its check, with at least one finding.
+        count: Greatest number of rows.
     """
     rows = []
     for one in chosen(report, count):

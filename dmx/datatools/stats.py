@@ -165,6 +165,9 @@ def current_stats(index: DatasetIndex) -> Stats | None:
 
     Returns:
         The statistics; None if there are none, or if the data have changed since.
+
+    Raises:
+        DataError: The file exists but cannot be read.
     """
     found = read_stats(index.root)
     return None if found is None or (found.fingerprint, found.stamp) != (index.fingerprint(), index.stamp) else found

@@ -92,9 +92,15 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Selection:
-    """A `part` of a data set, of which `split` is the fingerprint of the split; None if the part is `all`.
+    """Samples of a data set.
 
-    `own` says that it is the data set that the run was trained on.
+    Attributes:
+        index: The data set.
+        fingerprint: The data set's fingerprint.
+        own: Whether it is the data set that the run was trained on.
+        part: The part.
+        ids: The samples.
+        split: The fingerprint of the split; None if the part is `all`.
     """
 
     index: DatasetIndex
@@ -121,10 +127,14 @@ class Selection:
 
 
 def select(root: Path, part: Part | None, home: Home, run: str | None, settings: SplitConfig) -> Selection:
-    """Choose samples as a run does: on its own data by its split, on any other as `settings` say.
+    """Choose samples as a run does: on its own data by its split, on any other by the same settings.
 
-    Without a `part`, these are validation of the run's own data, and all of any other; test is used only if requested.
-    Without a run, no data set counts as its own.
+    Args:
+        root: The data set.
+        part: The part; None: validation of the run's own data, all of any other. Test is used only if requested.
+        home: The results folder.
+        run: The run; None: no data set counts as its own.
+        settings: How another data set is split.
 
     Raises:
         UserError: The data set cannot be read, or the part has no samples.
@@ -148,9 +158,15 @@ def evaluate(
     progress: Progress = no_progress,
     joined: Joined = ALONE,
 ) -> Evaluation:
-    """Evaluate a run's network on a `part` of a data set (see `select`), alone or averaged with what is `joined`.
+    """Evaluate a run's network, alone or averaged with others.
 
-    `progress` is called with the number of samples done and the total.
+    Args:
+        network: The network.
+        root: The data set.
+        part: The part; None: validation of the run's own data, all of any other. Test is used only if requested.
+        home: The results folder.
+        progress: Called with the number of samples done and the total.
+        joined: What is averaged with its prediction.
 
     Raises:
         UserError: The network and the data are incompatible, the part has no samples, or a run requests a precision

@@ -33,9 +33,13 @@ def folder_of(home: Home, run: str, where: str) -> Path:
 
 
 def keep(found: Evaluation, page: str, home: Home, external: RunStart | None = None) -> tuple[Path, int]:
-    """Write an evaluation, and its HTML `page` if any, to the run's folder, and log it to the logging backends.
+    """Write an evaluation to the run's folder and log it to the logging backends.
 
-    A network that is not a run's is described by `external`.
+    Args:
+        found: The evaluation.
+        page: The evaluation as HTML; an empty string writes no page.
+        home: The results folder.
+        external: The description of the network, if it is not that of a run.
 
     Returns:
         The folder, and the number of events not yet sent to MLflow and TensorBoard.

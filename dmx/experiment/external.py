@@ -34,9 +34,14 @@ def evaluate_external(
 ) -> Evaluation:
     """Evaluate a network of others.
 
-    It sees each picture as the data set has it, resized to what it takes; its prediction is resized to `size`, (height,
-    width), where the truth is that of a run of this size. `progress` is called with the number of samples done and the
-    total.
+    It sees each picture as the data set has it, resized to what it takes; its prediction is resized to `size`, where
+    the truth is that of a run of this size.
+
+    Args:
+        network: The network.
+        chosen: The samples.
+        size: (height, width) at which predictions are compared with the truth.
+        progress: Called with the number of samples done and the total.
 
     Raises:
         UserError: The network and the data are incompatible, or it gives no plane of finite numbers.

@@ -83,7 +83,12 @@ def sha256_of(path: Path) -> str:
 
 
 def check_weights(before: Mapping[str, Any], now: Mapping[str, str], who: str) -> None:
-    """Check that files of weights have the content with which a run or study, `who`, began: equal SHA-256 by setting.
+    """Check that files of weights have the content with which a run or study began.
+
+    Args:
+        before: The stored SHA-256 by setting.
+        now: Those of the files as they are.
+        who: The run or study, for the message.
 
     Raises:
         DataError: They differ.

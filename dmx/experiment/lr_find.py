@@ -102,11 +102,16 @@ def range_test(
     steps: int,
     observe: Callable[[int, float, float, float], None] = lambda step, rate, loss, smoothed: None,
 ) -> Curve:
-    """Train the model of `prepared` in at most `steps` steps, with a learning rate that rises from `low` to `high`.
+    """Train the model of `prepared` with a learning rate that rises from `low` to `high`.
 
-    Parameter groups keep the ratios of their learning rates. Batches are those of the first stage of training. The
-    weights are unusable afterwards. `observe` is called after each step, counted from 0, with its learning rate, loss
-    and smoothed loss.
+    Parameter groups keep the ratios of their learning rates. Batches are those of the first stage of training.
+
+    Args:
+        prepared: The prepared experiment; its weights are unusable afterwards.
+        low: The first learning rate, above 0.
+        high: The last one, above `low`.
+        steps: The maximum number of steps.
+        observe: Called after each step, counted from 0, with its learning rate, loss and smoothed loss.
 
     Raises:
         UserError: The loss is not finite at the first step.
@@ -167,10 +172,16 @@ def find(
     *,
     stores: bool = True,
 ) -> tuple[Curve, Path]:
-    """Run `range_test` as its own tracked run, in the experiment's MLflow experiment.
+    """Run a range test as its own tracked run, in the experiment's MLflow experiment.
 
-    `progress` is called after each step with the number of steps done and the total. Without `stores`, nothing is
-    logged to MLflow and TensorBoard.
+    Args:
+        prepared: See `range_test`, also for `low`, `high` and `steps`.
+        home: The results folder.
+        low: The first learning rate.
+        high: The last one.
+        steps: The maximum number of steps.
+        progress: Called after each step with the number of steps done and the total.
+        stores: Whether to log to MLflow and TensorBoard in addition to the journal.
 
     Returns:
         The curve, and the path of its plot.

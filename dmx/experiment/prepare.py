@@ -78,7 +78,10 @@ class Prepared(Checked):
 def check(config: ExperimentConfig, home: Home, metrics: Sequence[str] = ()) -> Checked:
     """Build the model, read the data set's declaration, and split the data set.
 
-    `metrics` are validation metrics that must have values, beside the objective.
+    Args:
+        config: The experiment.
+        home: The results folder, which has the run that `start` names.
+        metrics: Validation metrics that must have values, beside the objective.
 
     Raises:
         UserError: Configuration, data or model are incompatible; the message says why and what to do.
@@ -116,10 +119,14 @@ def prepare(
     load: bool = True,
     measure: Collection[str] = (),
 ) -> Prepared:
-    """Call `check`, compute colour statistics if needed, resolve the device settings, measure costs, and load samples.
+    """Call `check`, then compute colour statistics if needed, resolve the device settings, and load the samples.
 
-    `progress` is called with the number of loaded samples and the total; with `load` false, they are not loaded yet.
-    `measure` has the costs to measure, of `memory_mb` and `latency_ms`; both at the size of the last stage.
+    Args:
+        config: The experiment.
+        home: The results folder, which has the packs.
+        progress: Called with the number of loaded samples and the total.
+        load: Whether to load samples into memory or a pack now.
+        measure: The costs to measure, of `memory_mb` and `latency_ms`; both at the size of the last stage.
 
     Raises:
         UserError: See `check`; or a sample cannot be read, or the requested precision gives wrong outputs on this
@@ -266,8 +273,13 @@ def check_precision(
 ) -> DeviceConfig:
     """Check the precision on real batches of each stage; fall back to float32 if a lower precision is wrong.
 
-    The model is neither changed nor moved. `where` names the setting that requests this precision, if it is not that of
-    the configuration.
+    Args:
+        config: The experiment.
+        model: Its network, which is neither changed nor moved.
+        index: The data set.
+        ids: Samples for the check, of which the first are used.
+        device_config: The chosen configuration.
+        where: The setting that requests this precision; empty: the configuration, if it does.
 
     Raises:
         UserError: The outputs are wrong, and the precision was requested explicitly.

@@ -262,7 +262,10 @@ class Source:
 def kept_references(home: Home, source: Source, progress: Progress = lambda done, total: None) -> Predictors:
     """The references of these data, made if they are missing or damaged; other processes wait meanwhile.
 
-    `progress` is called with the number of samples done and the total, if it takes more than `QUIET_SECONDS`.
+    Args:
+        home: The results folder.
+        source: The data.
+        progress: Called with the number of samples done and the total, if it takes more than `QUIET_SECONDS`.
 
     Raises:
         DataError: A sample cannot be read.

@@ -54,6 +54,13 @@ def run(
 ) -> tuple[RunResult, int]:
     """Train, resuming from the checkpoint if there is one.
 
+    Args:
+        prepared: The prepared experiment.
+        home: The results folder.
+        run_id: The run's folder and name.
+        tracking: How the run is tracked.
+        options: An observer, limits, and the pruning callback.
+
     Returns:
         The result, and the number of events not yet sent to MLflow and TensorBoard.
     """
@@ -201,8 +208,13 @@ def _standing(
 def remove_unneeded_files(folder: Path, outcome: Outcome, config: ExperimentConfig, *, trial: bool = False) -> None:
     """Remove the checkpoint of a run that has ended, and a pruned trial's weights, unless its configuration keeps them.
 
-    It is idempotent: after a kill, another call removes the remaining files. A `trial` that its study has ended is
-    never resumed, whatever the outcome.
+    It is idempotent: after a kill, another call removes the remaining files.
+
+    Args:
+        folder: The run's folder.
+        outcome: How it ended.
+        config: Its experiment, or its study's.
+        trial: Whether it is a trial that its study has ended: it is never resumed, whatever the outcome.
     """
     if config.training.keep == "all" or (outcome in UNFINISHED and not trial):
         return

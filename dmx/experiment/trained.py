@@ -29,9 +29,15 @@ UNTRAINED = {"weights": "none", "checkpoint": "none"}
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's network on its device, with its best weights, and the `spec` of the depth that it gives.
+    """A run's network.
 
-    `calibration` is the name of its calibration for another camera; empty if there is none.
+    Attributes:
+        run: The run.
+        config: Its configuration.
+        spec: The kind, range and direction of its depth.
+        model: The network on its device, with the best weights.
+        device_config: The resolved device settings.
+        calibration: The name of its calibration for another camera; empty if there is none.
     """
 
     run: str
@@ -80,7 +86,12 @@ def calibration_of(home: Home, run: str, name: str) -> Calibration:
 
 
 def trained(home: Home, run: str, calibration: str | None = None) -> Trained:
-    """Load the network of a run; with a `calibration`, the name of one of its own, its depth is that of another camera.
+    """Load the network of a run.
+
+    Args:
+        home: The results folder.
+        run: The run.
+        calibration: The name of one of its calibrations, if its depth is to be that of another camera.
 
     Raises:
         UserError: There is no such run or calibration, or its weights were removed.

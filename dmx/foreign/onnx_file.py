@@ -159,7 +159,11 @@ def size_of(path: Path, metadata: Mapping[str, str]) -> Sides | None:
 
 
 def check_file(path: Path) -> None:
-    """Raise a `UserError` unless a path can be an ONNX file."""
+    """Check that a path can be an ONNX file.
+
+    Raises:
+        UserError: It cannot.
+    """
     if path.suffix.lower() in TORCH:
         raise UserError(
             f"{path}: is a file of torch, which can run its author's code when it is loaded (torch.export unpickles); "

@@ -29,7 +29,14 @@ def alignments(predicted: DepthSpec, true: DepthSpec) -> tuple[Alignment, ...]:
 
 
 def aligned(pixels: DepthPixels, how: Alignment, predicted: DepthSpec, true: DepthSpec) -> DepthPixels:
-    """Align `y`, whose depth spec is `predicted`, to the truth, whose depth spec is `true`."""
+    """The pixels with `y` aligned to the truth.
+
+    Args:
+        pixels: Prediction and truth.
+        how: One of `alignments(predicted, true)`.
+        predicted: The depth spec of the prediction.
+        true: The depth spec of the truth.
+    """
     y, t, valid = pixels.y, pixels.t, pixels.valid
     if how == "none":
         return pixels

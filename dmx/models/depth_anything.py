@@ -88,7 +88,13 @@ def widened(convolution: nn.Conv2d, channels: int) -> nn.Conv2d:
 
 
 class DepthAnything(EncoderDecoder):
-    """The network of the module's docstring; made of transformers' `DepthAnythingForDepthEstimation`."""
+    """The network of the module's docstring; see `depth_anything` for the parameters.
+
+    Args:
+        published: The `DepthAnythingForDepthEstimation` of transformers.
+        form: What the tasks share.
+        inputs: The input pictures.
+    """
 
     def __init__(self, published: Any, form: Literal["shared", "two_decoders"], inputs: Inputs) -> None:
         super().__init__()
@@ -111,7 +117,11 @@ class DepthAnything(EncoderDecoder):
     def encode(
         self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
     ) -> list[Float[Tensor, "B _ _ _"]]:
-        """The neck's last features, or those of the encoder if each task has a neck of its own."""
+        """The neck's last features, or those of the encoder if each task has a neck of its own.
+
+        Raises:
+            UserError: The network takes backgrounds, but there is none.
+        """
         features: list[Tensor] = self.encoder(stack_inputs(image, background, self.inputs))
         return [fused(self.neck, features)] if self.mask_neck is None else features
 

@@ -96,7 +96,11 @@ OF_BACKBONE = (
 
 
 def transformers() -> Any:
-    """Import the library, or raise a `UserError` if it is not installed."""
+    """The library.
+
+    Raises:
+        UserError: It is not installed.
+    """
     try:
         return importlib.import_module("transformers")
     except ImportError as error:
@@ -104,7 +108,11 @@ def transformers() -> Any:
 
 
 def configuration(size: Size, version: Version, max_depth: int | None) -> Any:
-    """The `DepthAnythingConfig` of a size, a version, and a kind of depth head."""
+    """The `DepthAnythingConfig` of a size, a version, and a kind of depth head.
+
+    Raises:
+        UserError: transformers is not installed.
+    """
     library, one = transformers(), SIZES[size]
     backbone = library.Dinov2Config(
         hidden_size=one.width,
@@ -166,7 +174,11 @@ def loaded(checkpoint: str, config: Any) -> Any:
 
 
 def check_keys(weights: Path, found: Mapping[str, Any]) -> None:
-    """Raise a `UserError` unless a checkpoint has exactly the network's weights, from transformers' `loading_info`."""
+    """Check that a checkpoint has exactly the network's weights, from transformers' `loading_info`.
+
+    Raises:
+        UserError: It has not; the message lists all missing, superfluous and misshapen ones.
+    """
     shapes = [f"{name} {[*there]} instead of {[*wanted]}" for name, there, wanted in found["mismatched_keys"]]
     wrong = {
         "missing": sorted(found["missing_keys"]),
@@ -216,7 +228,11 @@ def weights_of(checkpoint: str) -> Path:
 
 
 def check_configuration(folder: Path, config: Any) -> None:
-    """Raise a `UserError` that says what differs unless the folder's config.json describes the network of `config`."""
+    """Check that a checkpoint's config.json describes the network of `config`.
+
+    Raises:
+        UserError: It describes another; the message says what to write, or what differs.
+    """
     path = folder / CONFIG
     try:
         kept = json.loads(path.read_text())

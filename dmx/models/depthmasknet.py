@@ -95,6 +95,9 @@ class DepthMaskNet(EncoderDecoder):
         """The encoder's last output, preceded, with skips, by the features before each pool, large to small.
 
         H and W are divisible by 16.
+
+        Raises:
+            UserError: The network takes backgrounds, but there is none.
         """
         x = self.image_stem(image)
         if self.needs_background:

@@ -21,7 +21,11 @@ def needs_background(inputs: str) -> bool:
 
 
 def require_background(background: Float[Tensor, "B 3 H W"] | None) -> Float[Tensor, "B 3 H W"]:
-    """Return `background`, which the network requires, or raise a `UserError` if there is none."""
+    """Return `background`, which the network requires.
+
+    Raises:
+        UserError: There is no background.
+    """
     if background is None:
         raise UserError(
             "this network takes the background beside the image, but the data set has no backgrounds (triplets); "
@@ -37,6 +41,9 @@ def second_picture(
 
     The difference is 0 where nothing has changed, so that a mask needs no comparison of two pictures first (Daudt et
     al. 2018, "Fully convolutional siamese networks for change detection", compare the differences of features).
+
+    Raises:
+        UserError: The background is missing.
     """
     background = require_background(background)
     return image - background if inputs == "image+difference" else background
@@ -45,7 +52,11 @@ def second_picture(
 def stack_inputs(
     image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None, inputs: Inputs
 ) -> Float[Tensor, "B C H W"]:
-    """The image alone (C = 3), or with the second picture concatenated along the channels (C = 6)."""
+    """The image alone (C = 3), or with the second picture concatenated along the channels (C = 6).
+
+    Raises:
+        UserError: The background is required but missing.
+    """
     return image if inputs == "image" else torch.cat([image, second_picture(image, background, inputs)], dim=1)
 
 
@@ -66,7 +77,11 @@ class Pictures(nn.Module):
     def forward(
         self, image: Float[Tensor, "B 3 H W"], background: Float[Tensor, "B 3 H W"] | None
     ) -> Float[Tensor, "B C H W"]:
-        """The encoder's input."""
+        """The encoder's input.
+
+        Raises:
+            UserError: The background is required but missing.
+        """
         if self.inputs != "two_stems":
             return stack_inputs(image, background, self.inputs)
         return torch.cat([self.image_stem(image), self.background_stem(require_background(background))], dim=1)

@@ -106,7 +106,11 @@ class Fit:
     misshapen: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
 
     def require(self, path: Path, what: str, advice: str) -> None:
-        """Raise a `UserError` that lists all that is missing, superfluous or misshapen, shortened."""
+        """Check that nothing is missing, superfluous or misshapen.
+
+        Raises:
+            UserError: Something is; the message lists it all, shortened.
+        """
         shapes = [f"{name} of {_text(has)} for {_text(wants)}" for name, (has, wants) in self.misshapen.items()]
         kinds = (("missing", self.missing), ("superfluous", self.superfluous), ("misshapen", shapes))
         if found := [f"{len(names)} {kind} ({_listed(names)})" for kind, names in kinds if names]:

@@ -21,8 +21,11 @@ SHADES = {"better": BLUE, "network better": BLUE, "worse": RED, "network worse":
 def comparison_page(found: Comparison, pairs: Mapping[str, Sequence[Pair]], metric: str, why_none: str) -> str:
     """Render the whole page.
 
-    `pairs` has, for each candidate but the first, pictures of the samples on which it differs most from the first by
-    `metric`, as `task/name`; `why_none` says why there are no pictures, if there are none.
+    Args:
+        found: The comparison.
+        pairs: For each candidate but the first, pictures of the samples on which it differs most from the first.
+        metric: The metric by which they differ most, as `task/name`.
+        why_none: Why there are no pictures, if there are none.
     """
     first = found.candidates[0]
     title = f"{first.name} and {', '.join(one.name for one in found.candidates[1:])}"

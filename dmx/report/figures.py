@@ -33,9 +33,13 @@ FEWEST = 3
 
 
 def plot(says: str, draw: Callable[[Axes], None], width: float = 5.4, height: float = 3.3) -> Markup:
-    """Draw a figure of `width` x `height` inches with a caption, without pyplot, which keeps figures alive.
+    """Draw a figure with a caption, without pyplot, which keeps figures alive.
 
-    The caption is also the text alternative for screen readers.
+    Args:
+        says: The caption; also the text alternative for screen readers.
+        draw: Draws on the given axes.
+        width: Width in inches.
+        height: Height in inches.
     """
     with rc_context(STYLE):
         drawing = Figure(figsize=(width, height), layout="constrained")

@@ -61,8 +61,11 @@ def table(
 ) -> Markup:
     """Make a table that scrolls horizontally if it is wider than the page.
 
-    `numbers` has the indices of right-aligned columns; `kind` is the CSS class: `wide`, or `wide tight` for no line
-    breaks.
+    Args:
+        head: The names of the columns.
+        rows: The cells.
+        numbers: Indices of right-aligned columns.
+        kind: CSS class: `wide`, or `wide tight` for no line breaks.
     """
     return Markup(TEMPLATES.get_template("table.html").render(head=head, rows=rows, numbers=numbers, kind=kind))
 

@@ -175,9 +175,12 @@ class Standing:
 def standings(
     references: References | None, metrics: Sequence[str], values: Mapping[str, float | None]
 ) -> list[Standing]:
-    """How a run stands in each of these metrics that the run and a reference have; costs are left out.
+    """How a run stands in each of these metrics that the run and a reference have.
 
-    Metrics are full names with `val/`; `values` are the run's at its best epoch. Without references there is nothing.
+    Args:
+        references: The references of its data; None gives no standings.
+        metrics: Full names with `val/`; costs are left out.
+        values: The run's metrics at its best epoch.
     """
     found: list[Standing] = []
     if references is None:

@@ -30,9 +30,14 @@ KINDS: dict[str, Callable[[Path], bool]] = {
 
 @dataclass(frozen=True)
 class Garbage:
-    """A file or folder that is no longer needed: `what` it is, and `why` it is not needed.
+    """A file or folder that is no longer needed.
 
-    `run` is the run that it belongs to, empty if runs share it; `study` is the run's study.
+    Attributes:
+        path: Its path.
+        run: The run that it belongs to; empty if runs share it.
+        study: The study of the run.
+        what: The kind of file.
+        why: Why it is not needed.
     """
 
     path: Path

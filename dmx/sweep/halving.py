@@ -80,7 +80,11 @@ def values_at(trial: FrozenTrial, epoch: int, own: Goal) -> list[float] | None:
 def decisions(trials: Sequence[FrozenTrial], config: StudyConfig, rung: int, *, last: bool = False) -> list[Decision]:
     """The decision on every trial that has reached a rung, best first.
 
-    `last` says that all trials have begun, so that the number of promoted trials is rounded up.
+    Args:
+        trials: The study's trials.
+        config: The study.
+        rung: The epoch.
+        last: Whether all trials have begun, so that the number of promoted trials is rounded up.
     """
     assert isinstance(config.pruner, HalvingConfig)
     own_goal = config.goals[0]

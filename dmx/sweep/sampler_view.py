@@ -39,9 +39,14 @@ def by_rank(config: StudyConfig) -> bool:
 def trials_for_sampler(
     trials: Sequence[FrozenTrial], config: StudyConfig, warm_start_trials: Sequence[FrozenTrial] = ()
 ) -> list[FrozenTrial]:
-    """The study's trials as its sampler sees them; `warm_start_trials` are of an earlier study, best first.
+    """The study's trials as its sampler sees them.
 
     Genetic samplers and designs get them unchanged: genetic samplers select parents only from complete trials.
+
+    Args:
+        trials: The study's trials.
+        config: The study.
+        warm_start_trials: Trials of an earlier study, best first.
     """
     if not isinstance(config.sampler, TpeConfig | GpConfig):
         return [*trials]

@@ -177,8 +177,11 @@ class PreparedStudy:
 def prepare_study(config: StudyConfig, home: Home, url: str | None = None) -> Iterator[PreparedStudy | StudySummary]:
     """Check the configuration, then create or resume the study; yield a summary if all trials have already finished.
 
-    The trials are in the database at `url`, which workers on several machines share; without it they are in `home`, and
-    only one process may run the study's worker pool.
+    Args:
+        config: The study.
+        home: The results folder.
+        url: The database shared by workers on several machines; None: the study is in `home`, and only one process may
+            run its worker pool.
 
     Raises:
         UserError: The configuration does not fit the data, or the study in `home` has another configuration.

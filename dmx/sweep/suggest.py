@@ -41,14 +41,19 @@ def suggest(
     first: Sequence[Values] = (),
     warm_start_trials: Sequence[FrozenTrial] = (),
 ) -> tuple[Trial, dict[str, Any]]:
-    """Suggest a value for every dimension that applies to a trial, which this worker has claimed.
+    """Suggest a value for every dimension that applies to a trial.
 
     Suggestions depend only on the seed and on the trials before this one: each dimension gets a sampler seeded from
     (seed, trial, dimension), and all values are drawn before the first is stored. So restarts of the study, or a worker
     killed between two dimensions, change nothing. An interrupted trial keeps the values that it already has.
 
-    `first` fixes values of the first trials; dimensions that it leaves out are sampled. `warm_start_trials` are of an
-    earlier study, best first.
+    Args:
+        queue: The study's trials.
+        config: The study.
+        space: The search space.
+        number: The trial, which this worker has claimed.
+        first: Fixed values of the first trials; dimensions that they leave out are sampled.
+        warm_start_trials: Trials of an earlier study, best first.
 
     Returns:
         The trial, and its values by dimension path.
@@ -86,9 +91,15 @@ def follow(space: Space, stored: Values) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Proposals:
-    """What a study's sampler proposes for the trial `number`, of all `trials` as they are now.
+    """What a study's sampler proposes for one trial.
 
-    `warm_start_trials` are of an earlier study, best first.
+    Attributes:
+        config: The study.
+        space: The search space.
+        study: The study in Optuna.
+        trials: Its trials, as they are now.
+        number: The trial to make proposals for.
+        warm_start_trials: Trials of an earlier study, best first.
     """
 
     config: StudyConfig

@@ -162,9 +162,13 @@ class TrialQueue:
 
 
 def open_queue(config: StudyConfig, folder: Path, url: str | None = None, owner: str | None = None) -> TrialQueue:
-    """Open the queue of a study, in which `owner` claims trials; create the study in its storage if it is missing.
+    """Open the queue of a study; create the study in its storage if it is missing.
 
-    The storage is the database at `url`, or the journal in `folder`.
+    Args:
+        config: The study.
+        folder: The study's folder.
+        url: The study's database; None: the journal in `folder`.
+        owner: The worker that claims trials.
     """
     optuna.logging.set_verbosity(logging.WARNING)
     storage = open_database(url) if url else open_journal(folder)

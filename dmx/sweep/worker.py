@@ -67,7 +67,16 @@ PAUSE = 0.5
 
 @dataclass
 class Worker:
-    """Runs trials of a study; once one was `interrupted`, no further trial is started."""
+    """Runs trials of a study.
+
+    Attributes:
+        config: The study.
+        home: The results folder.
+        queue: The study's trials.
+        space: The search space.
+        observer: Receives the worker's events.
+        interrupted: Whether a trial was interrupted; no further trial is then started.
+    """
 
     config: StudyConfig
     home: Home

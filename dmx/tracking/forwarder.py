@@ -162,9 +162,14 @@ class StoreForwarder:
 
 
 class RunForwarder:
-    """Sends one run's journal to both stores, except those in `without`, which are known to be unavailable now.
+    """Sends one run's journal to both stores, under a lock, so that only one process at a time sends a run.
 
-    A lock lets only one process at a time send a run; the operating system releases it when its process dies.
+    The operating system releases the lock when its process dies.
+
+    Args:
+        home: The results folder.
+        run_id: The run.
+        without: Stores that are known to be unavailable now.
     """
 
     def __init__(self, home: Home, run_id: str, without: Collection[str] = ()) -> None:

@@ -253,9 +253,12 @@ def is_missing(error: Exception) -> bool:
 
 
 def refusal(error: Exception, tracking_uri: str, *, local: bool) -> PermanentStoreError | None:
-    """Translate an error of MLflow or its server that a retry cannot resolve into a refusal that says what to do.
+    """Translate an error that a retry cannot resolve into a refusal that says what to do.
 
-    `local` says that the store is the SQLite file of the results folder.
+    Args:
+        error: The error of MLflow or its server.
+        tracking_uri: The tracking URI.
+        local: Whether the store is the SQLite file of the home.
 
     Returns:
         The refusal; None for an outage.

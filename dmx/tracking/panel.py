@@ -24,11 +24,17 @@ ERROR_SHARE = 0.25
 
 
 def panel(batch: Batch, prediction: Prediction, spec: DepthSpec, rows: int = 4) -> Built:
-    """Image, true mask, predicted mask, true depth, predicted depth and absolute error of up to `rows` samples.
+    """Image, true mask, predicted mask, true depth, predicted depth and absolute error of the first samples.
 
     Near is red, far is blue; truth and prediction of a row share the scale from the row's least to its greatest true
     depth. Grey is unknown. The predicted mask is where the logit is above 0. Errors range from blue (none) to red (a
     quarter of the row's depth range, or more).
+
+    Args:
+        batch: Samples.
+        prediction: The network's prediction for them.
+        spec: The kind, range and direction of their depth.
+        rows: The maximum number of samples to show.
 
     Returns:
         An RGB picture; small samples are enlarged to at least 128 pixels a side.

@@ -111,9 +111,13 @@ class RunTracker(Tracker):
 
 
 def open_run(home: Home, run_id: str, start: RunStart, *, stores: bool = True) -> RunTracker:
-    """Start a run, or resume it if its journal exists; on resuming, only the tags of `start` are used.
+    """Start a run, or resume it if its journal exists.
 
-    Without `stores` the run is not forwarded; nor is one that began without them.
+    Args:
+        home: The results folder.
+        run_id: The run's name in `home`.
+        start: Its description; on resuming, only the tags are used.
+        stores: Whether it is forwarded to MLflow and TensorBoard; a run that began without stores is not.
 
     Raises:
         UserError: Another process is writing the run.

@@ -43,8 +43,13 @@ def sync(home: Home, run_id: str, known: Mapping[str, "Run"] | None = None, with
     """Send one run's missing events to MLflow and TensorBoard from this process; cheap if none are missing.
 
     A run whose process died is finished here as interrupted, so that MLflow and TensorBoard do not show it as running.
-    A run that is being written is left to its own process; a run that was opened without stores is skipped. If MLflow's
-    runs are `known`, by their ids, events that MLflow has lost are sent again. Stores in `without` are left out.
+    A run that is being written is left to its own process; a run that was opened without stores is skipped.
+
+    Args:
+        home: The results folder.
+        run_id: The run.
+        known: MLflow's runs by id, if it was queried: events that MLflow has lost are sent again.
+        without: Stores that are known to be unavailable now.
 
     Returns:
         The number of events that could not be sent.

@@ -183,8 +183,10 @@ def table(start: Started) -> str:
 def draw_graph(folder: Path, model: "nn.Module", inputs: "tuple[Tensor, ...]") -> None:
     """Write the graph of `model` to a new folder; nothing is written if the model cannot be traced.
 
-    The folder is below the run's TensorBoard folder; unlike the event files there, it is not rewritten. The model is
-    called once with `inputs`.
+    Args:
+        folder: A subfolder of the run's TensorBoard folder; unlike the event files there, it is not rewritten.
+        model: The model, called once with `inputs`.
+        inputs: Tensors on its device.
     """
     from torch.utils.tensorboard import SummaryWriter
 

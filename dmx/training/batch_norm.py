@@ -25,10 +25,15 @@ SAMPLES = 200
 def fresh_statistics(
     model: nn.Module, batches: Callable[[], Iterable[Batch]], device_config: DeviceConfig
 ) -> Iterator[None]:
-    """Within the context, the batch norms of `model` have the mean of the statistics of `batches()`.
+    """Within the context, the batch norms of `model` have the mean of the statistics of `batches`.
 
-    Training goes on with the statistics that it had, so that it does not depend on validation. Other layers, such as
-    dropout, act as in evaluation. Frozen batch norms and networks without any are left as they are.
+    Training goes on with the statistics that it had, so that it does not depend on validation. Frozen batch norms and
+    networks without any are left as they are.
+
+    Args:
+        model: The network; other layers, such as dropout, act as in evaluation.
+        batches: Gives the training samples; not called if there is nothing to do.
+        device_config: The precision.
     """
     norms = learning_norms(model)
     before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]

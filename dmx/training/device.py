@@ -87,7 +87,11 @@ def resolve_device(
 
 
 def check_device(device: Literal["auto", "cpu", "cuda", "mps"]) -> None:
-    """Raise a `UserError` unless the device is available."""
+    """Check that the device is available.
+
+    Raises:
+        UserError: It is not available.
+    """
     if (device == "cuda" and not torch.cuda.is_available()) or (
         device == "mps" and not torch.backends.mps.is_available()
     ):

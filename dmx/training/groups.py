@@ -72,6 +72,9 @@ def parameter_groups(
     are not decayed, `weight_decay` = 0. With default settings there are two groups, or one if all parameters are of
     one kind. With `hidden_layers`, groups of other parameters have `use_fallback`, timm's key for what Muon leaves to
     AdamW.
+
+    Raises:
+        UserError: The encoder's learning rate is to be scaled, but the model has no encoder.
     """
     without_decay = without_weight_decay(model)
     outside = without_decay | ends(model, dry_run) if hidden_layers else set()
@@ -137,7 +140,11 @@ def without_weight_decay(model: nn.Module) -> set[str]:
 
 
 def encoder_scales(model: nn.Module, settings: GroupsConfig, dry_run: Callable[[], object]) -> dict[str, float]:
-    """The factor on the learning rate of each encoder parameter, by its name in `model`."""
+    """The factor on the learning rate of each encoder parameter, by its name in `model`.
+
+    Raises:
+        UserError: The encoder's learning rate is to be scaled, but the model has no encoder.
+    """
     if settings.encoder_lr == settings.layer_decay == 1:
         return {}
     prefix, encoder = encoder_of(model, settings)
@@ -153,7 +160,11 @@ def encoder_scales(model: nn.Module, settings: GroupsConfig, dry_run: Callable[[
 
 
 def encoder_of(model: nn.Module, settings: GroupsConfig) -> tuple[str, nn.Module]:
-    """Return the name and the module of a model's encoder, or raise a `UserError` if it has none."""
+    """The name and the module of a model's encoder.
+
+    Raises:
+        UserError: It has none.
+    """
     found = next(((name, part) for name, part in model.named_modules() if name.split(".")[-1] == "encoder"), None)
     if found is None:
         raise UserError(
@@ -164,7 +175,11 @@ def encoder_of(model: nn.Module, settings: GroupsConfig) -> tuple[str, nn.Module
 
 
 def freeze_encoder(model: DepthMaskModel, settings: GroupsConfig) -> None:
-    """Freeze the encoder where its learning rate is 0; done before the optimizer is made."""
+    """Freeze the encoder where its learning rate is 0; done before the optimizer is made.
+
+    Raises:
+        UserError: The model has no encoder.
+    """
     if settings.encoder_lr == 0:
         model.freeze(encoder_of(model, settings)[1])
 

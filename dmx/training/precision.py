@@ -68,6 +68,11 @@ def wrong_part(model: DepthMaskModel, batch: Batch, device_config: DeviceConfig)
     """The first module that is wrong in the lower precision of `device_config`; None if all are right.
 
     Leaf modules and the whole network are checked first; then, if only the whole network is wrong, all modules.
+
+    Args:
+        model: The network, on its device.
+        batch: Samples of the data.
+        device_config: Device and precision.
     """
     if device_config.dtype == torch.float32:
         return None

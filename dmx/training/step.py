@@ -28,6 +28,11 @@ class DivergedError(Exception):
 class JointLoss(nn.Module):
     """The losses of each task, L_task = Σ_i w_i L_i, and the weighting that combines the tasks.
 
+    Args:
+        mask: Losses of the mask: name, weight, function.
+        depth: Losses of the depth, likewise.
+        weighting: Combines the losses of the tasks, or their gradients.
+
     Raises:
         ValueError: Two losses of a task have the same name, so that only one of them would be logged.
     """
@@ -90,6 +95,11 @@ class Learner:
         Gradients are accumulated over the micro-batches, which takes less memory: ∇L = Σ_i n_i/n ∇L_i. This equals the
         batch's gradient except for batch norm, which sees one micro-batch at a time, and for losses that are not means
         over samples.
+
+        Args:
+            batch: The samples, on the device.
+            forward: The model or its compiled form.
+            micro_batches: Number of micro-batches that the batch is split into.
 
         Returns:
             The losses by name, still on the device.

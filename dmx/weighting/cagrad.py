@@ -22,7 +22,13 @@ STEPS = 300  # of projected descent for more than two tasks
 
 
 class CAGrad(GradientWeighting):
-    """The weights of CAGrad's update; if a gradient is 0, its task cannot improve, and the update is close to g_0."""
+    """The weights of CAGrad's update; if a gradient is 0, its task cannot improve, and the update is close to g_0.
+
+    Args:
+        tasks: The names of the tasks.
+        c: How far d may be from g_0, relative to its norm.
+        gradients_of: Where the gradients are taken.
+    """
 
     def __init__(self, tasks: Sequence[str], c: float, gradients_of: GradientsOf) -> None:
         super().__init__(tasks, gradients_of)

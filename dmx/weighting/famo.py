@@ -30,7 +30,13 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
 class Famo(LossWeighting):
-    """Weights by the rates at which the losses fall; all start with z equal."""
+    """Weights by the rates at which the losses fall; all start with z equal.
+
+    Args:
+        tasks: The names of the tasks.
+        beta: Learning rate of ξ.
+        gamma: Its decay.
+    """
 
     xi: Float[Tensor, "K"]
     previous: Float[Tensor, "K"]

@@ -26,7 +26,14 @@ from dmx.weighting.kinds import GradientsOf, GradientWeighting
 
 
 class GradNorm(GradientWeighting):
-    """Weights learned from the gradient norms and from the relative decrease of each loss; all start at 1."""
+    """Weights learned from the gradient norms and from the relative decrease of each loss; all start at 1.
+
+    Args:
+        tasks: The names of the tasks.
+        alpha: α.
+        lr: Learning rate of v.
+        gradients_of: Where the gradients are taken.
+    """
 
     whole = True
     logarithmic = True

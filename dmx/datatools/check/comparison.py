@@ -78,7 +78,13 @@ def difference(image: Picture, background: Picture) -> Plane:
 
 
 def compare_background(image: Picture, background: Picture, mask: Plane, known: Where) -> Context | None:
-    """Compare image and background inside and outside of the mask (1 on the object), where it is known.
+    """Compare image and background inside and outside of the mask.
+
+    Args:
+        image: The scene with the object.
+        background: The scene without it, of the same size.
+        mask: 1 on the object.
+        known: Where the mask is known; other pixels are left out.
 
     Returns:
         The figures; None if there are too few pixels inside or outside.

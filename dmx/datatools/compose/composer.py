@@ -51,7 +51,14 @@ PNG = [cv2.IMWRITE_PNG_COMPRESSION, 3]
 
 
 class Composer:
-    """Composes chunks of one set into the folder `stage`; `wanted` defines the numbers of the combinations."""
+    """Composes chunks of one set.
+
+    Args:
+        sources: Backgrounds and cut-outs.
+        recipe: How they are combined.
+        wanted: Number of samples and combinations, which defines the numbering of combinations.
+        stage: The folder to write into.
+    """
 
     def __init__(self, sources: Sources, recipe: Recipe, wanted: Wanted, stage: Path) -> None:
         self.sources = sources
@@ -142,7 +149,11 @@ class Composer:
 
 
 def _write_whole(path: Path, pixels: np.ndarray, scratch: Path) -> None:
-    """Write a picture (grey or RGB, 8 or 16 bit) under another name in `scratch` and rename it."""
+    """Write a picture (grey or RGB, 8 or 16 bit) under another name in `scratch` and rename it.
+
+    Raises:
+        OSError: Writing fails.
+    """
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     done, data = cv2.imencode(path.suffix, bgr, JPEG if path.suffix == ".jpg" else PNG)
     if not done:

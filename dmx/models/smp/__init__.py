@@ -77,46 +77,86 @@ def licence_of_weights(params: Params) -> str | None:
     return licence(getattr(params, "encoder"))  # noqa: B009  (each component has a `Params` of its own)
 
 
-# fmt: off
 unet = row(
-    "unet", "Ronneberger et al. 2015", Architecture("Unet"),
-    "U-Net: a decoder that sees every scale of the encoder beside its own, block by block.")
+    "unet",
+    "Ronneberger et al. 2015",
+    Architecture("Unet"),
+    "U-Net: a decoder that sees every scale of the encoder beside its own, block by block.",
+)
 unetplusplus = row(
-    "unetplusplus", "Zhou et al. 2018", Architecture("UnetPlusPlus", NO_MIXED),
-    "U-Net++: between encoder and decoder a triangle of blocks, each fed by all before it of its scale.")
+    "unetplusplus",
+    "Zhou et al. 2018",
+    Architecture("UnetPlusPlus", NO_MIXED),
+    "U-Net++: between encoder and decoder a triangle of blocks, each fed by all before it of its scale.",
+)
 manet = row(
-    "manet", "Fan et al. 2020", Architecture("MAnet"),
-    "MA-Net: a U-Net with attention between places at the bottom and between channels at every skip.")
+    "manet",
+    "Fan et al. 2020",
+    Architecture("MAnet"),
+    "MA-Net: a U-Net with attention between places at the bottom and between channels at every skip.",
+)
 linknet = row(
-    "linknet", "Chaurasia and Culurciello 2017", Architecture("Linknet", NO_MIXED),
-    "LinkNet: a narrow decoder to which the encoder's scales are added; light.")
+    "linknet",
+    "Chaurasia and Culurciello 2017",
+    Architecture("Linknet", NO_MIXED),
+    "LinkNet: a narrow decoder to which the encoder's scales are added; light.",
+)
 fpn = row(
-    "fpn", "Kirillov et al. 2019 (panoptic FPN)", Architecture("FPN"),
-    "Feature pyramid: scales are handed down from deep to shallow, each upsampled to a quarter, and summed up.")
+    "fpn",
+    "Kirillov et al. 2019 (panoptic FPN)",
+    Architecture("FPN"),
+    "Feature pyramid: scales are handed down from deep to shallow, each upsampled to a quarter, and summed up.",
+)
 pspnet = row(
-    "pspnet", "Zhao et al. 2017", Architecture("PSPNet"),
+    "pspnet",
+    "Zhao et al. 2017",
+    Architecture("PSPNet"),
     "PSPNet: the encoder's features at an eighth, pooled over grids of 1, 2, 3 and 6 places; no detail below that.",
-    fixed_size=GRIDS)
+    fixed_size=GRIDS,
+)
 deeplabv3 = row(
-    "deeplabv3", "Chen et al. 2017", Architecture("DeepLabV3", DILATED, least_batch=2),
-    "DeepLabV3: a dilated encoder at an eighth of the size, seen through several dilations; two pictures a batch.")
+    "deeplabv3",
+    "Chen et al. 2017",
+    Architecture("DeepLabV3", DILATED, least_batch=2),
+    "DeepLabV3: a dilated encoder at an eighth of the size, seen through several dilations; two pictures a batch.",
+)
 deeplabv3plus = row(
-    "deeplabv3plus", "Chen et al. 2018", Architecture("DeepLabV3Plus", DILATED, least_batch=2),
-    "DeepLabV3+: DeepLabV3 at a 16th, with the encoder's quarter beside it; two pictures a batch.")
+    "deeplabv3plus",
+    "Chen et al. 2018",
+    Architecture("DeepLabV3Plus", DILATED, least_batch=2),
+    "DeepLabV3+: DeepLabV3 at a 16th, with the encoder's quarter beside it; two pictures a batch.",
+)
 pan = row(
-    "pan", "Li et al. 2018", Architecture("PAN", DILATED, least=128, least_batch=2),
-    "PAN: attention by a pyramid at the bottom, and by what is deeper at every skip; two pictures a batch.")
+    "pan",
+    "Li et al. 2018",
+    Architecture("PAN", DILATED, least=128, least_batch=2),
+    "PAN: attention by a pyramid at the bottom, and by what is deeper at every skip; two pictures a batch.",
+)
 upernet = row(
-    "upernet", "Xiao et al. 2018", Architecture("UPerNet", least_batch=2),
+    "upernet",
+    "Xiao et al. 2018",
+    Architecture("UPerNet", least_batch=2),
     "UPerNet: a feature pyramid on top of PSPNet's pooling, all scales concatenated; two pictures a batch.",
-    fixed_size=GRIDS)
+    fixed_size=GRIDS,
+)
 segformer = row(
-    "segformer", "Xie et al. 2021", Architecture("Segformer", instead="mit_b0"),
+    "segformer",
+    "Xie et al. 2021",
+    Architecture("Segformer", instead="mit_b0"),
     "SegFormer: one linear layer for each scale, brought to a quarter and concatenated; made for Mix Transformers.",
-    MixedEncoder)
+    MixedEncoder,
+)
 dpt = row(
-    "dpt", "Ranftl et al. 2021",
-    Architecture("DPT", PATCHES, "tu-vit_tiny_patch16_224", multiple=32, tokens=True,
-                 arguments={"dynamic_img_size": True, "num_classes": 0}),
+    "dpt",
+    "Ranftl et al. 2021",
+    Architecture(
+        "DPT",
+        PATCHES,
+        "tu-vit_tiny_patch16_224",
+        multiple=32,
+        tokens=True,
+        arguments={"dynamic_img_size": True, "num_classes": 0},
+    ),
     "DPT: a vision transformer's tokens, reassembled at four scales and fused from deep to shallow.",
-    VitEncoder)
+    VitEncoder,
+)

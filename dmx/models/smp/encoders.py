@@ -52,9 +52,12 @@ def timm_tags() -> Mapping[str, list[str]]:
 
 
 def check_encoder(name: str) -> str:
-    """Return `name`, or raise a `ValueError` if it is no encoder of the library, nor `tu-` and a timm model.
+    """Check that `name` is an encoder of the library, or `tu-` and a timm model, and return it.
 
     Whether an architecture supports the encoder is known only when the network is built.
+
+    Raises:
+        ValueError: There is no such encoder.
     """
     if name in (*LIGHT, *LIGHT_MIXED, *LIGHT_VIT):  # first, so that registering does not import the libraries
         return name
@@ -136,9 +139,12 @@ def _in_unit_range(found: Mapping[str, Any]) -> tuple[Rgb, Rgb]:
 
 
 def check_weights(name: str) -> str:
-    """Return `name`, or raise a `ValueError` if it is neither `none`, nor the weights of some encoder, nor a path.
+    """Check that `name` is `none`, the weights of some encoder, or a path, and return it.
 
     Whether there is such a file is known only when the network is built.
+
+    Raises:
+        ValueError: No encoder has such weights.
     """
     if name in COMMON_WEIGHTS or is_path(name):
         return name

@@ -142,7 +142,16 @@ class DetailHead(nn.Module):
 
 
 class SmpNet(EncoderDecoder):
-    """The network of the module's docstring; see `dmx.models.smp.SETTINGS` for the parameters."""
+    """The network of the module's docstring.
+
+    Args:
+        architecture: The library's architecture.
+        encoder: The encoder's name.
+        form: What the tasks share.
+        inputs: The input pictures.
+        weights: The encoder's initial weights; `none`: random.
+        details: Whether the heads see features of full size.
+    """
 
     def __init__(
         self, architecture: Architecture, encoder: str, form: Form, inputs: AnyInputs, weights: str, details: bool
