@@ -46,7 +46,9 @@ def order(found: Uncertainty, task: str, groups: Mapping[str, str]) -> Iterator[
     if left is None or gain is None:
         return
     best = gain + left  # of ordering pixels by the error itself
-    share = f"it gains {gain / best:.0%} of what the best order would" if best > 0 else "no order gains anything"
+    share = "no order gains anything"
+    if best > 0:
+        share = f"it gains {100 * gain / best:.0f} % of what the best order would"
     interval = found.gain_interval(task, groups)
     if interval is None:
         said = f"whether the uncertainty orders errors better than chance takes two groups; here {share}"
@@ -72,7 +74,7 @@ def size(found: Uncertainty) -> Iterator[str]:
         yield f"Depth: the standard deviations have the size of the errors (a factor of {factor:.3g})."
     if missed is None:
         return
-    held = f"95 % intervals hold {found.coverage[-1]:.0%} of the depths"
+    held = f"95 % intervals hold {100 * found.coverage[-1]:.0f} % of the depths"
     if missed < HELD:
         yield f"Depth: the intervals hold what they promise; {held}."
         return

@@ -1,5 +1,7 @@
 """Share of pixels whose depth is correct within a factor of 1.25, 1.25² or 1.25³ (Ladický et al. 2014)."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -8,7 +10,7 @@ from dmx.metrics.pixels import DepthPixels
 from dmx.registry import depth_metrics
 
 
-def register(k: int, power: str) -> None:
+def register(k: int, power: str) -> Callable[[DepthPixels], Float64[Tensor, "B K"]]:
     """Register the metric of the factor 1.25^k, `power` in print."""
 
     def delta(pixels: DepthPixels) -> Float64[Tensor, "B K"]:
@@ -18,7 +20,7 @@ def register(k: int, power: str) -> None:
 
     delta.__name__ = delta.__qualname__ = f"delta{k}"
     delta.__doc__ = f"Share of pixels within a factor of 1.25{power}. In [0, 1]; undefined for depth not above 0."
-    depth_metrics.register(
+    return depth_metrics.register(
         f"delta{k}",
         source="Eigen et al. 2014, section 4.1",
         finish="ratio",
@@ -29,5 +31,4 @@ def register(k: int, power: str) -> None:
     )(delta)
 
 
-for k, power in ((1, ""), (2, "²"), (3, "³")):
-    register(k, power)
+delta1, delta2, delta3 = register(1, ""), register(2, "²"), register(3, "³")

@@ -30,7 +30,7 @@ def test_a_spread_of_the_size_of_normal_errors_is_said_to_be_right() -> None:
     lines = said(SPREAD).splitlines()
     assert lines[0].startswith("Depth: the uncertainty orders errors better than chance; it gains ")
     assert lines[1].startswith("Depth: the standard deviations have the size of the errors (a factor of ")
-    assert lines[2] == "Depth: the intervals hold what they promise; 95 % intervals hold 95% of the depths."
+    assert lines[2] == "Depth: the intervals hold what they promise; 95 % intervals hold 95 % of the depths."
     assert len(lines) == 3  # the mask has no errors
 
 
@@ -52,6 +52,6 @@ def test_the_order_is_judged_by_its_interval_over_groups() -> None:
 
 def test_the_gain_is_that_of_the_numbers() -> None:
     errors = torch.arange(1, 21, dtype=torch.float32).reshape(1, 1, 1, 20).repeat(2, 1, 1, 1)
-    assert "it gains 100% of what the best order would." in said(errors.clone(), errors)
+    assert "it gains 100 % of what the best order would." in said(errors.clone(), errors)
     alike = torch.ones_like(errors)
     assert "is not shown; here no order gains anything." in said(alike, alike)

@@ -1,5 +1,7 @@
 """The architectures of segmentation-models-pytorch, each with any of its encoders and timm's, in three joint forms.
 
+Each is a function of an encoder and of `SETTINGS`: `unet`, `unetplusplus`, `manet`, `linknet`, `fpn`, `pspnet`,
+`deeplabv3`, `deeplabv3plus`, `pan`, `upernet`, `segformer`, `dpt`. `dmx describe models NAME` tells all about one.
 Their common network is in `network`, the names of encoders and weights are in `encoders`.
 """
 
