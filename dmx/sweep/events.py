@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Protocol, runtime_checkable
 
-from dmx.tracking.forwarder_client import SupportsForwarding
 from dmx.training.progress import Progress
 from dmx.training.result import RunResult
 
@@ -27,11 +26,10 @@ class SweepObserver(Progress, Protocol):
         """The trial has finished."""
 
 
-OBSERVED, FORWARDED = (
-    frozenset(name for name in dir(protocol) if not name.startswith("_"))
-    for protocol in (SweepObserver, SupportsForwarding)
-)
-"""The methods of both protocols."""
+OBSERVED = ("loading", "start", "step", "epoch", "trial_claimed", "trial_started", "trial_paused", "trial_finished")
+"""The methods of `SweepObserver`."""
+FORWARDED = ("open", "finish")
+"""The methods of `dmx.tracking.forwarder_client.SupportsForwarding`."""
 
 
 @dataclass(frozen=True)
@@ -77,4 +75,4 @@ def event_sender(send: Callable[[Event], None]) -> Any:
         # copies of mappings, as they may change before another thread sends the event
         return lambda *args: send(Call(method, tuple(dict(x) if isinstance(x, Mapping) else x for x in args)))
 
-    return SimpleNamespace(**{method: sending(method) for method in OBSERVED | FORWARDED})
+    return SimpleNamespace(**{method: sending(method) for method in (*OBSERVED, *FORWARDED)})
