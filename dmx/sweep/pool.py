@@ -21,7 +21,19 @@ from dmx.config import StudyConfig, parse_study
 from dmx.config.space import build_space
 from dmx.errors import UserError
 from dmx.outcome import Outcome
-from dmx.sweep.events import OBSERVED, Call, Event, FatalError, SweepObserver, WorkerExited
+from dmx.sweep.events import (
+    Event,
+    FatalError,
+    RunFinished,
+    RunOpened,
+    SweepObserver,
+    TrainingStarted,
+    TrialClaimed,
+    TrialFinished,
+    TrialPaused,
+    WorkerExited,
+    notify,
+)
 from dmx.sweep.study import (
     RESUMABLE,
     Artifacts,
@@ -201,8 +213,8 @@ class WorkerPool(ABC):
         study = self.study
         return WorkerSpec(
             study=study.config.dump(),
-            depth_kind=study.index.depth.kind,
-            has_background=study.index.has_background,
+            depth_kind=study.depth_kind,
+            has_background=study.has_background,
             home=study.home.root.resolve(),
             url=self.url,
             gpu=gpu,
@@ -270,23 +282,22 @@ class WorkerPool(ABC):
             self.left = self.study.config.trials - self.study.queue.finished()
 
     def _handle(self, slot: WorkerSlot, event: Event) -> None:
-        """Notify the observer, and handle what concerns the pool itself."""
-        if isinstance(event, Call) and event.method in OBSERVED:
-            with suppress(OSError):  # the terminal may be closed
-                getattr(slot.observer, event.method)(*event.args)
+        """Handle an event and notify the observer."""
+        with suppress(OSError):  # the terminal may be closed
+            notify(slot.observer, event)
         worker, config = slot.worker, self.study.config
         assert worker is not None
         match event:
-            case Call("open", (_, run_id)):
+            case RunOpened(run_id):
                 forwarder().open(self.study.home, run_id)
-            case Call("finish", (_, run_id, _)):
+            case RunFinished(run_id):
                 forwarder().finish(self.study.home, run_id, 0.0)  # wait only for the study's own run, at the end
-            case Call("trial_claimed", (number,)):
+            case TrialClaimed(number):
                 worker.trial, worker.deadline = number, inf
                 self.runs.add(trial_run_id(config.name, number))
-            case Call("start") if config.trial_timeout is not None:
+            case TrainingStarted() if config.trial_timeout is not None:
                 worker.deadline = time.monotonic() + config.trial_timeout + GRACE
-            case Call("trial_paused" | "trial_finished", (_, result)):
+            case TrialPaused(_, result) | TrialFinished(_, result):
                 worker.trial, worker.deadline = None, inf
                 self._trial_ended(result)
             case FatalError(message):

@@ -29,7 +29,7 @@ from dmx.experiment.failures import no_room
 from dmx.machine import interrupt, leave_group, starting
 from dmx.registry import models
 from dmx.registry.catalogue import OURS
-from dmx.sweep.events import Event, FatalError, WorkerExited, event_sender
+from dmx.sweep.events import Event, EventSender, FatalError, WorkerExited
 from dmx.sweep.pool import WorkerPool, WorkerSlot, WorkerSpec
 from dmx.sweep.worker import Worker
 from dmx.tracking.forwarder_client import forward_through
@@ -188,7 +188,7 @@ def main(pipe: Connection, lifeline: Connection, spec: WorkerSpec, owner: str) -
     torch.set_num_threads(spec.threads)
     cv2.setNumThreads(spec.threads)
     events = EventThread(pipe.send)
-    sender = event_sender(events.send)
+    sender = EventSender(events.send)
     forward_through(sender)
     try:
         code = run_worker(spec.worker(owner, sender))

@@ -11,7 +11,7 @@ from typing import Any
 
 from dmx.config import StudyConfig
 from dmx.errors import UserError
-from dmx.sweep.events import Call, Event, FatalError, WorkerExited, event_sender
+from dmx.sweep.events import Event, EventSender, FatalError, SamplesLoaded, StepDone, WorkerExited
 from dmx.sweep.pool import WorkerPool, WorkerSlot, WorkerSpec
 from dmx.sweep.process import EventThread
 
@@ -20,12 +20,12 @@ def run_trial(spec: WorkerSpec, owner: str, inbox: Any) -> None:
     """A Ray task: claim a trial, train it, and send events to the pool's inbox."""
 
     def send(event: Event) -> None:
-        if not isinstance(event, Call) or event.method not in ("step", "loading"):  # too many for the network
+        if not isinstance(event, StepDone | SamplesLoaded):  # too frequent to send over the network
             inbox.put((owner, event))
 
     events = EventThread(send)
     try:
-        next(spec.worker(owner, event_sender(events.send)).run_trials(), None)
+        next(spec.worker(owner, EventSender(events.send)).run_trials(), None)
     except UserError as error:
         events.send(FatalError(str(error)))
     finally:

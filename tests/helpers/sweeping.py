@@ -12,7 +12,7 @@ from dmx.cli.watch import Watch
 from dmx.config import StudyConfig, parse_study
 from dmx.errors import UserError
 from dmx.experiment.failures import reason, transient
-from dmx.sweep.events import Event, FatalError, WorkerExited, event_sender
+from dmx.sweep.events import Event, EventSender, FatalError, WorkerExited
 from dmx.sweep.pool import WorkerPool, WorkerSlot
 from dmx.sweep.study import RESUMABLE, StudySummary
 from dmx.sweep.trial_queue import TrialQueue, open_queue
@@ -35,7 +35,7 @@ class InProcessPool(WorkerPool):
 
     def _start(self, slot: WorkerSlot, owner: str) -> Worker:
         queue = replace(self.study.queue, owner=owner)
-        sender = event_sender(partial(self._handle, slot))
+        sender = EventSender(partial(self._handle, slot))
         return Worker(self.study.config, self.study.home, queue, self.study.space, sender)
 
     def _receive(self, timeout: float) -> Iterator[tuple[WorkerSlot, Event]]:
