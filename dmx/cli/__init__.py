@@ -35,7 +35,7 @@ COMMANDS = {
     "sweep": ("dmx.cli.sweep:sweep", "Search: run the trials of a study, going on where it was left."),
     "sync": ("dmx.cli.sync:sync", "Send to MLflow and TensorBoard what they still lack."),
     "train": ("dmx.cli.train:train", "Train one experiment, going on where it was left."),
-    "train-best": ("dmx.cli.train_best:train_best", "Retrain a study's best trial and register the champion."),
+    "train-best": ("dmx.cli.train_best:train_best", "Retrain a study's best trials and register the champion."),
     "ui": ("dmx.cli.ui:ui", "Serve MLflow, TensorBoard and the Optuna dashboard on this machine."),
     "worker": ("dmx.cli.worker:worker", "Join a sweep that was begun with a database, from this machine."),
 }

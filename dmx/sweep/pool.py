@@ -213,8 +213,8 @@ class WorkerPool(ABC):
         study = self.study
         return WorkerSpec(
             study=study.config.dump(),
-            depth_kind=study.depth_kind,
-            has_background=study.has_background,
+            depth_kind=study.index.depth.kind,
+            has_background=study.index.has_background,
             home=study.home.root.resolve(),
             url=self.url,
             gpu=gpu,

@@ -72,7 +72,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Study:
         "queue": [{"model.depthmasknet.width": 6}],
         "trials": 2,
         "pruner": "none",
-        "train_best": {"seeds": [5]},
+        "train_best": {"finalists": 1, "seeds": [5]},
     }
     home = base / "home"
     assert execute(data, home).complete == 2
