@@ -128,7 +128,9 @@ def test_packs_of_data_that_changed_are_spare(tmp_path: Path, tiny: Make, tiny_d
 def test_a_study_leaves_no_checkpoint_and_no_weights_of_what_was_pruned(tmp_path: Path, tiny_study: Make) -> None:
     """Half of the trials go on after the first epoch; those that are paused keep all until they end, after the last."""
     home = Home(tmp_path)
-    data = tiny_study(trials=6, pruner={"name": "halving", "factor": 2}, search={"optimizer": ["adamw", "sgd"]})
+    data = tiny_study(
+        trials=6, pruner={"name": "halving", "min_epochs": 1, "factor": 2}, search={"optimizer": ["adamw", "sgd"]}
+    )
     data["search"]["training.clip_norm"] = {"low": 0.1, "high": 10.0}  # so that none is the same as another
     execute(data, home.root)
     ended = {entry.run: entry.result.outcome for entry in results(home, "tiny")}

@@ -26,7 +26,7 @@ METRIC = "val/depth/rmse_pooled"
 
 
 def made(make: Make, folder: Path, **changes: Any) -> tuple[StudyConfig, Space, TrialQueue]:
-    data = make(**{"pruner": {"name": "halving", "factor": 2}, "trials": 6, **changes})
+    data = make(**{"pruner": {"name": "halving", "min_epochs": 1, "factor": 2}, "trials": 6, **changes})
     data["experiment"]["stages"] = [{"epochs": 4, "size": 32, "batch_size": 8}]
     config = parse_study(data, "study")
     space = build_space(config, "metric")
@@ -250,7 +250,7 @@ def test_genetic_search_is_not_halved(tiny_study: Make) -> None:
 
 def test_a_real_study_trains_no_epoch_twice(tmp_path: Path, tiny_study: Make) -> None:
     data = tiny_study(
-        pruner={"name": "halving", "factor": 2},
+        pruner={"name": "halving", "min_epochs": 1, "factor": 2},
         trials=6,
         search={"optimizer.adamw.lr": {"low": 1e-6, "high": 1e-2, "log": True}},
     )

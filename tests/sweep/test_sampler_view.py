@@ -103,7 +103,7 @@ def test_failures_reach_the_sampler_without_halving(
     assert failed <= 6 if teaches else failed >= 10
 
 
-@pytest.mark.parametrize("pruner", ["none", {"name": "halving", "factor": 2}], ids=["none", "halving"])
+@pytest.mark.parametrize("pruner", ["none", {"name": "halving", "min_epochs": 1, "factor": 2}], ids=["none", "halving"])
 def test_no_trial_repeats_another_while_the_space_has_more(tmp_path: Path, tiny_study: Make, pruner: Any) -> None:
     """Twelve combinations, of which TPE likes one best: each comes once, and only then one comes again."""
     search = {"optimizer": ["adamw", "sgd"], "stages.0.batch_size": [4, 6, 8], "loss.depth": ["l1", "berhu"]}
