@@ -9,17 +9,15 @@ validation samples, because a study has one data set and few seeds.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
-from dmx.compare.difference import Difference, corrected, difference
+from dmx.compare.difference import Difference
+from dmx.compare.leads import differences
 from dmx.config.objective import COSTS, Goal
-from dmx.errors import UserError
 from dmx.outcome import Outcome
 from dmx.results.pareto import best_choice, run_values
 from dmx.results.ranking import Entry
-from dmx.sample_table import SampleTable, base
-from dmx.tracking.home import BEST_SAMPLES, Home
+from dmx.tracking.home import Home
 
 Seeds = Mapping[str, Sequence[Entry]]
 """The runs of each finalist, by the run of its trial."""
@@ -73,35 +71,16 @@ def standings(home: Home, found: Seeds, goals: Sequence[Goal]) -> list[Finalist]
     trials = [*values]
     first = trials[best_choice([*values.values()], goals)]
     others = [trial for trial in trials if trial != first]
-    by_trial = differences(home, ended[first], {trial: ended[trial] for trial in others}, goals)
+    metrics = [goal.metric for goal in goals if goal.metric not in COSTS]
+    by_trial = differences(home, ended[first], {trial: ended[trial] for trial in others}, metrics)
     return [
-        Finalist(trial, tuple(values[trial]), len(ended[trial]), by_trial.get(trial, ())) for trial in (first, *others)
+        Finalist(trial, tuple(values[trial]), len(ended[trial]), tuple(by_trial.get(trial, ())))
+        for trial in (first, *others)
     ]
 
 
 def _has_values(entry: Entry, goals: Sequence[Goal]) -> bool:
     return entry.result.outcome is Outcome.COMPLETE and run_values(entry, goals) is not None
-
-
-def differences(
-    home: Home, first: Sequence[Entry], others: Seeds, goals: Sequence[Goal]
-) -> dict[str, tuple[Difference, ...]]:
-    """The difference of each of the others from the first in each validation metric, corrected for their number."""
-    made: list[tuple[str, Difference]] = []
-    for metric in (goal.metric.removeprefix("val/") for goal in goals if goal.metric not in COSTS):
-        for trial, seeds in others.items():
-            with suppress(FileNotFoundError, ValueError, KeyError, UserError):  # no samples, or others
-                one = difference(_samples(home, first, metric), _samples(home, seeds, metric), metric)
-                made += [(trial, one)] if one is not None else []
-    sure = corrected([one for _, one in made])
-    return {
-        trial: tuple(one for (owner, _), one in zip(made, sure, strict=True) if owner == trial and one is not None)
-        for trial in others
-    }
-
-
-def _samples(home: Home, seeds: Sequence[Entry], metric: str) -> list[SampleTable]:
-    return [SampleTable.load(home.run(entry.run) / BEST_SAMPLES, only=[base(metric)]) for entry in seeds]
 
 
 def compared(one: Finalist) -> str:

@@ -107,9 +107,17 @@ def train_best(
         champion = prepare(retrain_config(study, trial, home, seed_of(ranked[0])), home, observer.loading)
         load_weights(best_weights(home, ranked[0].run), champion.model)
         test = _test(champion, ranked[0], home, page)
-        readings = usage_of_test(read_on_test(home, ranked[0].run)) if test else ""
-        of = (tuple(finalists), len(complete), ranked[0].run)
-        return BestReport(name, trial, tuple(ranked), *of, test, readings, champion)
+        return BestReport(
+            study=name,
+            trial=trial,
+            seeds=tuple(ranked),
+            finalists=tuple(finalists),
+            trials=len(complete),
+            champion=ranked[0].run,
+            test=test,
+            readings=usage_of_test(read_on_test(home, ranked[0].run)) if test else "",
+            prepared=champion,
+        )
 
 
 def deciding(study: StudyConfig, pick: str | None) -> list[Goal]:

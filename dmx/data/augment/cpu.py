@@ -53,7 +53,12 @@ class CpuAugment:
     spec: DepthSpec
 
     def __call__(self, quartet: Quartet, seed: int) -> Quartet:
-        """Return the augmented sample; the same seed gives the same in any process."""
+        """Return the augmented sample; the given one is not modified.
+
+        Args:
+            quartet: The sample.
+            seed: Seed of the draw, 0 or more. The same seed gives the same result, in any process.
+        """
         for drawn in plan(self.stages, seed, *quartet.depth.shape):
             if isinstance(drawn, Warp):
                 quartet = warped(quartet, drawn.matrix)

@@ -47,7 +47,12 @@ class DeviceAugment:
     spec: DepthSpec
 
     def __call__(self, batch: Batch, seed: int) -> Batch:
-        """Return the augmented batch; `seed` is a function of (seed of the run, epoch, number of the batch)."""
+        """Return the augmented batch; the given one is not modified.
+
+        Args:
+            batch: Pictures are RGB in [0, 1].
+            seed: Seed of the batch's draws, 0 or more: a function of (seed of the run, epoch, number of the batch).
+        """
         height, width = batch.image.shape[-2:]
         plans = [plan(self.stages, one, height, width) for one in sample_seeds(seed, len(batch))]
         for drawn in zip(*plans, strict=True):
