@@ -42,14 +42,17 @@ def train_best(study: str, pick: str | None, home: Home) -> int | None:
     click.echo()
     references = references_of_entries(home, report.seeds)
     show(report.seeds, f"{report.trial} at full budget", extras=extras(home, report.seeds))
-    metrics = [name for name in report.seeds[0].record["best"]["metrics"] if report.spread(name)]
     ended = sum(entry.result.outcome == "complete" for entry in report.seeds)
-    click.echo(f"\nValidation over {ended} of {len(report.seeds)} seeds (mean ± deviation); the champion on test:")
-    for name in metrics:
-        mean, deviation = report.spread(name) or (0.0, 0.0)
+    over = f"over {ended} of {len(report.seeds)} seeds (mean ± deviation)" if len(report.seeds) > 1 else "of one seed"
+    click.echo(f"\nValidation {over}; the champion on test:")
+    for name in report.seeds[0].record["best"]["metrics"]:
+        if (spread := report.spread(name)) is None:
+            continue
+        mean, deviation = spread
         test = (report.test or {}).get(name.replace("val/", "test/", 1))
         shown = "-" if test is None else f"{test:.4f}"
-        click.echo(f"  {name.removeprefix('val/'):32} {mean:10.4f} ± {deviation:.4f}   test {shown}")
+        around = "" if deviation is None else f" ± {deviation:.4f}"
+        click.echo(f"  {name.removeprefix('val/'):32} {mean:10.4f}{around}   test {shown}")
     tell_finalists(report.finalists, report.trials)
     goals = [goal.metric for goal in config.goals]
     tell_standings(references, report.seeds[0], goals)

@@ -53,13 +53,16 @@ class BestReport:
     readings: str
     prepared: Prepared
 
-    def spread(self, metric: str) -> tuple[float, float] | None:
-        """Mean and sample standard deviation of a validation metric over the complete seeds; None if one lacks it."""
+    def spread(self, metric: str) -> tuple[float, float | None] | None:
+        """Mean and sample standard deviation of a validation metric over the complete seeds; None if one lacks it.
+
+        One seed has no standard deviation.
+        """
         complete = [entry.result.best for entry in self.seeds if entry.result.outcome is Outcome.COMPLETE]
         known = [value for best in complete if best and (value := best.metrics.get(metric)) is not None]
         if not known or len(known) < len(complete):
             return None
-        return statistics.mean(known), statistics.stdev(known) if len(known) > 1 else 0.0
+        return statistics.mean(known), statistics.stdev(known) if len(known) > 1 else None
 
 
 def train_best(
