@@ -8,9 +8,10 @@ import math
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from dmx.data.chunks import each_chunk
 from dmx.data.colours import Triple, moments
@@ -24,6 +25,20 @@ FILE = "stats.json"
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 
+def counted(histogram: tuple[int, ...]) -> tuple[int, ...]:
+    """Check that a histogram has a count of each of its bins, and something in it.
+
+    Raises:
+        ValueError: It has not.
+    """
+    if len(histogram) != BARS or min(histogram) < 0 or not any(histogram):
+        raise ValueError(f"not the counts of {BARS} bins")
+    return histogram
+
+
+Histogram = Annotated[tuple[int, ...], AfterValidator(counted)]
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -35,9 +50,9 @@ class DepthStats(_Frozen):
     """The share of pixels of which depth is known."""
     mean: float
     deviation: float
-    quantiles: dict[str, float]
+    quantiles: dict[Annotated[str, Field(pattern=r"^[01](\.[0-9]+)?$")], float]
     """Depth by the share of pixels that is not beyond it; to a 4,096th of the declared range."""
-    histogram: tuple[int, ...]
+    histogram: Histogram
     """Valid pixels in 32 equal bins over the declared range."""
     range: tuple[float, float]
     """The declared range."""
@@ -49,7 +64,7 @@ class CoverageStats(_Frozen):
     mean: float
     least: float
     greatest: float
-    histogram: tuple[int, ...]
+    histogram: Histogram
     """Samples in 32 equal bins from 0 to 1."""
 
 

@@ -1,5 +1,6 @@
 """Statistics are those of all pixels together, whatever the number of processes."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -82,6 +83,18 @@ def test_stored_and_read(many: DatasetIndex, found: Stats, tmp_path: Path) -> No
         f"{tmp_path}/stats.json: cannot be read as statistics (ValidationError); remove it and run `dmx data stats "
         f"{tmp_path}`."
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("quantiles", {"0x10": 1.0}), ("histogram", []), ("histogram", [0] * 32), ("histogram", [-1] * 32)],
+)
+def test_damaged_depth_is_refused(key: str, value: object, found: Stats, tmp_path: Path) -> None:
+    damaged = json.loads(found.model_dump_json())
+    damaged["depth"][key] = value
+    (tmp_path / "stats.json").write_text(json.dumps(damaged))
+    with pytest.raises(DataError, match=r"cannot be read as statistics"):
+        read_stats(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_to(found: Stats, tmp_path: Path) -> None:
