@@ -163,10 +163,13 @@ def open_database(url: str) -> BaseStorage:
             "leave it out: SQLite fails where several processes open it at once."
         )
     options = {"pool_pre_ping": True}  # detects connections closed by a restart
+    template = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it; a password may have braces
     try:
         # First without retries, so that a wrong URL fails at once; its connections are closed.
-        RDBStorage(url, engine_kwargs=options).engine.dispose()
-        return cached(RetryingStorage(url, options, heartbeat_interval=HEARTBEAT_INTERVAL, grace_period=GRACE_PERIOD))
+        RDBStorage(template, engine_kwargs=options).engine.dispose()
+        return cached(
+            RetryingStorage(template, options, heartbeat_interval=HEARTBEAT_INTERVAL, grace_period=GRACE_PERIOD)
+        )
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise UserError(f"--storage {without_password(url)}: {first_line(error)}") from error
     except (DBAPIError, StorageInternalError) as error:

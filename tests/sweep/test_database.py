@@ -112,6 +112,8 @@ def test_workers_that_join_find_the_study_with_its_configuration(
         ("sqlite:///x.db", "--storage takes a server's database"),
         ("postgresql+psycopg://u:secret@127.0.0.1:9/db", r"u:\*\*\*@127.0.0.1:9/db: no database answers there"),
         ("nonsense", "--storage nonsense: Could not parse SQLAlchemy URL"),
+        ("{}", "--storage {}: Could not parse SQLAlchemy URL"),
+        ("postgresql+psycopg://u:secret{0}@127.0.0.1:9/db", r"u:\*\*\*@127.0.0.1:9/db: no database answers there"),
         ("oracle+none://x/y", r"--storage oracle\+none://x/y: Can't load plugin"),
     ],
 )
