@@ -33,11 +33,12 @@ def measure(path: Path, wanted: Iterable[tuple[dict[str, Any], Callable[[], dict
     return known
 
 
-def arguments(doc: str | None, results: Path) -> argparse.ArgumentParser:
-    """A parser with the options `--results` and `--figure`."""
+def arguments(doc: str | None, results: Path, *, figure: bool = True) -> argparse.ArgumentParser:
+    """A parser with the options `--results` and `--figure`, the latter where there is a `figure`."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=results)
-    parser.add_argument("--figure", type=Path, help="where the figure goes")
+    if figure:
+        parser.add_argument("--figure", type=Path, help="where the figure goes")
     return parser
 
 
@@ -45,13 +46,13 @@ def report(
     options: argparse.Namespace,
     wanted: Iterable[tuple[dict[str, Any], Callable[[], dict[str, Any]]]],
     table: Callable[[list[Measurement]], Iterable[str]],
-    draw: Callable[[list[Measurement], Path], None],
+    draw: Callable[[list[Measurement], Path], None] | None = None,
 ) -> None:
-    """Measure what is missing, print the table, and draw the figure if it is asked for."""
+    """Measure what is missing, print the table, and draw the figure if there is one and it is asked for."""
     load()
     known = measure(options.results, wanted)
     print("\n".join(table(known)))
-    if options.figure:
+    if draw and options.figure:
         draw(known, options.figure)
 
 

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent.parent / "benchmarks"
 SMOKE: dict[str, tuple[str, ...]] = {
     "auto.py": ("--rounds", "1", "--batch", "2"),
     "epoch_from_disk.py": ("--rounds", "1", "--samples", "160", "--side", "32"),
+    "joint.py": ("--data", "data", "--results", "results.jsonl", "--seeds", "0"),
     "large_index.py": ("--samples", "200"),
     "learning_curve.py": ("--data", "data", "--results", "results.jsonl", "--figure", "figure.svg"),
     "loaders.py": ("--rounds", "1", "--samples", "40", "--side", "32", "--sizes", "16"),
@@ -107,12 +108,21 @@ def learning_curve(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synth(data, count=24, size=32, seed=0, per_room=2, workers=1)
 
 
+def joint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of joint training, in which that of the mask alone is missing."""
+    made, data = benchmark("joint", monkeypatch), folder / "data"
+    keys = [key for key, _ in made.wanted(data, [0]) if key["variant"] != "mask alone"]
+    write(folder / "results.jsonl", [{**key, **dict.fromkeys(made.METRICS, 0.5)} for key in keys])
+    synth(data, count=24, size=32, seed=0, per_room=2, workers=1)
+
+
 PREPARED = {
     "search.py": table,
     "tables.py": trainings,
     "model_comparison.py": comparison,
     "mends.py": mends,
     "learning_curve.py": learning_curve,
+    "joint.py": joint,
 }
 """What makes the data, and the measurements that are there before."""
 
@@ -140,8 +150,9 @@ def test_a_benchmark_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
         lines = (tmp_path / "tables.md").read_text().splitlines()
         assert lines[2].startswith("| upsampling | parameters |")
         assert len(lines) == 2 + 2 + 5 + 2
-    if name in ("mends.py", "learning_curve.py"):
+    if name in ("mends.py", "learning_curve.py", "joint.py"):
         assert "outcome" not in (tmp_path / "results.jsonl").read_text()
+    if "--figure" in SMOKE[name]:
         assert (tmp_path / "figure.svg").read_text().startswith("<?xml")
 
 
