@@ -7,6 +7,8 @@ import numpy as np
 from scipy.stats import rankdata, spearmanr, wilcoxon
 
 DRAWS = 2000
+ALPHA = 0.05
+"""The level of significance."""
 Regrets = np.ndarray
 """Seeds x epochs."""
 
@@ -43,6 +45,13 @@ def average_ranks(tables: Sequence[Mapping[str, Regrets]], share: float) -> dict
         at = max(1, round(share * next(iter(table.values())).shape[1])) - 1
         found.append(rankdata([table[name][:, at].mean() for name in names]))
     return dict(zip(names, np.mean(found, 0), strict=True))
+
+
+def overall_ranks(tables: Sequence[Mapping[str, Regrets]]) -> dict[str, float]:
+    """The rank of each method by its mean regret over the budget, averaged over tables and seeds; 1 is best."""
+    names = list(tables[0])
+    found = np.concatenate([rankdata([table[name].mean(1) for name in names], axis=0) for table in tables], axis=1)
+    return dict(zip(names, found.mean(1), strict=True))
 
 
 def differences(tables: Sequence[Mapping[str, Regrets]]) -> dict[tuple[str, str], tuple[float, float]]:
@@ -84,6 +93,6 @@ def cliques(ranks: Mapping[str, float], pairs: Mapping[tuple[str, str], tuple[fl
         names[i:j]
         for i in range(len(names))
         for j in range(i + 2, len(names) + 1)
-        if all(p[frozenset(pair)] >= 0.05 for pair in itertools.combinations(names[i:j], 2))
+        if all(p[frozenset(pair)] >= ALPHA for pair in itertools.combinations(names[i:j], 2))
     ]
     return [group for group in groups if not any(set(group) < set(other) for other in groups)]

@@ -16,8 +16,6 @@ from dmx.config import StudyConfig
 from dmx.config.space import Space
 from dmx.results.pareto import hypervolume
 
-TARGET = 5
-"""The percentile of the configurations' best values that is the target."""
 Step = tuple[int, int, float]
 """A row, an epoch of it, and the simulated second at which it ended."""
 
@@ -98,11 +96,6 @@ class Table:
     def whole(self) -> float:
         """The hypervolume of the whole table."""
         return hypervolume(front(self.unit.reshape(-1, 2)), np.ones(2))
-
-    @cached_property
-    def target(self) -> float:
-        """The regret of the target with one objective."""
-        return float(np.percentile(self.unit[:, :, self.own].min(1), TARGET))
 
     def regrets(self, steps: Sequence[Step], budget: int) -> np.ndarray:
         """The regret after each epoch of a search up to the budget: from 1, the median row, to 0, the best there is.

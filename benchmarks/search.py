@@ -1,14 +1,14 @@
 """How soon searches find what is good, replayed on tables of learning curves.
 
     python benchmarks/tables.py
-    python benchmarks/search.py [--tables rooms ...] [--methods ...] [--seeds 50] [--workers 1 4 16]
+    python benchmarks/search.py [--tables rooms ...] [--methods ...] [--seeds 50] [--workers 1 4 16] [--figure FILE]
     python benchmarks/search.py --check
 
 Each method trains for as many epochs as `TRIALS` whole trials have. Regret is 0 at the best of the table and 1 at its
 median configuration; with two objectives (`rooms+mask`) it is the share of the table's hypervolume that is missing. The
-target with one objective is the 5th percentile of the configurations; with two, the median of what random search
-without pruning has at the end. Replays are kept in `data/replays.jsonl`, by table, method and seed, and are not made
-again. `--check` compares the replay in memory with the worker of `dmx sweep` on its journal.
+target is the median of what random search without pruning has at the end. Replays are kept in `data/replays.jsonl`, by
+table, method and seed, and are not made again. `--figure` draws which methods can be told apart. `--check` compares the
+replay in memory with the worker of `dmx sweep` on its journal.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import numpy as np
 import optuna
 from candidates import AdaptiveHalving, ForestSearch, QuantileSearch
 from replay import DmxSearch, Search, simulate
-from replay_statistics import alike, average_ranks, cliques, differences, epochs_to, interval
+from replay_statistics import ALPHA, alike, average_ranks, cliques, differences, epochs_to, interval, overall_ranks
 from replay_table import Table, read_tables
 from rich.progress import track
 from rivals import OptunaHyperband, RayAsha
@@ -113,14 +113,9 @@ def regrets(
     )
 
 
-def target_of(table: Table, found: Mapping[str, np.ndarray]) -> float:
-    """The regret that is the target."""
-    return float(np.median(found[RANDOM][:, -1])) if table.several else table.target
-
-
 def shown(table: Table, found: Mapping[str, np.ndarray]) -> None:
     """Print the regrets by budget, and the epochs to the target."""
-    target = target_of(table, found)
+    target, budget = float(np.median(found[RANDOM][:, -1])), found[RANDOM].shape[1]
     whole = table.values[np.isfinite(table.values).all((1, 2))]
     count, diverge = len(table.keys), len(table.keys) - len(whole)
     print(f"\n{table.name}: {count} configurations, {diverge} diverge, {table.seeds} training seeds,")
@@ -129,20 +124,23 @@ def shown(table: Table, found: Mapping[str, np.ndarray]) -> None:
         print(f"- {metric}: {' '.join(f'{one:.2f}' for one in alike(whole[:, :, column]))}")
     print()
     print(
-        "| search | " + " | ".join(f"regret at {share:.0%}" for share in SHARES) + " | epochs to the target | there |"
+        "| search | "
+        + " | ".join(f"regret at {share:.0%}" for share in SHARES)
+        + " | epochs to the target | of the budget | there |"
     )
-    print("|---|" + "---|" * (len(SHARES) + 2))
+    print("|---|" + "---|" * (len(SHARES) + 3))
     for method, values in found.items():
         cells = []
         for share in SHARES:
             mean, low, high = interval(values[:, round(share * values.shape[1]) - 1])
             cells.append(f"{mean:.3f} ({low:.3f} to {high:.3f})")
         epochs = epochs_to(values, target)
-        print(f"| {method} | {' | '.join(cells)} | {statistics.median(epochs):g} | {np.isfinite(epochs).mean():.0%} |")
+        median, there = statistics.median(epochs), np.isfinite(epochs).mean()
+        print(f"| {method} | {' | '.join(cells)} | {median:g} | {median / budget:.2f} | {there:.0%} |")
 
 
-def compared(tables: Sequence[Mapping[str, np.ndarray]], title: str) -> None:
-    """Print average ranks by budget and the significant differences."""
+def compared(tables: Sequence[Mapping[str, np.ndarray]], title: str) -> tuple[dict[str, float], list[list[str]]]:
+    """Print average ranks by budget and the significant differences; return the overall ranks and what is alike."""
     print(f"\n{title}: {len(tables)} tables\n")
     by_share = {share: average_ranks(tables, share) for share in SHARES}
     print("| search | " + " | ".join(f"rank at {share:.0%}" for share in SHARES) + " | mean regret |")
@@ -151,10 +149,38 @@ def compared(tables: Sequence[Mapping[str, np.ndarray]], title: str) -> None:
     for method in sorted(areas, key=lambda one: areas[one]):
         ranks = " | ".join(f"{by_share[share][method]:.1f}" for share in SHARES)
         print(f"| {method} | {ranks} | {areas[method]:.3f} |")
-    pairs = differences(tables)
-    print("\nNot told apart (Wilcoxon over tables and seeds, Holm, 5 %):")
-    for group in cliques(areas, pairs) or [["none"]]:
+    ranks_of_all, pairs = overall_ranks(tables), differences(tables)
+    print("\nAhead in mean regret (Wilcoxon over tables and seeds, Holm, 5 %):")
+    for (a, b), (apart, p) in sorted(pairs.items(), key=lambda pair: pair[1][1]):
+        if p < ALPHA:
+            better, worse = (a, b) if apart < 0 else (b, a)
+            print(f"- {better}, of {worse}: by {abs(apart):.3f}, p {p:.3f}")
+    groups = cliques(ranks_of_all, pairs)
+    print("Not told apart:")
+    for group in groups or [["none"]]:
         print(f"- {' = '.join(group)}")
+    return ranks_of_all, groups
+
+
+def draw(found: Mapping[str, tuple[Mapping[str, float], Sequence[Sequence[str]]]], path: Path) -> None:
+    """Draw the rank of each method, and a bar over those that are not told apart (Demsar 2006, figure 1)."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(found), figsize=(5.5 * len(found), 3.4), squeeze=False)
+    for axis, (title, (ranks, groups)) in zip(axes[0], found.items(), strict=True):
+        names = sorted(ranks, key=lambda one: ranks[one])
+        axis.plot([ranks[name] for name in names], range(len(names)), "o", color="tab:blue")
+        axis.set_yticks(range(len(names)), names)
+        axis.invert_yaxis()
+        for place, group in enumerate(groups):
+            at = max(ranks.values()) + 0.4 * (place + 1)
+            rows = [names.index(name) for name in group]
+            axis.plot([at, at], [min(rows) - 0.2, max(rows) + 0.2], color="black", linewidth=3)
+        axis.set_xlabel("mean rank by regret over the budget")
+        axis.set_title(f"{title}; bars join what is not told apart", fontsize=10)
+        axis.grid(axis="x", alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path)
 
 
 def sped_up(table: Table, known: Mapping[Any, Any], options: argparse.Namespace) -> None:
@@ -163,7 +189,7 @@ def sped_up(table: Table, known: Mapping[Any, Any], options: argparse.Namespace)
     print("| search | " + " | ".join(f"{count} workers" for count in options.workers) + " |")
     print("|---|" + "---|" * len(options.workers))
     found = {m: regrets(known, table, m, options.workers[0], options.seeds) for m in methods_of(table, options)}
-    target = target_of(table, found)
+    target = float(np.median(found[RANDOM][:, -1]))
     for method in found:
         middle = []
         for workers in options.workers:
@@ -198,6 +224,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--workers", nargs="+", type=int, default=[1])
     parser.add_argument("--replays", type=Path, default=Path("data/replays.jsonl"))
+    parser.add_argument("--figure", type=Path, help="where the figure goes")
     parser.add_argument("--check", action="store_true")
     return parser.parse_args()
 
@@ -222,9 +249,14 @@ def main() -> None:
         kinds[table.several].append(found)
         if len(options.workers) > 1:
             sped_up(table, known, options)
-    for several, group in kinds.items():
-        if group and len(group[0]) > 1:
-            compared(group, "Two objectives" if several else "One objective")
+    titles = {False: "One objective", True: "Two objectives"}
+    together = {
+        titles[several]: compared(group, titles[several])
+        for several, group in kinds.items()
+        if group and len(group[0]) > 1
+    }
+    if options.figure:
+        draw(together, options.figure)
 
 
 if __name__ == "__main__":
