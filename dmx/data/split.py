@@ -43,6 +43,7 @@ class Split:
         """
         try:
             parts = json.loads(text)
+            json.dumps(parts, ensure_ascii=False).encode()  # refuses halves of characters, which JSON can escape
             return TypeAdapter(cls).validate_python(parts)
         except (ValueError, RecursionError) as error:
             cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]

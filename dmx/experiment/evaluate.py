@@ -29,7 +29,6 @@ from dmx.results.references import references_of
 from dmx.sample_table import SampleTable
 from dmx.tracking.home import IDENTITY, SPLIT, Home
 from dmx.training.precision import checked
-from dmx.training.step import DivergedError
 from dmx.written import place
 
 Part = Literal["all", "train", "val", "test"]
@@ -171,7 +170,7 @@ def evaluate(
     Raises:
         UserError: The network and the data are incompatible, the part has no samples, or a run requests a precision
             that gives wrong outputs on this machine.
-        DivergedError: A prediction is not finite.
+        UserError: A prediction is not finite.
     """
     chosen = select(root, part, home, network.run, network.config.data.split)
     index, own, part = chosen.index, chosen.own, chosen.part
@@ -218,7 +217,7 @@ def predictions(
     """Each batch of these samples, with the network's prediction, or that of the runs that are joined.
 
     Raises:
-        DivergedError: A prediction is not finite.
+        UserError: A prediction is not finite.
     """
     device_config = network.device_config
     predict = predictor(network, joined)
@@ -232,7 +231,10 @@ def predictions(
         prediction = predict(batch.image, batch.background)
         for name in ("mask_logits", "depth"):
             if not bool(getattr(prediction, name).isfinite().all()):
-                raise DivergedError(f"prediction.{name} is not finite for one of {', '.join(batch.ids)}")
+                raise UserError(
+                    f"run {network.run}: prediction.{name} is not finite for one of {', '.join(batch.ids)}; its "
+                    "weights are damaged or diverged: restore them from a copy, or train it again."
+                )
         yield batch, prediction
         done += len(batch)
         progress(done, len(ids))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -22,6 +22,7 @@ COUNTER = "num_batches_tracked"
 LISTED = 3
 """The number of names that a message lists of each kind."""
 
+V = TypeVar("V")
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -80,7 +81,7 @@ def _is_map(value: object) -> bool:
     return isinstance(value, Mapping)
 
 
-def without_prefixes(state: Mapping[str, Tensor], keep: Callable[[str], bool]) -> dict[str, Tensor]:
+def without_prefixes(state: Mapping[str, V], keep: Callable[[str], bool]) -> dict[str, V]:
     """Strip the prefixes that all names share, but for those that `keep`, such as a classifier's outside of them."""
     names = list(state)
     while prefix := next(

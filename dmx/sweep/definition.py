@@ -139,11 +139,12 @@ def load_trials(home: Home, name: str, url: str | None) -> tuple[StudyConfig, Tr
         check_runs(home, name, range(config.trials), list)
         raise UserError(f"{folder} has no {OPTUNA_JOURNAL}; the same `dmx sweep` begins it anew.")
     storage = read_journal(folder)
-    if name not in {study.study_name for study in storage.get_all_studies()}:
+    objectives = {study.study_name: len(study.directions) for study in storage.get_all_studies()}
+    if objectives.get(name) != len(config.goals):
         check_runs(home, name, range(config.trials), list)
         raise UserError(
-            f"{folder / OPTUNA_JOURNAL}: is damaged (nothing of study '{name}' is in it); restore it from a copy, "
-            "or the same `dmx sweep` begins it anew."
+            f"{folder / OPTUNA_JOURNAL}: is damaged (study '{name}' is not in it, or has other objectives); restore it "
+            "from a copy, or remove it, and the same `dmx sweep` begins it anew."
         )
     queue = TrialQueue(storage, name, config.trials)
     check_runs(home, name, range(config.trials), queue.trials)

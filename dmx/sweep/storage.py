@@ -13,9 +13,12 @@ from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import TrialState
+from pydantic import BaseModel, ConfigDict, FiniteFloat
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from dmx.errors import UserError
+from dmx.registry.ranges import Scalar
 from dmx.stored import intact
 from dmx.sweep.optuna_private import RDB_METHODS, cached
 from dmx.tracking.home import OPTUNA_JOURNAL
@@ -95,7 +98,38 @@ def read_journal(folder: Path) -> BaseStorage:
     """
     path = folder / OPTUNA_JOURNAL
     with intact(path, f"restore it from a copy, or remove {folder} and the study's runs to begin it anew."):
-        return JournalStorage(AtomicJournal(path, SystemLock(path)))
+        storage = JournalStorage(AtomicJournal(path, SystemLock(path)))
+        for study in storage.get_all_studies():
+            check_trials(storage, study.study_name)
+        return storage
+
+
+class StoredTrial(BaseModel):
+    """The types of a trial's fields, which Optuna takes from its journal unchecked."""
+
+    model_config = ConfigDict(strict=True, from_attributes=True)
+    values: list[FiniteFloat] | None
+    params: dict[str, Scalar]
+    user_attrs: dict[str, Any]
+    system_attrs: dict[str, Any]
+    intermediate_values: dict[int, float]
+
+
+def check_trials(storage: BaseStorage, study_name: object) -> None:
+    """Check the types of the study's name and its trials' fields, and that complete trials have every objective.
+
+    Raises:
+        TypeError: The name is no string.
+        ValueError: A trial is wrong.
+    """
+    if not isinstance(study_name, str):
+        raise TypeError(f"{study_name} is no name of a study")
+    study_id = storage.get_study_id_from_name(study_name)
+    objectives = len(storage.get_study_directions(study_id))
+    for trial in storage.get_all_trials(study_id, deepcopy=False):
+        StoredTrial.model_validate(trial)
+        if trial.state is TrialState.COMPLETE and len(trial.values or ()) != objectives:
+            raise ValueError(f"trial {trial.number} is complete, with {trial.values} for {objectives} objectives")
 
 
 def cut_torn_line(path: Path) -> None:

@@ -142,7 +142,7 @@ def test_a_file_is_loaded_as_the_library_loads_its_own(encoder, tmp_path):
     assert same(ours, oracle)
 
 
-TIMM = ("convnext_atto", "regnetx_002", "mobilenetv3_small_050", "dla34", "resnet10t", "legacy_xception", "tresnet_m")
+TIMM = ("convnext_atto", "regnetx_002", "mobilenetv3_small_050", "dla34", "resnet10t", "legacy_xception")
 
 
 @pytest.mark.parametrize("encoder", some(*TIMM, "swin_tiny_patch4_window7_224", quick=1))
@@ -159,6 +159,20 @@ def test_a_file_is_loaded_as_timm_loads_its_own(encoder, tmp_path):
     again = get_encoder(f"tu-{encoder}", in_channels=6, weights=None)
     load_encoder(again, f"tu-{encoder}", tmp_path / "w.pt", 6)
     assert same(again, oracle)
+
+
+@pytest.mark.slow
+def test_a_first_layer_that_makes_channels_of_pixels_is_repeated_too(tmp_path):
+    """TResNet's, for which timm itself has no rule: equal pictures give the same as one."""
+    state = at_random(timm.create_model("tresnet_m"))
+    save_file(state, tmp_path / "w.safetensors")
+    one, two = (get_encoder("tu-tresnet_m", in_channels=channels, weights=None).eval() for channels in (3, 6))
+    load_encoder(one, "tu-tresnet_m", tmp_path / "w.safetensors", 3)
+    load_encoder(two, "tu-tresnet_m", tmp_path / "w.safetensors", 6)
+    assert torch.equal(one.state_dict()["model.body_conv1.conv.weight"], state["body.conv1.conv.weight"])
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for a, b in zip(one(x)[1:], two(torch.cat([x, x], 1))[1:], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 FORMS = {

@@ -34,11 +34,12 @@ def load_encoder(encoder: nn.Module, name: str, path: Path, channels: int) -> No
         state = as_timm_names(state, whole)
     state = full_names(state, whole)
     target = encoder.state_dict()
-    names = dict(zip(full_names(without_prefixes(target, is_classifier), whole), target, strict=True))
+    names = dict(zip(full_names(target, whole), target, strict=True))
     shapes = shapes_of(encoder)
     wanted = {short: shapes[long] for short, long in names.items()}
     state = {key: widened(value, wanted.get(key), channels) for key, value in state.items()}
-    fit = compare(wanted, state, lambda key: is_classifier(key) or key in whole)
+    left_out = without_prefixes(whole, is_classifier)
+    fit = compare(wanted, state, lambda key: is_classifier(key) or key in left_out)
     fit.require(path, f"encoder '{name}'", "Take weights of this encoder, or name the encoder that they are of.")
     nn.Module.load_state_dict(encoder, target | {long: state[short] for short, long in names.items() if short in state})
 
@@ -59,9 +60,10 @@ def timm_shapes(name: str) -> dict[str, tuple[int, ...]]:
 
 
 def full_names(state: Mapping[str, Tensor], whole: Mapping[str, object]) -> dict[str, Tensor]:
-    """Rename what segmentation-models-pytorch names `stages_0.` to timm's own `stages.0.`."""
+    """Rename what segmentation-models-pytorch names `stages_0.` to timm's `stages.0.`, all without shared prefixes."""
     flat = {name.replace(".", "_", 1): name for name in whole}
-    return {flat.get(name, name): value for name, value in state.items()}
+    found = {flat.get(name, name): value for name, value in without_prefixes(state, is_classifier).items()}
+    return without_prefixes(found, is_classifier)  # again: TResNet's own names begin with `body.`
 
 
 def as_timm_names(state: dict[str, Tensor], whole: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
@@ -88,9 +90,10 @@ def widened(weight: Tensor, shape: tuple[int, ...] | None, channels: int) -> Ten
 
     if shape is None or weight.ndim != 4 or len(shape) != 4 or weight.shape[1] == shape[1]:
         return weight
-    # TResNet rearranges pixels to channels first, so that there are 16 times as many.
-    first = weight.shape[1] % RGB == 0 and weight.shape[1] * channels == shape[1] * RGB
-    adapted: Tensor = adapt_input_conv(channels, weight) if first else weight
+    if weight.shape[1] % RGB or weight.shape[1] * channels != shape[1] * RGB:
+        return weight
+    # Of TResNet, which makes 4x4 pixels one, the channels of each of the 16 follow each other: each is repeated.
+    adapted: Tensor = adapt_input_conv(channels, weight.reshape(-1, RGB, *shape[2:])).reshape(shape)
     return adapted
 
 
