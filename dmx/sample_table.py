@@ -62,12 +62,18 @@ def skill(sums: Any) -> Any:
     return 1 - ratio(sums)
 
 
+def mean_skill(sums: Any) -> Any:
+    """Compute the mean of two skills, each from its two squared errors."""
+    return (skill(sums[..., :2]) + skill(sums[..., 2:])) / 2
+
+
 FINISHES: dict[str, Callable[[Any], Any]] = {
     "ratio": ratio,
     "root": root,
     "spread": spread,
     "excess": excess,
     "skill": skill,
+    "mean_skill": mean_skill,
 }
 """Functions from a metric's sums to its value. The keys are stored in the tables of runs and must never change."""
 

@@ -18,6 +18,7 @@ STORED = {
     "depth/silog_lambda1": ([[10.0, 4.0, 2.0], [9.0, 3.0, 1.0]], "spread", False, [1.0, 0.0]),
     "depth/checkerboard": ([[1.0, 2.0, 1.0, 4.0, 9.0], [0.0, 0.0, 0.0, 3.0, 9.0]], "excess", False, [0.25, 0.0]),
     "depth/skill": ([[1.0, 4.0], [3.0, 2.0]], "skill", True, [0.75, -0.5]),
+    "joint/skill": ([[1.0, 4.0, 1.0, 2.0], [3.0, 2.0, 1.0, 4.0]], "mean_skill", True, [0.625, 0.125]),
 }
 """By metric: sums, the name of the function that finished them in version 0.1.0, its direction, each sample's value."""
 

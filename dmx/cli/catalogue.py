@@ -19,7 +19,7 @@ GROUPS = {
     "weightings": ("weightings",),
     "optimizers": ("optimizers",),
     "schedules": ("schedules",),
-    "metrics": ("mask_metrics", "depth_metrics"),
+    "metrics": ("mask_metrics", "depth_metrics", "joint_metrics"),
     "importers": ("importers",),
     "augmentations": ("augmentations",),
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 
 from dmx.experiment.references import Judge, Predictors
 from dmx.machine import return_memory
@@ -19,7 +19,7 @@ from dmx.metrics.pixels import DepthPixels, MaskPixels
 from dmx.metrics.uncertainty import Uncertainty
 from dmx.models.ensemble import Combined
 from dmx.quartet import Batch, DepthSpec, Prediction
-from dmx.sample_table import FINISHES, SampleTable
+from dmx.sample_table import FINISHES, Meaning, SampleTable
 from dmx.tracking.panel import GAP, SCALE, enlargement, header, row, scale, stack, true_range
 
 SIZES = {"no object": 0.0, "under 1 %": 0.01, "1 to 5 %": 0.05, "5 to 20 %": 0.2, "over 20 %": float("inf")}
@@ -240,10 +240,7 @@ class EvaluationAccumulators:
         found: dict[str, float | None] = {}
         for alignment, evaluator in self.evaluators.items():
             for name, value in evaluator.compute().items():
-                if name.startswith("mask/"):
-                    found.setdefault(name, value)
-                else:
-                    found[named(name, alignment)] = value
+                found.setdefault(named(name, alignment), value)
         return found | {"mask/calibration_error_pooled": self.probabilities.calibration_error}
 
     def definitions(self) -> dict[str, str]:
@@ -252,24 +249,24 @@ class EvaluationAccumulators:
         for alignment in self.alignments:
             said = "" if alignment == "none" else f"; depth of each picture aligned: {alignment.replace('_', ' ')}"
             for name, meaning in definitions(self.true, thorough=alignment == self.alignments[0]).items():
-                if name.startswith("mask/"):
-                    found.setdefault(name, meaning)
-                else:
-                    found[named(name, alignment)] = meaning + said
+                full = named(name, alignment)
+                found.setdefault(full, meaning if full == name else meaning + said)
         return found
 
     def samples(self, groups: Mapping[str, str]) -> SampleTable:
         """Metrics of each sample: those of the mask once, those of depth for each alignment."""
         first, *others = (self.evaluators[alignment].samples(groups) for alignment in self.alignments)
-        sums, meanings = {}, {}
+        sums: dict[str, Float64[np.ndarray, "N K"]] = {}
+        meanings: dict[str, Meaning] = {}
         for alignment, table in zip(self.alignments, (first, *others), strict=True):
             for name in table.sums:
-                if not (name.startswith("mask/") and name in sums):
-                    full = named(name, alignment)
-                    sums[full], meanings[full] = table.sums[name], table.meanings[name]
+                full = named(name, alignment)
+                sums.setdefault(full, table.sums[name])
+                meanings.setdefault(full, table.meanings[name])
         return SampleTable(first.ids, first.groups, sums, meanings)
 
 
 def named(metric: str, alignment: Alignment) -> str:
-    """A depth metric's name that includes its alignment."""
-    return metric if alignment == "none" else metric.replace("depth/", f"depth_{alignment}/", 1)
+    """The name of a metric with the alignment of depth; those of the mask have none."""
+    plain = alignment == "none" or metric.startswith("mask/")
+    return metric if plain else metric.replace("/", f"_{alignment}/", 1)

@@ -139,6 +139,6 @@ def undefined(batches: Iterator[Batch], index: DatasetIndex, metrics: Sequence[s
 
 def why(metrics: Sequence[str]) -> str:
     """What the samples lack, for a message."""
-    tasks = {metric.split("/")[1] for metric in metrics}
+    tasks = {task for metric in metrics for task in metric.split("/")[1].replace("joint", "mask depth").split()}
     lacks = {"depth": "no depth is known there", "mask": "no mask there has an object"}
     return " and ".join(lack for task, lack in lacks.items() if task in tasks)

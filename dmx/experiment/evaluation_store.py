@@ -162,8 +162,8 @@ Cells = list[tuple[str, *tuple[float | None, ...]]]
 
 
 def mask_table(found: Evaluation) -> tuple[tuple[str, ...], Cells]:
-    """Header and rows of the mask's metrics."""
-    names = dict.fromkeys(base(name) for name in found.values if name.startswith("mask/"))
+    """Header and rows of the mask's metrics, and of those of both tasks."""
+    names = dict.fromkeys(base(name) for name in found.values if name.startswith(("mask/", "joint/")))
     rows: Cells = [(n, found.values.get(f"{n}_pooled"), found.values.get(f"{n}_per_image")) for n in names]
     return ("metric", "pooled", "per image"), rows
 

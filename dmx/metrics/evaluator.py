@@ -10,7 +10,7 @@ from torch import Tensor
 from dmx.errors import did_you_mean
 from dmx.metrics.pixels import NO_REFERENCE, DepthPixels, MaskPixels, ReferenceMaps
 from dmx.quartet import Batch, DepthSpec, Prediction
-from dmx.registry import Component, depth_metrics, mask_metrics
+from dmx.registry import Component, depth_metrics, joint_metrics, mask_metrics
 from dmx.sample_table import FINISHES, Meaning, SampleTable
 
 FORMS = {
@@ -23,7 +23,7 @@ def components(spec: DepthSpec, *, thorough: bool = False) -> dict[str, Componen
     """The metrics that are defined for `spec`, by `task/name`; with those too slow for every epoch if `thorough`."""
     masks = {f"mask/{name}": c for name, c in mask_metrics.items() if thorough or not c.facts.get("thorough")}
     depths = {f"depth/{name}": c for name, c in depth_metrics.items() if spec.kind in c.facts["kinds"]}
-    return masks | depths
+    return masks | depths | {f"joint/{name}": c for name, c in joint_metrics.items()}
 
 
 def forms(component: Component) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ def higher_is_better(name: str) -> bool:
     """
     known = {
         f"{task}/{metric}_{form}": component
-        for task, registry in (("mask", mask_metrics), ("depth", depth_metrics))
+        for task, registry in (("mask", mask_metrics), ("depth", depth_metrics), ("joint", joint_metrics))
         for metric, component in registry.items()
         for form in forms(component)
     }
@@ -110,7 +110,9 @@ class Evaluator:
         """Add the pixels of these samples, by task."""
         self.ids += ids
         for name, component in self.components.items():
-            self.sums[name].append(component.function(pixels[name.partition("/")[0]]))
+            task = name.partition("/")[0]
+            given = (pixels["mask"], pixels["depth"]) if task == "joint" else (pixels[task],)
+            self.sums[name].append(component.function(*given))
 
     def compute(self) -> dict[str, float | None]:
         """The value of every metric by its full name; None if it is undefined or not finite."""

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from dmx.metrics.pixels import DepthPixels, MaskPixels, total
-from dmx.registry import depth_metrics, mask_metrics
+from dmx.registry import depth_metrics, joint_metrics, mask_metrics
 
 
 @depth_metrics.register(
@@ -46,3 +46,17 @@ def mask_skill(pixels: MaskPixels) -> Float64[Tensor, "B K"]:
     if r is None:
         return torch.zeros(len(p), 2, dtype=torch.float64, device=p.device)
     return pixels.sums((p - g).square(), (r - g).square())
+
+
+@joint_metrics.register(
+    "skill",
+    source="Mean of the skills of mask and depth",
+    finish="mean_skill",
+    higher_is_better=True,
+    forms=("pooled",),
+    equation="(mask/skill + depth/skill) / 2",
+    version=1,
+)
+def joint_skill(mask: MaskPixels, depth: DepthPixels) -> Float64[Tensor, "B K"]:
+    """Mean of the skills of both tasks, as one objective for both. At most 1; undefined where one of them is."""
+    return torch.cat([mask_skill(mask), depth_skill(depth)], dim=1)

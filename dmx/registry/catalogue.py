@@ -23,6 +23,7 @@ schedules: Registry[Any] = Registry("schedule")
 METRIC = ("finish", "higher_is_better", "equation", "version")
 mask_metrics: Registry[Any] = Registry("mask metric", METRIC)
 depth_metrics: Registry[Any] = Registry("depth metric", (*METRIC, "kinds"))
+joint_metrics: Registry[Any] = Registry("joint metric", METRIC)
 importers: Registry[Any] = Registry("importer")
 augmentations: Registry[Any] = Registry("augmentation")
 
@@ -35,6 +36,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "schedules": schedules,
     "mask_metrics": mask_metrics,
     "depth_metrics": depth_metrics,
+    "joint_metrics": joint_metrics,
     "importers": importers,
     "augmentations": augmentations,
 }

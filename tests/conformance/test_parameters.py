@@ -27,6 +27,7 @@ KINDS = (
     "schedules",
     "mask_metrics",
     "depth_metrics",
+    "joint_metrics",
     "augmentations",
 )
 COMPONENTS = [

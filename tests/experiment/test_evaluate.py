@@ -154,7 +154,11 @@ def test_other_data_of_another_kind(home: Home, tmp_path: Path) -> None:
     arguments = ["alone", str(other), "--json", "--home", str(home.root)]
     said = CliRunner().invoke(command, arguments, catch_exceptions=False)
     found = json.loads(said.output)
-    assert {name.partition("/")[0] for name in found["values"]} == {"mask", "depth_least_squares"}
+    assert {name.partition("/")[0] for name in found["values"]} == {
+        "mask",
+        "depth_least_squares",
+        "joint_least_squares",
+    }
     assert found["values"]["depth_least_squares/rmse_pooled"] > 0
     assert (found["own"], found["part"]) == (False, "all")
     assert load_evaluation(home, "alone", found["data_name"])["threshold"] == found["threshold"]

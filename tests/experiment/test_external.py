@@ -74,8 +74,12 @@ def test_without_a_mask_its_metrics_have_no_value(chosen: Selection, tmp_path: P
 
 def test_disparity_is_measured_after_a_line_in_inverse_depth_alone(chosen: Selection, tmp_path: Path) -> None:
     found = found_by(save(tmp_path / "n.onnx", sides=SIZE), chosen, predicts="disparity")
-    assert {name.partition("/")[0] for name in found.values} == {"mask", "depth_least_squares"}
-    assert {name.partition("/")[0] for name in found.samples.sums} == {"mask", "depth_least_squares"}
+    assert {name.partition("/")[0] for name in found.values} == {"mask", "depth_least_squares", "joint_least_squares"}
+    assert {name.partition("/")[0] for name in found.samples.sums} == {
+        "mask",
+        "depth_least_squares",
+        "joint_least_squares",
+    }
     spec, squares = chosen.index.depth, []
     for one in quartets(chosen):
         t = one.depth[one.valid].astype(float)
@@ -93,7 +97,11 @@ def test_relative_numbers_are_not_taken_for_those_of_relative_data(tmp_path: Pat
     chosen = select(tmp_path / "data", None, Home(tmp_path), None, SplitConfig())
     for predicts in ("disparity", "depth", "metric"):
         found = found_by(save(tmp_path / "n.onnx", sides=SIZE), chosen, predicts=predicts)
-        assert {name.partition("/")[0] for name in found.values} == {"mask", "depth_least_squares"}
+        assert {name.partition("/")[0] for name in found.values} == {
+            "mask",
+            "depth_least_squares",
+            "joint_least_squares",
+        }
 
 
 @pytest.mark.parametrize("mask", ["probability", "logits"])

@@ -119,7 +119,7 @@ def test_sums_are_float64(scene, metres):
 def test_relative_depth_has_no_ratio_metrics(disparity):
     tasks = {name.removesuffix("_pooled") for name in names(disparity) if name.endswith("_pooled")}
     masks = {"mask/iou", "mask/dice", "mask/mae", "mask/skill"}
-    assert tasks == {*masks, "depth/rmse", "depth/mae", "depth/checkerboard", "depth/skill"}
+    assert tasks == {*masks, "depth/rmse", "depth/mae", "depth/checkerboard", "depth/skill", "joint/skill"}
 
 
 def test_names_definitions_and_values_go_together(scene, metres):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmx.metrics import Evaluator
-from dmx.registry import depth_metrics, mask_metrics
+from dmx.registry import depth_metrics, joint_metrics, mask_metrics
 
 WHOLE = {"boundary_iou", "brier", "e_measure", "s_measure", "weighted_f"}  # test_whole_mask.py has theirs
 NEIGHBOURS = {"checkerboard"}  # no function of known pixels without their places: test_checkerboard.py has its oracles
@@ -19,6 +19,7 @@ def test_no_metric_is_without_an_oracle():
     assert set(MASK) | WHOLE | SKILL == {
         name for name, c in mask_metrics.items() if c.function.__module__.startswith("dmx.")
     }
+    assert set(joint_metrics) == SKILL
     assert set(DEPTH) | NEIGHBOURS | SKILL == {
         name for name, c in depth_metrics.items() if c.function.__module__.startswith("dmx.")
     }
@@ -45,4 +46,6 @@ def test_agrees_with_its_oracle(scene, metres, seed):
         assert values.pop(f"{name}_pooled") == pytest.approx(pooled, abs=1e-6), name
         assert values.pop(f"{name}_per_image") == pytest.approx(per_image, abs=1e-6), name
     left = {f"depth/{name}" for name in NEIGHBOURS} | {"mask/skill", "depth/skill"}
-    assert set(values) == {f"{name}_{form}" for name in left for form in ("pooled", "per_image")}
+    assert set(values) == {f"{name}_{form}" for name in left for form in ("pooled", "per_image")} | {
+        f"joint/{name}_pooled" for name in joint_metrics
+    }

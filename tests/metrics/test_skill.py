@@ -42,6 +42,24 @@ def test_mask_by_hand(scene, metres):
     assert found == pytest.approx((1 - 0.25 / (1 / 16 + 1 / 4),) * 2)
 
 
+def test_of_both_tasks_it_is_the_mean(scene, metres):
+    """The depth's 0.8 of above, and 1 - (1/4 + 1/4) / (1/16 + 1/4) of the mask."""
+    reference = ReferenceMaps(plane([3.0, 5.0]), plane([0.25, 0.5]))
+    evaluator = Evaluator(metres)
+    evaluator.update(*scene(z=[0.0, 0.0], g=[0, 1], y=[2.0, 4.0], t=[1.0, 4.0]), reference)
+    assert evaluator.compute()["joint/skill_pooled"] == pytest.approx((0.8 + 1 - 0.5 / (1 / 16 + 1 / 4)) / 2)
+    assert "joint/skill_per_image" not in evaluator.compute()
+    table = evaluator.samples(dict.fromkeys(evaluator.ids, "room"))
+    assert table.values("joint/skill") == pytest.approx([(0.8 + 1 - 0.5 / (1 / 16 + 1 / 4)) / 2])
+
+
+@pytest.mark.parametrize("reference", [ReferenceMaps(depth=plane([3.0])), ReferenceMaps(mask=plane([0.5]))])
+def test_of_both_tasks_it_has_no_value_where_one_has_none(scene, metres, reference):
+    evaluator = Evaluator(metres)
+    evaluator.update(*scene(z=[1.0], y=[2.0], t=[1.0]), reference)
+    assert evaluator.compute()["joint/skill_pooled"] is None
+
+
 def test_the_map_has_none_and_the_truth_all(scene, metres):
     rng = np.random.default_rng(0)
     t, g = rng.uniform(1, 9, (3, 1, 4, 5)), rng.random((3, 1, 4, 5)) < 0.4
@@ -85,3 +103,4 @@ def test_agrees_with_numpy(scene, metres, seed):
 def test_more_is_better():
     assert higher_is_better("depth/skill_pooled")
     assert higher_is_better("mask/skill_per_image")
+    assert higher_is_better("joint/skill_pooled")

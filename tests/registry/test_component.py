@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from dmx.registry import Choice, Component, Range, Registry, depth_metrics, mask_metrics
+from dmx.registry import Choice, Component, Range, Registry, depth_metrics, joint_metrics, mask_metrics
 
 
 def resize(
@@ -148,5 +148,5 @@ def test_a_metric_says_all_that_is_asked_of_it() -> None:
     with pytest.raises(ValueError, match="mask metric 'half' is registered without finish"):
         registry.register("half", source="a test", version=1)(resize)
     assert not registry
-    for metrics in (mask_metrics, depth_metrics):
+    for metrics in (mask_metrics, depth_metrics, joint_metrics):
         assert {"finish", "higher_is_better", "equation", "version"} <= set(metrics.required)
