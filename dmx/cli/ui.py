@@ -67,7 +67,8 @@ def ui(study: str | None, host: str, port: int, home: Home) -> None:
             running[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, **apart())
             click.echo(f"{name:11} http://{host}:{ports[name]}  (log: {log.name})")
         if "mlflow" in servers:
-            click.echo("MLflow takes some 20 seconds to answer. Ctrl-C stops all.")
+            click.echo("MLflow takes some 20 seconds to answer; an experiment's runs are its page `Training runs`.")
+            click.echo("Ctrl-C stops all.")
         elif is_server(tracking_uri(home)):
             click.echo(
                 f"mlflow      {without_secrets(tracking_uri(home))}  (MLFLOW_TRACKING_URI). Ctrl-C stops the others."
