@@ -83,16 +83,3 @@ def holm(p: Sequence[float]) -> list[float]:
     found = np.empty(len(p))
     found[order] = np.minimum(corrected, 1)
     return [float(one) for one in found]
-
-
-def cliques(ranks: Mapping[str, float], pairs: Mapping[tuple[str, str], tuple[float, float]]) -> list[list[str]]:
-    """The groups of neighbours in rank within which no difference is significant, largest first (Demsar 2006)."""
-    names = sorted(ranks, key=lambda name: ranks[name])
-    p = {frozenset(pair): found[1] for pair, found in pairs.items()}
-    groups = [
-        names[i:j]
-        for i in range(len(names))
-        for j in range(i + 2, len(names) + 1)
-        if all(p[frozenset(pair)] >= ALPHA for pair in itertools.combinations(names[i:j], 2))
-    ]
-    return [group for group in groups if not any(set(group) < set(other) for other in groups)]

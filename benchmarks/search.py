@@ -7,8 +7,8 @@
 Each method trains for as many epochs as `TRIALS` whole trials have. Regret is 0 at the best of the table and 1 at its
 median configuration; with two objectives (`rooms+mask`) it is the share of the table's hypervolume that is missing. The
 target is the median of what random search without pruning has at the end. Replays are kept in `data/replays.jsonl`, by
-table, method and seed, and are not made again. `--figure` draws which methods can be told apart. `--check` compares the
-replay in memory with the worker of `dmx sweep` on its journal.
+table, method and seed, and are not made again. `--figure` draws the ranks. `--check` compares the replay in memory with
+the worker of `dmx sweep` on its journal.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import numpy as np
 import optuna
 from candidates import AdaptiveHalving, ForestSearch, QuantileSearch
 from replay import DmxSearch, Search, simulate
-from replay_statistics import ALPHA, alike, average_ranks, cliques, differences, epochs_to, interval, overall_ranks
+from replay_statistics import ALPHA, alike, average_ranks, differences, epochs_to, interval, overall_ranks
 from replay_table import Table, read_tables
 from rich.progress import track
 from rivals import OptunaHyperband, RayAsha
@@ -139,8 +139,12 @@ def shown(table: Table, found: Mapping[str, np.ndarray]) -> None:
         print(f"| {method} | {' | '.join(cells)} | {median:g} | {median / budget:.2f} | {there:.0%} |")
 
 
-def compared(tables: Sequence[Mapping[str, np.ndarray]], title: str) -> tuple[dict[str, float], list[list[str]]]:
-    """Print average ranks by budget and the significant differences; return the overall ranks and what is alike."""
+def compared(tables: Sequence[Mapping[str, np.ndarray]], title: str) -> tuple[dict[str, float], set[str]]:
+    """Print average ranks by budget and the significant differences.
+
+    Returns:
+        The rank of each method over the whole budget, and those that the first one is ahead of.
+    """
     print(f"\n{title}: {len(tables)} tables\n")
     by_share = {share: average_ranks(tables, share) for share in SHARES}
     print("| search | " + " | ".join(f"rank at {share:.0%}" for share in SHARES) + " | mean regret |")
@@ -149,35 +153,30 @@ def compared(tables: Sequence[Mapping[str, np.ndarray]], title: str) -> tuple[di
     for method in sorted(areas, key=lambda one: areas[one]):
         ranks = " | ".join(f"{by_share[share][method]:.1f}" for share in SHARES)
         print(f"| {method} | {ranks} | {areas[method]:.3f} |")
-    ranks_of_all, pairs = overall_ranks(tables), differences(tables)
+    overall = overall_ranks(tables)
+    first, behind = min(overall, key=lambda one: overall[one]), set()
     print("\nAhead in mean regret (Wilcoxon over tables and seeds, Holm, 5 %):")
-    for (a, b), (apart, p) in sorted(pairs.items(), key=lambda pair: pair[1][1]):
+    for (a, b), (apart, p) in sorted(differences(tables).items(), key=lambda pair: pair[1][1]):
         if p < ALPHA:
             better, worse = (a, b) if apart < 0 else (b, a)
             print(f"- {better}, of {worse}: by {abs(apart):.3f}, p {p:.3f}")
-    groups = cliques(ranks_of_all, pairs)
-    print("Not told apart:")
-    for group in groups or [["none"]]:
-        print(f"- {' = '.join(group)}")
-    return ranks_of_all, groups
+            behind |= {worse} if better == first else set()
+    return overall, behind
 
 
-def draw(found: Mapping[str, tuple[Mapping[str, float], Sequence[Sequence[str]]]], path: Path) -> None:
-    """Draw the rank of each method, and a bar over those that are not told apart (Demsar 2006, figure 1)."""
+def draw(found: Mapping[str, tuple[Mapping[str, float], set[str]]], path: Path) -> None:
+    """Draw the rank of each method, hollow where the first one is ahead of it by the test."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(found), figsize=(5.5 * len(found), 3.4), squeeze=False)
-    for axis, (title, (ranks, groups)) in zip(axes[0], found.items(), strict=True):
+    for axis, (title, (ranks, behind)) in zip(axes[0], found.items(), strict=True):
         names = sorted(ranks, key=lambda one: ranks[one])
-        axis.plot([ranks[name] for name in names], range(len(names)), "o", color="tab:blue")
+        for place, name in enumerate(names):
+            axis.plot(ranks[name], place, "o", color="tab:blue", fillstyle="none" if name in behind else "full")
         axis.set_yticks(range(len(names)), names)
         axis.invert_yaxis()
-        for place, group in enumerate(groups):
-            at = max(ranks.values()) + 0.4 * (place + 1)
-            rows = [names.index(name) for name in group]
-            axis.plot([at, at], [min(rows) - 0.2, max(rows) + 0.2], color="black", linewidth=3)
         axis.set_xlabel("mean rank by regret over the budget")
-        axis.set_title(f"{title}; bars join what is not told apart", fontsize=10)
+        axis.set_title(f"{title}; hollow: the first one is ahead", fontsize=10)
         axis.grid(axis="x", alpha=0.3)
     figure.tight_layout()
     figure.savefig(path)
