@@ -89,9 +89,7 @@ def intact(path: Path, advice: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise UserError(f"{path}: is gone; {advice}") from error
     except Exception as error:  # readers may raise anything for damaged files, including RecursionError and MemoryError
-        cause = " ".join(f"{type(error).__name__}: {error}".split()).partition(" For further information")[
-            0
-        ]  # pydantic's
+        cause, *_ = " ".join(f"{type(error).__name__}: {error}".split()).partition(" For further information")
         raise UserError(f"{path}: is damaged ({cause[:LONGEST]}); {advice}") from error
 
 

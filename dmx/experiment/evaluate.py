@@ -168,9 +168,8 @@ def evaluate(
         joined: What is averaged with its prediction.
 
     Raises:
-        UserError: The network and the data are incompatible, the part has no samples, or a run requests a precision
-            that gives wrong outputs on this machine.
-        UserError: A prediction is not finite.
+        UserError: The network and the data are incompatible, the part has no samples, a prediction is not finite, or a
+            run requests a precision that gives wrong outputs on this machine.
     """
     chosen = select(root, part, home, network.run, network.config.data.split)
     index, own, part = chosen.index, chosen.own, chosen.part
