@@ -197,7 +197,8 @@ def sped_up(table: Table, known: Mapping[Any, Any], options: argparse.Namespace)
             steps = [known[name(table), method, workers, seed]["steps"] for seed in range(options.seeds)]
             ends = [one[int(n) - 1][2] if np.isfinite(n) else np.inf for one, n in zip(steps, epochs, strict=True)]
             middle.append(statistics.median(ends))
-        print(f"| {method} | " + " | ".join(f"{middle[0] / seconds:.1f}" for seconds in middle) + " |")
+        there = [f"{middle[0] / one:.1f}" if np.isfinite([middle[0], one]).all() else "-" for one in middle]
+        print(f"| {method} | {' | '.join(there)} |")
 
 
 def methods_of(table: Table, options: argparse.Namespace) -> list[str]:
