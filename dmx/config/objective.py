@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from dmx.config.base import Frozen
 from dmx.errors import did_you_mean
-from dmx.registry import depth_metrics, joint_metrics, mask_metrics
+from dmx.registry import METRICS
 
 
 def metric_direction(metric: str, *others: str) -> Literal["minimize", "maximize"]:
@@ -19,7 +19,7 @@ def metric_direction(metric: str, *others: str) -> Literal["minimize", "maximize
     """
     known = {
         f"val/{task}/{name}_{form}": component
-        for task, registry in (("mask", mask_metrics), ("depth", depth_metrics), ("joint", joint_metrics))
+        for task, registry in METRICS.items()
         for name, component in registry.items()
         if not component.facts.get("thorough")
         for form in component.facts.get("forms", ("pooled", "per_image"))

@@ -10,7 +10,7 @@ from torch import Tensor
 from dmx.errors import did_you_mean
 from dmx.metrics.pixels import NO_REFERENCE, DepthPixels, MaskPixels, ReferenceMaps
 from dmx.quartet import Batch, DepthSpec, Prediction
-from dmx.registry import Component, depth_metrics, joint_metrics, mask_metrics
+from dmx.registry import METRICS, Component
 from dmx.sample_table import FINISHES, Meaning, SampleTable
 
 FORMS = {
@@ -21,9 +21,12 @@ FORMS = {
 
 def components(spec: DepthSpec, *, thorough: bool = False) -> dict[str, Component]:
     """The metrics that are defined for `spec`, by `task/name`; with those too slow for every epoch if `thorough`."""
-    masks = {f"mask/{name}": c for name, c in mask_metrics.items() if thorough or not c.facts.get("thorough")}
-    depths = {f"depth/{name}": c for name, c in depth_metrics.items() if spec.kind in c.facts["kinds"]}
-    return masks | depths | {f"joint/{name}": c for name, c in joint_metrics.items()}
+    return {
+        f"{task}/{name}": component
+        for task, registry in METRICS.items()
+        for name, component in registry.items()
+        if (thorough or not component.facts.get("thorough")) and spec.kind in component.facts.get("kinds", (spec.kind,))
+    }
 
 
 def forms(component: Component) -> tuple[str, ...]:
@@ -59,7 +62,7 @@ def higher_is_better(name: str) -> bool:
     """
     known = {
         f"{task}/{metric}_{form}": component
-        for task, registry in (("mask", mask_metrics), ("depth", depth_metrics), ("joint", joint_metrics))
+        for task, registry in METRICS.items()
         for metric, component in registry.items()
         for form in forms(component)
     }

@@ -1,6 +1,7 @@
 """Registries of components by name, with their parameters, legal ranges and search ranges."""
 
 from dmx.registry.catalogue import (
+    METRICS,
     REGISTRIES,
     augmentations,
     depth_losses,
@@ -21,6 +22,7 @@ from dmx.registry.ranges import Choice, Range, Scalar, Search
 from dmx.registry.table import Setting, described
 
 __all__ = [
+    "METRICS",
     "REGISTRIES",
     "Choice",
     "Component",

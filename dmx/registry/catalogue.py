@@ -24,6 +24,8 @@ METRIC = ("finish", "higher_is_better", "equation", "version")
 mask_metrics: Registry[Any] = Registry("mask metric", METRIC)
 depth_metrics: Registry[Any] = Registry("depth metric", (*METRIC, "kinds"))
 joint_metrics: Registry[Any] = Registry("joint metric", METRIC)
+METRICS = {"mask": mask_metrics, "depth": depth_metrics, "joint": joint_metrics}
+"""The metrics of each task, and of both."""
 importers: Registry[Any] = Registry("importer")
 augmentations: Registry[Any] = Registry("augmentation")
 

@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
-from pydantic import BaseModel, ConfigDict, FiniteFloat
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from dmx.errors import UserError
@@ -108,7 +109,7 @@ class StoredTrial(BaseModel):
     """The types of a trial's fields, which Optuna takes from its journal unchecked."""
 
     model_config = ConfigDict(strict=True, from_attributes=True)
-    values: list[FiniteFloat] | None
+    values: list[float] | None
     params: dict[str, Scalar]
     user_attrs: dict[str, Any]
     system_attrs: dict[str, Any]
@@ -116,7 +117,7 @@ class StoredTrial(BaseModel):
 
 
 def check_trials(storage: BaseStorage, study_name: object) -> None:
-    """Check the types of the study's name and its trials' fields, and that complete trials have every objective.
+    """Check the types of the study's name and its trials' fields; a complete trial has a finite value of each objective.
 
     Raises:
         TypeError: The name is no string.
@@ -128,7 +129,8 @@ def check_trials(storage: BaseStorage, study_name: object) -> None:
     objectives = len(storage.get_study_directions(study_id))
     for trial in storage.get_all_trials(study_id, deepcopy=False):
         StoredTrial.model_validate(trial)
-        if trial.state is TrialState.COMPLETE and len(trial.values or ()) != objectives:
+        values = trial.values or ()
+        if trial.state is TrialState.COMPLETE and (len(values) != objectives or not all(map(math.isfinite, values))):
             raise ValueError(f"trial {trial.number} is complete, with {trial.values} for {objectives} objectives")
 
 

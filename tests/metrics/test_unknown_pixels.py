@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dmx.metrics import Evaluator, ReferenceMaps
 from dmx.quartet import DepthSpec
-from dmx.registry import depth_metrics, joint_metrics, mask_metrics
+from dmx.registry import METRICS, mask_metrics
 
 H, W = 40, 48
 ROW, COLUMN = np.mgrid[:H, :W]
@@ -56,8 +56,7 @@ def some(seed: int) -> tuple[np.ndarray, ...]:
 
 def test_all_metrics_are_looked_at(metres):
     looked_at = {name.rpartition("_p")[0] for name in values_of(metres)}
-    tasks = (("mask", mask_metrics), ("depth", depth_metrics), ("joint", joint_metrics))
-    assert looked_at == {f"{task}/{name}" for task, registry in tasks for name in registry}
+    assert looked_at == {f"{task}/{name}" for task, registry in METRICS.items() for name in registry}
 
 
 @pytest.mark.parametrize("spec", [DepthSpec("metric", 0.5, 10.0), RELATIVE], ids=["metric", "relative"])

@@ -9,7 +9,7 @@ import pytest
 from helpers.serving import served
 from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
-from optuna.trial import create_trial
+from optuna.trial import TrialState, create_trial
 
 from dmx.errors import UserError
 from dmx.sweep.storage import open_database, open_journal, read_journal
@@ -46,6 +46,7 @@ class TestDatabase(StorageTestCase):
         ({"value": [1.0]}, "values.0 Input should be a valid number"),
         ({"value": None}, "trial 0 is complete, with None for 1 objectives"),
         ({"value": None, "values": [1.0, 2.0]}, r"trial 0 is complete, with \[1.0, 2.0\] for 1 objectives"),
+        ({"value": float("inf")}, r"trial 0 is complete, with \[inf\] for 1 objectives"),
         ({"user_attrs": 7}, "user_attrs Input should be a valid dictionary"),
         ({"system_attrs": None}, "system_attrs Input should be a valid dictionary"),
         ({"intermediate_values": {"1": "low"}}, "intermediate_values.1 Input should be a valid number"),
@@ -59,3 +60,12 @@ def test_a_journal_with_a_wrong_field_is_refused(changes: dict[str, object], mes
     path.write_text("\n".join([*lines, json.dumps({**json.loads(last), **changes})]) + "\n")
     with pytest.raises(UserError, match=rf"optuna.journal: is damaged \(.*{message}.*\); restore it from a copy"):
         read_journal(tmp_path)
+
+
+def test_a_pruned_trial_may_have_seen_an_infinite_value(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=open_journal(tmp_path), study_name="st")
+    trial = study.ask()
+    trial.report(float("inf"), 1)
+    study.tell(trial, state=TrialState.PRUNED)
+    (found,) = read_journal(tmp_path).get_all_trials(0)
+    assert (found.values, found.intermediate_values) == ([float("inf")], {1: float("inf")})
