@@ -117,7 +117,7 @@ class StoredTrial(BaseModel):
 
 
 def check_trials(storage: BaseStorage, study_name: object) -> None:
-    """Check the types of the study's name and its trials' fields; a complete trial has a finite value of each objective.
+    """Check the types of a study's name and its trials' fields, and that complete trials have finite values.
 
     Raises:
         TypeError: The name is no string.
