@@ -14,7 +14,7 @@ import numpy as np
 import optuna
 from optuna import Trial
 from optuna.storages import InMemoryStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from replay_table import Step, Table
 from table_spaces import key
 
@@ -22,8 +22,9 @@ from dmx.outcome import Outcome
 from dmx.results.pareto import objective_values
 from dmx.sweep.halving import claimable_trials, last_passed, paused_at, store_decision
 from dmx.sweep.pruning import report_epoch
-from dmx.sweep.suggest import Values, first_trials, suggest
+from dmx.sweep.suggest import first_trials, suggest
 from dmx.sweep.trial_queue import TrialQueue
+from dmx.sweep.warm_start import learned
 from dmx.sweep.worker import STATES
 
 
@@ -106,26 +107,26 @@ class DmxSearch:
         self.queue = TrialQueue(storage, self.config.name, self.config.trials)
         self.queue.fill()
         self.first = first_trials(self.config, self.space)
+        self.told: Sequence[FrozenTrial] = ()
+
+    def begin_with(self, earlier: "DmxSearch") -> None:
+        """Begin with what a study on another table has found, as `warm_start` does."""
+        assert self.config.warm_start is not None
+        found = learned(self.config.warm_start, earlier.queue.trials(), earlier.config, self.config, self.space)
+        self.first = first_trials(self.config, self.space, found.queue)
+        self.told = found.trials(self.space)
 
     def next(self) -> Job | None:
         """See `Search`."""
         while (turn := next(claimable_trials(self.queue.trials(), self.config), None)) is not None:
             self.queue.claim(turn.number)
-            trial, values = suggest(self.queue, self.config, self.space, turn.number, self._given(turn.number))
+            trial, values = suggest(self.queue, self.config, self.space, turn.number, self.first, self.told)
             if turn.decision is not None:
                 store_decision(trial, turn.decision)
             if not turn.is_final:
                 return Job(self.table.rows[key(values)], last_passed(trial.user_attrs), trial)
             self._finish(trial, Outcome.PRUNED)
         return None
-
-    def given(self, number: int) -> Sequence[Values]:
-        """The values of a trial where the study's own sampler does not draw them, behind those of earlier trials."""
-        return ()
-
-    def _given(self, number: int) -> Sequence[Values]:
-        known = self.queue.storage.get_trial(self.queue.trial_id(number)).params
-        return self.first if known or number < len(self.first) else self.given(number)
 
     def goes_on(self, job: Job, epoch: int) -> bool:
         """See `Search`."""

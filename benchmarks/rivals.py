@@ -1,8 +1,10 @@
-"""What others offer for the same, by their own code: Optuna's TPE with Hyperband, Ray Tune's OptunaSearch with ASHA.
+"""What others offer for the same, by their own code: Optuna, Ray Tune and Syne Tune.
 
-Of Ray Tune its searcher and its scheduler decide; the cluster around them, which only trains, is not started.
+Of Ray Tune its searcher and its scheduler decide; the cluster around them, which only trains, is not started. Likewise
+with Syne Tune, which is not among the development packages, as it brings XGBoost: pip install syne-tune.
 """
 
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +18,7 @@ from replay import Job
 from replay_table import Table
 from table_spaces import key
 
+from dmx.registry import Choice
 from dmx.sweep.suggest import baseline_params, distribution
 
 
@@ -118,3 +121,63 @@ class RayAsha:
 
     def _result(self, job: Job, epoch: int) -> dict[str, Any]:
         return {"value": float(self.table.values[job.row, epoch - 1, self.table.own]), "training_iteration": epoch}
+
+
+class SyneTune:
+    """A scheduler of Syne Tune's `baselines`; the first trial is that of `dmx`.
+
+    Its spaces know no conditions, so it also chooses values that do not apply. Its BOHB (Falkner et al. 2018) has
+    asynchronous halving in place of Hyperband; ASHACQR is that of Salinas et al. 2023.
+    """
+
+    def __init__(self, table: Table, seed: int, scheduler: str) -> None:
+        from syne_tune.config_space import choice, ordinal
+        from syne_tune.optimizer import baselines
+
+        self.table, self.count, space = table, 0, {}
+        first = {dimension.path: dimension.ends()[0] for dimension in table.space.dimensions}
+        for dimension in table.space.dimensions:
+            assert isinstance(dimension.search, Choice)
+            values = dimension.search.values
+            if len(values) == 1:
+                space[dimension.path] = values[0]
+            elif all(type(value) is float for value in values):
+                space[dimension.path] = ordinal(sorted(values), kind="equal")
+            else:
+                space[dimension.path] = choice([*values])
+        self.scheduler = getattr(baselines, scheduler)(
+            space,
+            "value",
+            time_attr="epoch",
+            max_t=table.task.epochs,
+            random_seed=seed,
+            points_to_evaluate=[first | baseline_params(table.space)],
+        )
+
+    def next(self) -> Job | None:
+        """See `replay.Search`."""
+        from syne_tune.backend.trial_status import Trial as SyneTrial
+
+        found = self.scheduler.suggest()
+        trial = SyneTrial(self.count, found.config, datetime.now())
+        self.count += 1
+        self.scheduler.on_trial_add(trial)
+        values: dict[str, Any] = {}
+        for dimension in self.table.space.dimensions:
+            if dimension.applies(values):
+                values[dimension.path] = found.config[dimension.path]
+        return Job(self.table.rows[key(values)], 0, trial)
+
+    def goes_on(self, job: Job, epoch: int) -> bool:
+        """See `replay.Search`."""
+        return bool(self.scheduler.on_trial_result(job.trial, self._result(job, epoch)) == "CONTINUE")
+
+    def ends(self, job: Job, epoch: int) -> None:
+        """See `replay.Search`."""
+        if self.table.lengths[job.row] < self.table.task.epochs:
+            self.scheduler.on_trial_error(job.trial)
+        else:
+            self.scheduler.on_trial_complete(job.trial, self._result(job, epoch))
+
+    def _result(self, job: Job, epoch: int) -> dict[str, Any]:
+        return {"value": float(self.table.values[job.row, epoch - 1, self.table.own]), "epoch": epoch}

@@ -16,17 +16,19 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from candidates import AdaptiveHalving, ForestSearch, QuantileSearch
+from candidates import AdaptiveHalving
 from replay import DmxSearch, Search, simulate
 from replay_statistics import ALPHA, alike, average_ranks, differences, epochs_to, interval, overall_ranks
 from replay_table import Table, read_tables
 from rich.progress import track
-from rivals import OptunaHyperband, RayAsha
+from rivals import OptunaHyperband, RayAsha, SyneTune
 from table_spaces import DEPTH, MASK
 from tables import HERE
 from worker_check import check
@@ -37,13 +39,34 @@ TRIALS = 40
 SHARES = (0.05, 0.1, 0.2, 0.5, 1.0)
 RANDOM = "random"
 TPE = {"name": "tpe", "startup_trials": 10}
+FOREST = {"name": "forest", "startup_trials": 10}
 HALVING, LATE = {"name": "halving"}, {"name": "halving", "min_epochs": 3}
+WARM = "tpe, halving from 3, warm_start"
+EARLIER = {"relative": "rooms", "composed": "rooms", "nyuv2": "rooms", "nyuv2-pretrained": "rooms-pretrained"}
+"""Of some tables, that of pictures made by oneself, which can be searched before."""
 Maker = Callable[[Table, int], Search]
 
 
 def dmx(kind: type[DmxSearch] = DmxSearch, **settings: Any) -> Maker:
     """A search of `dmx` with these settings."""
     return lambda table, seed: kind(table, seed, **settings)
+
+
+def warm_started(table: Table, seed: int) -> Search:
+    """The default search, after one of as many epochs on the table that `EARLIER` names."""
+    name = EARLIER[table.name.partition("+")[0]]
+    source = next(one for one in all_tables() if one.name.partition("+")[0] == name and one.several == table.several)
+    earlier = DmxSearch(source, seed, sampler=TPE, pruner=LATE)
+    simulate(earlier, source, TRIALS * source.task.epochs)
+    search = DmxSearch(table, seed, sampler=TPE, pruner=LATE, warm_start=name)
+    search.begin_with(earlier)
+    return search
+
+
+@cache
+def all_tables() -> list[Table]:
+    """The project's tables."""
+    return read_tables(HERE)
 
 
 METHODS: dict[str, Maker] = {
@@ -55,21 +78,19 @@ METHODS: dict[str, Maker] = {
     "tpe, halving": dmx(sampler=TPE, pruner=HALVING),
     "tpe, halving from 3": dmx(sampler=TPE, pruner=LATE),
     "tpe, adaptive halving": dmx(AdaptiveHalving, sampler=TPE),
-    "quantiles, median": dmx(QuantileSearch, pruner="median"),
-    "quantiles, halving": dmx(QuantileSearch, pruner=HALVING),
-    "forest, median": dmx(ForestSearch, pruner="median"),
-    "forest, halving": dmx(ForestSearch, pruner=HALVING),
-    "forest, halving from 3": dmx(ForestSearch, pruner=LATE),
+    "forest": dmx(sampler=FOREST, pruner="none"),
+    "forest, halving from 3": dmx(sampler=FOREST, pruner=LATE),
+    WARM: warm_started,
     "Optuna: TPE, Hyperband": OptunaHyperband,
     "Ray: OptunaSearch, ASHA": RayAsha,
+    "Syne Tune: BOHB": partial(SyneTune, scheduler="BOHB"),
 }
 FOR_ONE = (
     "tpe, median",
     "tpe, median from 3",
-    "quantiles, median",
-    "forest, median",
     "Optuna: TPE, Hyperband",
     "Ray: OptunaSearch, ASHA",
+    "Syne Tune: BOHB",
 )
 """Methods that know one objective only."""
 
@@ -82,7 +103,7 @@ def replays(path: Path, tables: Sequence[Table], options: argparse.Namespace) ->
         for method in options.methods
         for workers in options.workers
         for seed in range(options.seeds)
-        if not (table.several and method in FOR_ONE)
+        if applies(method, table)
     ]
     lines = path.read_text().splitlines() if path.exists() else []
     known = {tuple(row["key"]): row for row in map(json.loads, lines)}
@@ -201,9 +222,22 @@ def sped_up(table: Table, known: Mapping[Any, Any], options: argparse.Namespace)
         print(f"| {method} | {' | '.join(there)} |")
 
 
+def shared(group: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+    """The methods that were replayed on every table."""
+    names = [name for name in group[0] if all(name in found for found in group)]
+    return [{name: found[name] for name in names} for found in group]
+
+
 def methods_of(table: Table, options: argparse.Namespace) -> list[str]:
     """The methods that are replayed on a table."""
-    return [method for method in options.methods if not (table.several and method in FOR_ONE)]
+    return [method for method in options.methods if applies(method, table)]
+
+
+def applies(method: str, table: Table) -> bool:
+    """Whether a method can search a table: some know one objective only, and some need an earlier study."""
+    if method == WARM:
+        return table.name.partition("+")[0] in EARLIER
+    return not (table.several and method in FOR_ONE)
 
 
 def checked(tables: Sequence[Table]) -> None:
@@ -216,11 +250,16 @@ def checked(tables: Sequence[Table]) -> None:
             print(f"{table.name}, {settings}: {'the same' if same else 'NOT THE SAME'}", flush=True)
 
 
+def usual() -> list[str]:
+    """All methods whose packages are installed; Syne Tune comes by `pip install syne-tune`."""
+    return [name for name in METHODS if find_spec("syne_tune") or not name.startswith("Syne Tune")]
+
+
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=HERE, help="the folder of tables")
     parser.add_argument("--tables", nargs="+", default=[], help="those alone")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=[*usual()], metavar="METHOD")
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--workers", nargs="+", type=int, default=[1])
     parser.add_argument("--replays", type=Path, default=Path("data/replays.jsonl"))
@@ -251,9 +290,9 @@ def main() -> None:
             sped_up(table, known, options)
     titles = {False: "One objective", True: "Two objectives"}
     together = {
-        titles[several]: compared(group, titles[several])
+        titles[several]: compared(shared(group), titles[several])
         for several, group in kinds.items()
-        if group and len(group[0]) > 1
+        if group and len(shared(group)[0]) > 1
     }
     if options.figure:
         draw(together, options.figure)

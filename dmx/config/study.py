@@ -66,6 +66,14 @@ class TpeConfig(Frozen):
     """Trials drawn at random before it models what they showed."""
 
 
+class ForestConfig(Frozen):
+    """Thompson sampling by a random forest (Hutter et al. 2011, Salinas et al. 2023)."""
+
+    name: Literal["forest"]
+    startup_trials: Count = 10
+    """Trials drawn at random before it models what they showed."""
+
+
 class RandomConfig(Frozen):
     """Each trial at random."""
 
@@ -110,7 +118,7 @@ class GridConfig(Frozen):
 
 SamplerConfig = Annotated[
     Annotated[
-        TpeConfig | RandomConfig | GpConfig | Nsga2Config | Nsga3Config | QmcConfig | GridConfig,
+        TpeConfig | ForestConfig | RandomConfig | GpConfig | Nsga2Config | Nsga3Config | QmcConfig | GridConfig,
         Field(discriminator="name"),
     ],
     BeforeValidator(named),

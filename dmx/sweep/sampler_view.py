@@ -13,7 +13,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from dmx.config import StudyConfig
-from dmx.config.study import GpConfig, TpeConfig
+from dmx.config.study import ForestConfig, GpConfig, TpeConfig
 from dmx.outcome import Outcome
 from dmx.results.pareto import order, points
 from dmx.sweep.halving import DUPLICATE_OF, EPOCH, rungs, values_at
@@ -29,8 +29,10 @@ T = TypeVar("T")
 
 def by_rank(config: StudyConfig) -> bool:
     """Whether the sampler sees the ranks of trials instead of their values."""
-    if not isinstance(config.sampler, TpeConfig | GpConfig):
+    if not isinstance(config.sampler, TpeConfig | ForestConfig | GpConfig):
         return False
+    if isinstance(config.sampler, ForestConfig):
+        return True
     if rungs(config) or config.warm_start or any(goal.bound is not None for goal in config.goals):
         return True
     return isinstance(config.sampler, TpeConfig) and len(config.goals) == 1
@@ -48,7 +50,7 @@ def trials_for_sampler(
         config: The study.
         warm_start_trials: Trials of an earlier study, best first.
     """
-    if not isinstance(config.sampler, TpeConfig | GpConfig):
+    if not isinstance(config.sampler, TpeConfig | ForestConfig | GpConfig):
         return [*trials]
     ordered = in_order(trials, config)
     placed = {trial.number for trial in ordered}

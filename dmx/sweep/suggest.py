@@ -18,11 +18,12 @@ from optuna.trial import FrozenTrial
 
 from dmx.config import StudyConfig
 from dmx.config.space import Dimension, Space, value_at
-from dmx.config.study import GpConfig, Nsga2Config, Nsga3Config, RandomConfig, SamplerConfig, TpeConfig
+from dmx.config.study import ForestConfig, GpConfig, Nsga2Config, Nsga3Config, RandomConfig, SamplerConfig, TpeConfig
 from dmx.errors import ConfigError, Problem
 from dmx.outcome import Outcome
 from dmx.registry import Choice
 from dmx.sweep.design import MAX_COMBINATIONS, count, design, grid
+from dmx.sweep.forest import ForestSampler
 from dmx.sweep.optuna_private import SamplerView, set_fixed_params
 from dmx.sweep.pruning import make_pruner
 from dmx.sweep.sampler_view import by_rank, trials_for_sampler
@@ -146,13 +147,17 @@ class Proposals:
                 found = given.get(path, dimension.ends()[0])
             else:
                 label = f"{path}#{attempt}" if attempt else path
-                sampler = make_sampler(config, derived_seed(self.config.seed, self.number, label))
+                sampler = self._sampler(config, derived_seed(self.config.seed, self.number, label))
                 if at_once is None:
                     at_once = sampler.sample_relative(seen, trial, sampler.infer_relative_search_space(seen, trial))
                 known = path in at_once and dimension.holds(at_once[path])
                 found = at_once[path] if known else sampler.sample_independent(seen, trial, path, wanted)
             values[path] = wanted.to_external_repr(wanted.to_internal_repr(found))
         return values
+
+    def _sampler(self, config: SamplerConfig, seed: int) -> BaseSampler:
+        forest = isinstance(config, ForestConfig)
+        return ForestSampler(self.config, self.space, seed) if forest else make_sampler(config, seed)
 
     def _left(self, given: Values, others: set[frozenset[tuple[str, Any]]]) -> dict[str, Any] | None:
         """One of the combinations that no other trial has; None if there is none, or they cannot be counted."""

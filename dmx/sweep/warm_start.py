@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from dmx.config import StudyConfig, parse_experiment
 from dmx.config.components import COMPONENT_PATHS, component_at
 from dmx.config.space import Space, value_at
+from dmx.config.study import WarmStartConfig
 from dmx.errors import UserError
 from dmx.sweep.definition import IN_FOLDER, load_trials
 from dmx.sweep.sampler_view import MAX_WARM_START_TRIALS, in_order, is_infeasible_or_failed, thinned
@@ -59,7 +60,7 @@ class WarmStart:
 
 
 def read_warm_start(config: StudyConfig, space: Space, home: Home, url: str | None) -> WarmStart:
-    """Read what the study that `config.warm_start` names has found; what does not fit is left out, with a warning.
+    """Read what the study that `config.warm_start` names has found.
 
     Raises:
         UserError: There is no such study, or nothing to learn from it.
@@ -68,7 +69,25 @@ def read_warm_start(config: StudyConfig, space: Space, home: Home, url: str | No
     if given is None:
         return WarmStart()
     earlier, queue = _earlier(given.study, home, url)
-    ranked = in_order(queue.trials(), earlier)
+    return learned(given, queue.trials(), earlier, config, space)
+
+
+def learned(
+    given: WarmStartConfig, trials: Sequence[FrozenTrial], earlier: StudyConfig, config: StudyConfig, space: Space
+) -> WarmStart:
+    """What a study begins with, of an earlier study's trials; what does not fit is left out, with a warning.
+
+    Args:
+        given: What is asked for.
+        trials: The earlier study's trials.
+        earlier: The earlier study.
+        config: The study that begins.
+        space: Its search space.
+
+    Raises:
+        UserError: None of the trials is complete.
+    """
+    ranked = in_order(trials, earlier)
     if not any(trial.state is TrialState.COMPLETE for trial in ranked):
         raise UserError(f"warm_start: no trial of study '{given.study}' is complete; let it come further first.")
     before, now = ([str(goal.metric) for goal in one.goals] for one in (earlier, config))

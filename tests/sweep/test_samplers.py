@@ -29,6 +29,7 @@ LISTED = {
 }
 SAMPLERS: list[dict[str, Any]] = [
     {"name": "tpe", "startup_trials": 3},
+    {"name": "forest", "startup_trials": 3},
     {"name": "random"},
     {"name": "gp", "startup_trials": 3},
     {"name": "nsga2", "population": 4},
@@ -115,5 +116,5 @@ def test_a_sampler_has_its_own_settings_alone(tiny_study: Make) -> None:
     assert parse_study(tiny_study(sampler="tpe"), "study").sampler.startup_trials == 10  # type: ignore[union-attr]
     with pytest.raises(ConfigError, match="population"):
         parse_study(tiny_study(sampler={"name": "tpe", "population": 4}), "study")
-    with pytest.raises(ConfigError, match=r"sampler: .*'tpe', 'random', 'gp'"):
+    with pytest.raises(ConfigError, match=r"sampler: .*'tpe', 'forest', 'random', 'gp'"):
         parse_study(tiny_study(sampler="tpo"), "study")
