@@ -15,6 +15,7 @@ import argparse
 import json
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib.util import find_spec
@@ -29,11 +30,14 @@ from replay_statistics import ALPHA, alike, average_ranks, differences, epochs_t
 from replay_table import Table, read_tables
 from rich.progress import track
 from rivals import OptunaHyperband, RayAsha, SyneTune
-from table_spaces import DEPTH, MASK
+from scipy.stats import rankdata
+from table_spaces import DEPTH, MASK, key
 from tables import HERE
 from worker_check import check
 
 from dmx.registry import load
+from dmx.sweep.design import grid
+from dmx.sweep.suggest import baseline_params
 
 TRIALS = 40
 SHARES = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -134,6 +138,17 @@ def regrets(
     )
 
 
+def near_defaults(table: Table) -> list[str]:
+    """The median place of the configurations that differ from the experiment in so many values, 0 the table's best."""
+    start = baseline_params(table.space)
+    places = rankdata(table.best[:, table.own]) / len(table.keys)
+    found: dict[int, list[float]] = defaultdict(list)
+    for values in grid(table.space.dimensions, {}):
+        apart = sum(path not in values or values[path] != value for path, value in start.items())
+        found[apart].append(float(places[table.rows[key(values)]]))
+    return [f"{apart}: {statistics.median(found[apart]):.2f} of {len(found[apart])}" for apart in sorted(found)]
+
+
 def shown(table: Table, found: Mapping[str, np.ndarray]) -> None:
     """Print the regrets by budget, and the epochs to the target."""
     target, budget = float(np.median(found[RANDOM][:, -1])), found[RANDOM].shape[1]
@@ -143,7 +158,7 @@ def shown(table: Table, found: Mapping[str, np.ndarray]) -> None:
     print(f"target {target:.3f}. Rank correlation of the best until each epoch with the end:")
     for metric, column in ((DEPTH, 0), (MASK, 1)):
         print(f"- {metric}: {' '.join(f'{one:.2f}' for one in alike(whole[:, :, column]))}")
-    print()
+    print(f"Median place by values that are not the experiment's own: {', '.join(near_defaults(table))}\n")
     print(
         "| search | "
         + " | ".join(f"regret at {share:.0%}" for share in SHARES)
