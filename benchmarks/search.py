@@ -45,7 +45,8 @@ RANDOM = "random"
 TPE = {"name": "tpe", "startup_trials": 10}
 FOREST = {"name": "forest", "startup_trials": 10}
 HALVING, LATE = {"name": "halving"}, {"name": "halving", "min_epochs": 3}
-WARM = "tpe, halving from 3, warm_start"
+WARM = ", warm_start"
+"""At the end of the names of searches that begin with what an earlier one has found."""
 EARLIER = {"relative": "rooms", "composed": "rooms", "nyuv2": "rooms", "nyuv2-pretrained": "rooms-pretrained"}
 """Of some tables, that of pictures made by oneself, which can be searched before."""
 Maker = Callable[[Table, int], Search]
@@ -56,13 +57,13 @@ def dmx(kind: type[DmxSearch] = DmxSearch, **settings: Any) -> Maker:
     return lambda table, seed: kind(table, seed, **settings)
 
 
-def warm_started(table: Table, seed: int) -> Search:
-    """The default search, after one of as many epochs on the table that `EARLIER` names."""
+def warm_started(table: Table, seed: int, sampler: Mapping[str, Any]) -> Search:
+    """A search with this sampler after one on the table that `EARLIER` names, which had the budget of `TRIALS`, too."""
     name = EARLIER[table.name.partition("+")[0]]
     source = next(one for one in all_tables() if one.name.partition("+")[0] == name and one.several == table.several)
-    earlier = DmxSearch(source, seed, sampler=TPE, pruner=LATE)
+    earlier = DmxSearch(source, seed, sampler=sampler, pruner=LATE)
     simulate(earlier, source, TRIALS * source.task.epochs)
-    search = DmxSearch(table, seed, sampler=TPE, pruner=LATE, warm_start=name)
+    search = DmxSearch(table, seed, sampler=sampler, pruner=LATE, warm_start=name)
     search.begin_with(earlier)
     return search
 
@@ -84,7 +85,8 @@ METHODS: dict[str, Maker] = {
     "tpe, adaptive halving": dmx(AdaptiveHalving, sampler=TPE),
     "forest": dmx(sampler=FOREST, pruner="none"),
     "forest, halving from 3": dmx(sampler=FOREST, pruner=LATE),
-    WARM: warm_started,
+    f"tpe, halving from 3{WARM}": partial(warm_started, sampler=TPE),
+    f"forest, halving from 3{WARM}": partial(warm_started, sampler=FOREST),
     "Optuna: TPE, Hyperband": OptunaHyperband,
     "Ray: OptunaSearch, ASHA": RayAsha,
     "Syne Tune: BOHB": partial(SyneTune, scheduler="BOHB"),
@@ -250,7 +252,7 @@ def methods_of(table: Table, options: argparse.Namespace) -> list[str]:
 
 def applies(method: str, table: Table) -> bool:
     """Whether a method can search a table: some know one objective only, and some need an earlier study."""
-    if method == WARM:
+    if method.endswith(WARM):
         return table.name.partition("+")[0] in EARLIER
     return not (table.several and method in FOR_ONE)
 
