@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from series import Measurement, arguments, report, spread
+from series import Measurement, arguments, best_epoch, report, spread
 
 from dmx.config import load_experiment
 from dmx.experiment import Tracking, prepare, run
@@ -55,7 +55,7 @@ def trained(variant: str, seed: int, data: Path) -> dict[str, Any]:
             *VARIANTS[variant],
         ]
         result, _ = run(prepare(load_experiment(EXPERIMENT, overrides), home), home, "run", Tracking("", stores=False))
-        if result.best is None:
+        if best_epoch(result) is None:
             return {"outcome": f"{result.outcome.value}: {result.reason}"}
         logged = [event for event, _ in read(home.run("run") / JOURNAL) if isinstance(event, MetricsLogged)]
     last = {metric: value for event in logged for metric, value in event.values.items()}

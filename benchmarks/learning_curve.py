@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from series import Measurement, arguments, report
+from series import Measurement, arguments, best_epoch, report
 
 from dmx.config import load_experiment
 from dmx.experiment import Tracking, prepare, run
@@ -43,9 +43,9 @@ def trained(weights: str, frames: int, data: Path) -> dict[str, Any]:
         ]
         prepared = prepare(load_experiment(EXPERIMENT, overrides), home)
         result, _ = run(prepared, home, "run", Tracking("learning-curve", stores=False))
-        if result.best is None:
+        if (best := best_epoch(result)) is None:
             return {"outcome": f"{result.outcome.value}: {result.reason}"}
-        return {name: result.best.metrics.get(f"val/{metric}") for name, metric in METRICS.items()}
+        return {name: best.metrics.get(f"val/{metric}") for name, metric in METRICS.items()}
 
 
 def wanted(data: Path) -> Iterator[tuple[dict[str, Any], Callable[[], dict[str, Any]]]]:

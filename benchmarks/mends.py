@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from series import Measurement, arguments, report, spread
+from series import Measurement, arguments, best_epoch, report, spread
 
 from dmx.config import load_experiment
 from dmx.experiment import Tracking, prepare, run
@@ -69,9 +69,9 @@ def measured(mend: str, seed: int, data: Path, unseen: Path) -> dict[str, Any]:
         home = Home(Path(scratch))
         overrides = [f"data.root={data}", f"seed={seed}", "training.compile=false", *SCALED, *settings(mend)]
         result, _ = run(prepare(load_experiment(RECIPE, overrides), home), home, "run", Tracking("mends", stores=False))
-        if result.best is None:
+        if (best := best_epoch(result)) is None:
             return {"outcome": f"{result.outcome.value}: {result.reason}"}
-        own = result.best.metrics
+        own = best.metrics
         found = evaluate(trained(home, "run"), unseen, None, home).values
     return {
         "own": {key: own.get(f"val/{name}") for key, name in METRICS.items()},

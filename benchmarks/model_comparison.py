@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from series import measure
+from series import best_epoch, measure
 
 from dmx.config import load_experiment
 from dmx.experiment import Tracking, prepare, run
@@ -89,9 +89,9 @@ def quality(prepared: Prepared, home: Home) -> dict[str, Any]:
     """Train; gives the best epoch's metrics."""
     number = f"run-{len(list(home.root.glob('runs/*')))}"
     result, _ = run(prepared, home, number, Tracking("comparison", stores=False))
-    if result.best is None:
+    if (best := best_epoch(result)) is None:
         return {"outcome": f"{result.outcome.value}: {result.reason}"}
-    return {key: result.best.metrics.get(name) for key, name in QUALITY.items()}
+    return {key: best.metrics.get(name) for key, name in QUALITY.items()}
 
 
 def milliseconds(parts: Callable[[], list[float]]) -> list[float]:

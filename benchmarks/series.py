@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
+from dmx.outcome import Outcome
 from dmx.registry import load
+from dmx.training.result import BestEpoch, RunResult
 
 Measurement = dict[str, Any]
 
@@ -31,6 +33,17 @@ def measure(path: Path, wanted: Iterable[tuple[dict[str, Any], Callable[[], dict
                 file.write(json.dumps(known[-1]) + "\n")
                 file.flush()
     return known
+
+
+def best_epoch(result: RunResult) -> BestEpoch | None:
+    """The best epoch of a training; None if it has none.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted, so it is not kept; started again, the command trains it anew.
+    """
+    if result.outcome is Outcome.INTERRUPTED:
+        raise KeyboardInterrupt
+    return result.best
 
 
 def arguments(doc: str | None, results: Path, *, figure: bool = True) -> argparse.ArgumentParser:
