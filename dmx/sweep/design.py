@@ -78,7 +78,7 @@ def value_at_index(dimension: Dimension, number: int) -> Any:
     search = dimension.search
     if isinstance(search, Choice):
         return search.values[number]
-    value = search.low + number * (step_of(dimension) or 1)
+    value = min(search.low + number * (step_of(dimension) or 1), search.high)
     return int(value) if dimension.whole else value
 
 

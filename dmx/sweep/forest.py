@@ -16,13 +16,14 @@ from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import norm, rankdata
+from scipy.special import ndtri
 
 from dmx.config import StudyConfig
 from dmx.config.space import Dimension, Space
 from dmx.config.study import ForestConfig
 from dmx.registry import Choice, Range
 from dmx.sweep.design import count, grid, quantile
+from dmx.sweep.halving import DUPLICATE_OF
 from dmx.sweep.sampler_view import PARAMETER_FAILURES
 
 Values = Mapping[str, Any]
@@ -35,17 +36,19 @@ class ForestSampler(BaseSampler):
     """Proposes whole configurations.
 
     With one objective the forest learns a trial's best value from its configuration and its last epoch, and predicts
-    it for the last epoch of all; so it learns from paused and pruned trials, too. With several objectives it learns
-    the trial's place in the study's order, as other samplers do. Both are normal scores, so that no value is extreme.
+    it for the last epoch of all; so it learns from paused and pruned trials, too. With several objectives, or a bound,
+    it learns the trial's place in the study's order, as other samplers do. Both are normal scores, so that no value is
+    extreme.
 
     Attributes:
         config: The study.
         space: Its search space.
         seed: Of everything that is drawn.
+        given: Values that are fixed beforehand.
     """
 
-    def __init__(self, config: StudyConfig, space: Space, seed: int) -> None:
-        self.config, self.space, self.seed = config, space, seed
+    def __init__(self, config: StudyConfig, space: Space, seed: int, given: Values) -> None:
+        self.config, self.space, self.seed, self.given = config, space, seed, given
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """See Optuna's `BaseSampler`; the space is that of the study."""
@@ -57,15 +60,15 @@ class ForestSampler(BaseSampler):
         """The candidate with the least draw, of those that no trial has; nothing before enough trials have a value."""
         assert isinstance(self.config.sampler, ForestConfig)
         trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
-        ranked = sorted((one for one in trials if one.state is TrialState.COMPLETE), key=lambda one: one.values[0])
+        ranked = [one for one in trials if one.state is TrialState.COMPLETE and DUPLICATE_OF not in one.user_attrs]
+        ranked.sort(key=lambda one: one.values[0])
         if len(ranked) < self.config.sampler.startup_trials:
             return {}
         from sklearn.ensemble import ExtraTreesRegressor
 
         rng = np.random.default_rng(self.seed)
-        candidates = self.candidates(
-            [one.params for one in ranked], {key(one.params) for one in trials if one.number >= 0}, rng
-        )
+        tried = {frozenset(one.params.items()) for one in trials if one.number >= 0}
+        candidates = self.candidates([one.params for one in ranked], tried, rng)
         if not candidates:
             return {}
         epochs, scores = self.learned(ranked)
@@ -74,23 +77,26 @@ class ForestSampler(BaseSampler):
         ends = self.features(candidates, [self.config.experiment.epochs] * len(candidates))
         values = np.stack([tree.predict(ends) for tree in forest.estimators_])
         drawn = values[rng.integers(TREES, size=len(candidates)), np.arange(len(candidates))]
-        return dict(candidates[int(np.argmin(drawn))])
+        least = np.flatnonzero(drawn == drawn.min())  # many candidates share a leaf
+        return dict(candidates[int(rng.choice(least))])
 
     def learned(self, ranked: Sequence[FrozenTrial]) -> tuple[list[int], np.ndarray]:
-        """The last epoch of each trial, and its score.
+        """The last epoch of each trial, and its score; the trials are in the study's order.
 
-        Trials of an earlier study (numbers below 0) have values of other data, so their own order is their score.
+        Trials of an earlier study (numbers below 0) have values of other data, so their own order is their score. Of
+        trials that failed the study's order is, too.
         """
         last = self.config.experiment.epochs
-        if len(self.config.goals) > 1:
-            return [last] * len(ranked), normal_scores(range(len(ranked)))
-        epochs, scores = [last] * len(ranked), np.empty(len(ranked))
+        if self.config.objectives:
+            return [last] * len(ranked), normal_scores(len(ranked))
+        scores = np.empty(len(ranked))
         earlier = [i for i, trial in enumerate(ranked) if trial.number < 0]
-        own = [i for i, trial in enumerate(ranked) if trial.number >= 0]
-        values = [self.value(ranked[i]) for i in own]
-        for i, value in zip(own, values, strict=True):
-            epochs[i] = max(ranked[i].intermediate_values) if np.isfinite(value) else last
-        scores[earlier], scores[own] = normal_scores(range(len(earlier))), normal_scores(values)
+        values = {i: self.value(trial) for i, trial in enumerate(ranked) if trial.number >= 0}
+        epochs = [
+            max(t.intermediate_values) if values.get(i, math.inf) < math.inf else last for i, t in enumerate(ranked)
+        ]
+        scores[earlier] = normal_scores(len(earlier))
+        scores[sorted(values, key=lambda i: (values[i], i))] = normal_scores(len(values))
         return epochs, scores
 
     def value(self, trial: FrozenTrial) -> float:
@@ -108,25 +114,29 @@ class ForestSampler(BaseSampler):
     def candidates(
         self, best_first: Sequence[Values], tried: set[frozenset[tuple[str, Any]]], rng: np.random.Generator
     ) -> list[Values]:
-        """Configurations that were not tried."""
+        """Configurations that were not tried and have the given values."""
         every = list(islice(self._every(), CANDIDATES + 1))
         if not 0 < len(every) <= CANDIDATES:
-            near = best_first[: max(1, len(best_first) // 10)]
+            near = [values for values in best_first if values][: max(1, len(best_first) // 10)] or [{}]
             every = [self._drawn({}, rng) for _ in range(CANDIDATES // 2)]
             every += [self._near(near[i % len(near)], rng) for i in range(CANDIDATES // 2)]
-        return [*{key(one): one for one in every if key(one) not in tried}.values()]
+        found = {frozenset(one.items()): one for one in every if self._has_given(one)}
+        return [one for key, one in found.items() if key not in tried]
 
     def _every(self) -> Iterable[Values]:
         countable = all(count(dimension) is not None for dimension in self.space.dimensions)
         return grid(self.space.dimensions, {}) if countable else ()
 
+    def _has_given(self, values: Values) -> bool:
+        return all(values[path] == value for path, value in self.given.items() if path in values)
+
     def _near(self, values: Values, rng: np.random.Generator) -> Values:
         """A configuration with one parameter drawn anew, and what then applies besides."""
-        changed = rng.choice(sorted(values))
+        changed = rng.choice(sorted(values)) if values else None
         return self._drawn({path: value for path, value in values.items() if path != changed}, rng)
 
     def _drawn(self, kept: Values, rng: np.random.Generator) -> Values:
-        values: dict[str, Any] = {}
+        kept, values = {**kept, **self.given}, dict[str, Any]()
         for dimension in self.space.dimensions:
             path = dimension.path
             if dimension.applies(values):
@@ -140,14 +150,10 @@ class ForestSampler(BaseSampler):
         return RandomSampler(self.seed).sample_independent(study, trial, param_name, param_distribution)
 
 
-def normal_scores(values: Sequence[float]) -> np.ndarray:
-    """The quantiles of the normal distribution at the ranks of values, 0 the median's."""
-    return norm.ppf((rankdata(values) - 0.5) / len(values)) if len(values) else np.empty(0)
-
-
-def key(values: Values) -> frozenset[tuple[str, Any]]:
-    """What two equal configurations share."""
-    return frozenset(values.items())
+def normal_scores(n: int) -> np.ndarray:
+    """The quantiles of the normal distribution at n places, the least first."""
+    found: np.ndarray = ndtri((np.arange(n) + 0.5) / n)
+    return found
 
 
 def features(dimensions: Sequence[Dimension], values: Values) -> list[float]:

@@ -2,7 +2,8 @@
 
 With one objective, TPE only uses which trials are among the best. So each trial's value is replaced by its rank: TPE
 proposes the same, and trials without a value can be ranked, too (paused, pruned, over the study's limits, diverged).
-Other samplers get the values where possible.
+The forest gets ranks, too, and looks up values and epochs of the trials by itself. Other samplers get the values where
+possible.
 """
 
 import copy
@@ -31,9 +32,12 @@ def by_rank(config: StudyConfig) -> bool:
     """Whether the sampler sees the ranks of trials instead of their values."""
     if not isinstance(config.sampler, TpeConfig | ForestConfig | GpConfig):
         return False
-    if isinstance(config.sampler, ForestConfig):
-        return True
-    if rungs(config) or config.warm_start or any(goal.bound is not None for goal in config.goals):
+    if (
+        isinstance(config.sampler, ForestConfig)
+        or rungs(config)
+        or config.warm_start
+        or any(goal.bound is not None for goal in config.goals)
+    ):
         return True
     return isinstance(config.sampler, TpeConfig) and len(config.goals) == 1
 

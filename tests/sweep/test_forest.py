@@ -108,23 +108,23 @@ def test_one_objective_is_learned_from_the_best_value_and_the_last_epoch(tiny_st
         trial(space, 3, values, [], "pruned"),
         trial(space, -1, values, []),
     ]
-    epochs, scores = ForestSampler(config, space, 0).learned(trials)
+    epochs, scores = ForestSampler(config, space, 0, {}).learned(trials)
     assert epochs == [3, 1, last, last, last]
-    assert scores == pytest.approx([*norm.ppf([0.125, 0.375, 0.75, 0.75]), 0.0])
+    assert scores == pytest.approx([*norm.ppf([0.125, 0.375, 0.625, 0.875]), 0.0])  # failures in the study's order
 
 
 def test_several_objectives_are_learned_from_the_order_of_the_study(tiny_study: Make) -> None:
     config, space = made(tiny_study, search=LISTED, trials=9, objectives=["val/mask/iou_pooled"])
     trials = [trial(space, number, {"loss.depth": "l1"}, []) for number in (4, 1, 7)]
-    epochs, scores = ForestSampler(config, space, 0).learned(trials)
+    epochs, scores = ForestSampler(config, space, 0, {}).learned(trials)
     assert (epochs, [*scores]) == ([config.experiment.epochs] * 3, [*norm.ppf([1 / 6, 0.5, 5 / 6])])
 
 
-def test_candidates_are_legal_new_and_half_of_them_one_step_from_the_best(tiny_study: Make) -> None:
+def test_candidates_are_legal_new_and_many_are_one_step_from_the_best(tiny_study: Make) -> None:
     config, space = made(tiny_study, trials=9)
     best = {"loss.depth": "l1", "optimizer": "adamw", "optimizer.adamw.lr": 1e-3, "stages.0.batch_size": 8}
     tried = {frozenset({**best, "stages.0.batch_size": 4}.items())}
-    found = ForestSampler(config, space, 0).candidates([best], tried, np.random.default_rng(0))
+    found = ForestSampler(config, space, 0, {}).candidates([best], tried, np.random.default_rng(0))
     near = [one for one in found if sum(one.get(path) != value for path, value in best.items()) <= 1]
     assert len(near) >= len(found) / 5  # of the five kinds of a step many are equal, and equal ones are one
     assert not tried & {frozenset(one.items()) for one in found}
@@ -146,6 +146,42 @@ def test_a_configuration_as_numbers() -> None:
     assert features(dimensions, {"optimizer": "sgd", "momentum": 0.6}) == pytest.approx([0, 1, -1, 0.25, -1, 0, 0])
 
 
-def test_normal_scores_share_ties_and_bear_infinity() -> None:
-    assert normal_scores([3.0, 1.0, math.inf, 1.0]) == pytest.approx(norm.ppf([0.625, 0.25, 0.875, 0.25]))
-    assert len(normal_scores([])) == 0
+def test_normal_scores() -> None:
+    assert normal_scores(4) == pytest.approx(norm.ppf([0.125, 0.375, 0.625, 0.875]))
+    assert len(normal_scores(0)) == 0
+
+
+def test_a_bound_on_the_only_objective_is_learned_from_the_order(tiny_study: Make) -> None:
+    bound = {"metric": "val/depth/rmse_pooled", "at_most": 0.9}
+    config, space = made(tiny_study, search=LISTED, trials=9, objectives=[bound])
+    assert len(config.goals) == 1
+    trials = [trial(space, number, {"loss.depth": "l1"}, []) for number in (4, 1)]
+    assert [*ForestSampler(config, space, 0, {}).learned(trials)[1]] == [*norm.ppf([0.25, 0.75])]
+
+
+def test_where_nothing_is_known_every_candidate_is_as_likely(tmp_path: Path, tiny_study: Make) -> None:
+    search = {"loss.depth": ["silog", "l1"], "stages.0.batch_size": {"low": 2, "high": 400}}
+    found = []
+    for seed in range(12):
+        sampler = {"name": "forest", "startup_trials": 1}
+        config, space = made(tiny_study, search=search, trials=2, seed=seed, sampler=sampler)
+        queue = open_queue(config, tmp_path / str(seed))
+        queue.fill()
+        for number in range(2):
+            claim_next(queue)
+            one, values = suggest(queue, config, space, number, first_trials(config, space))
+            one.report(1.0, 1)
+            one.study.tell(one, 1.0)
+        found.append(values["stages.0.batch_size"])
+    assert 100 < float(np.mean(found)) < 300  # the mean of 12 uniform draws is 200, give or take 33
+
+
+def test_given_values_are_kept_and_trials_without_values_are_no_neighbours(tiny_study: Make) -> None:
+    config, space = made(tiny_study, trials=9)
+    sampler = ForestSampler(config, space, 0, {"optimizer": "sgd"})
+    found = sampler.candidates(
+        [{}, {"optimizer": "adamw", "optimizer.adamw.lr": 1e-3}], set(), np.random.default_rng(0)
+    )
+    assert found
+    assert {one["optimizer"] for one in found} == {"sgd"}
+    assert ForestSampler(config, space, 0, {}).candidates([{}], set(), np.random.default_rng(0))

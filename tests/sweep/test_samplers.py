@@ -89,6 +89,15 @@ def test_a_grid_is_every_combination_once(tmp_path: Path, tiny_study: Make) -> N
     assert seen == expected
 
 
+def test_the_end_of_a_range_with_steps_is_in_the_space(tiny_study: Make) -> None:
+    search = {"loss.depth": "silog", "loss.depth.silog.lam": {"low": 0.1, "high": 0.7, "step": 0.1}}
+    config = parse_study(tiny_study(search=search, sampler="grid", trials=7), "study")
+    space = build_space(config, "metric")
+    points = design(config, space)
+    assert points is not None
+    assert all(dimension.holds(one[dimension.path]) for one in points for dimension in space.dimensions)
+
+
 def test_a_grid_without_an_end_or_with_too_few_points_is_refused(tiny_study: Make) -> None:
     config = parse_study(tiny_study(search=SEARCH, sampler="grid"), "study")
     with pytest.raises(ConfigError) as caught:
