@@ -127,7 +127,7 @@ class SyneTune:
     """A scheduler of Syne Tune's `baselines`; the first trial is that of `dmx`.
 
     Its spaces know no conditions, so it also chooses values that do not apply. Its BOHB (Falkner et al. 2018) has
-    asynchronous halving in place of Hyperband; ASHACQR is that of Salinas et al. 2023.
+    asynchronous halving in place of Hyperband.
     """
 
     def __init__(self, table: Table, seed: int, scheduler: str) -> None:

@@ -7,8 +7,8 @@
 Each method trains for as many epochs as `TRIALS` whole trials have. Regret is 0 at the best of the table and 1 at its
 median configuration; with two objectives (`rooms+mask`) it is the share of the table's hypervolume that is missing. The
 target is the median of what random search without pruning has at the end. Replays are kept in `data/replays.jsonl`, by
-table, method and seed, and are not made again. `--figure` draws the ranks. `--check` compares the replay in memory with
-the worker of `dmx sweep` on its journal.
+table, method and seed, and are not made again: remove the file when the code of a search has changed. `--figure` draws
+the ranks. `--check` compares the replay in memory with the worker of `dmx sweep` on its journal.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def dmx(kind: type[DmxSearch] = DmxSearch, **settings: Any) -> Maker:
 def warm_started(table: Table, seed: int, sampler: Mapping[str, Any]) -> Search:
     """A search with this sampler after one on the table that `EARLIER` names, which had the budget of `TRIALS`, too."""
     name = EARLIER[table.name.partition("+")[0]]
-    source = next(one for one in all_tables() if one.name.partition("+")[0] == name and one.several == table.several)
+    source = next(one for one in own_tables() if one.name.partition("+")[0] == name and one.several == table.several)
     earlier = DmxSearch(source, seed, sampler=sampler, pruner=LATE)
     simulate(earlier, source, TRIALS * source.task.epochs)
     search = DmxSearch(table, seed, sampler=sampler, pruner=LATE, warm_start=name)
@@ -69,8 +69,8 @@ def warm_started(table: Table, seed: int, sampler: Mapping[str, Any]) -> Search:
 
 
 @cache
-def all_tables() -> list[Table]:
-    """The project's tables."""
+def own_tables() -> list[Table]:
+    """The project's tables, whichever are searched after them."""
     return read_tables(HERE)
 
 
@@ -141,12 +141,15 @@ def regrets(
 
 
 def near_defaults(table: Table) -> list[str]:
-    """The median place of the configurations that differ from the experiment in so many values, 0 the table's best."""
+    """The median place of the configurations that differ from the experiment in so many values, 0 the table's best.
+
+    Values that apply to one of the two alone are not counted.
+    """
     start = baseline_params(table.space)
     places = rankdata(table.best[:, table.own]) / len(table.keys)
     found: dict[int, list[float]] = defaultdict(list)
     for values in grid(table.space.dimensions, {}):
-        apart = sum(path not in values or values[path] != value for path, value in start.items())
+        apart = sum(values.get(path, value) != value for path, value in start.items())
         found[apart].append(float(places[table.rows[key(values)]]))
     return [f"{apart}: {statistics.median(found[apart]):.2f} of {len(found[apart])}" for apart in sorted(found)]
 

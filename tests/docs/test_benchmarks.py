@@ -182,6 +182,20 @@ def test_a_replay_decides_as_the_worker_does(
     assert check(both if several else one, seed=1, budget=60, sampler="tpe", pruner=pruner)
 
 
+def test_a_replay_begins_with_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table(tmp_path, monkeypatch)
+    one, _ = benchmark("replay_table", monkeypatch).read_tables(tmp_path / "tables")
+    replay, settings = benchmark("replay", monkeypatch), {"sampler": "random", "pruner": "none"}
+    earlier = replay.DmxSearch(one, 0, **settings)
+    steps = replay.simulate(earlier, one, 60)
+    later = replay.DmxSearch(one, 1, warm_start={"study": "earlier", "top": 2}, **settings)
+    later.begin_with(earlier)
+    own = [row for row, epoch, _ in replay.simulate(later, one, 60) if epoch == 1]
+    best = sorted({row for row, *_ in steps}, key=lambda row: one.best[row, one.own])
+    assert [row for row in own if row != own[0]][:2] == [row for row in best if row != own[0]][:2]
+    assert later.told
+
+
 def test_the_statistics_of_replays(monkeypatch: pytest.MonkeyPatch) -> None:
     made = benchmark("replay_statistics", monkeypatch)
     good, bad = np.linspace(1, 0, 10)[None].repeat(20, 0), np.ones((20, 10))
