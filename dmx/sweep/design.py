@@ -57,6 +57,11 @@ def grid(dimensions: tuple[Dimension, ...], values: Mapping[str, Any]) -> Iterat
         yield from grid(tuple(rest), {**values, first.path: value_at_index(first, number)})
 
 
+def combinations(dimensions: tuple[Dimension, ...]) -> Iterator[dict[str, Any]]:
+    """Every combination of the dimensions; none where one of them has infinitely many values."""
+    return iter(()) if any(count(dimension) is None for dimension in dimensions) else grid(dimensions, {})
+
+
 def step_of(dimension: Dimension) -> float | None:
     """The step of a range; None if it is continuous."""
     search = dimension.search

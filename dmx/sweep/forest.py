@@ -7,7 +7,7 @@ regression".
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -22,7 +22,7 @@ from dmx.config import StudyConfig
 from dmx.config.space import Dimension, Space
 from dmx.config.study import ForestConfig
 from dmx.registry import Choice, Range
-from dmx.sweep.design import count, grid, quantile
+from dmx.sweep.design import combinations, quantile
 from dmx.sweep.halving import DUPLICATE_OF
 from dmx.sweep.sampler_view import PARAMETER_FAILURES
 
@@ -115,17 +115,13 @@ class ForestSampler(BaseSampler):
         self, best_first: Sequence[Values], tried: set[frozenset[tuple[str, Any]]], rng: np.random.Generator
     ) -> list[Values]:
         """Configurations that were not tried and have the given values."""
-        every = list(islice(self._every(), CANDIDATES + 1))
+        every: list[Values] = [*islice(combinations(self.space.dimensions), CANDIDATES + 1)]
         if not 0 < len(every) <= CANDIDATES:
             near = [values for values in best_first if values][: max(1, len(best_first) // 10)] or [{}]
             every = [self._drawn({}, rng) for _ in range(CANDIDATES // 2)]
             every += [self._near(near[i % len(near)], rng) for i in range(CANDIDATES // 2)]
         found = {frozenset(one.items()): one for one in every if self._has_given(one)}
         return [one for key, one in found.items() if key not in tried]
-
-    def _every(self) -> Iterable[Values]:
-        countable = all(count(dimension) is not None for dimension in self.space.dimensions)
-        return grid(self.space.dimensions, {}) if countable else ()
 
     def _has_given(self, values: Values) -> bool:
         return all(values[path] == value for path, value in self.given.items() if path in values)

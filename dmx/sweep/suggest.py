@@ -3,7 +3,7 @@
 import hashlib
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -22,8 +22,8 @@ from dmx.config.study import ForestConfig, GpConfig, Nsga2Config, Nsga3Config, R
 from dmx.errors import ConfigError, Problem
 from dmx.outcome import Outcome
 from dmx.registry import Choice
-from dmx.sweep.design import MAX_COMBINATIONS, count, design, grid
-from dmx.sweep.forest import ForestSampler
+from dmx.sweep.design import MAX_COMBINATIONS, combinations, design
+from dmx.sweep.forest import ForestSampler, Values
 from dmx.sweep.optuna_private import SamplerView, set_fixed_params
 from dmx.sweep.pruning import make_pruner
 from dmx.sweep.sampler_view import by_rank, trials_for_sampler
@@ -31,7 +31,6 @@ from dmx.sweep.trial_queue import TrialQueue
 
 DRAWS = 10
 """How often the sampler draws again where it proposes what an earlier trial has; then so many draws are random."""
-Values = Mapping[str, Any]
 
 
 def suggest(
@@ -162,9 +161,7 @@ class Proposals:
 
     def _left(self, given: Values, others: set[frozenset[tuple[str, Any]]]) -> dict[str, Any] | None:
         """One of the combinations that no other trial has; None if there is none, or they cannot be counted."""
-        if any(count(dimension) is None for dimension in self.space.dimensions):
-            return None
-        every = islice(grid(self.space.dimensions, {}), MAX_COMBINATIONS)
+        every = islice(combinations(self.space.dimensions), MAX_COMBINATIONS)
         left = [
             values
             for values in every
